@@ -1,0 +1,364 @@
+"""The only place that turns settings into objects."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from plant3d_sync.connectors.base import PlantSource, SynapsePort
+from plant3d_sync.connectors.plant3d.open import open_source
+from plant3d_sync.connectors.plant3d.sqlserver import sqlserver_url
+from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts
+from plant3d_sync.errors import ConfigError, NotFoundError
+from plant3d_sync.mapping.compile import compile_rules
+from plant3d_sync.mapping.file import load_mapping
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
+from plant3d_sync.model.rules import ClassRule, ConflictPolicy, DriftPolicy, RuleSet
+from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.settings import (
+    ConfigFile,
+    ProjectFile,
+    Settings,
+    default_state_url,
+    load_config,
+    load_settings,
+)
+from plant3d_sync.state import State
+from plant3d_sync.usecases.project import (
+    BackupMade,
+    Progress,
+    Project,
+    ProjectConfig,
+    World,
+    Writer,
+    no_progress,
+)
+
+
+@dataclass
+class App:
+    """Settings, configuration and what is made from them, lazily."""
+
+    settings: Settings
+    config: ConfigFile
+    base_dir: Path
+    environ: Mapping[str, str]
+
+    @cached_property
+    def state(self) -> State:
+        """The state database, schema checked."""
+        state = State(self.state_url)
+        state.ready()
+        return state
+
+    @property
+    def state_url(self) -> str:
+        """Where the state is: STATE_DB_URL, else the file, else the user's state directory."""
+        if self.settings.state_db_url is not None:
+            return self.settings.state_db_url.get_secret_value()
+        return self.config.state_db_url or default_state_url()
+
+    def world(self, progress: Progress = no_progress) -> World:
+        """State, clock and ids."""
+        return World(state=self.state, progress=progress, lease_seconds=self.settings.p3dsync_lease_seconds)
+
+    # ------------------------------------------------------------------ projects
+
+    def project_name(self, name: str) -> str:
+        """The configured name of a project given by name or SYNAPSE UUID. Raises NotFoundError."""
+        if name in self.config.projects:
+            return name
+        for configured, entry in self.config.projects.items():
+            if entry.synapse_project_id.lower() == name.lower():
+                return configured
+        known = ", ".join(sorted(self.config.projects)) or "none"
+        raise NotFoundError(
+            f"There is no project {name!r} in the configuration. Nothing was done.",
+            hint=f"Configured projects: {known}.",
+            code="project_unknown",
+        )
+
+    def project_config(self, name: str) -> ProjectConfig:
+        """One project's configuration as the use cases know it."""
+        return _project_config(name, self.config.projects[self.project_name(name)], self)
+
+    def project_names(self, *, active_only: bool = False) -> list[str]:
+        """Configured projects."""
+        return [name for name, entry in self.config.projects.items() if entry.active or not active_only]
+
+    def source(self, name: str) -> PlantSource:
+        """The Plant 3D database of a project."""
+        config = self.project_config(name)
+        return open_source(
+            config.source,
+            deadline=self.settings.p3dsync_source_deadline_seconds,
+            allow_copy=config.allow_copy,
+        )
+
+    def synapse(self, name: str, request_id: str | None = None) -> SynapsePort:
+        """SYNAPSE for a project."""
+        config = self.project_config(name)
+        timeout = self.settings.p3dsync_http_timeout_seconds
+        return SynapseClient(
+            self.synapse_url(),
+            self.synapse_key(),
+            config.synapse_project_id,
+            retry_attempts=self.settings.sync_retry_attempts,
+            retry_delay=self.settings.sync_retry_delay_seconds,
+            timeout=Timeouts(
+                connect=min(10.0, timeout), read=timeout, write=timeout
+            ),
+            deadline=timeout * 2,
+            request_id=request_id,
+        )
+
+    def synapse_url(self) -> str:
+        """Root of the SYNAPSE API."""
+        url = self.config.synapse.url or self.settings.synapse_api_url
+        if not url:
+            raise ConfigError(
+                "No SYNAPSE address is configured. Nothing was done.",
+                hint="Set `synapse: {url: …}` in the configuration file, or SYNAPSE_API_URL.",
+                code="synapse_url_missing",
+            )
+        return url
+
+    def synapse_key(self) -> SecretStr:
+        """The service key."""
+        name = self.config.synapse.api_key_env
+        value = self.environ.get(name)
+        if not value and name == "SYNAPSE_API_KEY" and self.settings.synapse_api_key is not None:
+            return self.settings.synapse_api_key
+        if not value:
+            raise ConfigError(
+                f"The SYNAPSE key is not set: {name} is empty. Nothing was done.",
+                hint=f"Put the service key into {name} (or {name}_FILE).",
+                code="synapse_key_missing",
+            )
+        return SecretStr(value)
+
+    def project(self, name: str, *, request_id: str | None = None) -> Project:
+        """Everything needed to run one project."""
+        name = self.project_name(name)
+        config = self.project_config(name)
+        mapping = MappingCache(config.mapping, self.base_dir)
+        return Project(
+            config=config,
+            source=self.source(name),
+            synapse=self.synapse(name, request_id),
+            rules=lambda catalog: _with_policies(mapping.compile(catalog), config),
+            mapping_token=lambda: mapping.token() + _policy_token(config),
+            batch_size=self.settings.sync_batch_size,
+            writer=self._writer(config) if config.write is WriteMode.SQL else None,
+            backup=self._backup(config) if config.write is WriteMode.SQL else None,
+        )
+
+    def _writer(self, config: ProjectConfig) -> Callable[[Catalog, RuleSet], Writer]:
+        def make(catalog: Catalog, rules: RuleSet) -> Writer:
+            from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+            from plant3d_sync.connectors.plant3d.writer import PlantWriter
+
+            return PlantWriter(
+                config.source,
+                catalog=catalog,
+                allowed=pushable_columns(catalog, rules),
+                drawings=DrawingLocks(
+                    drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
+                ),
+                clock=utc_ticks,
+            )
+
+        return make
+
+    def _backup(self, config: ProjectConfig) -> Callable[[str], BackupMade]:
+        def make(_run_id: str) -> BackupMade:
+            from plant3d_sync.connectors.plant3d.backup import make_backup
+
+            made = make_backup(
+                config.source,
+                self.backup_folder(config),
+                project=config.name,
+                keep=config.keep_backups,
+                deadline=self.settings.p3dsync_source_deadline_seconds,
+            )
+            return BackupMade(path=str(made.path), bytes=made.bytes, sha256=made.sha256)
+
+        return make
+
+    def backup_folder(self, config: ProjectConfig) -> Path:
+        """Where backups of the Plant 3D database go: configured, else beside the state database."""
+        if config.backups:
+            return (self.base_dir / config.backups).resolve()
+        database = self.state.url.database if self.state.dialect == "sqlite" else None
+        folder = Path(database).parent if database else self.base_dir
+        return folder / "plant3d-backups" / config.name
+
+
+@dataclass
+class MappingCache:
+    """A project's mapping files, parsed again only when their bytes change."""
+
+    sources: tuple[str, ...]
+    base_dir: Path
+
+    def __post_init__(self) -> None:
+        self._token = ""
+        self._stamp: tuple[tuple[str, int, int], ...] | None = None
+        self._compiled: tuple[str, Catalog, RuleSet] | None = None
+
+    def token(self) -> str:
+        """Hash of all files involved."""
+        stamp = tuple(self._stamps())
+        if stamp != self._stamp or not self._token:
+            digest = hashlib.blake2b(digest_size=12)
+            for path in self._paths():
+                digest.update(path.read_bytes() if path.is_file() else b"missing:" + str(path).encode())
+            self._stamp, self._token = stamp, digest.hexdigest()
+        return self._token
+
+    def _paths(self) -> Iterable[Path]:
+        stock = Path(__file__).parent / "mapping" / "stock.yml"
+        yield stock
+        for source in self.sources:
+            if source != "stock":
+                yield (self.base_dir / source).resolve()
+
+    def _stamps(self) -> Iterable[tuple[str, int, int]]:
+        for path in self._paths():
+            try:
+                stat = path.stat()
+                yield str(path), stat.st_mtime_ns, stat.st_size
+            except OSError:
+                yield str(path), 0, 0
+
+    def compile(self, catalog: Catalog) -> RuleSet:
+        """The rules for one catalog."""
+        token = self.token()
+        if self._compiled is not None and self._compiled[0] == token and self._compiled[1] is catalog:
+            return self._compiled[2]
+        rules = compile_rules(load_mapping(list(self.sources), base_dir=self.base_dir), catalog)
+        self._compiled = (token, catalog, rules)
+        return rules
+
+
+
+def pushable_columns(catalog: Catalog, rules: RuleSet) -> frozenset[tuple[str, str]]:
+    """(class that owns the column, column), lower-cased, of everything the mapping lets into Plant 3D."""
+    allowed: set[tuple[str, str]] = set()
+    for rule in rules.classes.values():
+        for field_rule in rule.fields.values():
+            if not field_rule.push:
+                continue
+            for name in field_rule.columns:
+                column = catalog.column(rule.class_name, name)
+                if column is not None:
+                    allowed.add((column.table_class.lower(), column.name.lower()))
+    return frozenset(allowed)
+
+
+def drawings_folder(config: ProjectConfig) -> Path | None:
+    """Where the project's drawings lie: configured, else the folder of the database file."""
+    if config.drawings:
+        return Path(config.drawings)
+    if "://" in config.source:
+        return None
+    path = Path(config.source)
+    return path if path.is_dir() else path.parent
+
+
+def utc_ticks() -> int:
+    """Now in .NET ticks: 100 ns steps since year 1, UTC. `PnPTimestamp` counts so."""
+    return time.time_ns() // 100 + 621_355_968_000_000_000
+
+
+def _policy_token(config: ProjectConfig) -> str:
+    text = f"{config.conflict_policy}|{sorted(config.drift.items())}|{config.write}"
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _with_policies(rules: RuleSet, config: ProjectConfig) -> RuleSet:
+    """The project's drift and conflict policies over the mapping's."""
+    ask = config.conflict_policy == "ask"
+    if not ask and not config.drift:
+        return rules
+    classes: dict[str, ClassRule] = {}
+    for name, rule in rules.classes.items():
+        fields = {}
+        for field_name, field_rule in rule.fields.items():
+            drift = config.drift.get(field_name)
+            changed = replace(field_rule, drift=DriftPolicy(drift)) if drift else field_rule
+            if ask:
+                changed = replace(changed, conflict=ConflictPolicy.ASK)
+            fields[field_name] = changed
+        classes[name] = replace(rule, fields=fields)
+    return replace(rules, classes=classes)
+
+
+def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
+    return ProjectConfig(
+        name=name,
+        synapse_project_id=entry.synapse_project_id,
+        source=_source(entry, app),
+        mapping=tuple(entry.mapping),
+        active=entry.active,
+        write=WriteMode(entry.write),
+        drawings=str((app.base_dir / entry.drawings).resolve()) if entry.drawings else None,
+        drawings_unseen_are_open=entry.drawings_unseen == "open",
+        backups=entry.backups,
+        keep_backups=entry.keep_backups,
+        allow_copy=entry.allow_copy,
+        missing=MissingPolicy(
+            reads=entry.missing.reads, minutes=entry.missing.minutes, policy=entry.missing.policy
+        ),
+        limits=Limits(
+            create=Limit(share=entry.guards.create[0], count=entry.guards.create[1]),
+            update=Limit(share=entry.guards.update[0], count=entry.guards.update[1]),
+            blank=Limit(share=entry.guards.blank[0], count=entry.guards.blank[1]),
+            archive=Limit(share=entry.guards.archive[0], count=entry.guards.archive[1]),
+        ),
+        conflict_policy=entry.conflict.policy,
+        tolerance_seconds=entry.conflict.tolerance_seconds,
+        drift=dict(entry.drift),
+        interval_minutes=entry.interval_minutes,
+        direction=Direction(entry.direction),
+        workbook_days=entry.workbook_days,
+    )
+
+
+def _source(entry: ProjectFile, app: App) -> str:
+    settings = app.settings
+    if entry.source:
+        return entry.source if "://" in entry.source else str((app.base_dir / entry.source).resolve())
+    if settings.plant3d_db_url is not None:
+        url = settings.plant3d_db_url.get_secret_value()
+        return url if "://" in url else str((app.base_dir / url).resolve())
+    if settings.plant3d_db_host and settings.plant3d_db_name:
+        password = settings.plant3d_db_password
+        return sqlserver_url(
+            settings.plant3d_db_host,
+            settings.plant3d_db_port,
+            settings.plant3d_db_name,
+            settings.plant3d_db_user,
+            password.get_secret_value() if password else None,
+        )
+    raise ConfigError(
+        "The project has no Plant 3D database. Nothing was done.",
+        hint="Set `source:` in the configuration file, or PLANT3D_DB_HOST and PLANT3D_DB_NAME (or PLANT3D_DB_URL).",
+        code="source_missing",
+    )
+
+
+def make_app(config: str | Path | None = None, environ: Mapping[str, str] | None = None) -> App:
+    """Read settings and configuration. Connects to nothing."""
+    env = dict(os.environ if environ is None else environ)
+    settings = load_settings(env)
+    file, base_dir = load_config(config, settings)
+    return App(settings=settings, config=file, base_dir=base_dir, environ=env)

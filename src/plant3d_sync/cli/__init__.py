@@ -1,0 +1,1 @@
+"""The command line: arguments in, one use case, one document out."""

@@ -1,0 +1,62 @@
+"""What every command shares: where the configuration is, and how errors become exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from plant3d_sync.bootstrap import App, make_app
+from plant3d_sync.errors import NotFoundError
+from plant3d_sync.model.side import Entity
+
+
+@dataclass
+class Choices:
+    """Options that stand before the command."""
+
+    config: str | None = None
+    json: bool = False
+
+
+CHOICES = Choices()
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, progress on stderr.")]
+ProjectArgument = Annotated[str, typer.Argument(help="Project name as configured, or its SYNAPSE UUID.")]
+
+
+def wants_json(flag: bool) -> bool:
+    """Remember the choice, so that an error is printed as JSON too."""
+    CHOICES.json = CHOICES.json or flag
+    return CHOICES.json
+
+
+@contextmanager
+def app() -> Iterator[App]:
+    """Settings, configuration, state; closed at the end."""
+    made = make_app(CHOICES.config)
+    try:
+        yield made
+    finally:
+        if "state" in made.__dict__:
+            made.state.close()
+
+
+def entities(text: str | None) -> frozenset[Entity]:
+    """`equipment,valves` as entities; nothing means all."""
+    if not text:
+        return frozenset(Entity)
+    found = set()
+    for name in text.split(","):
+        word = name.strip().lower()
+        if word not in set(Entity):
+            raise NotFoundError(
+                f"{word!r} is not an entity type. Nothing was done.",
+                hint="Entity types: " + ", ".join(Entity),
+                code="entity_type_unknown",
+            )
+        found.add(Entity(word))
+    return frozenset(found)

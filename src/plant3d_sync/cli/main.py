@@ -1,0 +1,74 @@
+"""`plant3d-sync`: the entry point. Errors become exit codes here and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from plant3d_sync import __version__
+from plant3d_sync.cli import service_commands, sync_commands, tool_commands, way_back_commands
+from plant3d_sync.cli.common import CHOICES
+from plant3d_sync.cli.output import print_error
+from plant3d_sync.errors import SyncError
+
+cli = typer.Typer(
+    help="Keep an AutoCAD Plant 3D P&ID project and SYNAPSE in step.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@cli.callback(invoke_without_command=True)
+def options(
+    config: Annotated[
+        str | None, typer.Option("--config", help="Configuration file (P3DSYNC_CONFIG).", envvar="P3DSYNC_CONFIG")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    CHOICES.config = config
+    CHOICES.json = json
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+sync_commands.register(cli)
+tool_commands.register(cli)
+way_back_commands.register(cli)
+service_commands.register(cli)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    CHOICES.config, CHOICES.json = None, False
+    command = typer.main.get_command(cli)
+    try:
+        result = command.main(args=arguments, prog_name="plant3d-sync", standalone_mode=False)
+    except SyncError as error:
+        print_error(error, as_json=CHOICES.json)
+        return error.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. What was written is recorded; the next run continues.\n")
+        return 130
+    except BrokenPipeError:
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Console script."""
+    sys.exit(run())

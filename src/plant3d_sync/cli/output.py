@@ -1,0 +1,92 @@
+"""What commands print: data on stdout, everything else on stderr. Values from drawings are never markup."""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from plant3d_sync.errors import SyncError
+
+
+def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON document."""
+    text = orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str)
+    sys.stdout.buffer.write(text + b"\n")
+    sys.stdout.flush()
+
+
+def plain(value: object) -> str:
+    """A value as one line of text; control characters (ESC included) become visible symbols."""
+    text = "" if value is None else str(value)
+    return "".join(_visible(char) for char in text)
+
+
+def _visible(char: str) -> str:
+    if ord(char) < 32:
+        return chr(0x2400 + ord(char))
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs"):
+        return "\ufffd"
+    return char
+
+
+def say(text: str) -> None:
+    """One line for people on stdout."""
+    try:
+        print(text)
+    except UnicodeEncodeError:  # a Windows console with an old code page
+        encoding = sys.stdout.encoding or "ascii"
+        print(text.encode(encoding, "replace").decode(encoding))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A plain table, columns aligned."""
+    cells = [[plain(value) for value in row] for row in rows]
+    widths = [
+        max([len(header), *(len(row[index]) for row in cells)]) if cells else len(header)
+        for index, header in enumerate(headers)
+    ]
+    say("  ".join(header.ljust(width) for header, width in zip(headers, widths, strict=True)).rstrip())
+    for row in cells:
+        say("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_error(error: SyncError, *, as_json: bool) -> None:
+    """An error for a person (stderr) and, if asked, for a script (stdout)."""
+    sys.stderr.write(f"error[{error.error_code}]: {plain(error.message)}\n")
+    if error.hint:
+        sys.stderr.write(f"  what to do: {plain(error.hint)}\n")
+    if as_json:
+        print_json({"error": error.to_dict()})
+
+
+class ProgressLine:
+    """Progress on stderr: a moving line on a terminal, else one line per phase or ten seconds."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._last = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if phase == self._phase and now - self._last < (0.1 if self._terminal else 10.0):
+            return
+        if phase != self._phase and self._phase and self._terminal:
+            sys.stderr.write("\n")
+        self._phase, self._last = phase, now
+        amount = f"{done}" if total is None else f"{done} of {total}"
+        if self._terminal:
+            sys.stderr.write(f"\r{phase}: {amount}   ")
+        else:
+            sys.stderr.write(f"{phase}: {amount}\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """End the moving line."""
+        if self._terminal and self._phase:
+            sys.stderr.write("\n")

@@ -1,0 +1,227 @@
+"""pull, push, now, plan, apply, links, runs, show."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from plant3d_sync.cli import render
+from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, wants_json
+from plant3d_sync.cli.output import ProgressLine, print_json
+from plant3d_sync.errors import NotFoundError
+from plant3d_sync.model.side import Direction
+from plant3d_sync.state import runs as run_state
+from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.linking import accept_links, propose_links
+from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.report import Report
+from plant3d_sync.usecases.show import run_document
+
+links_app = typer.Typer(help="Tie existing SYNAPSE assets to Plant 3D items.", no_args_is_help=True)
+
+EntityOption = Annotated[
+    str | None, typer.Option("--entity-types", help="Only these: equipment,instruments,lines,valves.")
+]
+FullOption = Annotated[bool, typer.Option("--full", help="Compare everything, whatever did not change.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Store a plan and print its id; write nothing.")]
+
+
+def _run(project: str, request: Request, json: bool) -> None:
+    progress = ProgressLine()
+    with app() as made:
+        engine = Engine(made.world(progress), made.project(project))
+        report = engine.run(request)
+    progress.close()
+    _show(report, json)
+
+
+def _show(report: Report, json: bool) -> None:
+    if json:
+        print_json(report.to_dict())
+    else:
+        render.report(report)
+    raise typer.Exit(report.exit_code)
+
+
+def pull(
+    project: ProjectArgument,
+    entity_types: EntityOption = None,
+    full: FullOption = False,
+    dry_run: DryOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Read Plant 3D, write what changed into SYNAPSE. Run it again and it writes nothing.
+
+    Example: plant3d-sync pull mine --json
+    """
+    asked = Asked(direction=Direction.PULL, entities=entities(entity_types), full=full)
+    _run(project, Request(asked=asked, dry_run=dry_run), wants_json(json))
+
+
+def push(
+    project: ProjectArgument,
+    asset_ids: Annotated[str | None, typer.Option("--asset-ids", help="Only these SYNAPSE ids.")] = None,
+    dry_run: DryOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Bring SYNAPSE's edits of shared fields into Plant 3D, the way the project allows (`write:`).
+
+    Example: plant3d-sync push mine --dry-run
+    """
+    only = frozenset(part.strip() for part in asset_ids.split(",") if part.strip()) if asset_ids else None
+    asked = Asked(direction=Direction.PUSH, only_assets=only)
+    _run(project, Request(asked=asked, dry_run=dry_run), wants_json(json))
+
+
+def now(project: ProjectArgument, json: JsonOption = False) -> None:
+    """Pull and push in one run.
+
+    Example: plant3d-sync now mine
+    """
+    _run(project, Request(asked=Asked(direction=Direction.BOTH)), wants_json(json))
+
+
+def plan(
+    project: ProjectArgument,
+    direction: Annotated[Direction, typer.Option("--direction", help="pull, push or both.")] = Direction.BOTH,
+    full: FullOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Decide, store the plan, write nothing else anywhere. `apply` then does exactly it.
+
+    Example: plant3d-sync plan mine
+    """
+    _run(project, Request(asked=Asked(direction=direction, full=full), dry_run=True), wants_json(json))
+
+
+def apply(
+    plan_id: Annotated[str, typer.Argument(help="Id that `plan` or `pull` printed.")],
+    approve_guards: Annotated[
+        bool, typer.Option("--approve-guards", help="Carry the plan out although a guard stopped it.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Carry out exactly a stored plan; lines whose values moved since are refused as stale.
+
+    Example: plant3d-sync apply 7f3a9c… --approve-guards
+    """
+    as_json = wants_json(json)
+    progress = ProgressLine()
+    with app() as made:
+        with made.state.read() as connection:
+            stored = run_state.get_plan(connection, plan_id)
+        if stored is None:
+            raise NotFoundError(
+                f"There is no plan {plan_id}. Nothing was done.", hint="`plant3d-sync runs PROJECT` lists plan ids."
+            )
+        engine = Engine(made.world(progress), made.project(stored.project))
+        report = engine.apply(plan_id, approve_guards=approve_guards, request=Request(trigger="apply"))
+    progress.close()
+    _show(report, as_json)
+
+
+def runs(
+    project: ProjectArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
+    offset: Annotated[int, typer.Option("--offset", min=0)] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Runs of a project, newest first.
+
+    Example: plant3d-sync runs mine
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        name = made.project_name(project)
+        with made.state.read() as connection:
+            items = run_state.history(connection, name, limit=limit, offset=offset)
+            total = run_state.count(connection, name)
+            documents = [run_document(item) for item in items]
+    if as_json:
+        print_json({"items": documents, "total": total})
+    else:
+        render.runs(documents, total)
+
+
+def show(
+    run_id: Annotated[str, typer.Argument(help="Id of a run or a plan.")],
+    json: JsonOption = False,
+) -> None:
+    """One run with its row errors, or one plan with its lines.
+
+    Example: plant3d-sync show 7f3a9c…
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        with made.state.read() as connection:
+            item = run_state.get(connection, run_id)
+            stored = run_state.get_plan(connection, run_id) if item is None else None
+            if item is not None:
+                document = run_document(item)
+                document["errors"] = run_state.errors(connection, run_id, limit=100_000)
+            elif stored is not None:
+                document = {
+                    "plan_id": stored.plan_id,
+                    "project": stored.project,
+                    "direction": stored.direction,
+                    "status": stored.status,
+                    "fingerprint": stored.fingerprint,
+                    **stored.header,
+                    "lines": [
+                        line
+                        for line in run_state.all_lines(connection, stored)
+                        if line["op"] not in ("touch",)
+                    ],
+                }
+            else:
+                raise NotFoundError(f"There is no run or plan {run_id}.", hint="`plant3d-sync runs PROJECT`")
+    if as_json:
+        print_json(document)
+    elif item is not None:
+        render.run(document)
+    else:
+        render.plan(document)
+
+
+@links_app.command("propose")
+def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
+    """Pairs of items and unlinked assets, with the reason. Writes nothing.
+
+    Example: plant3d-sync links propose mine
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        proposal = propose_links(made.world(ProgressLine()), made.project(project))
+    if as_json:
+        print_json(proposal)
+    else:
+        render.proposal(proposal)
+
+
+@links_app.command("accept")
+def links_accept(
+    project: ProjectArgument,
+    only: Annotated[str | None, typer.Option("--only", help="Only these tags, comma separated.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tie every unambiguous pair that `links propose` lists; creates and changes nothing else.
+
+    Example: plant3d-sync links accept mine
+    """
+    as_json = wants_json(json)
+    tags = frozenset(tag.strip() for tag in only.split(",") if tag.strip()) if only else None
+    with app() as made:
+        answer = accept_links(made.world(ProgressLine()), made.project(project), only=tags)
+    if as_json:
+        print_json(answer)
+    else:
+        render.accepted(answer)
+    raise typer.Exit(3 if answer["errors"] else 0)
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (pull, push, now, plan, apply, runs, show):
+        cli.command()(command)
+    cli.add_typer(links_app, name="links")

@@ -1,0 +1,203 @@
+"""inspect, mapping check, doctor, db upgrade, sample, synapse-dev, failpoints, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plant3d_sync.cli.common import JsonOption, app, wants_json
+from plant3d_sync.cli.output import plain, print_json, say, table
+from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
+
+mapping_app = typer.Typer(help="Check the mapping.", no_args_is_help=True)
+db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
+
+
+def inspect(
+    source: Annotated[str, typer.Argument(help="Project folder, .dcf file or SQLAlchemy URL.")],
+    allow_copy: Annotated[bool, typer.Option("--allow-copy", help="Also collaboration and Vault copies.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """What a Plant 3D database holds: classes, columns, tags, relations, and what is odd in it.
+
+    Example: plant3d-sync inspect "P:/Mine/ProcessPower.dcf"
+    """
+    from plant3d_sync.connectors.plant3d.inspect import inspect_source
+    from plant3d_sync.connectors.plant3d.open import open_source
+    from plant3d_sync.settings import load_settings
+
+    as_json = wants_json(json)
+    deadline = load_settings().p3dsync_source_deadline_seconds
+    document = inspect_source(open_source(source, deadline=deadline, allow_copy=allow_copy))
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        if isinstance(value, dict):
+            say(f"{name}:")
+            for key, entry in value.items():
+                say(f"  {plain(key)}: {plain(entry)}")
+        elif isinstance(value, list):
+            say(f"{name}: {len(value)}")
+            for entry in value[:40]:
+                say(f"  {plain(entry)}")
+        else:
+            say(f"{name}: {plain(value)}")
+
+
+@mapping_app.command("check")
+def mapping_check(
+    file: Annotated[Path, typer.Argument(help="Mapping file.")],
+    source: Annotated[str | None, typer.Option("--source", help="Plant 3D database to check against.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Read a mapping and say what is wrong, missing in the project, or worth adding.
+
+    Example: plant3d-sync mapping check mine.yml --source P:/Mine
+    """
+    from plant3d_sync.connectors.plant3d.open import open_source
+    from plant3d_sync.mapping import check_mapping, load_mapping
+    from plant3d_sync.mapping.file import Severity
+    from plant3d_sync.settings import load_settings
+
+    as_json = wants_json(json)
+    mapping = load_mapping([file.name], base_dir=file.resolve().parent)
+    catalog = None
+    if source:
+        snapshot = open_source(source, deadline=load_settings().p3dsync_source_deadline_seconds).snapshot()
+        catalog = snapshot.catalog
+        snapshot.close()
+    problems = check_mapping(mapping, catalog)
+    bad = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if as_json:
+        print_json({"ok": not bad, "problems": [problem.to_dict() for problem in problems]})
+    else:
+        for problem in problems:
+            say(f"{problem.severity.value}: {plain(problem)}")
+        say("The mapping is usable." if not bad else f"{len(bad)} errors.")
+    raise typer.Exit(78 if bad else 0)
+
+
+def doctor(
+    project: Annotated[str | None, typer.Argument(help="Project; without it all of them.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check everything without writing: settings, state, both sides, mapping, locks; with the fix beside each failure.
+
+    Example: plant3d-sync doctor mine
+    """
+    from plant3d_sync.cli.doctor import run_doctor
+
+    as_json = wants_json(json)
+    with app() as made:
+        checks = run_doctor(made, [made.project_name(project)] if project else made.project_names())
+    failed = [check for check in checks if check["result"] == "failed"]
+    if as_json:
+        print_json({"ok": not failed, "checks": checks})
+    else:
+        table(
+            ["check", "result", "what", "what to do"],
+            [[check["check"], check["result"], check["message"], check["hint"]] for check in checks],
+        )
+    raise typer.Exit(max((int(check["exit_code"]) for check in failed), default=0))
+
+
+@db_app.command("upgrade")
+def db_upgrade(json: JsonOption = False) -> None:
+    """Bring our state database to this version's schema.
+
+    Example: plant3d-sync db upgrade
+    """
+    from plant3d_sync.bootstrap import make_app
+    from plant3d_sync.cli.common import CHOICES
+    from plant3d_sync.state import State
+
+    as_json = wants_json(json)
+    state = State(make_app(CHOICES.config).state_url)
+    before, after = state.upgrade()
+    state.close()
+    if as_json:
+        print_json({"before": before, "after": after, "state_db": state.shown})
+    else:
+        say(f"{state.shown}: {before or 'empty'} -> {after}")
+
+
+def sample(
+    out: Annotated[Path, typer.Argument(help="New .dcf file; an existing one is refused.")],
+    items: Annotated[int, typer.Option("--items", min=1, help="Items that become assets.")] = 2000,
+    dirty: Annotated[float, typer.Option("--dirty", min=0.0, max=1.0, help="Share hit by hazards.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Write a synthetic P&ID database of a gold mine, with the structure of a real one.
+
+    Example: plant3d-sync sample mine.dcf --items 5000 --dirty 0.05
+    """
+    from plant3d_sync.sample import write_sample
+
+    as_json = wants_json(json)
+    report = write_sample(out, items=items, dirty=dirty, seed=seed)
+    document = {
+        "path": str(report.path),
+        "items": report.items,
+        "by_entity": report.by_entity,
+        "drawings": report.drawings,
+        "hazards": report.hazards,
+        "hazard_ids": {name: list(ids) for name, ids in report.hazard_ids.items()},
+    }
+    if as_json:
+        print_json(document)
+    else:
+        say(f"{report.path}: {report.items} items, {report.drawings} drawings, hazards: {report.hazards or 'none'}")
+
+
+def synapse_dev(
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
+    db: Annotated[str | None, typer.Option("--db", help="File or URL; in memory without it.")] = None,
+    api_key: Annotated[str | None, typer.Option("--api-key", help="Else SYNAPSE_API_KEY, else generated.")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="UUID of the project to have.")] = None,
+) -> None:
+    """The reference SYNAPSE server (target contract), for trying and testing.
+
+    Example: plant3d-sync synapse-dev --port 0
+    """
+    from plant3d_sync.synapse_dev.main import run
+
+    run(host=host, port=port, db=db, api_key=api_key, project=project)
+
+
+def failpoints(json: JsonOption = False) -> None:
+    """Names of the places where a test can kill the process.
+
+    Example: plant3d-sync failpoints
+    """
+    if wants_json(json):
+        print_json({"failpoints": list(ALL_POINTS), "pull": list(PULL_POINTS)})
+        return
+    for name in ALL_POINTS:
+        say(name)
+
+
+def demo() -> None:
+    """Show the whole loop on a sample database and the reference SYNAPSE.
+
+    Example: plant3d-sync demo
+    """
+    from plant3d_sync.cli.demo import run_demo
+
+    raise typer.Exit(run_demo())
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    cli.command()(inspect)
+    cli.add_typer(mapping_app, name="mapping")
+    cli.command()(doctor)
+    cli.add_typer(db_app, name="db")
+    cli.command()(sample)
+    cli.command("synapse-dev")(synapse_dev)
+    cli.command()(failpoints)
+    cli.command()(demo)

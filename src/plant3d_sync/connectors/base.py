@@ -1,0 +1,203 @@
+"""What the use cases see of the two systems.
+
+Plant 3D is read through a snapshot: one moment of the database, copied and closed before it is looked at.
+SYNAPSE is a port that says what it can (`Capabilities`), so that a poorer backend fits without touching the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.record import Asset, Fields, Finding, PlantItem, SourceIdentity
+
+# ---------------------------------------------------------------- Plant 3D
+
+
+@dataclass(slots=True, kw_only=True)
+class ItemBatch:
+    """A piece of a scan: ids whose digest is the known one, and full items for all others."""
+
+    unchanged: list[int]
+    changed: list[PlantItem]
+
+
+class PlantSnapshot(Protocol):
+    """One moment of one Plant 3D database, readable without touching the database any more."""
+
+    identity: SourceIdentity
+    catalog: Catalog
+    lock_ms: float
+    """How long the source was held by our read lock, in milliseconds."""
+
+    def counts(self, classes: Sequence[str]) -> dict[str, int]:
+        """Rows of PnPBase per concrete class, for the classes asked (0 for lazy ones)."""
+        ...
+
+    def scan(self, classes: Sequence[str], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
+        """Every item of these concrete classes, once, ordered by class and PnPID, about 500 a batch.
+
+        `known` maps PnPID to the digest stored at the last run; an item with that digest comes back in `unchanged`.
+        """
+        ...
+
+    def findings(self) -> Sequence[Finding]:
+        """What is odd in the database: whole-database hazards plus those met by the scans so far."""
+        ...
+
+    def close(self) -> None:
+        """Remove the local copy."""
+        ...
+
+
+class PlantSource(Protocol):
+    """A Plant 3D database that can be read."""
+
+    name: str
+    """For people: the path or the URL without password."""
+
+    def signature(self) -> str | None:
+        """Cheap token of the file; equal means nothing was committed. None when there is no cheap test."""
+        ...
+
+    def snapshot(self) -> PlantSnapshot:
+        """Copy one moment. Raises ConfigError (not a Plant 3D database, no access) or RetryLaterError (busy, away)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellWrite:
+    """One planned change of one text cell in Plant 3D."""
+
+    pnpid: int
+    plant3d_id: str
+    class_name: str
+    table_class: str
+    column: str
+    old: str | None
+    new: str | None
+    expected_timestamp: int
+    tag: str = ""
+    field: str = ""
+    drawing: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellReceipt:
+    """What became of one cell.
+
+    status: `applied`; `found_applied` (an earlier attempt had done it); `stale` (the cell or its stamp moved);
+    `refused` (a rule forbids it); `waiting` (drawing open, file locked: try again later).
+    """
+
+    pnpid: int
+    column: str
+    status: Literal["applied", "found_applied", "stale", "refused", "waiting"]
+    code: str = ""
+    message: str = ""
+    value: str | None = None
+    timestamp: int | None = None
+
+
+# ---------------------------------------------------------------- SYNAPSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this SYNAPSE can do, and its limits. `skew_seconds` = its clock minus ours."""
+
+    contract: str
+    version: str
+    feed: bool = True
+    versions: bool = True
+    conditional_write: bool = True
+    archive: bool = True
+    max_batch_items: int = 1000
+    max_body_bytes: int = 5 * 1024 * 1024
+    max_page: int = 1000
+    writable_fields: tuple[str, ...] = ()
+    shared_fields: tuple[str, ...] = ("description",)
+    skew_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePage:
+    """One page of the change feed. Store the page first, then `next_cursor`."""
+
+    assets: list[Asset]
+    next_cursor: str
+    has_more: bool
+    totals: Mapping[str, int] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class AssetWrite:
+    """One upsert or archive. `set` holds canonical fields (`attributes.size` and so on); absent = leave."""
+
+    op: Literal["upsert", "archive"]
+    plant3d_id: str
+    set: Fields = field(default_factory=dict)
+    if_version: int | None = None
+    if_description_version: int | None = None
+    link_by_tag: bool = False
+    restore: bool = False
+    ref: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class WriteResult:
+    """What SYNAPSE says of one item, in the order sent.
+
+    status: created, updated, unchanged, archived, conflict, error, or `unknown` when the answer lacked the item.
+    `asset` is the asset as stored after the write (read back) or, for a conflict, as it stands.
+    """
+
+    plant3d_id: str
+    status: str
+    code: str = ""
+    field: str = ""
+    message: str = ""
+    asset: Asset | None = None
+    asset_id: str | None = None
+    version: int | None = None
+    other: Mapping[str, object] | None = None
+    linked: bool = False
+    restored: bool = False
+
+
+class CursorReset(Exception):
+    """SYNAPSE's history was broken (restored backup): read again from the beginning."""
+
+
+class SynapsePort(Protocol):
+    """SYNAPSE, for one project.
+
+    Errors: ConfigError (401, 403, unknown project, another contract, not JSON at all), RetryLaterError (no
+    connection, 429, 5xx, cut or nonsensical answers after the retries of one call).
+    """
+
+    def capabilities(self) -> Capabilities:
+        """Ask what is there. Cached after the first call."""
+        ...
+
+    def changes(self, cursor: str | None, *, totals: bool = False) -> Iterator[ChangePage]:
+        """Everything (no cursor) or everything since `cursor`, page by page. Raises CursorReset."""
+        ...
+
+    def encode(self, writes: Sequence[AssetWrite]) -> bytes:
+        """The exact body of one batch call: what the intent stores and what is sent."""
+        ...
+
+    def send(self, body: bytes, *, key: str) -> list[WriteResult]:
+        """Send one batch under an idempotency key. Safe to repeat with the same key and body."""
+        ...
+
+    def get(self, asset_id: str) -> Asset | None:
+        """One asset, or None."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...

@@ -1,0 +1,529 @@
+"""Backups of a Plant 3D database: made before the first write of a run, proved, kept for a while, put back.
+
+A backup counts only when it was read again: whole (`PRAGMA integrity_check`), the same database (`DBID`), the same
+number of items. It appears under its name complete or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.copy import file_guard, hold, read_header, sqlite_uri
+from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.guid import guid_text
+from plant3d_sync.connectors.plant3d.names import quoted
+from plant3d_sync.connectors.plant3d.open import SqliteSource, open_source
+from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
+from plant3d_sync.failpoints import failpoint
+
+DEFAULT_DEADLINE: Final = 60.0
+"""Seconds for one backup, the wait for the lock included; Plant 3D cannot save while it is read."""
+
+_PAGES_PER_STEP: Final = 4096
+_BUSY_CODES: Final = frozenset({5, 6})
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupInfo:
+    """One backup. `sha256` is "" when its checksum file is missing. `bytes` is its size, `created` is UTC."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """What a restore did, or (`restored` False) what the proof showed.
+
+    `safety`: the backup of the file as it was before. `changed_tables`: tables of the present file that differ from
+    the backup, hence what a restore takes back.
+    """
+
+    source: Path
+    backup: Path
+    restored: bool
+    tables: int
+    rows: int
+    changed_tables: tuple[str, ...]
+    safety: BackupInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identity:
+    dbid: str
+    rows: int
+
+
+# -- making -------------------------------------------------------------------------------------------------------
+
+
+def make_backup(
+    source: str | Path, folder: Path, *, project: str, keep: int = 10, deadline: float = DEFAULT_DEADLINE
+) -> BackupInfo:
+    """Copy one moment of the `.dcf` to `<project>-<UTC time>-<n>.dcf` in `folder`, prove it, drop all but `keep`.
+
+    Raises RetryLaterError `backup_failed` (disk full, folder away, copy not sound), `source_locked`,
+    `source_hot_journal`, `source_busy`; ConfigError for a source that is no Plant 3D file. No push may follow then.
+    """
+    path = _file(source)
+    created = datetime.now(UTC).replace(microsecond=0)
+    temporary: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{_safe(project)}-", suffix=".part", dir=folder)
+        os.close(handle)
+        temporary = Path(name)
+        failpoint("push.backup_begun")
+        with file_guard(path):
+            read_header(path)
+            identity = _copy_out(path, temporary, deadline)
+        _prove(temporary, identity)
+        info = _publish(temporary, folder, project, created)
+    except (OSError, sqlite3.Error) as error:
+        raise _failed(path, folder, str(error)) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    failpoint("push.backup_verified")
+    _prune(folder, project, keep)
+    return info
+
+
+def list_backups(folder: Path, project: str) -> list[BackupInfo]:
+    """The backups of one project, newest first. A missing folder holds none."""
+    pattern = re.compile(re.escape(_safe(project)) + r"-(\d{8}T\d{6}Z)-(\d+)\.dcf")
+    found: list[tuple[str, int, Path]] = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = pattern.fullmatch(path.name)
+        if match and path.is_file():
+            found.append((match.group(1), int(match.group(2)), path))
+    return [
+        BackupInfo(
+            path=path,
+            bytes=path.stat().st_size,
+            sha256=_noted_hash(path),
+            created=datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC),
+        )
+        for stamp, _, path in sorted(found, reverse=True)
+    ]
+
+
+def _copy_out(path: Path, target: Path, deadline: float) -> _Identity:
+    until = time.monotonic() + deadline
+
+    def progress(_status: int, remaining: int, _total: int) -> None:
+        if remaining and time.monotonic() > until:
+            raise errors.busy(str(path), deadline)
+
+    with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        with hold(path, deadline) as held:
+            identity = _identity(held.connection, path)
+            try:
+                held.connection.backup(connection, pages=_PAGES_PER_STEP, progress=progress, sleep=0.05)
+            except sqlite3.Error as error:
+                if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _BUSY_CODES:
+                    raise errors.busy(str(path), deadline) from error
+                raise _failed(path, target.parent, str(error)) from error
+    with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()  # a WAL database would want files beside it
+    _sync(target)
+    return identity
+
+
+def _prove(copy: Path, expected: _Identity) -> None:
+    """Raise RetryLaterError `backup_failed` unless the copy is whole and of the same database."""
+    with closing(sqlite3.connect(sqlite_uri(copy), uri=True)) as connection:
+        found = _sound(connection, copy)
+    if found != expected:
+        raise _failed(copy, copy.parent, f"the copy holds {found.rows} items of {found.dbid}, not {expected.rows}")
+
+
+def _sound(connection: sqlite3.Connection, path: Path) -> _Identity:
+    result = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
+    if result != ["ok"]:
+        raise _failed(path, path.parent, f"integrity check: {'; '.join(result)}")
+    return _identity(connection, path)
+
+
+def _identity(connection: sqlite3.Connection, path: Path) -> _Identity:
+    names = {row[0].lower() for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "pnpbase" not in names:
+        raise errors.not_plant3d(str(path), ["PnPBase"])
+    row = connection.execute("SELECT [DBID] FROM [PnPDatabase]").fetchone() if "pnpdatabase" in names else None
+    [count] = connection.execute("SELECT count(*) FROM [PnPBase]").fetchone()
+    return _Identity(dbid=guid_text(row[0]) if row else "", rows=count)
+
+
+def _publish(temporary: Path, folder: Path, project: str, created: datetime) -> BackupInfo:
+    """Give the proved copy its name. A link fails where the name is taken, so no backup is ever overwritten."""
+    digest = _hash(temporary)
+    for number in range(1, 10_000):
+        final = folder / f"{_safe(project)}-{created.strftime(_STAMP)}-{number}.dcf"
+        note = _note(final)
+        try:
+            with note.open("x", encoding="ascii") as stream:  # claims the name
+                stream.write(f"{digest}  {final.name}\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except FileExistsError:
+            continue
+        temporary.replace(final)
+        _sync(folder)
+        return BackupInfo(path=final, bytes=final.stat().st_size, sha256=digest, created=created)
+    raise _failed(temporary, folder, "10,000 backups within one second")
+
+
+def _prune(folder: Path, project: str, keep: int) -> None:
+    """Remove the oldest backups beyond `keep` (at least one stays). One that cannot be removed stays for next time."""
+    for old in list_backups(folder, project)[max(keep, 1) :]:
+        try:
+            old.path.unlink(missing_ok=True)
+            _note(old.path).unlink(missing_ok=True)
+        except PermissionError:  # open in another program (Windows)
+            continue
+
+
+# -- putting back -------------------------------------------------------------------------------------------------
+
+
+def restore_backup(
+    source: str | Path,
+    backup: Path | BackupInfo,
+    *,
+    project: str = "restore",
+    folder: Path | None = None,
+    drawings: DrawingLocks | None = None,
+    sha256: str = "",
+    check_only: bool = False,
+    deadline: float = DEFAULT_DEADLINE,
+) -> RestoreReport:
+    """Put a backup back into the `.dcf`, in one transaction: a reader sees the old state or the new one, never half.
+
+    Before that: no drawing and no settings may be open, the backup must be whole, of this database, and (`sha256`
+    given or noted beside it) unaltered; the present state is backed up into `folder` (default: beside the backup).
+    `check_only` proves all of this on a temporary file and changes nothing.
+    Raises NotFoundError `backup_not_found`; NeedsPersonError `backup_damaged`, `backup_other_database`,
+    `source_damaged`, `drawing_open`, `project_settings_open`; RetryLaterError `source_locked`, `backup_failed`.
+    """
+    path = _file(source)
+    file = backup.path if isinstance(backup, BackupInfo) else backup
+    expected = sha256 or (backup.sha256 if isinstance(backup, BackupInfo) else "") or _noted_hash(file)
+    wanted = _verified(file, expected)
+    if not check_only:
+        _refuse_sessions(path, drawings)
+    with file_guard(path):
+        present = _present_state(path, deadline)
+        if present.identity.dbid != wanted.identity.dbid:
+            raise NeedsPersonError(
+                f"{file} is a backup of another database ({wanted.identity.dbid}, here: {present.identity.dbid}). "
+                "Nothing was changed.",
+                hint="Choose a backup of this project: plant3d-sync backups PROJECT.",
+                code="backup_other_database",
+            )
+        safety = None
+        if check_only:
+            _prove_restorable(file, wanted, deadline)
+        else:
+            safety = make_backup(path, folder or file.parent, project=f"{project}-before-restore", deadline=deadline)
+            _put_back(file, path, deadline)
+            _compare(path, wanted)
+    differing = present.tables.keys() ^ wanted.tables.keys()
+    differing |= {name for name, state in wanted.tables.items() if present.tables.get(name, state) != state}
+    return RestoreReport(
+        source=path,
+        backup=file,
+        restored=not check_only,
+        tables=len(wanted.tables),
+        rows=sum(rows for rows, _ in wanted.tables.values()),
+        changed_tables=tuple(sorted(differing)),
+        safety=safety,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """Identity and logical content: table -> (rows, digest of all rows)."""
+
+    identity: _Identity
+    tables: dict[str, tuple[int, str]]
+
+
+def logical_digest(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
+    """Per table the number of rows and a digest of all of them, independent of where they lie in the file."""
+    connection.text_factory = bytes
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    found: dict[str, tuple[int, str]] = {}
+    for raw_name, sql in rows:
+        name = raw_name.decode("utf-8", "replace")
+        if name.startswith("sqlite_"):
+            continue
+        digest, count = hashlib.sha256(sql), 0
+        total = 0
+        for row in connection.execute(f"SELECT * FROM {quoted(name)}"):
+            one = hashlib.blake2b(repr(row).encode(), digest_size=16).digest()
+            total = (total + int.from_bytes(one, "big")) % (1 << 128)  # a sum: rows may come in any order
+            count += 1
+        digest.update(total.to_bytes(16, "big"))
+        found[name] = (count, digest.hexdigest())
+    return found
+
+
+def _state(connection: sqlite3.Connection, path: Path) -> _State:
+    return _State(identity=_sound(connection, path), tables=logical_digest(connection))
+
+
+def _verified(file: Path, expected: str) -> _State:
+    """The content of a backup that is whole and unaltered. Raises NotFoundError or NeedsPersonError."""
+    if not file.is_file():
+        raise NotFoundError(
+            f"There is no backup {file}. Nothing was changed.",
+            hint="List them: plant3d-sync backups PROJECT.",
+            code="backup_not_found",
+        )
+    try:
+        if expected and _hash(file) != expected:
+            raise _damaged(file, "its checksum is not the one noted when it was made")
+        with closing(sqlite3.connect(sqlite_uri(file), uri=True)) as connection:
+            return _state(connection, file)
+    except (sqlite3.Error, OSError, RetryLaterError, ConfigError) as error:
+        raise _damaged(file, str(error)) from error
+
+
+def _present_state(path: Path, deadline: float) -> _State:
+    try:
+        read_header(path)
+        with hold(path, deadline) as held:
+            return _state(held.connection, path)
+    except ConfigError as error:
+        raise _source_damaged(path, error.message) from error
+    except RetryLaterError as error:
+        if error.error_code == "backup_failed":
+            raise _source_damaged(path, error.message) from error
+        raise
+
+
+def _refuse_sessions(path: Path, drawings: DrawingLocks | None) -> None:
+    locks = drawings or DrawingLocks(path.parent)
+    sign = locks.project_sign(path.parent)
+    if sign is not None:
+        raise NeedsPersonError(
+            f"The project settings are open in Plant 3D ({sign.name}). Nothing was changed.",
+            hint="Close Plant 3D everywhere; if nobody has it open, delete that lock file. Then restore again.",
+            code="project_settings_open",
+        )
+    opened = locks.open_drawings()
+    if opened:
+        raise NeedsPersonError(
+            f"{len(opened)} drawing(s) are open, among them {opened[0]}. Nothing was changed.",
+            hint="Close every drawing; if nobody has one open, delete its .dwl files. Then restore again.",
+            code="drawing_open",
+            details={"drawings": opened[:20]},
+        )
+
+
+def _put_back(file: Path, path: Path, deadline: float) -> None:
+    """Copy the backup over the database through SQLite's own journal: all or nothing, also after a power cut."""
+    until = time.monotonic() + deadline
+    with (
+        closing(sqlite3.connect(sqlite_uri(file), uri=True)) as backup,
+        closing(sqlite3.connect(path, timeout=min(deadline, 5.0), isolation_level=None)) as target,
+    ):
+        _transfer(backup, target, until, _locked(path))
+
+
+def _transfer(
+    backup: sqlite3.Connection, target: sqlite3.Connection, until: float, refused: Callable[[], RetryLaterError]
+) -> None:
+    def progress(_status: int, remaining: int, _total: int) -> None:
+        if remaining and time.monotonic() > until:
+            raise refused()
+
+    try:
+        backup.backup(target, pages=_PAGES_PER_STEP, progress=progress, sleep=0.05)
+    except sqlite3.Error as error:
+        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _BUSY_CODES:
+            raise refused() from error
+        raise RetryLaterError(
+            f"The backup could not be put back: {error}. The database is as it was.",
+            hint="Check free space and rights on the project folder.",
+            code="restore_failed",
+        ) from error
+
+
+def _locked(path: Path) -> Callable[[], RetryLaterError]:
+    return lambda: RetryLaterError(
+        f"{path} is in use by another program, so the backup was not put back. The database is as it was.",
+        hint="Close Plant 3D and every other program that uses the project, then restore again.",
+        code="source_locked",
+    )
+
+
+def _compare(path: Path, wanted: _State) -> None:
+    with closing(sqlite3.connect(sqlite_uri(path), uri=True)) as connection:
+        found = _state(connection, path)
+    if found != wanted:
+        raise NeedsPersonError(
+            f"After the restore {path} does not equal the backup.",
+            hint="Another program may have written since. The safety backup beside the backup holds the state before.",
+            code="restore_differs",
+        )
+
+
+def _prove_restorable(file: Path, wanted: _State, deadline: float) -> None:
+    with _scratch() as copy:
+        with (
+            closing(sqlite3.connect(sqlite_uri(file), uri=True)) as backup,
+            closing(sqlite3.connect(copy, isolation_level=None)) as target,
+        ):
+            _transfer(backup, target, time.monotonic() + deadline, _locked(copy))
+        _compare(copy, wanted)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="p3dsync-"))
+    try:
+        yield folder / "proof.db"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- SQL Server ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerBackup:
+    """A backup the server was asked for. `done` False: `reason` says why, and only before-images protect the rows."""
+
+    statement: str
+    done: bool
+    reason: str = ""
+
+
+def backup_statement(database: str, file: str) -> str:
+    """`BACKUP DATABASE` that leaves the site's own chain of backups alone (COPY_ONLY). `file`: a path on the server."""
+    name = database.replace("]", "]]")
+    target = file.replace("'", "''")
+    return f"BACKUP DATABASE [{name}] TO DISK = N'{target}' WITH COPY_ONLY, INIT, CHECKSUM"
+
+
+def backup_on_server(engine: Engine, *, database: str, file: str) -> ServerBackup:
+    """Ask SQL Server for a COPY_ONLY backup, if this login may. Never raises for a missing right or a refused backup."""
+    statement = backup_statement(database, file)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            allowed = connection.execute(
+                text("SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'BACKUP DATABASE')")
+            ).scalar()
+            if allowed != 1:
+                return ServerBackup(
+                    statement=statement,
+                    done=False,
+                    reason="This login has no right to back up the database; only the before-images of the changed "
+                    "rows are kept. Grant BACKUP DATABASE to it, or rely on the site's own backups.",
+                )
+            connection.exec_driver_sql(statement)
+    except SQLAlchemyError as error:
+        return ServerBackup(
+            statement=statement,
+            done=False,
+            reason=f"SQL Server did not make the backup ({type(error).__name__}: {str(error).splitlines()[0]}).",
+        )
+    return ServerBackup(statement=statement, done=True)
+
+
+# -- small things -------------------------------------------------------------------------------------------------
+
+
+def _file(source: str | Path) -> Path:
+    opened = open_source(source)
+    if not isinstance(opened, SqliteSource):
+        raise ConfigError(
+            "Only a .dcf file can be backed up and restored as a file. Nothing was done.",
+            hint="SQL Server projects: use the server's own backups; every change also keeps its before-image.",
+            code="backup_not_a_file",
+        )
+    return opened.path
+
+
+def _safe(project: str) -> str:
+    """The project's name as part of a file name."""
+    return re.sub(r"[^\w.+-]", "_", project).strip(". ") or "project"
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _noted_hash(path: Path) -> str:
+    try:
+        noted = _note(path).read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return noted[0] if noted and re.fullmatch(r"[0-9a-f]{64}", noted[0]) else ""
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Make sure a file or (not on Windows) the names in a folder are on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _failed(path: Path, folder: Path, why: str) -> RetryLaterError:
+    return RetryLaterError(
+        f"No verified backup of {path} could be made in {folder}: {why}. There is no push without one; nothing was "
+        "written.",
+        hint="Check free space and rights of the backup folder, then run again.",
+        code="backup_failed",
+        details={"reason": why},
+    )
+
+
+def _damaged(file: Path, why: str) -> NeedsPersonError:
+    return NeedsPersonError(
+        f"The backup {file} cannot be used: {why}. Nothing was changed.",
+        hint="Choose an older backup: plant3d-sync backups PROJECT.",
+        code="backup_damaged",
+        details={"reason": why},
+    )
+
+
+def _source_damaged(path: Path, why: str) -> NeedsPersonError:
+    return NeedsPersonError(
+        f"The present database {path} cannot be read ({why}), so no safety copy of it could be made. Nothing was "
+        "changed.",
+        hint="With Plant 3D closed everywhere, move the damaged file aside and copy the backup to its place by hand.",
+        code="source_damaged",
+    )

@@ -1,0 +1,226 @@
+"""The local copy that everything is read from, and how it is taken from a SQLite file that Plant 3D uses.
+
+While we hold a read lock, Plant 3D cannot commit: the hold time is a budget, measured and reported. So the
+source is locked once, copied in one read transaction, closed, and never looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.failpoints import failpoint
+
+SQLITE_MAGIC = b"SQLite format 3\x00"
+HEADER_BYTES = 100
+_PAGES_PER_STEP = 4096
+"""Pages between two looks at the deadline. The read transaction stays open, so no step starts over."""
+_COUNTER = slice(24, 28)
+_PAGE_COUNT = slice(28, 32)
+_VERSION_VALID_FOR = slice(92, 96)
+_WAL_BYTES = (18, 19)
+_LARGEST_PAGE_CODE = 1
+_LARGEST_PAGE = 65536
+
+_guards: dict[str, threading.RLock] = {}
+_guards_lock = threading.Lock()
+
+
+@contextmanager
+def file_guard(path: Path) -> Iterator[None]:
+    """Let only one thread of this process open or copy that file at a time.
+
+    On POSIX systems closing any handle of a file drops all locks this process holds on it. A thread that
+    reads sixteen bytes of the .dcf while another copies it would silently end the copy's read lock.
+    """
+    with _guards_lock:
+        guard = _guards.setdefault(os.path.realpath(path), threading.RLock())
+    with guard:
+        yield
+
+
+class LocalCopy:
+    """A private SQLite file in the temporary folder, gone when closed, collected or at exit.
+
+    `connection` decodes text strictly (fast), `tolerant` replaces what is not UTF-8 and never fails on it.
+    Where the system allows it (not on Windows) the file has no name while it is read, so that not even a
+    killed process leaves customer data behind.
+    """
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="p3dsync-"))
+        self.path = folder / "copy.db"
+        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.connection: sqlite3.Connection
+        self.tolerant: sqlite3.Connection
+        self._open: list[sqlite3.Connection] = []
+
+    def writable(self) -> sqlite3.Connection:
+        """A connection to fill the copy with. Close it before `open`."""
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    def open(self) -> None:
+        """Open the finished copy for reading, and take its name away where possible."""
+        self._leave_wal_mode()
+        for _ in range(2):
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._open.append(connection)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self.connection, self.tolerant = self._open
+        self.tolerant.text_factory = _tolerant_text
+        if os.name == "posix":
+            self._remove()
+
+    def _leave_wal_mode(self) -> None:
+        """A copied WAL database says so in its header, and would want a second file beside it."""
+        with self.path.open("r+b") as stream:
+            header = bytearray(stream.read(HEADER_BYTES))
+            if len(header) == HEADER_BYTES and any(header[i] != 1 for i in _WAL_BYTES):
+                for i in _WAL_BYTES:
+                    header[i] = 1
+                stream.seek(0)
+                stream.write(header)
+
+    def close(self) -> None:
+        """Close the connections and remove the file. Safe to call twice."""
+        for connection in self._open:
+            connection.close()
+        self._open = []
+        self._remove()
+
+
+def _tolerant_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def change_counter(header: bytes) -> int:
+    """Bytes 24-27 of a SQLite file: one more at every commit (not in WAL mode), back after a restore."""
+    return int.from_bytes(header[_COUNTER], "big")
+
+
+def is_truncated(header: bytes, size: int) -> bool:
+    """Whether the file is shorter than its own header says. Says no where the header cannot tell."""
+    if header[_COUNTER] != header[_VERSION_VALID_FOR]:
+        return False
+    code = int.from_bytes(header[16:18], "big")
+    page = _LARGEST_PAGE if code == _LARGEST_PAGE_CODE else code
+    return size < page * int.from_bytes(header[_PAGE_COUNT], "big")
+
+
+def read_header(path: Path) -> bytes:
+    """The first 100 bytes, checked to be SQLite. Raises ConfigError for anything else."""
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(HEADER_BYTES)
+            size = os.fstat(stream.fileno()).st_size
+    except FileNotFoundError:
+        raise errors.not_found(path) from None
+    except PermissionError as error:
+        raise errors.unreadable(str(path), error.strerror or "no permission") from error
+    except OSError as error:
+        raise RetryLaterError(
+            f"{path} cannot be read: {error.strerror or error}. Nothing was read or written.",
+            hint="Check the network share or the disk; the next run tries again.",
+            code="source_io",
+        ) from error
+    if size == 0:
+        raise errors.empty_file(path)
+    if not header.startswith(SQLITE_MAGIC):
+        raise errors.link_file(path)
+    if len(header) < HEADER_BYTES or is_truncated(header, size):
+        raise errors.corrupt(str(path), "the file is shorter than its header says (cut off)")
+    return header
+
+
+def sqlite_uri(path: Path) -> str:
+    """A read-only URI for exactly this file name, whatever it contains (`a?mode=rwc.dcf` stays a name)."""
+    uri = path.absolute().as_uri()
+    if not uri.startswith("file:///"):  # a UNC path: SQLite takes no host name in a URI
+        uri = "file:////" + uri.removeprefix("file://")
+    return uri + "?mode=ro"
+
+
+class HeldSource:
+    """A source file under our read lock. `since` is the moment (monotonic, seconds) the lock began."""
+
+    def __init__(self, connection: sqlite3.Connection, since: float) -> None:
+        self.connection = connection
+        self.since = since
+
+
+@contextmanager
+def hold(path: Path, deadline: float) -> Iterator[HeldSource]:
+    """Open read-only and take one read lock, waiting at most `deadline` seconds for it.
+
+    Raises RetryLaterError when locked or in need of recovery, ConfigError when not readable as SQLite.
+    """
+    started = time.monotonic()
+    try:
+        connection = sqlite3.connect(
+            sqlite_uri(path), uri=True, timeout=deadline, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
+    with closing(connection):
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield HeldSource(connection, time.monotonic())
+        except sqlite3.Error as error:
+            raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
+
+
+def copy_sqlite(
+    path: Path, *, deadline: float, check: Callable[[sqlite3.Connection], None]
+) -> tuple[LocalCopy, float]:
+    """Copy one moment of the file. Returns the opened copy and the milliseconds the source was held.
+
+    `check` sees the locked source first and may refuse it. Never longer than `deadline` seconds in all.
+    Raises what `hold` raises, and RetryLaterError `source_busy` or `no_space`. Leaves nothing on failure.
+    """
+    until = time.monotonic() + deadline
+    copy = LocalCopy()
+    done = False
+    try:
+        with hold(path, deadline) as held:
+            since = held.since
+            failpoint("source.copy_begun")
+            check(held.connection)
+            _backup(held.connection, copy, path, until, deadline)
+        lock_ms = (time.monotonic() - since) * 1000
+        failpoint("source.copy_closed")
+        _open_copy(copy, path)
+        done = True
+    finally:
+        if not done:
+            copy.close()
+    return copy, lock_ms
+
+
+def _open_copy(copy: LocalCopy, path: Path) -> None:
+    try:
+        copy.open()
+    except sqlite3.Error as error:
+        raise errors.from_sqlite(error, str(path), 0.0) from error
+
+
+def _backup(source: sqlite3.Connection, copy: LocalCopy, path: Path, until: float, deadline: float) -> None:
+    def progress(_status: int, remaining: int, _total: int) -> None:
+        if remaining and time.monotonic() > until:
+            raise errors.busy(str(path), deadline)
+
+    with closing(copy.writable()) as target:
+        source.backup(target, pages=_PAGES_PER_STEP, progress=progress, sleep=0.05)

@@ -1,0 +1,226 @@
+"""What is odd in the database as a whole: rows that belong to nothing, links and registry entries leading nowhere.
+
+Plant 3D keeps its tables consistent; other people's SQL does not. Nothing here stops a run.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
+from plant3d_sync.connectors.plant3d.names import quoted
+from plant3d_sync.connectors.plant3d.relations import USED, Relations
+from plant3d_sync.connectors.plant3d.tags import complete_tag, plain_tag
+from plant3d_sync.model.record import Finding
+
+_AUDIT = "Run the project audit in Plant 3D."
+
+
+def whole_database(
+    tolerant: sqlite3.Connection,
+    discovery: Discovery,
+    relations: Relations,
+    class_counts: Mapping[str | None, int],
+    missing_levels: set[str],
+) -> Iterator[Finding]:
+    """Every hazard that is not about one scanned item. `missing_levels`: classes a scan found rows missing in."""
+    yield from unknown_classes(discovery, class_counts)
+    yield from rows_without_item(tolerant, discovery, class_counts, missing_levels)
+    yield from dangling_links(tolerant, discovery)
+    yield from dangling_relations(tolerant, discovery)
+    yield from registry(tolerant, discovery, relations)
+
+
+def unknown_classes(discovery: Discovery, class_counts: Mapping[str | None, int]) -> Iterator[Finding]:
+    """Items of a class that the catalogue does not know. They cannot be placed, hence are not read."""
+    for name, count in class_counts.items():
+        if name is None or discovery.catalog.find(name) is None:
+            yield Finding(
+                code="unknown_class",
+                message=f"{count} rows of PnPBase are of the class {name}, which is not in PnPTables. "
+                "They are not read.",
+                class_name=name,
+                hint=_AUDIT,
+                data={"count": count},
+            )
+
+
+def rows_without_item(
+    tolerant: sqlite3.Connection,
+    discovery: Discovery,
+    class_counts: Mapping[str | None, int],
+    missing_levels: set[str],
+) -> Iterator[Finding]:
+    """Class rows whose id is not in `PnPBase` (or is 0), or belongs to an item of another class.
+
+    A table with exactly the rows its class should have, and none known to be missing, is not looked into.
+    """
+    catalog = discovery.catalog
+    expected = _expected_rows(discovery, class_counts)
+    base, base_key = discovery.table(ROOT), discovery.table_column(ROOT, "PnPID")
+    base_class = discovery.table_column(ROOT, "PnPClassName")
+    for cls in catalog.classes.values():
+        key = discovery.table_column(cls.physical, "PnPID")
+        if not cls.has_table or key is None or cls.name.lower() == ROOT.lower():
+            continue
+        table = quoted(cls.physical)
+        rows = tolerant.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        if rows == expected.get(cls.name, 0) and cls.name.lower() not in missing_levels:
+            continue
+        below = {name.lower() for name in catalog.descendants(cls.name)}
+        for pnpid, name in tolerant.execute(
+            f"SELECT t.{key}, b.{base_class} FROM {table} AS t LEFT JOIN {base} AS b ON b.{base_key} = t.{key}"
+        ):
+            if name is None:
+                yield _orphan(cls.name, pnpid)
+            elif name.lower() not in below:
+                yield _foreign(cls.name, pnpid, name)
+
+
+def _expected_rows(discovery: Discovery, class_counts: Mapping[str | None, int]) -> dict[str, int]:
+    expected: dict[str, int] = {}
+    for name, count in class_counts.items():
+        for level in discovery.catalog.chain(name) if name else ():
+            expected[level] = expected.get(level, 0) + count
+    return expected
+
+
+def _orphan(class_name: str, pnpid: object) -> Finding:
+    return Finding(
+        code="orphan_row",
+        message=f"The table of {class_name} has a row {pnpid} without an item in PnPBase. It is not read.",
+        pnpid=pnpid if isinstance(pnpid, int) else None,
+        class_name=class_name,
+        hint=_AUDIT,
+    )
+
+
+def _foreign(class_name: str, pnpid: object, other: str) -> Finding:
+    return Finding(
+        code="foreign_row",
+        message=f"The table of {class_name} has a row {pnpid}, but that item is a {other}. The row is not read.",
+        pnpid=pnpid if isinstance(pnpid, int) else None,
+        class_name=class_name,
+        hint=_AUDIT,
+        data={"item_class": other},
+    )
+
+
+def dangling_links(tolerant: sqlite3.Connection, discovery: Discovery) -> Iterator[Finding]:
+    """Drawing links whose item or drawing does not exist."""
+    table, base = discovery.table("PnPDataLinks"), discovery.table(ROOT)
+    row = discovery.table_column("PnPDataLinks", "RowId")
+    dwg = discovery.table_column("PnPDataLinks", "DwgId")
+    base_key = discovery.table_column(ROOT, "PnPID")
+    if table is None or row is None or dwg is None:
+        return
+    drawings, drawing_key = discovery.table("PnPDrawings"), discovery.table_column("PnPDrawings", "PnPID")
+    no_drawing = "1"
+    if drawings is not None and drawing_key is not None:
+        no_drawing = f"{dwg} NOT IN (SELECT {drawing_key} FROM {drawings})"
+    for item, drawing in tolerant.execute(
+        f"SELECT {row}, {dwg} FROM {table} AS l WHERE {no_drawing} "
+        f"OR NOT EXISTS (SELECT 1 FROM {base} AS b WHERE b.{base_key} = l.{row})"
+    ):
+        yield Finding(
+            code="dangling_link",
+            message=f"A drawing link joins item {item} and drawing {drawing}, but one of them does not exist.",
+            pnpid=item if isinstance(item, int) else None,
+            hint=_AUDIT,
+            data={"drawing": drawing if isinstance(drawing, int) else None},
+        )
+
+
+def dangling_relations(tolerant: sqlite3.Connection, discovery: Discovery) -> Iterator[Finding]:
+    """Relations that name an item which does not exist."""
+    base, key = discovery.table(ROOT), discovery.table_column(ROOT, "PnPID")
+    for name, first, second in USED:
+        table = discovery.table(name)
+        one, two = discovery.table_column(name, first), discovery.table_column(name, second)
+        if table is None or one is None or two is None:
+            continue
+        for a, b in tolerant.execute(
+            f"SELECT {one}, {two} FROM {table} AS r "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {base} AS b WHERE b.{key} = r.{one}) "
+            f"OR NOT EXISTS (SELECT 1 FROM {base} AS b WHERE b.{key} = r.{two})"
+        ):
+            yield Finding(
+                code="dangling_relation",
+                message=f"{name} joins {first} {a} and {second} {b}, but one of them does not exist.",
+                pnpid=a if isinstance(a, int) else None,
+                hint=_AUDIT,
+                data={"relation": name, first: str(a), second: str(b)},
+            )
+
+
+def registry(tolerant: sqlite3.Connection, discovery: Discovery, relations: Relations) -> Iterator[Finding]:
+    """Entries of the tag registry without item, and items whose tag the registry knows differently or not."""
+    table = discovery.table("PnPTagRegistry")
+    row, tag = (discovery.table_column("PnPTagRegistry", name) for name in ("RowId", "Tag"))
+    base, base_key = discovery.table(ROOT), discovery.table_column(ROOT, "PnPID")
+    if table is None or row is None or tag is None:
+        return
+    for item, text in tolerant.execute(
+        f"SELECT {row}, {tag} FROM {table} AS r WHERE NOT EXISTS (SELECT 1 FROM {base} AS b WHERE b.{base_key} = r.{row})"
+    ):
+        yield Finding(
+            code="registry_orphan",
+            message=f"The tag registry holds {text!r} for item {item}, which does not exist.",
+            pnpid=item if isinstance(item, int) else None,
+            tag=text,
+            hint=_AUDIT,
+        )
+    for class_name, column in _enlisted(tolerant, discovery):
+        cls = discovery.catalog.find(class_name)
+        name = discovery.table_column(cls.physical, column) if cls else None
+        key = discovery.table_column(cls.physical, "PnPID") if cls else None
+        if cls is None or name is None or key is None or not cls.has_table:
+            continue
+        for item, own, registered in tolerant.execute(
+            f"SELECT t.{key}, t.{name}, r.{tag} FROM {quoted(cls.physical)} AS t "
+            f"JOIN {base} AS b ON b.{base_key} = t.{key} LEFT JOIN {table} AS r ON r.{row} = t.{key} "
+            f"WHERE r.{tag} COLLATE BINARY IS NOT t.{name} COLLATE BINARY"
+        ):
+            finding = _compare_tags(cls.name, item, own, registered, relations.owner_of.get(item))
+            if finding is not None:
+                yield finding
+
+
+def _enlisted(tolerant: sqlite3.Connection, discovery: Discovery) -> list[tuple[str, str]]:
+    """Class and column pairs under tag uniqueness."""
+    table = discovery.table("PnPTagEnlistedColumns")
+    name, column = (discovery.table_column("PnPTagEnlistedColumns", c) for c in ("TableName", "ColumnName"))
+    if table is None or name is None or column is None:
+        return []
+    rows = tolerant.execute(f"SELECT DISTINCT {name}, {column} FROM {table} ORDER BY 1, 2").fetchall()
+    return [(str(a), str(b)) for a, b in rows if a and b]
+
+
+def _compare_tags(
+    class_name: str, item: int, own: object, registered: str | None, owner: int | None
+) -> Finding | None:
+    tag = complete_tag(own)
+    if registered is None:
+        if tag is None:
+            return None
+        return Finding(
+            code="not_registered",
+            message=f"{class_name} {item} has the complete tag {tag!r}, but the tag registry does not know it.",
+            pnpid=item,
+            class_name=class_name,
+            tag=tag,
+            hint=_AUDIT,
+        )
+    plain = plain_tag(registered, owner)
+    if plain == own:
+        return None
+    return Finding(
+        code="registry_mismatch",
+        message=f"{class_name} {item} has the tag {own!r}, the tag registry says {plain!r}.",
+        pnpid=item,
+        class_name=class_name,
+        tag=tag or plain,
+        hint="Run the project audit in Plant 3D, or type the right tag again.",
+        data={"registered": plain, "own": str(own) if own is not None else None},
+    )

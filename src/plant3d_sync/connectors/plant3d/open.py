@@ -1,0 +1,160 @@
+"""Find out what was given (folder, file or URL) and open it as a `PlantSource`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from pathlib import Path
+
+from plant3d_sync.connectors.base import PlantSource
+from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.copy import change_counter, copy_sqlite, file_guard, read_header
+from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.errors import ConfigError
+
+DATABASE_FILE = "processpower.dcf"
+"""The P&ID database of a project, in lower case (the file system may keep another case)."""
+
+REQUIRED_TABLES = ("PnPTables", "PnPBase")
+DEFAULT_DEADLINE = 30.0
+"""Seconds for lock and copy together."""
+
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def open_source(
+    spec: str | Path, *, deadline: float = DEFAULT_DEADLINE, allow_copy: bool = False
+) -> PlantSource:
+    """A Plant 3D database that can be read: a project folder, a `.dcf` file or a SQLAlchemy URL.
+
+    Looks at names only; the database itself is first touched by `signature` or `snapshot`.
+    `deadline`: seconds one copy may take, waiting for a lock included. `allow_copy`: read one user's
+    working copy of a collaboration or Vault project all the same.
+    Raises ConfigError `source_not_found`, `source_unknown_kind`.
+    """
+    text = str(spec)
+    if isinstance(spec, str) and _URL.match(text):
+        return _open_url(text, deadline=deadline, allow_copy=allow_copy)
+    return SqliteSource(_database_file(Path(spec).expanduser()), deadline=deadline, allow_copy=allow_copy)
+
+
+def _open_url(url: str, *, deadline: float, allow_copy: bool) -> PlantSource:
+    scheme = url.partition("://")[0].lower()
+    if scheme in ("sqlite", "sqlite+pysqlite"):
+        path = url.partition("://")[2].removeprefix("/").partition("?")[0]
+        return SqliteSource(_database_file(Path(path)), deadline=deadline, allow_copy=allow_copy)
+    if scheme.startswith("mssql"):
+        from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
+
+        return SqlServerSource(url, deadline=deadline)
+    raise ConfigError(
+        f"A Plant 3D database cannot be opened by a {scheme}:// URL. Nothing was read or written.",
+        hint="Give a project folder, a ProcessPower.dcf, sqlite:///FILE, mssql+pyodbc://... or mssql+pymssql://...",
+        code="source_unknown_kind",
+        details={"scheme": scheme},
+    )
+
+
+def _database_file(path: Path) -> Path:
+    """The file itself, or the P&ID database in a project folder (its name in any case)."""
+    if not path.is_dir():
+        return path
+    try:
+        names = sorted(entry.name for entry in path.iterdir())
+    except PermissionError as error:
+        raise errors.unreadable(str(path), error.strerror or "no permission") from error
+    for name in names:
+        if name.lower() == DATABASE_FILE and (path / name).is_file():
+            return path / name
+    raise errors.no_database_in_folder(path, names)
+
+
+def copy_kind(path: Path) -> str | None:
+    """ "collaboration" or "vault" when the file looks like one user's working copy, else None.
+
+    Collaboration projects keep their local cache in a folder named `CollaborationCache` under the user's
+    profile. For Vault the sign is the `_V` folder that the Vault client keeps beside checked-out files
+    (inferred; not seen with a Plant 3D project), or a `<name>.v` file in it.
+    """
+    parts = [part.lower() for part in path.absolute().parts[:-1]]
+    if "collaborationcache" in parts:
+        return "collaboration"
+    if any((path.parent / name).is_dir() for name in ("_V", "_v")):
+        return "vault"
+    return None
+
+
+class SqliteSource:
+    """A `.dcf` file: opened read-only, copied in one go, and let alone again."""
+
+    engine = "sqlite"
+
+    def __init__(self, path: Path, *, deadline: float = DEFAULT_DEADLINE, allow_copy: bool = False) -> None:
+        self.path = path
+        self.name = str(path)
+        self.deadline = deadline
+        self.allow_copy = allow_copy
+
+    def signature(self) -> str | None:
+        """Path, size, time, change counter and what lies beside the file. None when it cannot be read.
+
+        A rollback journal or write-ahead log beside the file is part of the token: in WAL mode commits do
+        not move the change counter.
+        """
+        with file_guard(self.path):
+            try:
+                with self.path.open("rb") as stream:
+                    header = stream.read(28)
+                return self._signature(change_counter(header))
+            except OSError:
+                return None
+
+    def _signature(self, counter: int) -> str:
+        state = self.path.stat()
+        beside = "".join(f":{suffix}={_size_and_time(self.name + suffix)}" for suffix in ("-journal", "-wal"))
+        return f"{self.name}:{state.st_size}:{state.st_mtime_ns}:{counter}{beside}"
+
+    def snapshot(self) -> Snapshot:
+        """Copy one moment of the file and read from the copy only.
+
+        Raises ConfigError: `source_not_found`, `source_empty`, `source_link_file`, `source_not_plant3d`,
+        `source_corrupt`, `source_unreadable`, `source_is_copy`; RetryLaterError: `source_locked`,
+        `source_busy`, `source_hot_journal`, `source_io`, `no_space`.
+        """
+        kind = copy_kind(self.path)
+        if kind is not None and not self.allow_copy:
+            raise errors.is_copy(self.name, kind)
+        with file_guard(self.path):
+            # Counter and token are taken before the lock: a commit in between makes the next look say
+            # "changed" once too often, never "unchanged" wrongly.
+            header = read_header(self.path)
+            counter = change_counter(header)
+            signature = self._signature(counter)
+            copy, lock_ms = copy_sqlite(self.path, deadline=self.deadline, check=self._refuse_other_databases)
+        return Snapshot.open(
+            copy,
+            name=self.name,
+            lock_ms=lock_ms,
+            engine=self.engine,
+            change_counter=counter,
+            signature=signature,
+            copy_kind=kind,
+            journal_mode="wal" if header[18] == 2 else "rollback",
+        )
+
+    def _refuse_other_databases(self, connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT lower(name) FROM sqlite_master WHERE type = 'table'")
+        present = {row[0] for row in rows}
+        missing = [name for name in REQUIRED_TABLES if name.lower() not in present]
+        if missing:
+            raise errors.not_plant3d(self.name, missing)
+
+
+def _size_and_time(path: str) -> str:
+    """Of a file beside the database; an empty or absent one counts as nothing."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return "0"
+    return f"{state.st_size}.{state.st_mtime_ns}" if state.st_size else "0"

@@ -1,0 +1,594 @@
+"""Read items class by class from their base tables with outer joins.
+
+The `_PNP` views are inner joins: one missing row at any level hides an item. And SQLite runs each of them
+as a scan of the whole of `PnPBase`. So: one pass over `PnPBase` decides which items exist and of which
+class, then one statement per class joins the tables on its path, leaf first, by PnPID.
+"""
+
+from __future__ import annotations
+
+import itertools
+import marshal
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import isfinite
+
+import orjson
+
+from plant3d_sync.connectors.base import ItemBatch
+from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
+from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep
+from plant3d_sync.connectors.plant3d.guid import guid_text
+from plant3d_sync.connectors.plant3d.names import quoted
+from plant3d_sync.connectors.plant3d.relations import (
+    GROUP_RELATION,
+    NO_DRAWING,
+    Drawing,
+    Ids,
+    Relations,
+    several_drawings,
+    text_rows,
+)
+from plant3d_sync.connectors.plant3d.tags import plain_tag
+from plant3d_sync.model.catalog import Column
+from plant3d_sync.model.record import Finding, PlantItem, Value
+
+BATCH = 500
+_FIXED = 4
+"""Columns before the levels: PnPID, PnPGuid, PnPTimestamp, PnPRevision."""
+_DIGEST_BYTES = 16
+_MARSHAL_FORMAT = 2
+"""The last format without back references: equal values give equal bytes in every process."""
+
+Row = tuple[object, ...]
+Extras = tuple[
+    str | None,  # drawing number
+    str | None,  # drawing title
+    int | None,  # drawing id
+    Ids,  # segments
+    tuple[str, ...],  # lines
+    Ids,  # line groups
+    str | None,  # from
+    str | None,  # to
+    str | None,  # owner
+    int | None,  # owner id
+    str | None,  # segment tag
+    str | None,  # registry tag
+]
+Note = Callable[[Finding], None]
+
+_MOJIBAKE = re.compile(rb"\xc3[\x82-\xb4][\xc2\xc5\xc6\xcb\xe2]|\xc2[\x80-\xa0]")
+"""UTF-8 of text that may have been decoded wrongly before, and of odd blanks."""
+_ESCAPED = re.compile(rb'\\[^"]')
+"""A control character or backslash in JSON text; a quote is harmless."""
+
+_PLAIN_TYPES: dict[str, frozenset[type]] = {
+    "System.String": frozenset({str, type(None)}),
+    "System.DateTime": frozenset({str, type(None)}),
+    "System.Double": frozenset({float, int, type(None)}),
+    "System.Int16": frozenset({int, type(None)}),
+    "System.Int32": frozenset({int, type(None)}),
+    "System.Int64": frozenset({int, type(None)}),
+    "System.Boolean": frozenset({int, type(None)}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One table on the path of a class, and the columns read from it."""
+
+    class_name: str
+    table: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPlan:
+    """How items of one concrete class are read. `columns` are sorted by name, as selected."""
+
+    class_name: str
+    number: int
+    levels: tuple[Level, ...]
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    unknown: frozenset[str]
+    statement: str
+    prefix: bytes
+    loop: int | None
+    reals: tuple[int, ...]
+    limit: int
+    """The shortest length any text column allows, 0 without text columns."""
+    plain: dict[tuple[type, ...], bool]
+    """Python types of a row -> whether all are what the columns declare. Filled while reading."""
+
+    @property
+    def first(self) -> int:
+        """Index of the first value in a row."""
+        return _FIXED + len(self.levels)
+
+
+def plan_class(discovery: Discovery, class_name: str, number: int, note: Note, item_table: str) -> ClassPlan:
+    """Decide the tables and columns of one class. Levels and columns that do not exist become unknown."""
+    catalog = discovery.catalog
+    effective = catalog.columns.get(class_name, {})
+    levels: list[Level] = []
+    unknown: set[str] = set()
+    for name in catalog.chain(class_name):
+        declared = [c for c in effective.values() if c.table_class == name]
+        if name.lower() == ROOT.lower() and not declared:
+            continue
+        level, lost = _plan_level(discovery, class_name, name, declared, note)
+        unknown.update(lost)
+        if level is not None:
+            levels.append(level)
+    found = [(column, index) for index, level in enumerate(levels) for column in level.columns]
+    found.sort(key=lambda pair: (pair[0].name.lower(), pair[0].name))
+    columns = tuple(column for column, _ in found)
+    names = tuple(column.name for column in columns)
+    lengths = [c.length for c in columns if c.type == "System.String" and c.length]
+    return ClassPlan(
+        class_name=class_name,
+        number=number,
+        levels=tuple(levels),
+        columns=columns,
+        names=names,
+        unknown=frozenset(unknown),
+        statement=_statement(discovery, levels, found, item_table),
+        prefix=orjson.dumps([class_name, names, [level.class_name for level in levels], sorted(unknown)]),
+        loop=next((i for i, name in enumerate(names) if name.lower() == "loopnumber"), None),
+        reals=tuple(i for i, column in enumerate(columns) if column.type == "System.Double"),
+        limit=min(lengths, default=0),
+        plain={},
+    )
+
+
+def _plan_level(
+    discovery: Discovery, class_name: str, level: str, declared: Sequence[Column], note: Note
+) -> tuple[Level | None, list[str]]:
+    cls = discovery.catalog.classes[level]
+    if not cls.has_table or discovery.table_column(cls.physical, "PnPID") is None:
+        note(
+            Finding(
+                code="class_without_table",
+                message=f"There are items of class {class_name}, but the class {level} has no table. "
+                f"Its {len(declared)} columns are unknown for them.",
+                class_name=class_name,
+                hint="Run the project audit in Plant 3D.",
+                data={"level": level},
+            )
+        )
+        return None, [c.name for c in declared]
+    present: list[Column] = []
+    lost: list[str] = []
+    physical = discovery.catalog.physical_columns.get(level, frozenset())
+    for column in declared:
+        if column.name.lower() in physical or column.name in physical:
+            present.append(column)
+            continue
+        lost.append(column.name)
+        note(
+            Finding(
+                code="column_missing",
+                message=f"The catalogue names the column {level}.{column.name}, but the table does not have it. "
+                "Its values are unknown.",
+                class_name=level,
+                column=column.name,
+                hint="Run the project audit in Plant 3D, or finish the interrupted migration.",
+            )
+        )
+    return Level(class_name=level, table=cls.physical, columns=tuple(present)), lost
+
+
+def _statement(
+    discovery: Discovery, levels: Sequence[Level], found: Sequence[tuple[Column, int]], item_table: str
+) -> str:
+    keys = [discovery.table_column(level.table, "PnPID") for level in levels]
+    selected = [f"t{i}.{key}" for i, key in enumerate(keys)]
+    selected += [f"t{index}.{quoted(column.name)}" for column, index in found]
+    joins = "".join(
+        f" LEFT JOIN {quoted(level.table)} AS t{i} ON t{i}.{keys[i]} = i.pnpid"
+        for i, level in enumerate(levels)
+    )
+    columns = "".join(f", {part}" for part in selected)
+    return (
+        f"SELECT i.pnpid, i.guid, i.stamp, i.revision{columns} FROM temp.{item_table} AS i{joins} "
+        "WHERE i.class = ? AND i.pnpid > ? ORDER BY i.pnpid"
+    )
+
+
+class Scan:
+    """One pass over the items of some classes. Holds only ids and derived names of all items, no values."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        tolerant: sqlite3.Connection,
+        discovery: Discovery,
+        relations: Relations,
+        drawings: Mapping[int, Drawing],
+        note: Note,
+    ) -> None:
+        self.connection = connection
+        self.tolerant = tolerant
+        self.discovery = discovery
+        self.relations = relations
+        self.drawings = drawings
+        self.note = note
+        self.table = f"item{next(self._numbers)}"
+        self.registry: dict[int, str] = {}
+        self.drawing_of: dict[int, Drawing] = {}
+        self.missing_levels: set[str] = set()
+
+    def run(self, classes: Mapping[str, Sequence[str]], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
+        """Read the classes in this order. `classes`: class -> its spellings in `PnPBase`."""
+        self._select_items(classes)
+        try:
+            self._load_drawings()
+            self._load_registry()
+            self._report_duplicates()
+            batch = ItemBatch(unchanged=[], changed=[])
+            for number, name in enumerate(classes):
+                if not classes[name]:
+                    continue
+                plan = plan_class(self.discovery, name, number, self.note, self.table)
+                for rows in self._rows(plan):
+                    self._take(plan, rows, known, batch)
+                    if len(batch.unchanged) + len(batch.changed) >= BATCH:
+                        yield batch
+                        batch = ItemBatch(unchanged=[], changed=[])
+            if batch.unchanged or batch.changed:
+                yield batch
+        finally:
+            self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
+
+    # ------------------------------------------------------------ which items
+
+    def _select_items(self, classes: Mapping[str, Sequence[str]]) -> None:
+        """Copy id, guid, stamp and revision of the wanted items out of `PnPBase`, in one pass."""
+        run, base = self.connection.execute, self.discovery.table(ROOT)
+        run(
+            f"CREATE TEMP TABLE {self.table} (class INTEGER NOT NULL, pnpid INTEGER NOT NULL, guid, stamp, revision, "
+            "PRIMARY KEY (class, pnpid)) WITHOUT ROWID"
+        )
+        run("CREATE TEMP TABLE IF NOT EXISTS cls (spelling TEXT COLLATE NOCASE PRIMARY KEY, number INTEGER)")
+        run("DELETE FROM temp.cls")
+        spellings = [(s, number) for number, name in enumerate(classes) for s in classes[name]]
+        self.connection.executemany("INSERT OR IGNORE INTO temp.cls VALUES (?, ?)", spellings)
+        key, name, guid, stamp, revision = (
+            self.discovery.table_column(ROOT, column) or "NULL"
+            for column in ("PnPID", "PnPClassName", "PnPGuid", "PnPTimestamp", "PnPRevision")
+        )
+        run(
+            f"INSERT OR IGNORE INTO temp.{self.table} "
+            f"SELECT c.number, b.{key}, {_of('b', guid)}, {_of('b', stamp)}, {_of('b', revision)} "
+            f"FROM {base} AS b JOIN temp.cls AS c ON c.spelling = b.{name} WHERE typeof(b.{key}) = 'integer'"
+        )
+
+    def _load_drawings(self) -> None:
+        """Drawing of each item; items of lines are drawn through their segments."""
+        table = self.discovery.table("PnPDataLinks")
+        row = self.discovery.table_column("PnPDataLinks", "RowId")
+        dwg = self.discovery.table_column("PnPDataLinks", "DwgId")
+        if table is None or row is None or dwg is None:
+            return
+        run = self.connection.execute
+        run("CREATE TEMP TABLE IF NOT EXISTS drawn (pnpid INTEGER PRIMARY KEY)")
+        run("DELETE FROM temp.drawn")
+        run(f"INSERT OR IGNORE INTO temp.drawn SELECT pnpid FROM temp.{self.table}")
+        lines, segment = (
+            self.discovery.table(GROUP_RELATION[0]),
+            self.discovery.table_column(GROUP_RELATION[0], GROUP_RELATION[2]),
+        )
+        if lines is not None and segment is not None:
+            run(
+                f"INSERT OR IGNORE INTO temp.drawn SELECT {segment} FROM {lines} WHERE typeof({segment}) = 'integer'"
+            )
+        found, drawings = self.drawing_of, self.drawings
+        several: dict[int, list[Drawing]] = {}
+        for item, drawing_id in run(
+            f"SELECT l.{row}, l.{dwg} FROM {table} AS l CROSS JOIN temp.drawn AS d ON d.pnpid = l.{row}"
+        ):
+            drawing = drawings.get(drawing_id)
+            if drawing is None:
+                continue
+            if found.setdefault(item, drawing) is not drawing:
+                several.setdefault(item, [found[item]]).append(drawing)
+        for item, all_of_them in several.items():
+            found[item] = several_drawings(all_of_them)
+        run("DELETE FROM temp.drawn")
+
+    def _load_registry(self) -> None:
+        table = self.discovery.table("PnPTagRegistry")
+        row = self.discovery.table_column("PnPTagRegistry", "RowId")
+        tag = self.discovery.table_column("PnPTagRegistry", "Tag")
+        if table is None or row is None or tag is None:
+            return
+        owners = self.relations.owner_of
+        statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
+        registry = dict(text_rows(self.connection, self.tolerant, statement))
+        for item in owners.keys() & registry.keys():
+            registry[item] = plain_tag(registry[item], owners[item])
+        self.registry = registry
+
+    def _report_duplicates(self) -> None:
+        for guid, first, count in self.connection.execute(
+            f"SELECT guid, min(pnpid), count(*) FROM temp.{self.table} WHERE guid IS NOT NULL "
+            "GROUP BY guid HAVING count(*) > 1"
+        ).fetchall():
+            same = self.connection.execute(
+                f"SELECT pnpid FROM temp.{self.table} WHERE guid = ? ORDER BY 1", (guid,)
+            )
+            ids = [row[0] for row in same]
+            self.note(
+                Finding(
+                    code="duplicate_guid",
+                    message=f"{count} items share the PnPGuid {guid_text(guid)}: {', '.join(map(str, ids))}.",
+                    pnpid=first,
+                    hint="Delete and redraw the copy, or run the project audit in Plant 3D.",
+                    data={"pnpids": ids, "guid": guid_text(guid)},
+                )
+            )
+
+    # ------------------------------------------------------------ rows
+
+    def _rows(self, plan: ClassPlan) -> Iterator[list[Row]]:
+        """Rows of one class in pieces. From the first text that is not UTF-8 on, the tolerant way."""
+        last = _BEFORE_ALL
+        try:
+            cursor = self.connection.execute(plan.statement, (plan.number, last))
+            while rows := cursor.fetchmany(BATCH):
+                yield rows
+                last = rows[-1][0]
+            return
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error).lower():
+                raise
+        yield from self._tolerant_rows(plan, last)
+
+    def _tolerant_rows(self, plan: ClassPlan, last: int) -> Iterator[list[Row]]:
+        cursor = self.connection.cursor()
+        while True:
+            self.connection.text_factory = decode_or_keep
+            try:
+                rows = cursor.execute(f"{plan.statement} LIMIT {BATCH}", (plan.number, last)).fetchall()
+            finally:
+                self.connection.text_factory = str
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield rows
+
+    def _take(self, plan: ClassPlan, rows: list[Row], known: Mapping[int, bytes], batch: ItemBatch) -> None:
+        """Digest each row; build items only where the digest is not the known one.
+
+        A row of plain, unsuspicious cells is serialised once, and that is looked at and digested. Any other
+        row goes the careful way, cell by cell. Which way a row goes depends on its content alone, so equal
+        content gives equal digests.
+        """
+        first, prefix, names, unknown = plan.first, plan.prefix, plan.names, plan.unknown
+        plain = plan.plain
+        extras_of, dumps, unchanged, changed = self._extras, orjson.dumps, batch.unchanged, batch.changed
+        previous: int | None = None
+        for row in rows:
+            pnpid: int = row[0]  # type: ignore[assignment]  # typeof = integer in the selection
+            if pnpid == previous:
+                self._note_double_row(plan, pnpid)
+                continue
+            previous = pnpid
+            body = row[first:]
+            guid = row[1]
+            extras = extras_of(pnpid)
+            digest = None
+            if type(guid) is bytes and len(guid) == 16 and None not in row[_FIXED:first]:
+                types = tuple(map(type, body))
+                if types not in plain:
+                    plain[types] = _all_plain(plan.columns, types)
+                if plain[types]:
+                    text = dumps((body, extras))
+                    if not _suspicious(plan, text, body):
+                        digest = blake2b(prefix + guid + text, digest_size=_DIGEST_BYTES).digest()
+            if digest is None:
+                item = self._careful(plan, row, extras)
+                if known.get(pnpid) == item.digest:
+                    unchanged.append(pnpid)
+                else:
+                    changed.append(item)
+            elif known.get(pnpid) == digest:
+                unchanged.append(pnpid)
+            else:
+                values: dict[str, Value] = dict(zip(names, body, strict=True))  # type: ignore[arg-type]
+                changed.append(_item(plan, row, values, unknown, extras, digest))
+
+    def _careful(self, plan: ClassPlan, row: Row, extras: Extras) -> PlantItem:
+        """One item whose row has something odd: every oddity becomes a finding, no cell stops the item."""
+        pnpid: int = row[0]  # type: ignore[assignment]
+        lost = {i for i, key in enumerate(row[_FIXED : plan.first]) if key is None}
+        unknown = set(plan.unknown)
+        values: dict[str, Value] = {}
+        odd: list[tuple[Column, Oddity]] = []
+        body = dict(zip(plan.names, row[plan.first :], strict=True))
+        for index, level in enumerate(plan.levels):
+            for column in level.columns:
+                if index in lost:
+                    unknown.add(column.name)
+                    continue
+                checked = check_cell(column, body[column.name])
+                odd.extend((column, oddity) for oddity in checked.oddities)
+                if checked.known:
+                    values[column.name] = checked.value
+                else:
+                    unknown.add(column.name)
+        tag = next((str(v) for name, v in values.items() if name.lower() == "tag" and v), None)
+        if lost:
+            self._note_lost_levels(plan, pnpid, sorted(lost), tag)
+        for column, oddity in odd:
+            self._note_oddity(plan, pnpid, column, oddity, tag)
+        guid = guid_text(row[1])
+        if not guid:
+            self._note_bad_guid(plan, pnpid, tag)
+        ordered = tuple((name, values[name]) for name in plan.names if name in values)
+        content = marshal.dumps((guid, ordered, tuple(sorted(unknown)), extras), _MARSHAL_FORMAT)
+        digest = blake2b(plan.prefix + b"\x00" + content, digest_size=_DIGEST_BYTES).digest()
+        return _item(plan, row, values, frozenset(unknown), extras, digest)
+
+    # ------------------------------------------------------------ what belongs to an item
+
+    def _extras(self, pnpid: int) -> Extras:
+        relations = self.relations
+        registry = self.registry.get(pnpid)
+        in_group = relations.segments_in.get(pnpid)
+        if in_group is not None:
+            return self._extras_of_line(pnpid, in_group, registry)
+        number, title, drawing = self.drawing_of.get(pnpid, NO_DRAWING)
+        owner = relations.owner_of.get(pnpid)
+        owner_tag = relations.tags.get(owner) if owner is not None else None
+        if pnpid in relations.groups_of:
+            lines, groups = relations.lines_of((pnpid,))
+            start, end = relations.ends_of((pnpid,))
+            return (number, title, drawing, (), lines, groups, start, end, owner_tag, owner, None, registry)
+        segments = relations.segments_of.get(pnpid, ())
+        lines, groups = relations.lines_of(segments) if segments else ((), ())
+        return (number, title, drawing, segments, lines, groups, None, None, owner_tag, owner, None, registry)
+
+    def _extras_of_line(self, pnpid: int, segments: Ids, registry: str | None) -> Extras:
+        relations = self.relations
+        drawings = (self.drawing_of.get(segment, NO_DRAWING) for segment in segments)
+        own = self.drawing_of.get(pnpid)
+        number, title, drawing = several_drawings([own, *drawings] if own else drawings)
+        start, end = relations.ends_of(segments)
+        tag = relations.segment_tag(pnpid)
+        return (number, title, drawing, segments, (), (), start, end, None, None, tag, registry)
+
+    # ------------------------------------------------------------ findings
+
+    def _note_lost_levels(self, plan: ClassPlan, pnpid: int, lost: Sequence[int], tag: str | None) -> None:
+        names = [plan.levels[i].class_name for i in lost]
+        self.missing_levels.update(name.lower() for name in names)
+        self.note(
+            Finding(
+                code="row_missing",
+                message=f"{plan.class_name} {pnpid} has no row in {', '.join(names)}. "
+                "The columns of that level are unknown, not empty; they are left as they are in SYNAPSE.",
+                pnpid=pnpid,
+                class_name=plan.class_name,
+                tag=tag,
+                hint="Somebody edited the database outside Plant 3D: run the project audit, or redraw the item.",
+                data={"levels": names},
+            )
+        )
+
+    def _note_oddity(
+        self, plan: ClassPlan, pnpid: int, column: Column, oddity: Oddity, tag: str | None
+    ) -> None:
+        self.note(
+            Finding(
+                code=oddity.code,
+                message=f"{plan.class_name} {pnpid}: the value of {column.name} {oddity.what}.",
+                pnpid=pnpid,
+                class_name=plan.class_name,
+                column=column.name,
+                tag=tag,
+                hint=oddity.hint,
+            )
+        )
+
+    def _note_bad_guid(self, plan: ClassPlan, pnpid: int, tag: str | None) -> None:
+        self.note(
+            Finding(
+                code="bad_guid",
+                message=f"{plan.class_name} {pnpid} has no valid PnPGuid, so it has no identity for SYNAPSE.",
+                pnpid=pnpid,
+                class_name=plan.class_name,
+                tag=tag,
+                hint="Run the project audit in Plant 3D, or redraw the item.",
+            )
+        )
+
+    def _note_double_row(self, plan: ClassPlan, pnpid: int) -> None:
+        self.note(
+            Finding(
+                code="duplicate_row",
+                message=f"{plan.class_name} {pnpid} has several rows in one of its tables. The first one is used.",
+                pnpid=pnpid,
+                class_name=plan.class_name,
+                hint="Run the project audit in Plant 3D.",
+            )
+        )
+
+
+_BEFORE_ALL = -(2**63)
+
+
+def _of(alias: str, column: str) -> str:
+    return column if column == "NULL" else f"{alias}.{column}"
+
+
+def _all_plain(columns: Sequence[Column], types: tuple[type, ...]) -> bool:
+    nothing: frozenset[type] = frozenset({type(None)})
+    return all(kind in _PLAIN_TYPES.get(c.type, nothing) for c, kind in zip(columns, types, strict=True))
+
+
+def _suspicious(plan: ClassPlan, text: bytes, body: Row) -> bool:
+    """Whether a serialised row has anything the careful way must look at. May err on the safe side."""
+    if b'," ' in text or b' ",' in text or b'[" ' in text or b' "]' in text:  # an outer blank
+        return True
+    quotes = b"\\" in text
+    if quotes and _ESCAPED.search(text):
+        return True
+    if not text.isascii() and _MOJIBAKE.search(text):
+        return True
+    for index in plan.reals:
+        value = body[index]
+        if value is not None and not isfinite(value):  # type: ignore[arg-type]
+            return True
+    if len(text) <= plan.limit or not plan.limit:
+        return False
+    return max(map(len, text.split(b'"'))) > plan.limit or (quotes and _has_long(plan, body))
+
+
+def _has_long(plan: ClassPlan, body: Row) -> bool:
+    """Text with quotes in it falls into pieces in JSON, so it is measured here."""
+    pairs = zip(plan.columns, body, strict=True)
+    return any(isinstance(value, str) and 0 < column.length < len(value) for column, value in pairs)
+
+
+def _item(
+    plan: ClassPlan,
+    row: Row,
+    values: dict[str, Value],
+    unknown: frozenset[str],
+    extras: Extras,
+    digest: bytes,
+) -> PlantItem:
+    number, title, drawing, segments, lines, groups, start, end, owner, owner_id, segment_tag, registry = (
+        extras
+    )
+    loop = values.get(plan.names[plan.loop]) if plan.loop is not None else None
+    return PlantItem(
+        pnpid=row[0],  # type: ignore[arg-type]
+        guid=guid_text(row[1]),
+        class_name=plan.class_name,
+        timestamp=row[2] if isinstance(row[2], int) else 0,
+        revision=row[3] if isinstance(row[3], int) else 0,
+        values=values,
+        unknown=unknown,
+        drawing=number,
+        drawing_title=title,
+        drawing_id=drawing,
+        segments=segments,
+        lines=lines,
+        line_groups=groups,
+        from_tag=start,
+        to_tag=end,
+        owner=owner,
+        owner_id=owner_id,
+        loop=str(loop) if loop is not None and str(loop).strip() else None,
+        segment_tag=segment_tag,
+        registry_tag=registry,
+        digest=digest,
+    )

@@ -1,0 +1,301 @@
+"""Relations between items, and what follows from them: lines, ends of a line, owner, drawing.
+
+A relation table has one integer column per role, addressed by name (their order differs between projects).
+Relation tables are lazy like class tables: a missing one is an empty one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
+
+from plant3d_sync.connectors.plant3d.catalog import Discovery
+from plant3d_sync.connectors.plant3d.names import quoted
+from plant3d_sync.connectors.plant3d.tags import complete_tag
+from plant3d_sync.model.record import Finding
+
+ASSET_RELATIONS = ("LineInlineAsset", "LineStartAsset", "LineEndAsset")
+"""Only the union of the three finds an item's line segments; drafters fill them differently."""
+GROUP_RELATION = ("PipeLineGroupRelationship", "PipeLineGroup", "PipeLine")
+OWNER_RELATION = ("AssetOwnership", "Owned", "Owner")
+USED: tuple[tuple[str, str, str], ...] = (
+    *((name, "Line", "Asset") for name in ASSET_RELATIONS),
+    ("LineStartLine", "Line1", "Line2"),
+    ("LineEndLine", "Line1", "Line2"),
+    ("LineNozzle", "Line", "Nozzle"),
+    GROUP_RELATION,
+    OWNER_RELATION,
+)
+"""The relations that are read: table, first role, second role."""
+
+Ids = tuple[int, ...]
+Drawing = tuple[str | None, str | None, int | None]
+"""Number, title, PnPID."""
+NO_DRAWING: Drawing = (None, None, None)
+_TAG = "Tag"
+
+
+@dataclass(slots=True)
+class Relations:
+    """The relations of one database as dictionaries of ids."""
+
+    segments_of: dict[int, Ids] = field(default_factory=dict)
+    """Asset -> line segments (pipe or signal) it sits on."""
+    groups_of: dict[int, Ids] = field(default_factory=dict)
+    """Segment -> line groups."""
+    segments_in: dict[int, Ids] = field(default_factory=dict)
+    """Line group -> segments."""
+    owner_of: dict[int, int] = field(default_factory=dict)
+    owners: frozenset[int] = frozenset()
+    starts: dict[int, Ids] = field(default_factory=dict)
+    """Segment -> assets at its start."""
+    ends: dict[int, Ids] = field(default_factory=dict)
+    start_lines: dict[int, Ids] = field(default_factory=dict)
+    """Segment -> segments its start lies on."""
+    end_lines: dict[int, Ids] = field(default_factory=dict)
+    nozzles: dict[int, Ids] = field(default_factory=dict)
+    """Segment -> nozzles, side not said."""
+    tags: dict[int, str] = field(default_factory=dict)
+    """Complete tags of groups, segments, and of whatever stands at an end or owns something."""
+    findings: list[Finding] = field(default_factory=list)
+    _infos: dict[Ids, tuple[tuple[str, ...], Ids]] = field(default_factory=dict)
+    _segment_tags: dict[int, str | None] = field(default_factory=dict)
+
+    def lines_of(self, segments: Ids) -> tuple[tuple[str, ...], Ids]:
+        """Tags and ids of the lines that these segments belong to."""
+        info = self._infos.get(segments)
+        if info is None:
+            groups = tuple(sorted({g for s in segments for g in self.groups_of.get(s, ())}))
+            info = self._infos[segments] = (
+                tuple(sorted({t for g in groups if (t := self.line_tag(g))})),
+                groups,
+            )
+        return info
+
+    def line_tag(self, group: int) -> str | None:
+        """A line's tag is its group's tag, else the one complete tag common to all its segments."""
+        return self.tags.get(group) or self.segment_tag(group)
+
+    def segment_tag(self, group: int) -> str | None:
+        """The one complete tag that all segments of the group carry, or None."""
+        if group not in self._segment_tags:
+            found = {self.tags.get(segment) for segment in self.segments_in.get(group, ())}
+            self._segment_tags[group] = found.pop() if len(found) == 1 else None
+        return self._segment_tags[group]
+
+    def ends_of(self, segments: Iterable[int]) -> tuple[str | None, str | None]:
+        """Where a line (or one segment) comes from and goes to, as tags; several are joined by "; ".
+
+        An asset at the start of one segment and at the end of another one is inside the line (a reducer, a
+        valve), so it is no end. What is left at the starts is "from", at the ends "to". Without an asset
+        there, the other line it begins or ends on counts. A nozzle counts as the equipment that owns it, and
+        goes before items that merely sit there (a valve before a nozzle). A nozzle whose side is not said
+        fills the only end that is still open.
+        """
+        own = tuple(segments)
+        inside = set(own)
+        starts = {asset for s in own for asset in self.starts.get(s, ())}
+        ends = {asset for s in own for asset in self.ends.get(s, ())}
+        from_tags = self._names(starts - ends) or self._line_names(self.start_lines, own, inside)
+        to_tags = self._names(ends - starts) or self._line_names(self.end_lines, own, inside)
+        if bool(from_tags) != bool(to_tags):
+            loose = {n for s in own for n in self.nozzles.get(s, ())} - starts - ends
+            rest = self._names(loose) - from_tags - to_tags
+            from_tags, to_tags = (from_tags or rest), (to_tags or rest)
+        return _joined(from_tags), _joined(to_tags)
+
+    def _names(self, assets: Iterable[int]) -> set[str]:
+        """Tags of the equipment among these assets, else of the others."""
+        standing, sitting = set[str](), set[str]()
+        for asset in assets:
+            owner = self.owner_of.get(asset)
+            tag = (self.tags.get(owner) if owner is not None else None) or self.tags.get(asset)
+            if tag:
+                (standing if self.is_equipment(asset) else sitting).add(tag)
+        return standing or sitting
+
+    def is_equipment(self, asset: int) -> bool:
+        """Whether an asset is a nozzle with an owner, or owns something itself."""
+        return asset in self.owner_of or asset in self.owners
+
+    def _line_names(self, relation: Mapping[int, Ids], own: Ids, inside: set[int]) -> set[str]:
+        others = {line for s in own for line in relation.get(s, ())} - inside
+        return {tag for line in others for tag in (self.lines_of((line,))[0] or self._names((line,)))}
+
+
+def _joined(tags: set[str]) -> str | None:
+    return "; ".join(sorted(tags)) or None
+
+
+def load_relations(
+    connection: sqlite3.Connection, tolerant: sqlite3.Connection, discovery: Discovery
+) -> Relations:
+    """Read every relation in use, and the tags of the items they name."""
+    relations = Relations()
+    for name in ASSET_RELATIONS:
+        _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line"))
+    table, group, segment = GROUP_RELATION
+    relations.groups_of = _grouped(connection, discovery, table, segment, group)
+    relations.segments_in = _inverted(relations.groups_of)
+    relations.starts = _grouped(connection, discovery, "LineStartAsset", "Line", "Asset")
+    relations.ends = _grouped(connection, discovery, "LineEndAsset", "Line", "Asset")
+    relations.start_lines = _grouped(connection, discovery, "LineStartLine", "Line1", "Line2")
+    relations.end_lines = _grouped(connection, discovery, "LineEndLine", "Line1", "Line2")
+    relations.nozzles = _grouped(connection, discovery, "LineNozzle", "Line", "Nozzle")
+    table, owned, owner = OWNER_RELATION
+    for item, owners in _grouped(connection, discovery, table, owned, owner).items():
+        relations.owner_of[item] = owners[0]
+    relations.owners = frozenset(relations.owner_of.values())
+    relations.tags = _tags(connection, tolerant, discovery, _named_items(relations))
+    relations.findings.extend(_odd_relations(relations))
+    return relations
+
+
+def pairs(
+    connection: sqlite3.Connection, discovery: Discovery, table: str, first: str, second: str
+) -> Iterator[tuple[int, int]]:
+    """The id pairs of one relation; nothing when the table or a role column does not exist."""
+    name = discovery.table(table)
+    one, two = discovery.table_column(table, first), discovery.table_column(table, second)
+    if name is None or one is None or two is None:
+        return
+    yield from connection.execute(
+        f"SELECT {one}, {two} FROM {name} WHERE typeof({one}) = 'integer' AND typeof({two}) = 'integer'"
+    )
+
+
+def _grouped(
+    connection: sqlite3.Connection, discovery: Discovery, table: str, key: str, value: str
+) -> dict[int, Ids]:
+    found: dict[int, list[int]] = {}
+    for item, other in pairs(connection, discovery, table, key, value):
+        found.setdefault(item, []).append(other)
+    return {
+        item: tuple(others) if len(others) == 1 else tuple(sorted(set(others)))
+        for item, others in found.items()
+    }
+
+
+def _merge(into: dict[int, Ids], more: Mapping[int, Ids]) -> None:
+    for item, others in more.items():
+        known = into.get(item)
+        into[item] = others if known is None else tuple(sorted({*known, *others}))
+
+
+def _inverted(groups_of: Mapping[int, Ids]) -> dict[int, Ids]:
+    found: dict[int, list[int]] = {}
+    for segment in sorted(groups_of):
+        for group in groups_of[segment]:
+            found.setdefault(group, []).append(segment)
+    return {group: tuple(segments) for group, segments in found.items()}
+
+
+def _named_items(relations: Relations) -> set[int]:
+    """Items whose tag is needed to name a line, an end or an owner."""
+    wanted = set(relations.groups_of) | set(relations.segments_in) | set(relations.owner_of.values())
+    for mapping in (
+        relations.starts,
+        relations.ends,
+        relations.start_lines,
+        relations.end_lines,
+        relations.nozzles,
+    ):
+        for line, others in mapping.items():
+            wanted.add(line)
+            wanted.update(others)
+    return wanted
+
+
+def _tags(
+    connection: sqlite3.Connection, tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int]
+) -> dict[int, str]:
+    """Complete tags of these items, from every class table that declares a column `Tag`."""
+    tags: dict[int, str] = {}
+    if not wanted:
+        return tags
+    for cls in discovery.catalog.classes.values():
+        column = discovery.table_column(cls.physical, _TAG)
+        key = discovery.table_column(cls.physical, "PnPID")
+        if not cls.has_table or column is None or key is None or cls.name.lower() == "pnptagregistry":
+            continue
+        statement = f"SELECT {key}, {column} FROM {quoted(cls.physical)} WHERE typeof({column}) = 'text'"
+        for item, value in text_rows(connection, tolerant, statement):
+            if item in wanted and (tag := complete_tag(value)) is not None:
+                tags.setdefault(item, tag)
+    return tags
+
+
+def text_rows(
+    connection: sqlite3.Connection, tolerant: sqlite3.Connection, statement: str
+) -> list[tuple[int, str]]:
+    """Rows of id and text: the fast way, or the tolerant one if any text is not UTF-8."""
+    try:
+        return connection.execute(statement).fetchall()
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error).lower():
+            raise
+        return tolerant.execute(statement).fetchall()
+
+
+def _odd_relations(relations: Relations) -> Iterator[Finding]:
+    for segment, groups in relations.groups_of.items():
+        if len(groups) > 1:
+            yield Finding(
+                code="segment_in_two_groups",
+                message=f"Line segment {segment} belongs to {len(groups)} lines ({', '.join(map(str, groups))}).",
+                pnpid=segment,
+                tag=relations.tags.get(segment),
+                hint="Assign the segment to one line in Plant 3D.",
+                data={"groups": list(groups)},
+            )
+    for side, mapping in (("start", relations.starts), ("end", relations.ends)):
+        for segment, assets in mapping.items():
+            if len(assets) > 1 and sum(map(relations.is_equipment, assets)) != 1:
+                yield Finding(
+                    code="several_ends",
+                    message=f"Line segment {segment} has {len(assets)} items at its {side}.",
+                    pnpid=segment,
+                    tag=relations.tags.get(segment),
+                    hint="Reconnect the segment in the drawing.",
+                    data={"side": side, "assets": list(assets)},
+                )
+
+
+def load_drawings(tolerant: sqlite3.Connection, discovery: Discovery) -> dict[int, Drawing]:
+    """Drawings by PnPID. Folder rows (`PnPType` = FOLDER) are left out.
+
+    Number: `PnID` ("DWG Number", often empty), else `Dwg Name`, else the file name of `PnPRelativePath`.
+    """
+    name = discovery.table("PnPDrawings")
+    key = discovery.table_column("PnPDrawings", "PnPID")
+    if name is None or key is None:
+        return {}
+    wanted = ("PnPType", "PnID", "Dwg Name", "PnPRelativePath", "Title")
+    columns = [discovery.table_column("PnPDrawings", column) or "NULL" for column in wanted]
+    drawings: dict[int, Drawing] = {}
+    for item, kind, number, dwg_name, path, title in tolerant.execute(
+        f"SELECT {key}, {', '.join(columns)} FROM {name}"
+    ):
+        if isinstance(item, int) and str(kind or "").strip().upper() != "FOLDER":
+            stem = PureWindowsPath(str(path)).stem if path else None
+            shown = next((text for v in (number, dwg_name, stem) if (text := _text(v))), None)
+            drawings[item] = (shown, _text(title), item)
+    return drawings
+
+
+def _text(value: object) -> str | None:
+    text = str(value).replace("\x00", "").strip() if value is not None else ""
+    return text or None
+
+
+def several_drawings(drawings: Iterable[Drawing]) -> Drawing:
+    """One drawing out of all those an item (or a line's segments) is drawn in: first by number, joined by "; "."""
+    distinct = {drawing[2]: drawing for drawing in drawings if drawing[2] is not None}
+    ordered = sorted(distinct.values(), key=lambda d: (d[0] or "", d[2] or 0))
+    if len(ordered) <= 1:
+        return ordered[0] if ordered else NO_DRAWING
+    numbers = "; ".join(dict.fromkeys(d[0] for d in ordered if d[0]))
+    titles = "; ".join(dict.fromkeys(d[1] for d in ordered if d[1]))
+    return numbers or None, titles or None, ordered[0][2]

@@ -1,0 +1,226 @@
+"""One moment of one Plant 3D database, read from a local copy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+
+from plant3d_sync.connectors.base import ItemBatch
+from plant3d_sync.connectors.plant3d import errors, hazards
+from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery, discover
+from plant3d_sync.connectors.plant3d.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.guid import guid_text
+from plant3d_sync.connectors.plant3d.reader import Scan
+from plant3d_sync.connectors.plant3d.relations import Drawing, Relations, load_drawings, load_relations
+from plant3d_sync.model.record import Finding, SourceIdentity
+
+_FindingKey = tuple[str, int | None, str | None, str | None, str]
+
+
+class Snapshot:
+    """A `PlantSnapshot`. Nothing here touches the source any more. Close it to remove the copy."""
+
+    def __init__(
+        self,
+        copy: LocalCopy,
+        *,
+        name: str,
+        lock_ms: float,
+        identity: SourceIdentity,
+        discovery: Discovery,
+        journal_mode: str | None = None,
+    ) -> None:
+        self.name = name
+        self.journal_mode = journal_mode
+        """Of the source file: "rollback" or "wal"; None on SQL Server."""
+        self.identity = identity
+        self.lock_ms = lock_ms
+        self.discovery = discovery
+        self.catalog = discovery.catalog
+        self._copy = copy
+        self._class_counts: dict[str | None, int] | None = None
+        self._relations: Relations | None = None
+        self._drawings: dict[int, Drawing] | None = None
+        self._missing_levels: set[str] = set()
+        self._findings: dict[_FindingKey, Finding] = {}
+        for finding in discovery.findings:
+            self._note(finding)
+
+    @classmethod
+    def open(
+        cls,
+        copy: LocalCopy,
+        *,
+        name: str,
+        lock_ms: float,
+        engine: str,
+        change_counter: int | None,
+        signature: str | None,
+        copy_kind: str | None,
+        journal_mode: str | None = None,
+    ) -> Snapshot:
+        """Discover the catalog and the identity of a copy. The copy is removed if that fails.
+
+        Raises ConfigError `source_not_plant3d`, `source_corrupt`.
+        """
+        done = False
+        try:
+            discovery = discover(copy.tolerant)
+            missing = [
+                f"{table}.{column}"
+                for table, column in (("PnPTables", "TableName"), (ROOT, "PnPID"), (ROOT, "PnPClassName"))
+                if discovery.table_column(table, column) is None
+            ]
+            if missing:
+                raise errors.not_plant3d(name, missing)
+            identity = _identity(copy.tolerant, discovery, engine, change_counter, signature, copy_kind)
+            done = True
+        except sqlite3.Error as error:
+            raise errors.from_sqlite(error, name, 0.0) from error
+        finally:
+            if not done:
+                copy.close()
+        return cls(
+            copy,
+            name=name,
+            lock_ms=lock_ms,
+            identity=identity,
+            discovery=discovery,
+            journal_mode=journal_mode,
+        )
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The copy, for plain questions. Text that is not UTF-8 is replaced, never an error."""
+        return self._copy.tolerant
+
+    def counts(self, classes: Sequence[str]) -> dict[str, int]:
+        """Rows of `PnPBase` per concrete class asked (in any case; answered as asked). 0 for lazy ones."""
+        counted: dict[str, int] = {}
+        for spelling, count in self.class_counts().items():
+            if spelling is not None:
+                counted[spelling.lower()] = counted.get(spelling.lower(), 0) + count
+        return {name: counted.get(name.lower(), 0) for name in classes}
+
+    def class_counts(self) -> Mapping[str | None, int]:
+        """Rows of `PnPBase` per class as spelled there, every class, those the catalogue does not know too."""
+        if self._class_counts is None:
+            column = self.discovery.table_column(ROOT, "PnPClassName")
+            rows = self._copy.tolerant.execute(
+                f"SELECT {column}, count(*) FROM {self.discovery.table(ROOT)} GROUP BY {column}"
+            )
+            self._class_counts = {}
+            for name, count in rows:
+                self._class_counts[name] = self._class_counts.get(name, 0) + count
+        return self._class_counts
+
+    def relations(self) -> Relations:
+        """The relations in use, read once."""
+        if self._relations is None:
+            self._relations = load_relations(self._copy.connection, self._copy.tolerant, self.discovery)
+            for finding in self._relations.findings:
+                self._note(finding)
+        return self._relations
+
+    def drawings(self) -> Mapping[int, Drawing]:
+        """Drawings (number, title, id) by PnPID, folders left out."""
+        if self._drawings is None:
+            self._drawings = load_drawings(self._copy.tolerant, self.discovery)
+        return self._drawings
+
+    def scan(self, classes: Sequence[str], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
+        """Every item of these concrete classes, once, ordered by class (as asked) and PnPID, about 500 a batch.
+
+        Only `PnPBase` decides which items exist. Unknown class names are ignored. Raises ConfigError
+        `source_corrupt` if the copy turns out to be unreadable half-way.
+        """
+        scan = Scan(
+            self._copy.connection,
+            self._copy.tolerant,
+            self.discovery,
+            self.relations(),
+            self.drawings(),
+            self._note,
+        )
+        try:
+            yield from scan.run(self._spellings(classes), known)
+        except sqlite3.Error as error:
+            raise errors.from_sqlite(error, self.name, 0.0) from error
+        finally:
+            self._missing_levels |= scan.missing_levels
+
+    def _spellings(self, classes: Sequence[str]) -> dict[str, list[str]]:
+        """Class as the catalogue spells it -> its spellings in `PnPBase`."""
+        wanted: dict[str, list[str]] = {}
+        for name in classes:
+            cls = self.catalog.find(name)
+            if cls is not None:
+                wanted.setdefault(cls.name, [])
+        lower = {name.lower(): name for name in wanted}
+        for spelling in self.class_counts():
+            name_found = lower.get(spelling.lower()) if spelling is not None else None
+            if spelling is not None and name_found is not None:
+                wanted[name_found].append(spelling)
+        return wanted
+
+    def findings(self) -> Sequence[Finding]:
+        """What is odd: whole-database hazards plus what the scans so far met, each once."""
+        try:
+            for finding in hazards.whole_database(
+                self._copy.tolerant,
+                self.discovery,
+                self.relations(),
+                self.class_counts(),
+                self._missing_levels,
+            ):
+                self._note(finding)
+        except sqlite3.Error as error:
+            raise errors.from_sqlite(error, self.name, 0.0) from error
+        return tuple(self._findings.values())
+
+    def _note(self, finding: Finding) -> None:
+        key = (finding.code, finding.pnpid, finding.class_name, finding.column, finding.message)
+        self._findings.setdefault(key, finding)
+
+    def close(self) -> None:
+        """Remove the local copy."""
+        self._copy.close()
+
+
+def _identity(
+    connection: sqlite3.Connection,
+    discovery: Discovery,
+    engine: str,
+    change_counter: int | None,
+    signature: str | None,
+    copy_kind: str | None,
+) -> SourceIdentity:
+    stamp = discovery.table_column(ROOT, "PnPTimestamp")
+    newest = f"max(CASE WHEN typeof({stamp}) = 'integer' THEN {stamp} END)" if stamp else "NULL"
+    top, rows = connection.execute(f"SELECT {newest}, count(*) FROM {discovery.table(ROOT)}").fetchone()
+    counter = _one(connection, discovery, "PnPSys_PnPBase_PnPID", "cnt")
+    return SourceIdentity(
+        dbid=guid_text(_one(connection, discovery, "PnPDatabase", "DBID")),
+        pnpid_counter=counter if isinstance(counter, int) else 0,
+        change_counter=change_counter,
+        signature=signature,
+        newest_timestamp=top or 0,
+        rows=rows,
+        engine=engine,
+        copy_kind=copy_kind,
+    )
+
+
+def _one(connection: sqlite3.Connection, discovery: Discovery, table: str, column: str) -> object:
+    """The largest value of a one-row table, None when table, column or row is absent."""
+    name, quoted_column = discovery.table(table), discovery.table_column(table, column)
+    if name is None or quoted_column is None:
+        return None
+    found: object = connection.execute(f"SELECT max({quoted_column}) FROM {name}").fetchone()[0]
+    return found

@@ -1,0 +1,345 @@
+"""Careful writing into a Plant 3D database on SQL Server, by the same recipe as for a `.dcf`.
+
+Locks are taken by hints in the reads (UPDLOCK, HOLDLOCK on two rows by key) for the length of one item's
+transaction; nothing of the database itself is altered, because Plant 3D's upgrades and audits expect its schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import BigInteger, ColumnElement, Select, SmallInteger, Unicode, Update, inspect, select, text, update
+from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.sql import column, quoted_name, table
+from sqlalchemy.sql.expression import ColumnClause, TableClause
+
+from plant3d_sync.connectors.plant3d.cells import ANNOTATIONS, GROUPS, UNKNOWN_DRAWING, BaseRow, Outcome
+from plant3d_sync.connectors.plant3d.guid import guid_text
+from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+
+SCHEMA: Final = "dbo"
+_LOCK_HINT: Final = "WITH (UPDLOCK, HOLDLOCK)"
+_BUSY: Final = frozenset({1205, 1222, 3960})
+"""Deadlock victim, lock request timeout, snapshot update conflict."""
+_NO_RIGHT: Final = frozenset({229, 230})
+_NO_SUCH: Final = frozenset({207, 208})
+_TOO_LONG: Final = frozenset({2628, 8152})
+_LOGIN: Final = frozenset({4060, 18452, 18456})
+
+TRIGGERS: Final = (
+    "SELECT t.[name] FROM sys.triggers AS t WHERE t.[is_disabled] = 0 AND t.[parent_class] = 1 ORDER BY t.[name]"
+)
+
+
+def _named(name: str, *columns: ColumnClause[object]) -> TableClause:
+    return table(quoted_name(name, True), *columns, schema=quoted_name(SCHEMA, True))
+
+
+def _column(name: str, kind: type | None = None) -> ColumnClause[object]:
+    quoted = quoted_name(name, True)
+    return column(quoted, kind()) if kind is not None else column(quoted)
+
+
+def select_base(pnpid: int, *, lock: bool) -> Select[tuple[object, ...]]:
+    """The item's row in `PnPBase`."""
+    base = _base_table()
+    statement = select(base.c.PnPClassName, base.c.PnPGuid, base.c.PnPTimestamp, base.c.PnPRevision).where(
+        base.c.PnPID == pnpid
+    )
+    return statement.with_hint(base, _LOCK_HINT, "mssql") if lock else statement
+
+
+def select_cell(name: str, cell: str, pnpid: int, *, lock: bool) -> Select[tuple[object, ...]]:
+    """One cell of one table."""
+    key, value = _column("PnPID", BigInteger), _column(cell, Unicode)
+    target = _named(name, key, value)
+    statement = select(value).where(key == pnpid)
+    return statement.with_hint(target, _LOCK_HINT, "mssql") if lock else statement
+
+
+def update_cell(name: str, cell: str, pnpid: int, old: object, new: str | None) -> Update:
+    """Change one cell that still holds `old` (the comparison follows the collation; the exact one was made before)."""
+    key, value = _column("PnPID", BigInteger), _column(cell, Unicode)
+    target = _named(name, key, value)
+    return update(target).where(key == pnpid, _same(value, old)).values({value: new})
+
+
+def update_base(pnpid: int, old_stamp: object, stamp: int, revision: int) -> Update:
+    """Raise stamp and revision of one item whose stamp is still `old_stamp`."""
+    base = _base_table()
+    return (
+        update(base)
+        .where(base.c.PnPID == pnpid, _same(base.c.PnPTimestamp, old_stamp))
+        .values({base.c.PnPTimestamp: stamp, base.c.PnPRevision: revision})
+    )
+
+
+def _base_table() -> TableClause:
+    return _named(
+        "PnPBase",
+        _column("PnPID", BigInteger),
+        _column("PnPClassName"),
+        _column("PnPGuid"),
+        _column("PnPTimestamp", BigInteger),
+        _column("PnPRevision", SmallInteger),
+    )
+
+
+def _same(value: ColumnElement[object], wanted: object) -> ColumnElement[bool]:
+    return value.is_(None) if wanted is None else value == wanted
+
+
+class SqlServerReads:
+    """Reads of single rows on one connection."""
+
+    def __init__(self, connection: Connection, *, lock: bool = False) -> None:
+        self.connection = connection
+        self.lock = lock
+
+    def base(self, pnpid: int) -> BaseRow | None:
+        """See `CellReads`."""
+        row = self.connection.execute(select_base(pnpid, lock=self.lock)).fetchone()
+        if row is None:
+            return None
+        return BaseRow(class_name=str(row[0]), guid=guid_text(row[1]), timestamp=row[2], revision=row[3])
+
+    def cell(self, table: str, column: str, pnpid: int) -> Sequence[object]:
+        """See `CellReads`."""
+        found = self.connection.execute(select_cell(table, column, pnpid, lock=self.lock)).fetchall()
+        return [row[0] for row in found]
+
+
+class SqlServerCells:
+    """A SQL Server database open for writing single cells. One connection per item, given back after it."""
+
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
+
+    def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool) -> None:
+        self.engine = engine
+        self.name = engine.url.render_as_string(hide_password=True)
+        self._deadline_ms = deadline_ms
+        self._owned = owned
+        self._current: Connection | None = None
+        self._tables: frozenset[str] = frozenset()
+
+    @classmethod
+    def open(cls, spec: str | Path | Engine, *, deadline_ms: int) -> SqlServerCells:
+        """Connect once and check the database as a whole. Raises what `PlantWriter` lists."""
+        owned = not isinstance(spec, Engine)
+        if isinstance(spec, Engine):
+            engine = spec
+        else:
+            from plant3d_sync.connectors.plant3d.sqlserver import engine_for  # noqa: PLC0415 - drivers are optional
+
+            engine = engine_for(str(spec))
+        store = cls(engine, deadline_ms=deadline_ms, owned=owned)
+        try:
+            with engine.connect() as connection:
+                store._tables = _table_names(connection)
+                _refuse_triggers(connection, store.name)
+        except SQLAlchemyError as error:
+            if owned:
+                engine.dispose()
+            raise store._whole(error) from error
+        if "pnpbase" not in store._tables:
+            raise ConfigError(
+                f"{store.name} is not a Plant 3D P&ID database: it has no table PnPBase. Nothing was written.",
+                hint="Plant 3D keeps one database per part; the P&ID one is named <prefix>_PnId.",
+                code="source_not_plant3d",
+            )
+        return store
+
+    def close(self) -> None:
+        """See `CellStore`."""
+        self.rollback()
+        if self._owned:
+            self.engine.dispose()
+
+    def guard(self) -> AbstractContextManager[None]:
+        """See `CellStore`: connections of one process do not disturb each other here."""
+        return nullcontext()
+
+    def ready(self) -> None:
+        """See `CellStore`."""
+        self.rollback()
+
+    def base(self, pnpid: int) -> BaseRow | None:
+        """See `CellReads`."""
+        with self._reading() as reads:
+            return reads.base(pnpid)
+
+    def cell(self, table: str, column: str, pnpid: int) -> Sequence[object]:
+        """See `CellReads`."""
+        with self._reading() as reads:
+            return reads.cell(table, column, pnpid)
+
+    def drawings(self, pnpid: int) -> Sequence[str]:
+        """See `CellStore`."""
+        with self.engine.connect() as connection:
+            ids = {pnpid}
+            for relation, group, member in GROUPS:
+                ids |= self._related(connection, relation, group, member, {pnpid})
+            ids |= self._related(connection, *ANNOTATIONS, ids)
+            if not {"pnpdatalinks", "pnpdrawings"} <= self._tables:
+                return []
+            found: set[str] = set()
+            for one in sorted(ids):
+                rows = connection.execute(select_drawings(one)).fetchall()
+                found |= {_drawing(row) for row in rows if str(row[1]).upper() != "FOLDER"}
+        return sorted(found)
+
+    def begin(self) -> None:
+        """See `CellStore`. The lock itself is taken by the reads that follow."""
+        self.rollback()
+        self._current = self.engine.connect()
+        if self._current.dialect.name == "mssql":
+            self._current.execute(text(f"SET LOCK_TIMEOUT {int(self._deadline_ms)}"))
+
+    def set_cell(self, table: str, column: str, pnpid: int, old: object, new: str | None) -> int:
+        """See `CellStore`."""
+        return int(self._open().execute(update_cell(table, column, pnpid, old, new)).rowcount)
+
+    def set_base(self, pnpid: int, old_stamp: object, stamp: int, revision: int) -> int:
+        """See `CellStore`."""
+        return int(self._open().execute(update_base(pnpid, old_stamp, stamp, revision)).rowcount)
+
+    def commit(self) -> None:
+        """See `CellStore`."""
+        self._open().commit()
+        self._give_back()
+
+    def rollback(self) -> None:
+        """See `CellStore`."""
+        if self._current is None:
+            return
+        try:
+            self._current.rollback()
+        except SQLAlchemyError:
+            self._current.invalidate()  # the server rolls back a lost session by itself
+        self._give_back()
+
+    @contextmanager
+    def fresh(self) -> Iterator[SqlServerReads]:
+        """See `CellStore`."""
+        with self.engine.connect() as connection:
+            yield SqlServerReads(connection)
+
+    def judge(self, error: Exception) -> Outcome:
+        """See `CellStore`. By error number: the class of exception differs from driver to driver."""
+        number = _number(error)
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if number in _BUSY:
+            return Outcome(
+                "waiting",
+                "source_locked",
+                f"Another session holds the item (SQL Server error {number}). Nothing was written; it is tried again.",
+            )
+        if number in _LOGIN:
+            return Outcome("waiting", "source_login_failed", f"{self.name} refused the login (error {number}).")
+        if number in _NO_RIGHT:
+            return Outcome(
+                "refused",
+                "no_right",
+                f"The login may not update this cell (error {number}). Nothing was written. Run the grant script.",
+            )
+        if number in _NO_SUCH:
+            return Outcome(
+                "refused", "column_missing", f"The database lacks a table or column of the plan (error {number})."
+            )
+        if number in _TOO_LONG:
+            return Outcome("refused", "too_long", f"The column is shorter than the catalogue says (error {number}).")
+        if lost or number is None:
+            return Outcome("waiting", "connection_lost", f"The connection to {self.name} was lost.")
+        return Outcome("refused", "sql_error", f"SQL Server refused the write (error {number}). Nothing was written.")
+
+    def _open(self) -> Connection:
+        if self._current is None:
+            raise RuntimeError("no transaction is open")
+        return self._current
+
+    def _give_back(self) -> None:
+        current, self._current = self._current, None
+        if current is not None:
+            current.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqlServerReads]:
+        """Locking reads inside the item's transaction, plain ones outside."""
+        if self._current is not None:
+            yield SqlServerReads(self._current, lock=True)
+        else:
+            with self.engine.connect() as connection:
+                yield SqlServerReads(connection)
+
+    def _related(self, connection: Connection, relation: str, one: str, other: str, ids: set[int]) -> set[int]:
+        if relation.lower() not in self._tables:
+            return set()
+        found: set[int] = set()
+        for pnpid in ids:
+            rows = connection.execute(select_related(relation, one, other, pnpid)).fetchall()
+            found |= {row[0] for row in rows if isinstance(row[0], int)}
+        return found
+
+    def _whole(self, error: SQLAlchemyError) -> SyncError:
+        """The error of ours for a database that cannot be used at all."""
+        meaning = self.judge(error)
+        if meaning.code in ("source_locked", "connection_lost"):
+            return RetryLaterError(
+                f"{meaning.message} Nothing was written.",
+                hint="Check that the server is up and reachable; the next run tries again.",
+                code=meaning.code,
+            )
+        return ConfigError(
+            f"{meaning.message} Nothing was written.",
+            hint="Check PLANT3D_DB_USER and PLANT3D_DB_PASSWORD, and the rights of the writer's login.",
+            code=meaning.code,
+        )
+
+
+def select_related(relation: str, one: str, other: str, pnpid: int) -> Select[tuple[object, ...]]:
+    """Ids in role `other` of the relations whose role `one` is this item."""
+    key, value = _column(one, BigInteger), _column(other, BigInteger)
+    return select(value).select_from(_named(relation, key, value)).where(key == pnpid)
+
+
+def select_drawings(pnpid: int) -> Select[tuple[object, ...]]:
+    """The drawings that link to this row: id, kind, relative path, name; ids are NULL for a link to nowhere."""
+    links = _named("PnPDataLinks", _column("RowId", BigInteger), _column("DwgId", BigInteger))
+    names = ("PnPID", "PnPType", "PnPRelativePath", "Dwg Name")
+    drawings = _named("PnPDrawings", *(_column(name) for name in names))
+    joined = links.outerjoin(drawings, drawings.c.PnPID == links.c.DwgId)
+    return select(*(drawings.c[name] for name in names)).select_from(joined).where(links.c.RowId == pnpid)
+
+
+def _drawing(row: Row[tuple[object, ...]]) -> str:
+    values = list(row)
+    if values[0] is None:
+        return UNKNOWN_DRAWING
+    return next((name for name in values[2:] if isinstance(name, str) and name.strip()), UNKNOWN_DRAWING)
+
+
+def _table_names(connection: Connection) -> frozenset[str]:
+    return frozenset(name.lower() for name in inspect(connection).get_table_names(schema=SCHEMA))
+
+
+def _refuse_triggers(connection: Connection, name: str) -> None:
+    if connection.dialect.name != "mssql":
+        return
+    triggers = [str(row[0]) for row in connection.execute(text(TRIGGERS)).fetchall()]
+    if triggers:
+        raise ConfigError(
+            f"{name} has triggers ({', '.join(triggers[:5])}), so an update could change more than its cell. "
+            "Nothing was written.",
+            hint="Plant 3D makes no triggers: find out who added them, and remove them or write by workbook.",
+            code="source_has_triggers",
+        )
+
+
+def _number(error: Exception) -> int | None:
+    from plant3d_sync.connectors.plant3d.sqlserver import sql_error_number  # noqa: PLC0415 - drivers are optional
+
+    return sql_error_number(error)

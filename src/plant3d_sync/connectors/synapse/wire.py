@@ -1,0 +1,486 @@
+"""The bodies of SYNAPSE's integration contract 1.x, and the canonical fields they carry.
+
+A canonical field `attributes.size` is the key `size` of the object `attributes`; only the first dot separates, so
+an attribute called `a.b` is the field `attributes.a.b`. Attributes that hold an object or a list are shown as
+their JSON text with sorted keys (comparable, and never sent back by anything here).
+
+SYNAPSE sends all its columns always, but only the attributes that exist: an `attributes.*` field that an asset
+lacks is *empty* in SYNAPSE, not unknown. The empty text is read as None and written as null.
+
+Nothing is repaired: what breaks the contract raises `WireError`, whose text never holds a value of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import orjson
+
+from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, WriteResult
+from plant3d_sync.connectors.synapse.errors import WireError
+from plant3d_sync.errors import ConfigError, SkipRecordError
+from plant3d_sync.model.record import Asset, FieldInfo, Value
+
+PREFIX: Final = "/api/v1/integration"
+ATTRIBUTE: Final = "attributes."
+PLAIN_FIELDS: Final = frozenset({"tag", "asset_type", "asset_subtype", "description"})
+"""The columns a sync may write; everything else it may write is an attribute."""
+
+SUCCESSES: Final = frozenset({"created", "updated", "unchanged", "archived"})
+STATUSES: Final = SUCCESSES | {"conflict", "error"}
+DEFAULT_BODY_BYTES: Final = 5 * 1024 * 1024
+MAX_CURSOR: Final = 512
+
+_ASSET_MEMBERS: Final = frozenset(
+    [
+        "id",
+        "project_id",
+        "plant3d_id",
+        "version",
+        "seq",
+        "tag",
+        "asset_type",
+        "asset_subtype",
+        "description",
+        "attributes",
+        "deleted_at",
+        "field_info",
+    ]
+)
+_ENVELOPE_BYTES: Final = len(b'{"items":[],"reply":"full"}')
+
+
+# ---------------------------------------------------------------- what we send
+
+
+def write_item(write: AssetWrite) -> dict[str, object]:
+    """One item of a batch. Raises ConfigError when a field is not one a sync may write."""
+    item: dict[str, object] = {"op": write.op, "plant3d_id": write.plant3d_id}
+    if write.if_version is not None:
+        item["if_version"] = write.if_version
+    if write.ref is not None:
+        item["ref"] = write.ref
+    if write.op == "archive":
+        return item
+    item["set"] = _nest(write)
+    if write.if_description_version is not None:
+        item["if_field_versions"] = {"description": write.if_description_version}
+    if write.link_by_tag:
+        item["link_by_tag"] = True
+    if write.restore:
+        item["restore"] = True
+    return item
+
+
+def _nest(write: AssetWrite) -> dict[str, object]:
+    values: dict[str, object] = {}
+    attributes: dict[str, Value] = {}
+    for name, value in write.set.items():
+        if value == "":
+            value = None
+        elif isinstance(value, float) and value - value != 0.0:
+            raise _unsendable(write, name, "not a finite number")
+        if name in PLAIN_FIELDS:
+            values[name] = value
+        elif name.startswith(ATTRIBUTE) and len(name) > len(ATTRIBUTE):
+            attributes[name[len(ATTRIBUTE) :]] = value
+        else:
+            raise ConfigError(
+                f"The field '{name}' is not one a sync may write to SYNAPSE. Nothing was sent.",
+                code="field_not_writable",
+                hint="Map to tag, description, asset_type, asset_subtype or attributes.<name>.",
+                details={"field": name, "plant3d_id": write.plant3d_id},
+            )
+    if attributes:
+        values["attributes"] = attributes
+    return values
+
+
+def _unsendable(write: AssetWrite, name: str, why: str) -> SkipRecordError:
+    return SkipRecordError(
+        f"A value of the item {write.plant3d_id} cannot be sent to SYNAPSE ({why}). Nothing was sent.",
+        code="invalid_value",
+        hint="Correct the value in Plant 3D, or leave the field out of the mapping.",
+        details={"plant3d_id": write.plant3d_id, "field": name},
+    )
+
+
+def encode_batch(writes: Sequence[AssetWrite], *, max_body_bytes: int = DEFAULT_BODY_BYTES) -> bytes:
+    """The body of one batch call: the same writes give the same bytes, whatever the order of their fields.
+
+    Raises SkipRecordError for one item that cannot be sent (`invalid_value`, or `batch_too_large` if it is too
+    large alone), ConfigError `batch_too_large` when the batch has to be split, `field_not_writable` for a field
+    a sync must not write.
+    """
+    items = [write_item(write) for write in writes]
+    try:
+        body = orjson.dumps({"items": items, "reply": "full"}, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        body = b""
+    if not body:
+        raise _culprit(writes)
+    if len(body) > max_body_bytes:
+        raise _too_large(writes, len(body), max_body_bytes)
+    return body
+
+
+def _culprit(writes: Sequence[AssetWrite]) -> SkipRecordError:
+    """The first item JSON cannot hold: a lone surrogate, or a whole number of more than 64 bits."""
+    for write in writes:
+        for name, value in write.set.items():
+            if not _encodable(value) or not _encodable(name):
+                return _unsendable(write, name, "JSON cannot hold it")
+    return _unsendable(writes[0], "plant3d_id", "JSON cannot hold its id")
+
+
+def _encodable(value: Value) -> bool:
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
+def _too_large(writes: Sequence[AssetWrite], size: int, limit: int) -> ConfigError | SkipRecordError:
+    details: dict[str, object] = {"bytes": size, "max_body_bytes": limit, "items": len(writes)}
+    if len(writes) == 1:
+        return SkipRecordError(
+            f"The item {writes[0].plant3d_id} alone makes {size} bytes; SYNAPSE takes {limit}. It was not sent.",
+            code="batch_too_large",
+            hint="Shorten its texts in Plant 3D, or map fewer columns.",
+            details={**details, "plant3d_id": writes[0].plant3d_id},
+        )
+    return ConfigError(
+        f"A batch of {len(writes)} items makes {size} bytes; SYNAPSE takes {limit}. It was not sent.",
+        code="batch_too_large",
+        hint="Lower SYNC_BATCH_SIZE.",
+        details=details,
+    )
+
+
+def split(
+    writes: Sequence[AssetWrite], *, max_items: int, max_body_bytes: int = DEFAULT_BODY_BYTES
+) -> Iterator[list[AssetWrite]]:
+    """Cut a list of writes, in order, into batches that respect both limits of SYNAPSE.
+
+    An item that is too large alone comes as a batch of one; `encode_batch` then refuses it by name.
+    """
+    piece: list[AssetWrite] = []
+    size = _ENVELOPE_BYTES
+    for write in writes:
+        try:
+            length = len(orjson.dumps(write_item(write))) + 1
+        except orjson.JSONEncodeError:
+            length = 0
+        if piece and (len(piece) >= max_items or size + length > max_body_bytes):
+            yield piece
+            piece, size = [], _ENVELOPE_BYTES
+        piece.append(write)
+        size += length
+    if piece:
+        yield piece
+
+
+def sent_ids(body: bytes) -> list[str]:
+    """The `plant3d_id` of each item of a body made by `encode_batch`, in order. Raises WireError."""
+    batch = load(body)
+    items = batch.get("items") if isinstance(batch, dict) else None
+    if not isinstance(items, list) or not items:
+        raise WireError("the stored body is not a batch")
+    return [_text(item, "plant3d_id") if isinstance(item, dict) else _refuse("an item") for item in items]
+
+
+# ---------------------------------------------------------------- what we read
+
+
+def load(raw: bytes) -> object:
+    """JSON to objects. Refuses NaN, infinities and invalid UTF-8; of a key given twice the last one counts."""
+    try:
+        value: object = orjson.loads(raw)
+        return value
+    except orjson.JSONDecodeError as error:
+        place, size = error.pos, len(raw)
+    raise WireError(f"not valid JSON (at character {place} of {size} bytes)")
+
+
+def _refuse(what: str) -> str:
+    raise WireError(f"{what} is missing or of the wrong type")
+
+
+def _text(raw: Mapping[str, object], key: str) -> str:
+    value = raw.get(key)
+    if isinstance(value, str) and value:
+        return value
+    return _refuse(f"'{key}'")
+
+
+def _optional_text(raw: Mapping[str, object], key: str) -> str:
+    value = raw.get(key)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _refuse(f"'{key}'")
+
+
+def _whole(raw: Mapping[str, object], key: str, least: int) -> int:
+    value = raw.get(key)
+    if type(value) is int and value >= least:
+        return value
+    raise WireError(f"'{key}' is not a whole number of at least {least}")
+
+
+def _flag(raw: Mapping[str, object], key: str) -> bool:
+    value = raw.get(key, False)
+    if type(value) is bool:
+        return value
+    raise WireError(f"'{key}' is not true or false")
+
+
+def _time(value: object, what: str) -> str:
+    """A time of the contract (RFC 3339, UTC, `Z`), checked and returned as it came."""
+    if isinstance(value, str) and value.endswith("Z"):
+        try:
+            datetime.fromisoformat(value)
+            return value
+        except ValueError:
+            pass
+    raise WireError(f"{what} is not a UTC time")
+
+
+def read_asset(raw: object, project_id: str) -> Asset:
+    """One asset, every part checked that we use. `project_id`: lower case; another project's asset is refused."""
+    if not isinstance(raw, dict):
+        raise WireError("an asset is not an object")
+    if not raw.keys() >= _ASSET_MEMBERS:
+        raise WireError(f"an asset lacks {', '.join(sorted(_ASSET_MEMBERS - raw.keys()))}")
+    asset_id, plant3d_id, version, seq = raw["id"], raw["plant3d_id"], raw["version"], raw["seq"]
+    tag, asset_type, subtype = raw["tag"], raw["asset_type"], raw["asset_subtype"]
+    description, attributes, deleted_at = raw["description"], raw["attributes"], raw["deleted_at"]
+    info, project = raw["field_info"], raw["project_id"]
+    if not (
+        type(asset_id) is str
+        and asset_id
+        and (plant3d_id is None or (type(plant3d_id) is str and 0 < len(plant3d_id) <= 128))
+        and type(version) is int
+        and version >= 1
+        and type(seq) is int
+        and seq >= 1
+        and type(tag) is str
+        and tag
+        and type(asset_type) is str
+        and (subtype is None or type(subtype) is str)
+        and (description is None or type(description) is str)
+        and type(attributes) is dict
+        and (deleted_at is None or type(deleted_at) is str)
+        and type(info) is dict
+        and type(project) is str
+    ):
+        raise WireError("an asset has a member of the wrong type")
+    if project != project_id and project.lower() != project_id:
+        raise WireError("an asset belongs to another project")
+    fields: dict[str, Value] = {
+        "tag": tag,
+        "asset_type": asset_type,
+        "asset_subtype": subtype or None,
+        "description": description or None,
+    }
+    for key, value in attributes.items():
+        kind = type(value)
+        if kind is dict or kind is list:
+            value = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        fields[ATTRIBUTE + key] = None if value == "" else value
+    return Asset(
+        asset_id=asset_id,
+        plant3d_id=plant3d_id,
+        version=version,
+        seq=seq,
+        archived=deleted_at is not None,
+        fields=fields,
+        field_info=_field_info(info, version),
+    )
+
+
+def _field_info(raw: Mapping[str, object], asset_version: int) -> dict[str, FieldInfo]:
+    if "description" not in raw:
+        raise WireError("an asset lacks field_info of 'description'")
+    infos: dict[str, FieldInfo] = {}
+    for name, info in raw.items():
+        if not isinstance(info, dict):
+            raise WireError("an entry of field_info is not an object")
+        version, moment, author = info.get("version"), info.get("updated_at"), info.get("by")
+        if type(version) is not int or not 1 <= version <= asset_version or type(author) is not str:
+            raise WireError("an entry of field_info has a member of the wrong type")
+        infos[name] = FieldInfo(
+            version=version, updated_at=_time(moment, "'updated_at' of a field"), by=author
+        )
+    return infos
+
+
+def read_page(raw: object, project_id: str, *, after: int, totals: bool) -> tuple[ChangePage, int]:
+    """One page of changes and its largest `seq`. `after`: largest `seq` of this pass so far (0 at its start).
+
+    A pass hands out ascending sequence numbers; a page that goes back would hide changes, so it is refused.
+    """
+    if not isinstance(raw, dict):
+        raise WireError("a page of changes is not an object")
+    entries, cursor, more = raw.get("items"), raw.get("next_cursor"), raw.get("has_more")
+    if type(entries) is not list or type(more) is not bool:
+        raise WireError("a page of changes lacks 'items' or 'has_more'")
+    if type(cursor) is not str or not 0 < len(cursor) <= MAX_CURSOR:
+        raise WireError("a page of changes has no usable 'next_cursor'")
+    _whole(raw, "max_seq", 0)
+    assets: list[Asset] = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise WireError("an entry of the changes is not an object")
+        asset = read_asset(entry.get("asset"), project_id)
+        if entry.get("seq") != asset.seq or asset.seq <= after:
+            raise WireError("the changes are not in ascending order of 'seq'")
+        if entry.get("change") != ("archive" if asset.archived else "upsert"):
+            raise WireError("an entry of the changes contradicts its asset")
+        after = asset.seq
+        assets.append(asset)
+    counted = _totals(raw.get("totals")) if totals else None
+    return ChangePage(assets=assets, next_cursor=cursor, has_more=more, totals=counted), after
+
+
+def _totals(raw: object) -> dict[str, int]:
+    if not isinstance(raw, dict):
+        raise WireError("a page of changes lacks the totals asked for")
+    return {key: _whole(raw, key, 0) for key in ("live", "archived", "linked")}
+
+
+def read_results(raw: object, ids: Sequence[str], project_id: str) -> tuple[list[WriteResult], int]:
+    """One result for each item sent, in the order sent, and how many entries of the answer fitted none of them.
+
+    An entry counts for an item only if both `index` and `plant3d_id` are its own. An item without a sound entry
+    gets the status `unknown`: it may or may not have been applied.
+    """
+    if not isinstance(raw, dict):
+        raise WireError("the answer to a batch is not an object")
+    entries = raw.get("results")
+    if type(entries) is not list:
+        raise WireError("the answer to a batch lacks 'results'")
+    found: list[WriteResult | None] = [None] * len(ids)
+    extra = 0
+    for entry in entries:
+        index = _place(entry, ids)
+        if index is None or not isinstance(entry, dict) or found[index] is not None:
+            extra += 1
+            continue
+        found[index] = _result_or_unknown(entry, ids[index], project_id)
+    return [
+        result or _unknown(ids[index], "not_answered", "the answer did not mention this item")
+        for index, result in enumerate(found)
+    ], extra
+
+
+def _place(entry: object, ids: Sequence[str]) -> int | None:
+    if not isinstance(entry, dict):
+        return None
+    index = entry.get("index")
+    if type(index) is not int or not 0 <= index < len(ids) or entry.get("plant3d_id") != ids[index]:
+        return None
+    return index
+
+
+def _unknown(plant3d_id: str, code: str, message: str) -> WriteResult:
+    return WriteResult(plant3d_id=plant3d_id, status="unknown", code=code, message=message)
+
+
+def _result_or_unknown(entry: Mapping[str, object], plant3d_id: str, project_id: str) -> WriteResult:
+    try:
+        return _result(entry, plant3d_id, project_id)
+    except WireError as error:
+        return _unknown(plant3d_id, "bad_answer", str(error))
+
+
+def _result(entry: Mapping[str, object], plant3d_id: str, project_id: str) -> WriteResult:
+    status = _text(entry, "status")
+    if status not in STATUSES:
+        raise WireError("'status' is not a word of the contract")
+    done = status in SUCCESSES
+    raw_asset = entry.get("asset" if done else "current")
+    asset = None
+    if done or raw_asset is not None:
+        asset = read_asset(raw_asset, project_id)
+        if asset.plant3d_id != plant3d_id:
+            raise WireError("the answer holds the asset of another item")
+    elif status == "conflict":
+        raise WireError("a conflict without 'current'")
+    other = entry.get("other")
+    if other is not None and not isinstance(other, dict):
+        raise WireError("'other' is not an object")
+    return WriteResult(
+        plant3d_id=plant3d_id,
+        status=status,
+        code="" if done else _text(entry, "code"),
+        field=_optional_text(entry, "field"),
+        message=_optional_text(entry, "message"),
+        asset=asset,
+        asset_id=asset.asset_id if asset else None,
+        version=asset.version if asset else None,
+        other=other,
+        linked=_flag(entry, "linked"),
+        restored=_flag(entry, "restored"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """The answer of `capabilities`, and SYNAPSE's clock at that moment."""
+
+    capabilities: Capabilities
+    server_time: datetime
+
+
+def read_capabilities(raw: object) -> Greeting:
+    """Version, limits and ownership, as SYNAPSE declares them."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("limits"), dict):
+        raise WireError("the capabilities lack 'limits'")
+    limits = raw["limits"]
+    return Greeting(
+        capabilities=Capabilities(
+            contract=_text(raw, "contract"),
+            version=_text(raw, "synapse_version"),
+            max_batch_items=_whole(limits, "max_batch_items", 1),
+            max_body_bytes=_whole(limits, "max_body_bytes", 1),
+            max_page=_whole(limits, "max_page", 1),
+            writable_fields=_words(raw, "writable_fields"),
+            shared_fields=_words(raw, "shared_fields"),
+        ),
+        server_time=datetime.fromisoformat(_time(raw.get("server_time"), "'server_time'")),
+    )
+
+
+def _words(raw: Mapping[str, object], key: str) -> tuple[str, ...]:
+    words = raw.get(key)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise WireError(f"'{key}' is not a list of words")
+    return tuple(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """SYNAPSE's own words about a refusal; empty when the answer was not a problem of the contract."""
+
+    type: str = ""
+    detail: str = ""
+    request_id: str = ""
+
+
+def read_problem(raw: bytes) -> Problem:
+    """The problem in an answer of 4xx or 5xx; a proxy's HTML page gives an empty one."""
+    try:
+        value = load(raw)
+        if not isinstance(value, dict):
+            return Problem()
+        return Problem(
+            type=_optional_text(value, "type"),
+            detail=_optional_text(value, "detail"),
+            request_id=_optional_text(value, "request_id"),
+        )
+    except WireError:
+        return Problem()

@@ -1,0 +1,421 @@
+"""A mapping meets a catalog: which classes become assets, which columns really exist, what may be written.
+
+Names that reach SQL later are only ever names found in the catalog; what a mapping names and a project lacks is
+reported and left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from plant3d_sync.mapping.compare import COMPARATORS
+from plant3d_sync.mapping.convert import CONVERTERS
+from plant3d_sync.mapping.file import (
+    STOCK,
+    FieldSpec,
+    MappingFile,
+    Mark,
+    Problem,
+    Severity,
+    invalid,
+    merged,
+    nearest,
+)
+from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class
+from plant3d_sync.model.catalog import Catalog, Column
+from plant3d_sync.model.rules import (
+    BlankPolicy,
+    ClassRule,
+    ConflictPolicy,
+    DriftPolicy,
+    FieldRule,
+    RuleSet,
+)
+from plant3d_sync.model.side import ASSET_TYPES, Entity, Owner
+
+
+def compile_rules(mapping: MappingFile, catalog: Catalog) -> RuleSet:
+    """The mapping against one project. Raises ConfigError `mapping_invalid` for what cannot work in it."""
+    return _Compiler(mapping, catalog).finish()
+
+
+def check_mapping(mapping: MappingFile, catalog: Catalog | None) -> list[Problem]:
+    """Everything worth saying about a mapping: errors, warnings, notes, and custom columns no field uses.
+
+    Without a catalog nothing more than loading can be checked, and the list is empty.
+    """
+    if catalog is None:
+        return []
+    compiler = _Compiler(mapping, catalog)
+    return [*compiler.problems, *compiler.summary(), *compiler.unused_columns()]
+
+
+def is_writable(column: Column) -> bool:
+    """Whether a service may ever write this column: plain text, shown, not computed, not a drawn symbol.
+
+    Tag is composed by Plant 3D from other columns, and every column of PnPBase belongs to Plant 3D.
+    """
+    return not why_not_writable(column)
+
+
+def why_not_writable(column: Column) -> str:
+    """The reason in words, or an empty text when the column may be written."""
+    if column.read_only:
+        return "is read-only in Plant 3D"
+    if column.hidden:
+        return "is hidden in Plant 3D"
+    if column.name.lower() == "tag":
+        return "is composed by Plant 3D from other columns"
+    if column.table_class.lower() == "pnpbase":
+        return "belongs to Plant 3D's own bookkeeping"
+    if column.symbol_select:
+        return "switches the drawn symbol"
+    return "" if column.type.lower().endswith("string") else f"holds {column.type}, not text"
+
+
+def default_text(column: Column, default_is_empty: bool | None) -> str | None:
+    """The text (stripped, lower case) that means "not filled in" in this column, or None.
+
+    Columns with a pick list keep their default as a value ("New", "NO"), unless the mapping says otherwise.
+    """
+    if default_is_empty is False or column.default is None or not column.default.strip():
+        return None
+    if default_is_empty is None and (column.picklist is not None or column.symbol_select):
+        return None
+    return column.default.strip().lower()
+
+
+@dataclass(slots=True)
+class _Use:
+    """How the field of one class entry fared over all the classes that inherit it."""
+
+    entry_class: str
+    name: str
+    spec: FieldSpec
+    classes: list[str] = field(default_factory=list)
+    found: set[str] = field(default_factory=set)
+    writable: bool = False
+    not_writable: list[str] = field(default_factory=list)
+
+
+class _Compiler:
+    """Walks the catalog once, collecting rules, problems and what the digest must cover."""
+
+    def __init__(self, mapping: MappingFile, catalog: Catalog) -> None:
+        self.mapping = mapping
+        self.catalog = catalog
+        self.problems: list[Problem] = []
+        self.rules: dict[str, ClassRule] = {}
+        self.plans: dict[str, ClassPlan] = {}
+        self._uses: dict[tuple[str, str], _Use] = {}
+        self._compare: dict[str, tuple[str, Mark]] = {}
+        self._touched: dict[str, list[object]] = {}
+        self._tagged = RuleSet(
+            classes={}, digest="", translate={}, same={}, placeholders=mapping.placeholders
+        ).is_tagged
+        self._check_classes()
+        for name in catalog.classes:
+            self._compile(name)
+        for use in self._uses.values():
+            self._judge(use)
+
+    # ------------------------------------------------------------ results
+
+    def finish(self) -> RuleSet:
+        """The rules, or the error that names everything that is wrong."""
+        errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
+        if errors:
+            raise invalid(errors)
+        return RuleSet(
+            classes=self.rules,
+            digest=self._digest(),
+            translate={name: compile_class(plan) for name, plan in self.plans.items()},
+            same={name: COMPARATORS[compare].same for name, (compare, _) in self._compare.items()},
+            placeholders=self.mapping.placeholders,
+            warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
+        )
+
+    def _digest(self) -> str:
+        content = {"mapping": self.mapping.canonical(), "catalog": self._touched}
+        data = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+        return blake2b(data.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    def summary(self) -> list[Problem]:
+        """How many classes become which kind of asset."""
+        file = self.mapping.sources[-1]
+        kinds = {entity: sum(rule.entity is entity for rule in self.rules.values()) for entity in Entity}
+        text = ", ".join(f"{count} classes become {entity.value}" for entity, count in kinds.items())
+        return [_problem(Severity.INFO, "summary", text, Mark(file=file))]
+
+    def unused_columns(self) -> list[Problem]:
+        """Columns the project added to mapped classes and no field uses, once per class that declares them."""
+        used: set[tuple[str, str]] = set()
+        custom: dict[tuple[str, str], Column] = {}
+        for name, rule in self.rules.items():
+            wanted = {column for one in rule.fields.values() for column in one.columns}
+            for column in self.catalog.columns.get(name, {}).values():
+                key = (column.table_class, column.name)
+                if column.name in wanted:
+                    used.add(key)
+                elif column.custom and not column.hidden:
+                    custom.setdefault(key, column)
+        return [
+            _problem(
+                Severity.SUGGESTION,
+                "unused_column",
+                f"the project's own column {owner}.{name} is not used; "
+                f"`attributes.{_attribute_key(name)}: {{column: {json.dumps(name, ensure_ascii=False)}, "
+                f"owner: plant3d}}` under {owner} would bring it to SYNAPSE",
+                Mark(file=self.mapping.sources[-1]),
+            )
+            for (owner, name) in sorted(custom)
+            if (owner, name) not in used
+        ]
+
+    # ------------------------------------------------------------ one class
+
+    def _check_classes(self) -> None:
+        for spec in self.mapping.classes.values():
+            if self.catalog.find(spec.name) is not None:
+                continue
+            stock = spec.mark.file == STOCK
+            severity = Severity.INFO if stock and spec.entity is None else Severity.WARNING
+            self.problems.append(
+                _problem(
+                    severity,
+                    "class_missing",
+                    f"the project lacks the class {spec.name!r}; what is said about it has no effect",
+                    spec.mark,
+                    "" if stock else nearest(spec.name, self.catalog.classes),
+                )
+            )
+
+    def _compile(self, name: str) -> None:
+        specs = [
+            self.mapping.classes[link.lower()]
+            for link in self.catalog.chain(name)
+            if link.lower() in self.mapping.classes
+        ]
+        entity = next((spec.entity for spec in specs if spec.entity is not None), None)
+        if entity is None or entity == "none":
+            return
+        fields: dict[str, FieldSpec | None] = {}
+        owners: dict[str, str] = {}
+        for spec in reversed(specs):
+            for field_name, one in spec.fields.items():
+                fields[field_name] = merged(fields.get(field_name), one)
+                owners[field_name] = spec.name
+        self._compile_fields(name, entity, fields, owners)
+
+    def _compile_fields(
+        self, name: str, entity: Entity, fields: Mapping[str, FieldSpec | None], owners: Mapping[str, str]
+    ) -> None:
+        rules: dict[str, FieldRule] = {}
+        plans: list[FieldPlan] = []
+        if "asset_type" not in fields:
+            rules["asset_type"] = FieldRule(
+                field="asset_type", owner=Owner.PLANT3D, columns=(CONST + ASSET_TYPES[entity],)
+            )
+            plans.append(_asset_type(entity))
+            self._compare.setdefault("asset_type", ("text", Mark(file=STOCK)))
+        for field_name, spec in fields.items():
+            if spec is not None:
+                self._compile_field(name, field_name, spec, owners[field_name], rules, plans)
+        if "tag" not in rules:
+            rules["tag"] = FieldRule(field="tag", owner=Owner.PLANT3D, columns=())
+            plans.append(FieldPlan(field="tag", sources=(), convert="text", target=""))
+            self._compare.setdefault("tag", ("text", Mark(file=STOCK)))
+        self._check_targets(name, rules, plans, fields)
+        cls = self.catalog.classes[name]
+        kind = self.catalog.column(name, "Type")
+        self.rules[name] = ClassRule(class_name=name, entity=entity, fields=rules)
+        self.plans[name] = ClassPlan(
+            class_name=name,
+            label=cls.label,
+            fields=tuple(plans),
+            type_column=kind.name if kind else None,
+            is_tagged=self._tagged,
+        )
+        self._touched.setdefault(name, []).extend([entity.value, cls.label, kind.name if kind else None])
+
+    def _compile_field(
+        self,
+        class_name: str,
+        name: str,
+        spec: FieldSpec,
+        entry_class: str,
+        rules: dict[str, FieldRule],
+        plans: list[FieldPlan],
+    ) -> None:
+        entry = spec.entry
+        use = self._uses.setdefault((entry_class, name), _Use(entry_class, name, spec))
+        use.classes.append(class_name)
+        candidates = [(each, self.catalog.column(class_name, each)) for each in entry.column or ()]
+        present = [
+            (each, column) for each, column in candidates if each.startswith("@") or column is not None
+        ]
+        use.found.update(each for each, _ in present)
+        if not present:
+            return
+        owner = entry.owner or Owner.PLANT3D
+        reasons = [f"{column.name} {why_not_writable(column)}" for _, column in present if column is not None]
+        writable = any(column is not None and is_writable(column) for _, column in present)
+        use.writable = use.writable or writable
+        use.not_writable += reasons if not writable else []
+        convert = entry.convert or "text"
+        compare = entry.compare or CONVERTERS[convert].compare
+        self._check_compare(name, compare, spec)
+        rules[name] = FieldRule(
+            field=name,
+            owner=owner,
+            columns=tuple(column.name if column is not None else each for each, column in present),
+            convert=convert,
+            compare=compare,
+            push=owner is Owner.SHARED and entry.push is not False and writable,
+            blank=entry.blank or BlankPolicy.ALLOW,
+            drift=entry.drift or DriftPolicy.RESTORE,
+            conflict=entry.conflict or ConflictPolicy.NEWEST,
+        )
+        plans.append(_field_plan(name, convert, present, entry.default_is_empty))
+        touched = self._touched.setdefault(class_name, [])
+        touched += [_column_facts(name, column) for _, column in present if column is not None]
+
+    def _check_compare(self, name: str, compare: str, spec: FieldSpec) -> None:
+        known, place = self._compare.setdefault(name, (compare, spec.at("compare")))
+        if known == compare:
+            return
+        mark = spec.at("compare") if "compare" in spec.marks else spec.at("convert")
+        message = (
+            f"{name} is compared as {compare} here and as {known} in {place.file}:{place.line}; "
+            "one field needs one comparator in all classes (set `compare` on both)"
+        )
+        self._add_once(_problem(Severity.ERROR, "two_comparators", message, mark))
+
+    def _check_targets(
+        self,
+        class_name: str,
+        rules: Mapping[str, FieldRule],
+        plans: Iterable[FieldPlan],
+        fields: Mapping[str, FieldSpec | None],
+    ) -> None:
+        """Two fields must not be written to one column: each run would undo the other's value."""
+        taken: dict[str, str] = {}
+        for plan in plans:
+            if not rules[plan.field].push:
+                continue
+            for column in dict.fromkeys([plan.target, *(source.target for source in plan.sources)]):
+                other = taken.setdefault(column, plan.field)
+                spec = fields.get(plan.field)
+                if other == plan.field or spec is None or column.startswith("@"):
+                    continue
+                message = (
+                    f"{other} and {plan.field} would both be written to {class_name}.{column}; "
+                    "set `push: false` on one of them"
+                )
+                self._add_once(
+                    _problem(Severity.ERROR, "two_fields_one_column", message, spec.at("column")),
+                    by_place=True,
+                )
+
+    def _add_once(self, problem: Problem, *, by_place: bool = False) -> None:
+        """Sub-classes repeat what their parent already said."""
+        same = (problem.code, problem.file, problem.line) if by_place else problem
+        for known in self.problems:
+            if same == ((known.code, known.file, known.line) if by_place else known):
+                return
+        self.problems.append(problem)
+
+    # ------------------------------------------------------------ one field of one class entry
+
+    def _judge(self, use: _Use) -> None:
+        """What the mapping names but the project lacks, and what it wants written but must not be."""
+        entry, spec = use.spec.entry, use.spec
+        label = f"{use.entry_class}.{use.name}"
+        if entry.column is None:
+            message = f"{label} names no column, and there is no mapped base class that does"
+            self.problems.append(_problem(Severity.ERROR, "column_missing", message, spec.mark))
+            return
+        missing = [each for each in entry.column if each not in use.found]
+        place = spec.at("column")
+        if len(missing) == len(entry.column):
+            names = " or ".join(repr(each) for each in missing)
+            message = f"the project lacks {names} below {use.entry_class}; {use.name} is left alone there"
+            suggestion = "" if place.file == STOCK else self._nearest_column(missing[0], use.classes)
+            self.problems.append(_problem(Severity.WARNING, "column_missing", message, place, suggestion))
+        elif place.file != STOCK:
+            for each in missing:
+                message = f"the project lacks {each!r} below {use.entry_class}; the other columns of {use.name} are used"
+                suggestion = self._nearest_column(each, use.classes, besides=use.found)
+                self.problems.append(
+                    _problem(Severity.WARNING, "candidate_missing", message, place, suggestion)
+                )
+        wants_push = entry.owner is Owner.SHARED and entry.push is not False
+        if wants_push and use.not_writable and not use.writable:
+            message = f"{label} is shared, but {use.not_writable[0]}; write `owner: plant3d` or `push: false`"
+            self.problems.append(_problem(Severity.ERROR, "not_writable", message, spec.at("owner")))
+
+    def _nearest_column(self, name: str, classes: Iterable[str], *, besides: Collection[str] = ()) -> str:
+        names = {column.name for one in classes for column in self.catalog.columns.get(one, {}).values()}
+        return nearest(name, names.difference(besides))
+
+
+def _asset_type(entity: Entity) -> FieldPlan:
+    name = CONST + ASSET_TYPES[entity]
+    return FieldPlan(
+        field="asset_type", sources=(Source(name=name, target=name),), convert="text", target=name
+    )
+
+
+def _field_plan(
+    name: str, convert: str, present: list[tuple[str, Column | None]], default_is_empty: bool | None
+) -> FieldPlan:
+    """Candidates with their defaults and the column a value from each would be written back to.
+
+    A value is written where it came from. If that cannot be written (an `@` name, a read-only column), the first
+    writable column in front of it is, since a filled one there wins.
+    """
+    sources: list[Source] = []
+    writable = ""
+    for each, column in present:
+        own = column.name if column is not None else each
+        if column is not None and is_writable(column):
+            writable = writable or own
+            target = own
+        else:
+            target = writable or own
+        default = default_text(column, default_is_empty) if column is not None else None
+        sources.append(Source(name=own, target=target, default=default))
+    return FieldPlan(field=name, sources=tuple(sources), convert=convert, target=writable or sources[0].name)
+
+
+def _column_facts(field_name: str, column: Column) -> list[object]:
+    """What the meaning of a field depends on; a change of any of it forces a full compare."""
+    return [
+        field_name,
+        column.name,
+        column.table_class,
+        column.type,
+        column.length,
+        column.default,
+        column.read_only,
+        column.hidden,
+        column.picklist,
+        column.symbol_select,
+    ]
+
+
+def _attribute_key(column: str) -> str:
+    words = "".join(char if char.isalnum() else " " for char in column.lower()).split()
+    return "_".join(words) or "value"
+
+
+def _problem(severity: Severity, code: str, message: str, mark: Mark, suggestion: str = "") -> Problem:
+    return Problem(
+        severity=severity, code=code, message=message, file=mark.file, line=mark.line, suggestion=suggestion
+    )
+
+
+__all__ = ["check_mapping", "compile_rules", "default_text", "is_writable", "why_not_writable"]

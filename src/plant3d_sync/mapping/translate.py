@@ -1,0 +1,290 @@
+"""From a raw Plant 3D item to canonical fields. Pure; everything that can be decided once per class is.
+
+What a candidate column gives:
+
+- unknown (the item has no row at that level, or the cell could not be read): the field stays absent, because an
+  unknown value is never a change;
+- empty (nothing, blank, or equal to the default of the class, which means "not filled in"): the next candidate;
+- filled: that is the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from plant3d_sync.errors import SkipRecordError
+from plant3d_sync.mapping.convert import CONVERTERS, plain_text
+from plant3d_sync.mapping.isa import UNKNOWN, full_name, function_letters
+from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.rules import Translated
+
+CONST = "@const:"
+"""Prefix of a fixed text: `@const:Pump`."""
+
+_YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+
+DERIVED: dict[str, str] = {
+    "@class": "name of the item's class",
+    "@class_label": "label of the item's class as Plant 3D shows it",
+    "@drawing": "number of the drawing that shows the item",
+    "@drawing_title": "title of that drawing",
+    "@line": "tags of the lines the item is on, joined by `; `",
+    "@from": "tag of the item a line comes from (relations, not text columns)",
+    "@to": "tag of the item a line goes to",
+    "@owner": "tag of the item that owns this one",
+    "@loop": "loop of the item",
+    "@segment_tag": "the one complete tag common to all segments of a line group",
+    "@registry_tag": "tag in Plant 3D's tag registry",
+    "@modified": "when Plant 3D last stored the row, ISO 8601 in UTC",
+    "@pnpid": "PnPID of the item",
+    "@isa_letters": "function letters by ISA-5.1 from the tag, else from the column Type; else Unknown",
+    "@isa_name": "full name of those letters; else Unknown",
+    CONST + "TEXT": "a fixed text",
+}
+"""Names a mapping may use like columns, with their meaning."""
+
+_FROM_ITEM: dict[str, Callable[[PlantItem], Value]] = {
+    "@drawing": lambda item: item.drawing,
+    "@drawing_title": lambda item: item.drawing_title,
+    "@line": lambda item: "; ".join(item.lines) if item.lines else None,
+    "@from": lambda item: item.from_tag,
+    "@to": lambda item: item.to_tag,
+    "@owner": lambda item: item.owner,
+    "@loop": lambda item: item.loop,
+    "@segment_tag": lambda item: item.segment_tag,
+    "@registry_tag": lambda item: item.registry_tag,
+    "@modified": lambda item: iso_time(item.timestamp),
+    "@pnpid": lambda item: item.pnpid,
+}
+
+
+def is_derived(name: str) -> bool:
+    """Whether an `@` name is one we know; a fixed text must not be empty."""
+    if name.startswith(CONST):
+        return bool(name.removeprefix(CONST).strip())
+    return name in DERIVED
+
+
+def iso_time(ticks: int) -> str | None:
+    """.NET ticks (100 ns since year 1, UTC) as ISO 8601 to the second; None when they are no date."""
+    try:
+        moment = _YEAR_ONE + timedelta(microseconds=ticks // 10)
+    except OverflowError:
+        return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0") if ticks > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One candidate of one field, for one class.
+
+    `name`: a column as the catalog spells it, or an `@` name. `default`: text (stripped, without case) that means
+    "not filled in". `target`: column that would be written when the value came from here.
+    """
+
+    name: str
+    target: str
+    default: str | None = None
+
+    @property
+    def derived(self) -> bool:
+        """Whether this is not a column."""
+        return self.name.startswith("@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldPlan:
+    """How one field of one class is filled. `target`: column to write when every candidate is empty."""
+
+    field: str
+    sources: tuple[Source, ...]
+    convert: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPlan:
+    """How items of one class are translated. `type_column`: where ISA letters are looked for after the tag."""
+
+    class_name: str
+    label: str
+    fields: tuple[FieldPlan, ...]
+    type_column: str | None
+    is_tagged: Callable[[Value], bool]
+
+
+class _Missing:
+    """Marks a column that an item does not have; distinct from an empty one."""
+
+
+_MISSING = _Missing()
+
+_Found = tuple[Value, str]
+"""A value and the column to write it back to."""
+_Resolver = Callable[[PlantItem, Mapping[str, Value]], _Found | None]
+"""Gives the raw value of a field, or None when it is unknown. May look at the fields found so far (the tag)."""
+_Getter = Callable[[PlantItem, Mapping[str, Value]], "Value | _Missing"]
+
+
+def compile_class(plan: ClassPlan) -> Callable[[PlantItem], Translated]:
+    """The function that translates items of one class. Built once, called for every item."""
+    plain: list[tuple[str, str]] = []
+    derived: list[tuple[str, Callable[[PlantItem], Value]]] = []
+    constants: dict[str, Value] = {}
+    resolvers: list[tuple[str, str, _Resolver, Callable[[Value], Value] | None]] = []
+    targets = {one.field: one.target for one in plan.fields if one.target}
+    for one in sorted(plan.fields, key=lambda each: each.field != "tag"):
+        first = one.sources[0] if len(one.sources) == 1 else None
+        simple = first is not None and one.convert == "text" and one.field != "tag"
+        if first is not None and simple and not first.derived and first.default is None:
+            plain.append((one.field, first.name))
+        elif first is not None and simple and first.name in _FROM_ITEM:
+            derived.append((one.field, _FROM_ITEM[first.name]))
+        elif first is not None and simple and _constant(first.name, plan) is not None:
+            constants[one.field] = _constant(first.name, plan)
+        else:
+            convert = None if one.convert == "text" else CONVERTERS[one.convert].to_field
+            resolvers.append((one.field, one.target, _resolver(one, plan), convert))
+    return _translator(tuple(plain), tuple(derived), constants, tuple(resolvers), targets)
+
+
+def _translator(
+    plain: tuple[tuple[str, str], ...],
+    derived: tuple[tuple[str, Callable[[PlantItem], Value]], ...],
+    constants: dict[str, Value],
+    resolvers: tuple[tuple[str, str, _Resolver, Callable[[Value], Value] | None], ...],
+    targets: dict[str, str],
+) -> Callable[[PlantItem], Translated]:
+    missing = _MISSING
+
+    def translate(item: PlantItem) -> Translated:
+        fields = constants.copy()
+        columns = targets
+        problems: list[tuple[str, str, str]] = []
+        get = item.values.get
+        unknown = item.unknown
+        for name, column in plain:
+            value = get(column, missing)
+            if isinstance(value, _Missing) or (unknown and column in unknown):
+                continue
+            fields[name] = None if type(value) is str and (not value or value.isspace()) else value
+        for name, from_item in derived:
+            fields[name] = from_item(item) or None
+        for name, target, resolve, convert in resolvers:
+            found = resolve(item, fields)
+            if found is None:
+                continue
+            value, source = found
+            if convert is not None and value is not None:
+                try:
+                    value = convert(value)
+                except SkipRecordError as error:
+                    problems.append((name, error.error_code, error.message))
+                    continue
+            fields[name] = value
+            if source != target:
+                if columns is targets:
+                    columns = targets.copy()
+                columns[name] = source
+        return Translated(fields=fields, columns=columns, problems=tuple(problems))
+
+    return translate
+
+
+def _constant(name: str, plan: ClassPlan) -> Value:
+    if name == "@class":
+        return plan.class_name
+    if name == "@class_label":
+        return plan.label or plan.class_name
+    return name.removeprefix(CONST).strip() if name.startswith(CONST) else None
+
+
+def _resolver(one: FieldPlan, plan: ClassPlan) -> _Resolver:
+    """First filled candidate of one field; unknown as soon as an undecided one is unknown."""
+    getters = tuple((_getter(source, plan), source.target) for source in one.sources)
+    when_empty: Value = UNKNOWN if any(source.name.startswith("@isa_") for source in one.sources) else None
+    if one.field == "tag":
+        return _tag_resolver(getters, one.target, plan.is_tagged)
+
+    def resolve(item: PlantItem, fields: Mapping[str, Value]) -> _Found | None:
+        for get, target in getters:
+            value = get(item, fields)
+            if isinstance(value, _Missing):
+                return None
+            if value is not None:
+                return value, target
+        return when_empty, one.target
+
+    return resolve
+
+
+def _tag_resolver(
+    getters: tuple[tuple[_Getter, str], ...], target: str, is_tagged: Callable[[Value], bool]
+) -> _Resolver:
+    """First complete tag; else the first placeholder, so that the reason "untagged" can show it.
+
+    The tag is given without outer blanks, which SYNAPSE refuses; it is never written back.
+    """
+
+    def resolve(item: PlantItem, fields: Mapping[str, Value]) -> _Found | None:
+        placeholder: _Found | None = None
+        for get, column in getters:
+            value = get(item, fields)
+            if isinstance(value, _Missing):
+                return None
+            if value is None:
+                continue
+            text = plain_text(value).strip()
+            if is_tagged(text):
+                return text, column
+            placeholder = placeholder or (text, column)
+        return placeholder or (None, target)
+
+    return resolve
+
+
+def _getter(source: Source, plan: ClassPlan) -> _Getter:
+    if not source.derived:
+        return _column_getter(source.name, source.default)
+    if source.name in ("@isa_letters", "@isa_name"):
+        return _isa_getter(plan, named=source.name == "@isa_name")
+    if source.name in _FROM_ITEM:
+        from_item = _FROM_ITEM[source.name]
+        return lambda item, fields: from_item(item) or None
+    constant = _constant(source.name, plan)
+    return lambda item, fields: constant
+
+
+def _column_getter(column: str, default: str | None) -> _Getter:
+    def get(item: PlantItem, fields: Mapping[str, Value]) -> Value | _Missing:
+        if column in item.unknown:
+            return _MISSING
+        value = item.values.get(column, _MISSING)
+        if isinstance(value, _Missing) or value is None:
+            return value
+        text = plain_text(value).strip()
+        return None if not text or (default is not None and text.lower() == default) else value
+
+    return get
+
+
+def _isa_getter(plan: ClassPlan, *, named: bool) -> _Getter:
+    """Function letters from the tag, else from the column Type when that holds a valid code."""
+    of_type = _column_getter(plan.type_column, None) if plan.type_column else None
+
+    def get(item: PlantItem, fields: Mapping[str, Value]) -> Value | _Missing:
+        if "tag" not in fields:
+            return _MISSING
+        letters = function_letters(fields["tag"])
+        if letters is None and of_type is not None:
+            value = of_type(item, fields)
+            if isinstance(value, _Missing):
+                return value
+            letters = function_letters(value)
+        if letters is None:
+            return None
+        return full_name(letters) if named else letters
+
+    return get

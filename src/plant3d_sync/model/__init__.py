@@ -1,0 +1,1 @@
+"""The nouns. Frozen dataclasses and enums; the standard library only."""

@@ -1,0 +1,87 @@
+"""The tie between one Plant 3D item and one SYNAPSE asset, and what both last agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from plant3d_sync.model.record import Value
+
+
+class LinkState(StrEnum):
+    """Life of a link. Reappearing in a read cancels `missing` and `pending` at any point."""
+
+    ACTIVE = "active"
+    MISSING = "missing"
+    PENDING = "pending"
+    ARCHIVED = "archived"
+    UNLINKED = "unlinked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """How long an item has not been seen: first time (UTC, ISO) and in how many counted reads."""
+
+    since: str
+    reads: int
+    last_counted: str
+    signature: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """When a change happened, on our own clock: after `at_base` (last seen unchanged), up to `away` (first seen changed).
+
+    Both are POSIX seconds. `at_base` is None when the field was never seen at the base.
+    """
+
+    at_base: float | None
+    away: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An undone field: `side` was put back to `kept` and keeps it until the other side's value leaves `value`."""
+
+    side: str
+    value: Value
+    kept: Value = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Link:
+    """One link with its base.
+
+    `base`: field -> value both sides agreed on, as SYNAPSE holds it; None = never agreed ("no base").
+    `base_plant`: only fields where SYNAPSE altered what it was given (trim, truncation): Plant 3D's spelling of the base.
+    `synapse_delta`: fields where SYNAPSE was last seen away from the base.
+    `pending`: fields not settled by the last run, with the reason.
+    """
+
+    link_id: int
+    pnpid: int
+    plant3d_id: str
+    class_name: str
+    entity: str
+    asset_id: str
+    asset_version: int
+    description_version: int | None
+    tag: str
+    state: LinkState = LinkState.ACTIVE
+    digest: bytes = b""
+    base: Mapping[str, Value] | None = None
+    base_plant: Mapping[str, Value] = field(default_factory=dict)
+    synapse_delta: Mapping[str, Value] = field(default_factory=dict)
+    pending: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    observed: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    flips: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    missing: Missing | None = None
+    archived_in_synapse: bool = False
+    description_at: str | None = None
+    description_by: str | None = None
+
+    def synapse_fields(self) -> dict[str, Value]:
+        """What SYNAPSE holds now, as last seen."""
+        return {**(self.base or {}), **self.synapse_delta}

@@ -1,0 +1,222 @@
+"""A plan: every write with its reason, as data, before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from plant3d_sync.model.record import Value
+from plant3d_sync.model.side import Entity
+
+
+class Op(StrEnum):
+    """What one plan line does."""
+
+    CREATE = "create"  # a new asset in SYNAPSE
+    ADOPT = "adopt"  # tie an asset that already carries this identity (or tag, when accepted)
+    UPDATE = "update"  # write fields to SYNAPSE
+    PUSH = "push"  # write cells into Plant 3D
+    ARCHIVE = "archive"  # the item is gone for good
+    RESTORE = "restore"  # bring an archived asset back
+    SETTLE = "settle"  # no write; the base moves
+    TOUCH = "touch"  # no write, no base; only what we saw is remembered
+    MISSING = "missing"  # not seen in this read
+
+
+WRITES_SYNAPSE = frozenset({Op.CREATE, Op.ADOPT, Op.UPDATE, Op.ARCHIVE, Op.RESTORE})
+
+
+class PlanStatus(StrEnum):
+    """Life of a plan."""
+
+    DRAFT = "draft"
+    GUARDED = "guarded"
+    APPROVED = "approved"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardHit:
+    """A guard that stops a plan. `limit` and `actual` are for people: counts, shares or identities."""
+
+    name: str
+    limit: str
+    actual: str
+    message: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """As in the JSON of a run."""
+        return {"name": self.name, "limit": self.limit, "actual": self.actual, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """One row that could not be handled. The others went on."""
+
+    code: str
+    message: str
+    hint: str = ""
+    plant3d_id: str | None = None
+    pnpid: int | None = None
+    class_name: str | None = None
+    tag: str | None = None
+    field: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """As in the JSON of a run."""
+        return {
+            "plant3d_id": self.plant3d_id,
+            "pnpid": self.pnpid,
+            "class": self.class_name,
+            "tag": self.tag,
+            "field": self.field,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Stats:
+    """Counts of one run. total = created + updated + unchanged + skipped + errors."""
+
+    total: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    errors: int = 0
+    archived: int = 0
+    conflicts: int = 0
+    missing: int = 0
+    findings: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """As in the JSON of a run."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+STAT_NAMES = tuple(Stats.__slots__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A guard stops when the share AND the count are both exceeded."""
+
+    share: float
+    count: int
+
+    def exceeded(self, actual: int, of: int) -> bool:
+        """Whether `actual` of `of` existing records is more than allowed. `of` = 0 never exceeds."""
+        return of > 0 and actual > self.count and actual / of > self.share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Guard limits of a project."""
+
+    create: Limit = Limit(share=0.5, count=500)
+    update: Limit = Limit(share=0.3, count=200)
+    blank: Limit = Limit(share=0.1, count=50)
+    archive: Limit = Limit(share=0.1, count=50)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a plan would do, for the guards. `links` = live links before the plan."""
+
+    links: int = 0
+    creates: int = 0
+    updates: int = 0
+    blanks: int = 0
+    gone: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingPolicy:
+    """When absence counts: K complete reads of a changed source, or reads at least `minutes` apart.
+
+    `policy`: ask (a person applies the plan), archive (the next run does), keep (never).
+    """
+
+    reads: int = 3
+    minutes: float = 30.0
+    policy: str = "ask"
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """One line of a plan.
+
+    `set`/`was`: SYNAPSE field -> new / expected value. `cells`: Plant 3D cells to write (see CellWrite).
+    `after`: what the link will remember once the line is done: base, base_plant, pending, observed, digest, ...
+    `why`: field -> reason word. `needs`: "person" when an unattended run must not do it.
+    """
+
+    op: Op
+    entity: Entity | str
+    pnpid: int
+    plant3d_id: str
+    class_name: str
+    tag: str
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    old_tag: str | None = None
+    set: Mapping[str, Value] = field(default_factory=dict)
+    was: Mapping[str, Value] = field(default_factory=dict)
+    cells: list[dict[str, object]] = field(default_factory=list)
+    after: Mapping[str, object] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
+    needs: str | None = None
+    drawing: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON form; empty members are left out."""
+        data: dict[str, object] = {
+            "op": self.op.value,
+            "entity": str(self.entity),
+            "pnpid": self.pnpid,
+            "id": self.plant3d_id,
+            "class": self.class_name,
+            "tag": self.tag,
+        }
+        for name in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None and value != {} and value != []:
+                data[name] = value
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Line:
+        """Back from JSON."""
+        known = {name: data[name] for name in _OPTIONAL if name in data}
+        return cls(
+            op=Op(str(data["op"])),
+            entity=str(data["entity"]),
+            pnpid=int(str(data["pnpid"])),
+            plant3d_id=str(data["id"]),
+            class_name=str(data["class"]),
+            tag=str(data["tag"]),
+            **known,  # type: ignore[arg-type]
+        )
+
+
+_OPTIONAL = (
+    "link_id",
+    "asset_id",
+    "asset_version",
+    "description_version",
+    "old_tag",
+    "set",
+    "was",
+    "cells",
+    "after",
+    "why",
+    "needs",
+    "drawing",
+)

@@ -1,0 +1,113 @@
+"""What each side holds, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Value = str | int | float | bool | None
+"""A canonical field value. None is "empty"; NULL and the empty text of a database both become None."""
+
+Fields = Mapping[str, Value]
+"""Canonical field name -> value. A field that is absent was not read (unknown), which is never a change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something worth knowing about the source that stops nothing.
+
+    `code` is a stable word; `pnpid` names the row if there is one.
+    """
+
+    code: str
+    message: str
+    pnpid: int | None = None
+    class_name: str | None = None
+    column: str | None = None
+    tag: str | None = None
+    hint: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class PlantItem:
+    """One Plant 3D item that may become an asset, with everything that belongs to it.
+
+    `values`: column name -> raw value over the class's own and inherited columns. A column whose
+    level has a table but no row for this item is absent and named in `unknown`.
+    `timestamp`: .NET ticks (100 ns since year 1, UTC) of `PnPBase.PnPTimestamp`.
+    Relations hold PnPIDs and, where asked for, tags. Mutable only for speed; nobody changes it after reading.
+    """
+
+    pnpid: int
+    guid: str
+    class_name: str
+    timestamp: int
+    revision: int
+    values: dict[str, Value]
+    unknown: frozenset[str] = frozenset()
+    drawing: str | None = None
+    drawing_title: str | None = None
+    drawing_id: int | None = None
+    segments: tuple[int, ...] = ()
+    lines: tuple[str, ...] = ()
+    line_groups: tuple[int, ...] = ()
+    from_tag: str | None = None
+    to_tag: str | None = None
+    owner: str | None = None
+    owner_id: int | None = None
+    loop: str | None = None
+    segment_tag: str | None = None
+    registry_tag: str | None = None
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldInfo:
+    """Version, time and author of a shared field in SYNAPSE (rule 9 of the contract)."""
+
+    version: int
+    updated_at: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One asset as SYNAPSE holds it.
+
+    `fields` holds the canonical fields (`tag`, `description`, `asset_type`, `asset_subtype`,
+    `attributes.<key>`); other columns of SYNAPSE are not read here, hence cannot be touched.
+    """
+
+    asset_id: str
+    plant3d_id: str | None
+    version: int
+    seq: int
+    archived: bool
+    fields: Fields
+    field_info: Mapping[str, FieldInfo] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str:
+        """The tag; SYNAPSE never holds an asset without one."""
+        return str(self.fields.get("tag") or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceIdentity:
+    """Which database this is, and how far its counters stood.
+
+    `dbid`: GUID of `PnPDatabase.DBID` (a lineage: copies keep it). `pnpid_counter`: `PnPSys_PnPBase_PnPID.cnt`.
+    `change_counter`: SQLite header bytes 24-27, None on SQL Server. `signature`: cheap token of the file
+    (path, size, mtime, counter) for "nothing happened", None on SQL Server.
+    `newest_timestamp`: largest PnPTimestamp (ticks). `rows`: rows of PnPBase.
+    """
+
+    dbid: str
+    pnpid_counter: int
+    change_counter: int | None
+    signature: str | None
+    newest_timestamp: int
+    rows: int
+    engine: str = "sqlite"
+    copy_kind: str | None = None

@@ -1,0 +1,98 @@
+"""The mapping after validation: what each class becomes, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.side import Entity, Owner
+
+
+class DriftPolicy(StrEnum):
+    """What to do about an edit on the side that does not own the field."""
+
+    RESTORE = "restore"
+    PROPOSE = "propose"
+    IGNORE = "ignore"
+
+
+class ConflictPolicy(StrEnum):
+    """What to do when both sides moved a shared field to different values."""
+
+    NEWEST = "newest"
+    ASK = "ask"
+
+
+class BlankPolicy(StrEnum):
+    """Whether an empty value of the owner may erase a filled one."""
+
+    ALLOW = "allow"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRule:
+    """How one canonical field is filled, compared and owned.
+
+    `columns`: candidates, first filled one wins; names starting with `@` are values the reader
+    derives (drawing, line, from, to, ...). `push`: whether SYNAPSE's value may go into Plant 3D.
+    """
+
+    field: str
+    owner: Owner
+    columns: tuple[str, ...]
+    convert: str = "text"
+    compare: str = "text"
+    push: bool = False
+    blank: BlankPolicy = BlankPolicy.ALLOW
+    drift: DriftPolicy = DriftPolicy.RESTORE
+    conflict: ConflictPolicy = ConflictPolicy.NEWEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRule:
+    """What items of one concrete class become: entity and fields, inherited rules resolved."""
+
+    class_name: str
+    entity: Entity
+    fields: Mapping[str, FieldRule]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """One item in canonical fields, with what could not be read or translated.
+
+    `fields` lacks unknown fields. `columns` says which column each field came from (for writing back).
+    `problems`: field -> (code, message).
+    """
+
+    fields: dict[str, Value]
+    columns: dict[str, str]
+    problems: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """A whole mapping, compiled against one catalog.
+
+    `classes`: concrete class name -> rule, only for classes that become assets.
+    `digest`: hash of mapping and of the catalog parts it touches; a change forces a full compare.
+    `translate`: class name -> function from a raw item to canonical fields (compiled for speed).
+    `same`: field name -> comparator by meaning (null = empty, CRLF, trailing blanks, 12.50 = 12.5).
+    """
+
+    classes: Mapping[str, ClassRule]
+    digest: str
+    translate: Mapping[str, Callable[[PlantItem], Translated]] = field(repr=False)
+    same: Mapping[str, Callable[[Value, Value], bool]] = field(repr=False)
+    placeholders: tuple[str, ...] = ("?", "NA", "HOLD")
+    warnings: tuple[str, ...] = ()
+
+    def is_tagged(self, tag: Value) -> bool:
+        """Whether a tag is complete: not empty, no `?` part, not a placeholder word."""
+        if not isinstance(tag, str) or not tag.strip():
+            return False
+        text = tag.strip()
+        return "?" not in text and text.upper() not in self.placeholders

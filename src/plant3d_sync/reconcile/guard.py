@@ -1,0 +1,89 @@
+"""Refuse plans that look like an accident, before the first write."""
+
+from __future__ import annotations
+
+from plant3d_sync.model.plan import GuardHit, Limit, Limits, Tally
+from plant3d_sync.model.record import SourceIdentity
+
+
+def check_amounts(tally: Tally, limits: Limits, *, first_sync: bool) -> list[GuardHit]:
+    """Guards by amount: creations, updates, blanked records, records gone. Share and count must both be exceeded.
+
+    With no links yet there is nothing to compare with, so the create guard is off.
+    """
+    checks: list[tuple[str, int, Limit, str]] = [
+        ("update", tally.updates, limits.update, "assets would be changed"),
+        ("blank", tally.blanks, limits.blank, "assets would lose a filled value"),
+        ("archive", tally.gone, limits.archive, "linked items are gone from Plant 3D"),
+    ]
+    if not first_sync:
+        checks.insert(0, ("create", tally.creates, limits.create, "assets would be created"))
+    return [
+        GuardHit(
+            name=name,
+            limit=f"{limit.share:.0%} and {limit.count}",
+            actual=f"{actual} of {tally.links} ({actual / tally.links:.0%})",
+            message=f"{actual} of {tally.links} {what}. Nothing was written.",
+        )
+        for name, actual, limit, what in checks
+        if limit.exceeded(actual, tally.links)
+    ]
+
+
+def check_identity(known: SourceIdentity | None, seen: SourceIdentity) -> list[GuardHit]:
+    """Is this the database we know, and is it not older than we know it?
+
+    `DBID` names a lineage (copies keep it). `PnPSys_PnPBase_PnPID` and the change counter of a SQLite
+    file only grow; a smaller one means an older copy was put back.
+    """
+    if known is None:
+        return []
+    hits: list[GuardHit] = []
+    if known.dbid != seen.dbid:
+        hits.append(
+            GuardHit(
+                name="database_id",
+                limit=known.dbid,
+                actual=seen.dbid,
+                message="This is another Plant 3D database (another DBID). Nothing was written.",
+            )
+        )
+        return hits
+    if seen.pnpid_counter < known.pnpid_counter:
+        hits.append(
+            GuardHit(
+                name="pnpid_counter",
+                limit=f">= {known.pnpid_counter}",
+                actual=str(seen.pnpid_counter),
+                message="The id counter went back: an older copy of the database was put back. Nothing was written.",
+            )
+        )
+    if (
+        known.change_counter is not None
+        and seen.change_counter is not None
+        and known.engine == seen.engine
+        and seen.change_counter < known.change_counter
+    ):
+        hits.append(
+            GuardHit(
+                name="change_counter",
+                limit=f">= {known.change_counter}",
+                actual=str(seen.change_counter),
+                message="The file's change counter went back: an older copy was put back. Nothing was written.",
+            )
+        )
+    return hits
+
+
+def check_synapse(*, links: int, missing_assets: int, limits: Limits) -> list[GuardHit]:
+    """SYNAPSE lost or archived a large part of the linked assets (a clear-data, a wrong project)."""
+    if not limits.archive.exceeded(missing_assets, links):
+        return []
+    return [
+        GuardHit(
+            name="synapse_lost",
+            limit=f"{limits.archive.share:.0%} and {limits.archive.count}",
+            actual=f"{missing_assets} of {links} ({missing_assets / links:.0%})",
+            message=f"{missing_assets} of {links} linked assets were archived or removed in SYNAPSE. Nothing was written.",
+        )
+    ]

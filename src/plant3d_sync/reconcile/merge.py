@@ -1,0 +1,300 @@
+"""One field: three-way merge against the stored base.
+
+The whole truth table (B base, P Plant 3D, S SYNAPSE, compared by meaning):
+
+====================  ===========================  ==========================  =======================
+situation             owned by Plant 3D            owned by SYNAPSE            shared
+====================  ===========================  ==========================  =======================
+P = S                 base := value                same                        same
+only P moved          write S                      drift                       write S
+only S moved          drift                        push, or wait for CAD       push, or wait for CAD
+both moved, differ    write S, loser kept          push, loser kept, or wait   tie rule, or conflict
+no base, P = S        base := value                same                        same
+no base, one blank    owner's value; a blank       owner's value; a blank      fill the blank
+                      owner never erases           owner never erases
+no base, differ       write S                      push, or wait for CAD       conflict
+====================  ===========================  ==========================  =======================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from plant3d_sync.model.link import Hold, Interval
+from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
+from plant3d_sync.model.record import Value
+from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
+from plant3d_sync.model.side import Owner, Side
+
+Same = Callable[[Value, Value], bool]
+
+
+class _Marker:
+    """A value that is not a value."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+NO_BASE: Final = _Marker("NO_BASE")
+"""The two sides never agreed on this field. Distinct from an empty base."""
+
+
+def is_blank(value: Value) -> bool:
+    """None, or text without a visible character."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def merge_field(
+    rule: FieldRule,
+    *,
+    base: Value | _Marker,
+    base_plant: Value | _Marker,
+    plant3d: Value,
+    synapse: Value,
+    same: Same,
+    times: Times,
+    resolution: Resolution | None = None,
+    hold: Hold | None = None,
+    frozen: bool = False,
+) -> FieldOutcome:
+    """Decide the value one field should have on both sides.
+
+    `base` is SYNAPSE's spelling of the last agreed value, `base_plant` Plant 3D's (they differ only where
+    SYNAPSE altered what it was given). Both values must be known; a field that was not read is not merged.
+    """
+    name = rule.field
+
+    def out(verdict: Verdict, value: Value, reason: str, loses: Value = None) -> FieldOutcome:
+        return FieldOutcome(field=name, verdict=verdict, value=value, loses=loses, reason=reason)
+
+    if same(plant3d, synapse):
+        return out(Verdict.SETTLED, plant3d, "equal")
+    if hold is not None:
+        put_back, source = (synapse, plant3d) if hold.side == Side.SYNAPSE.value else (plant3d, synapse)
+        if same(source, hold.value) and same(put_back, hold.kept):
+            return out(Verdict.LEAVE, None, "held_after_undo")
+    if isinstance(base, _Marker) or isinstance(base_plant, _Marker):
+        return _without_base(rule, plant3d, synapse, resolution, same)
+    plant_moved = not same(plant3d, base_plant)
+    synapse_moved = not same(synapse, base)
+    if not plant_moved and not synapse_moved:
+        return out(Verdict.SETTLED, plant3d, "agreed_alteration")
+    if frozen:
+        resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+        return resolved or out(Verdict.CONFLICT, None, "flip_flop")
+    match rule.owner:
+        case Owner.PLANT3D:
+            return _owned_by_plant3d(rule, plant3d, synapse, plant_moved, synapse_moved)
+        case Owner.SYNAPSE:
+            return _owned_by_synapse(rule, plant3d, synapse, synapse_moved)
+        case Owner.SHARED:
+            return _shared(rule, plant3d, synapse, plant_moved, synapse_moved, times, resolution, same)
+
+
+def _owned_by_plant3d(
+    rule: FieldRule, plant3d: Value, synapse: Value, plant_moved: bool, synapse_moved: bool
+) -> FieldOutcome:
+    if not plant_moved:
+        return _drift(rule, keep=plant3d, other=synapse, restore=Verdict.TO_SYNAPSE)
+    if is_blank(plant3d) and rule.blank is BlankPolicy.KEEP:
+        return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=synapse)
+    reason = "plant3d_owner_over_synapse_edit" if synapse_moved else "plant3d_changed"
+    return FieldOutcome(
+        field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, loses=synapse, reason=reason
+    )
+
+
+def _owned_by_synapse(rule: FieldRule, plant3d: Value, synapse: Value, synapse_moved: bool) -> FieldOutcome:
+    if not synapse_moved:
+        restore = Verdict.TO_PLANT3D if rule.push else Verdict.WAIT
+        return _drift(rule, keep=synapse, other=plant3d, restore=restore)
+    if is_blank(synapse) and rule.blank is BlankPolicy.KEEP:
+        return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=plant3d)
+    return _into_plant3d(rule, synapse, plant3d, "synapse_changed")
+
+
+def _shared(
+    rule: FieldRule,
+    plant3d: Value,
+    synapse: Value,
+    plant_moved: bool,
+    synapse_moved: bool,
+    times: Times,
+    resolution: Resolution | None,
+    same: Same,
+) -> FieldOutcome:
+    if plant_moved and not synapse_moved:
+        if is_blank(plant3d) and rule.blank is BlankPolicy.KEEP:
+            return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=synapse)
+        return FieldOutcome(
+            field=rule.field,
+            verdict=Verdict.TO_SYNAPSE,
+            value=plant3d,
+            loses=synapse,
+            reason="plant3d_changed",
+        )
+    if synapse_moved and not plant_moved:
+        if is_blank(synapse) and rule.blank is BlankPolicy.KEEP:
+            return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=plant3d)
+        return _into_plant3d(rule, synapse, plant3d, "synapse_changed")
+    resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+    if resolved is not None:
+        return resolved
+    winner, why = newest(times)
+    if rule.blank is BlankPolicy.KEEP and (is_blank(plant3d) or is_blank(synapse)):
+        winner, why = None, "blank_against_edit"
+    if winner is None or rule.conflict is ConflictPolicy.ASK:
+        return FieldOutcome(
+            field=rule.field,
+            verdict=Verdict.CONFLICT,
+            reason="both_changed" if winner else why,
+            suggestion=(winner.value if winner else _suggest(plant3d, synapse)),
+            suggestion_reason=why,
+        )
+    if winner is Side.PLANT3D:
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, loses=synapse, reason=why
+        )
+    return _into_plant3d(rule, synapse, plant3d, why)
+
+
+def _without_base(
+    rule: FieldRule, plant3d: Value, synapse: Value, resolution: Resolution | None, same: Same
+) -> FieldOutcome:
+    """First sync of a pair: no side is known to have moved, so nothing filled is ever erased."""
+    if is_blank(plant3d):
+        if rule.owner is Owner.PLANT3D:
+            return FieldOutcome(
+                field=rule.field, verdict=Verdict.DRIFT, value=synapse, reason="first_sync_owner_blank"
+            )
+        return _into_plant3d(rule, synapse, plant3d, "first_sync_fill_blank")
+    if is_blank(synapse):
+        if rule.owner is Owner.SYNAPSE:
+            return FieldOutcome(
+                field=rule.field, verdict=Verdict.DRIFT, value=plant3d, reason="first_sync_owner_blank"
+            )
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, reason="first_sync_fill_blank"
+        )
+    match rule.owner:
+        case Owner.PLANT3D:
+            return FieldOutcome(
+                field=rule.field,
+                verdict=Verdict.TO_SYNAPSE,
+                value=plant3d,
+                loses=synapse,
+                reason="first_sync_owner",
+            )
+        case Owner.SYNAPSE:
+            return _into_plant3d(rule, synapse, plant3d, "first_sync_owner")
+        case Owner.SHARED:
+            return _apply_resolution(rule, plant3d, synapse, resolution, same) or FieldOutcome(
+                field=rule.field,
+                verdict=Verdict.CONFLICT,
+                reason="first_sync_differs",
+                suggestion=_suggest(plant3d, synapse),
+                suggestion_reason="no_base",
+            )
+
+
+def _into_plant3d(rule: FieldRule, value: Value, loses: Value, reason: str) -> FieldOutcome:
+    """A value for Plant 3D: pushed where the mapping allows it, else a work item for a designer."""
+    if rule.push:
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_PLANT3D, value=value, loses=loses, reason=reason
+        )
+    return FieldOutcome(
+        field=rule.field, verdict=Verdict.WAIT, value=value, loses=loses, reason="waiting_for_cad"
+    )
+
+
+def _drift(rule: FieldRule, *, keep: Value, other: Value, restore: Verdict) -> FieldOutcome:
+    """An edit on the side that does not own the field."""
+    if is_blank(keep) and rule.blank is BlankPolicy.KEEP and rule.drift is DriftPolicy.RESTORE:
+        return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=other)
+    match rule.drift:
+        case DriftPolicy.RESTORE:
+            return FieldOutcome(
+                field=rule.field, verdict=restore, value=keep, loses=other, reason="drift_restored"
+            )
+        case DriftPolicy.PROPOSE:
+            return FieldOutcome(
+                field=rule.field, verdict=Verdict.DRIFT, value=keep, loses=other, reason="drift_proposed"
+            )
+        case DriftPolicy.IGNORE:
+            return FieldOutcome(
+                field=rule.field, verdict=Verdict.DRIFT, value=keep, loses=other, reason="drift_ignored"
+            )
+
+
+def _apply_resolution(
+    rule: FieldRule, plant3d: Value, synapse: Value, resolution: Resolution | None, same: Same
+) -> FieldOutcome | None:
+    """A person's choice, if both sides still hold the values it was chosen between.
+
+    A choice is carried out in steps (first one side, then the other); a side that already holds the
+    chosen value is where the choice wants it, so it does not void the choice.
+    """
+    if resolution is None:
+        return None
+    chosen = resolution.chosen
+    plant_ok = same(plant3d, resolution.plant3d_value) or same(plant3d, chosen)
+    synapse_ok = same(synapse, resolution.synapse_value) or same(synapse, chosen)
+    if not (plant_ok and synapse_ok):
+        return None
+    if not same(synapse, chosen):
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=chosen, loses=synapse, reason="resolved"
+        )
+    return _into_plant3d(rule, chosen, plant3d, "resolved")
+
+
+def _suggest(plant3d: Value, synapse: Value) -> str:
+    """Without usable times: the side that says more."""
+    return (
+        Side.SYNAPSE.value if len(str(synapse or "")) > len(str(plant3d or "")) else Side.PLANT3D.value
+    )
+
+
+def newest(times: Times) -> tuple[Side | None, str]:
+    """Which side was edited last, or None and the reason why nobody can tell.
+
+    A row stamp of Plant 3D does not date a field, so Plant 3D's change is known only as an interval on our
+    clock. SYNAPSE dates the field; that stamp counts only if its clock's skew is known and the stamp is
+    plausible: not in the future, and inside the interval in which we saw the change appear.
+    """
+    plant, synapse = times.plant3d, times.synapse
+    if plant is None:
+        return None, "plant3d_change_not_observed"
+    if synapse is not None:
+        if synapse.at_base is not None and synapse.at_base >= plant.away:
+            return Side.SYNAPSE, "synapse_changed_later"
+        if plant.at_base is not None and plant.at_base >= synapse.away:
+            return Side.PLANT3D, "plant3d_changed_later"
+    if times.synapse_stamp is None:
+        return None, "synapse_time_missing"
+    if times.skew is None:
+        return None, "clock_skew_unknown"
+    stamp = times.synapse_stamp - times.skew
+    if not _plausible(stamp, synapse, times):
+        return None, "synapse_time_implausible"
+    if plant.at_base is not None and stamp < plant.at_base - times.tolerance:
+        return Side.PLANT3D, "plant3d_changed_later"
+    if stamp > plant.away + times.tolerance:
+        return Side.SYNAPSE, "synapse_changed_later"
+    return None, "changed_at_about_the_same_time"
+
+
+def _plausible(stamp: float, seen: Interval | None, times: Times) -> bool:
+    if stamp > times.now + times.tolerance:
+        return False
+    if seen is None:
+        return True
+    if stamp > seen.away + times.tolerance:
+        return False
+    return seen.at_base is None or stamp >= seen.at_base - times.tolerance

@@ -1,0 +1,52 @@
+"""A missing item is a question, not a deletion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from plant3d_sync.model.link import LinkState, Missing
+from plant3d_sync.model.plan import MissingPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """What one more read without the item means."""
+
+    state: LinkState
+    missing: Missing
+    archive: bool
+    """Whether an archive line belongs in the plan."""
+    unattended: bool
+    """Whether an unattended run may carry the archive out."""
+
+
+def step(
+    *, state: LinkState, missing: Missing | None, policy: MissingPolicy, now: str, signature: str | None
+) -> Absence:
+    """Count one complete read that did not show the item. `now` is UTC in ISO form.
+
+    A read counts when the source changed since the last counted one, or at least `policy.minutes` passed.
+    After `policy.reads` counted reads the item is pending; from then on the plan holds an archive line,
+    which an unattended run carries out only under the policy "archive".
+    """
+    if missing is None:
+        missing = Missing(since=now, reads=1, last_counted=now, signature=signature)
+    elif _counts(missing, policy, now, signature):
+        missing = Missing(
+            since=missing.since, reads=missing.reads + 1, last_counted=now, signature=signature
+        )
+    pending = missing.reads >= policy.reads
+    return Absence(
+        state=LinkState.PENDING if pending else LinkState.MISSING,
+        missing=missing,
+        archive=pending and policy.policy != "keep",
+        unattended=policy.policy == "archive",
+    )
+
+
+def _counts(missing: Missing, policy: MissingPolicy, now: str, signature: str | None) -> bool:
+    if signature is not None and signature != missing.signature:
+        return True
+    passed = datetime.fromisoformat(now) - datetime.fromisoformat(missing.last_counted)
+    return passed.total_seconds() >= policy.minutes * 60

@@ -1,0 +1,1288 @@
+"""From what both sides hold to a plan: every write, with its reason, before the first write.
+
+The planner is fed item by item, so that its memory is the plan and the tags, not the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.link import Hold, Interval, Link, LinkState
+from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
+from plant3d_sync.model.plan import (
+    GuardHit,
+    Limits,
+    Line,
+    MissingPolicy,
+    Op,
+    RowError,
+    Stats,
+    Tally,
+)
+from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
+from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
+from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, WriteMode
+from plant3d_sync.reconcile import guard, missing
+from plant3d_sync.model.cells import check_cell
+from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
+
+FLIP_LIMIT = 6
+"""So many writes between the same two values, and the field is frozen."""
+
+_LIVE = (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
+
+MAX_TAG, MAX_SUBTYPE, MAX_DESCRIPTION, MAX_ATTRIBUTES = 100, 100, 4000, 64 * 1024
+"""Limits of SYNAPSE's asset (contract D.2), checked while planning so that a dry run finds them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What the planner may look at besides the items. Times are POSIX seconds on our clock.
+
+    `last_plant3d_read` / `last_synapse_read`: when each side was last seen completely.
+    `unlinked`: tag -> (asset id, asset type) of live SYNAPSE assets without a link of ours.
+    """
+
+    now: float
+    now_iso: str
+    direction: Direction
+    entities: frozenset[Entity]
+    catalog: Catalog
+    limits: Limits = Limits()
+    missing: MissingPolicy = MissingPolicy()
+    write_mode: WriteMode = WriteMode.OFF
+    signature: str | None = None
+    tolerance: float = 120.0
+    skew: float | None = None
+    last_plant3d_read: float | None = None
+    last_synapse_read: float | None = None
+    unlinked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    resolutions: Mapping[tuple[int, str], Resolution] = field(default_factory=dict)
+    only_assets: frozenset[str] | None = None
+    source_changed: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class ConflictDraft:
+    """A conflict as the plan found it; the state decides whether it is new, known or closed."""
+
+    link_id: int | None
+    plant3d_id: str
+    asset_id: str | None
+    tag: str
+    field: str
+    kind: str
+    base: Value
+    has_base: bool
+    plant3d: Value
+    synapse: Value
+    plant3d_seen: Interval | None
+    synapse_seen: Interval | None
+    synapse_at: str | None
+    synapse_by: str | None
+    suggestion: str
+    suggestion_reason: str
+    drawing: str | None
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON form."""
+        data: dict[str, object] = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("plant3d_seen", "synapse_seen"):
+            seen = data[name]
+            data[name] = [seen.at_base, seen.away] if isinstance(seen, Interval) else None
+        return data
+
+
+@dataclass(slots=True)
+class Draft:
+    """A finished plan before it is stored. `lines` are JSON bytes in the order of writing."""
+
+    lines: list[bytes]
+    stats: Stats
+    by_entity: dict[str, Stats]
+    push_stats: Stats
+    tally: Tally
+    guards: list[GuardHit]
+    errors: list[RowError]
+    findings: list[Finding]
+    conflicts: list[ConflictDraft]
+    work_items: list[dict[str, object]]
+    fingerprint: str
+    writes: dict[str, int]
+    waiting: int
+
+
+class Planner:
+    """Builds one plan. Feed `see` with every changed item, `see_unchanged` with the rest, then `finish`."""
+
+    def __init__(self, rules: RuleSet, know: Knowledge) -> None:
+        self._rules = rules
+        self._know = know
+        self._stats: dict[str, Stats] = {str(entity): Stats() for entity in Entity}
+        self._push = Stats()
+        self._tally = Tally()
+        self._lines: dict[str, list[bytes]] = {"free": [], "rename": [], "update": [], "create": [], "quiet": []}
+        self._create_index: dict[int, int] = {}
+        self._update_index: dict[int, int] = {}
+        self._adopt_index: dict[int, int] = {}
+        self._fate: dict[int, str] = {}
+        self._disputed: set[str] = set()
+        self._renames: dict[int, tuple[str | None, str, bytes, str, bool]] = {}
+        self._holders: dict[str, int] = {}
+        self._shared_tags: dict[str, list[int]] = {}
+        self._info: dict[int, tuple[str, str, str]] = {}
+        self._live: dict[str, int] = {}
+        self._released: set[str] = set()
+        self._errors: list[RowError] = []
+        self._findings: list[Finding] = []
+        self._conflicts: list[ConflictDraft] = []
+        self._work: list[dict[str, object]] = []
+        self._waiting = 0
+        self._entity_of = {name: rule.entity for name, rule in rules.classes.items()}
+        self._pulls = know.direction is not Direction.PUSH
+        self._pushes = know.direction is not Direction.PULL
+
+    # ------------------------------------------------------------------ what is linked
+
+    def known_link(self, *, pnpid: int, tag: str, state: LinkState) -> None:
+        """Announce every link before the scan: whose tag SYNAPSE holds now."""
+        if state in _LIVE:
+            self._tally.links += 1
+            self._live[tag] = pnpid
+
+    # ------------------------------------------------------------------ items
+
+    def see_unchanged(self, pnpid: int, tag: str, class_name: str, guid: str, entity: str) -> None:
+        """An item whose digest is the stored one and whose link has nothing open."""
+        if Entity(entity) in self._know.entities:
+            stats = self._stats[entity]
+            stats.total += 1
+            stats.unchanged += 1
+        self._claim_tag(tag, pnpid, class_name, guid, entity)
+
+    def see(self, item: PlantItem, link: Link | None, asset: Asset | None, other: Link | None = None) -> None:
+        """An item that is new, changed, or has something open.
+
+        `asset`: the SYNAPSE asset that carries its identity, if it was just read. `other`: a link that
+        holds the item's PnPID under another identity.
+        """
+        entity = self._entity_of[item.class_name]
+        asked = entity in self._know.entities
+        translated = self._rules.translate[item.class_name](item)
+        if asked:
+            self._stats[entity].total += 1
+        problem = self._identity_problem(item, link, other, entity)
+        if problem is not None:
+            self._disputed.update(known.plant3d_id for known in (link, other) if known is not None)
+            if asked:
+                self._row_error(item, entity, problem)
+            return
+        self._field_problems(item, translated)
+        tag = self._tag_of(translated)
+        if tag is not None:
+            self._claim_tag(tag, item.pnpid, item.class_name, item.guid, entity)
+        if not asked:
+            return
+        if link is None and asset is None:
+            self._new(item, entity, translated, tag)
+        elif (asset is not None and asset.archived) or (
+            asset is None and link is not None and _was_archived(link)
+        ):
+            self._archived_in_synapse(item, entity, link, translated)
+        elif link is None and asset is not None:
+            self._adopt(item, entity, translated, tag, asset)
+        elif link is not None:
+            self._linked(item, entity, translated, tag, link, asset)
+
+    def _tag_of(self, translated: Translated) -> str | None:
+        tag = translated.fields.get("tag")
+        if isinstance(tag, str) and self._rules.is_tagged(tag):
+            return tag.strip()
+        return None
+
+    def _claim_tag(self, tag: str, pnpid: int, class_name: str, guid: str, entity: str) -> None:
+        first = self._holders.setdefault(tag, pnpid)
+        if first != pnpid:
+            self._shared_tags.setdefault(tag, [first]).append(pnpid)
+        self._info[pnpid] = (class_name, guid, entity)
+
+    def _identity_problem(
+        self, item: PlantItem, link: Link | None, other: Link | None, entity: Entity
+    ) -> RowError | None:
+        def error(code: str, message: str, hint: str) -> RowError:
+            return RowError(
+                code=code,
+                message=message,
+                hint=hint,
+                plant3d_id=item.guid or None,
+                pnpid=item.pnpid,
+                class_name=item.class_name,
+            )
+
+        if not item.guid:
+            return error(
+                "bad_guid",
+                "The item has no usable PnPGuid, so it has no identity. Nothing was written for it.",
+                "Audit the project in Plant 3D.",
+            )
+        if link is not None and link.pnpid != item.pnpid:
+            return error(
+                "identity_mismatch",
+                f"PnPGuid {item.guid} belonged to PnPID {link.pnpid} and now to {item.pnpid}. Nothing was written.",
+                "Check that the project file was not replaced by a copy, then `links accept`.",
+            )
+        if link is None and other is not None and other.state in _LIVE:
+            return error(
+                "identity_mismatch",
+                f"PnPID {item.pnpid} is linked with PnPGuid {other.plant3d_id} but now has {item.guid}.",
+                "Check that the project file was not replaced by another database.",
+            )
+        if link is not None and link.entity != entity.value:
+            return error(
+                "kind_changed",
+                f"The item was {link.entity} and is now {entity.value} ({item.class_name}). Nothing was written.",
+                "Check the mapping of the two classes.",
+            )
+        if link is not None and link.class_name != item.class_name:
+            self._findings.append(
+                Finding(
+                    code="class_changed",
+                    message=f"The class changed from {link.class_name} to {item.class_name}.",
+                    pnpid=item.pnpid,
+                    class_name=item.class_name,
+                    tag=link.tag,
+                )
+            )
+        return None
+
+    def _field_problems(self, item: PlantItem, translated: Translated) -> None:
+        for name, code, message in translated.problems:
+            self._findings.append(
+                Finding(
+                    code=code,
+                    message=message,
+                    pnpid=item.pnpid,
+                    class_name=item.class_name,
+                    column=name,
+                    tag=self._tag_of(translated),
+                )
+            )
+
+    # ------------------------------------------------------------------ new items
+
+    def _new(self, item: PlantItem, entity: Entity, translated: Translated, tag: str | None) -> None:
+        if tag is None:
+            self._skip_untagged(item, entity, translated)
+            return
+        if not self._pulls:
+            self._stats[entity].unchanged += 1
+            return
+        holder = self._know.unlinked.get(tag)
+        if holder is not None:
+            self._skip(
+                item,
+                entity,
+                tag,
+                "unlinked_asset",
+                f"SYNAPSE already holds an asset with the tag {tag} that is not linked. Nothing was created.",
+                "Run `links propose`, review the pairs, then `links accept`.",
+                {"asset_id": holder[0], "asset_type": holder[1]},
+            )
+            self._waiting += 1
+            return
+        values = {name: value for name, value in translated.fields.items() if not is_blank(value)}
+        values["tag"] = tag
+        problem = self._value_problem(values)
+        if problem is not None:
+            self._value_error(item, entity, tag, problem)
+            return
+        self._stats[entity].created += 1
+        self._fate[item.pnpid] = "created"
+        self._tally.creates += 1
+        line = {
+            "op": "create",
+            "entity": entity.value,
+            "pnpid": item.pnpid,
+            "id": item.guid,
+            "class": item.class_name,
+            "tag": tag,
+            "set": values,
+            "after": {"digest": item.digest.hex(), "ticks": item.timestamp},
+        }
+        if item.drawing:
+            line["drawing"] = item.drawing
+        self._create_index[item.pnpid] = len(self._lines["create"])
+        self._lines["create"].append(orjson.dumps(line))
+
+    def _skip_untagged(self, item: PlantItem, entity: Entity, translated: Translated) -> None:
+        unknown = "tag" not in translated.fields
+        shown = translated.fields.get("tag")
+        hint = "Complete the tag in Plant 3D; the next run takes the item along."
+        if item.registry_tag:
+            hint = f"The tag registry knows this item as {item.registry_tag}; repair the item in Plant 3D (audit)."
+        self._skip(
+            item,
+            entity,
+            str(shown) if shown else None,
+            "tag_unknown" if unknown else "untagged",
+            "The row that holds the tag is missing, so the tag is unknown. Skipped."
+            if unknown
+            else "The item has no complete tag yet. Skipped.",
+            hint,
+            {"registry_tag": item.registry_tag} if item.registry_tag else {},
+        )
+
+    def _skip(
+        self,
+        item: PlantItem,
+        entity: Entity,
+        tag: str | None,
+        code: str,
+        message: str,
+        hint: str,
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        self._stats[entity].skipped += 1
+        self._fate[item.pnpid] = "skipped"
+        self._findings.append(
+            Finding(
+                code=code,
+                message=message,
+                hint=hint,
+                pnpid=item.pnpid,
+                class_name=item.class_name,
+                tag=tag,
+                data=data or {},
+            )
+        )
+
+    def _value_problem(self, values: Mapping[str, Value]) -> tuple[str, str, str] | None:
+        """(field, code, sentence) of the first value SYNAPSE would refuse."""
+        tag = values.get("tag")
+        if isinstance(tag, str):
+            if len(tag) > MAX_TAG:
+                return "tag", "too_long", f"The tag has {len(tag)} characters; SYNAPSE holds {MAX_TAG}."
+            if any(ord(char) < 32 or char in "\x7f\x85\u2028\u2029" for char in tag):
+                return "tag", "invalid_tag", "The tag holds a line break or control character."
+        for name, limit in (("asset_subtype", MAX_SUBTYPE), ("description", MAX_DESCRIPTION)):
+            value = values.get(name)
+            if isinstance(value, str) and len(value) > limit:
+                return name, "too_long", f"{len(value)} characters; SYNAPSE holds {limit} in {name}."
+        size = sum(len(name) + len(str(value)) + 8 for name, value in values.items() if name.startswith("attr"))
+        if size > MAX_ATTRIBUTES:
+            return "attributes", "attributes_too_large", f"About {size} bytes; SYNAPSE holds {MAX_ATTRIBUTES}."
+        return None
+
+    def _value_error(
+        self, item: PlantItem, entity: Entity, tag: str | None, problem: tuple[str, str, str]
+    ) -> None:
+        name, code, message = problem
+        self._row_error(
+            item,
+            entity,
+            RowError(
+                code=code,
+                message=message + " Nothing was written for this item.",
+                hint="Shorten or correct the value in Plant 3D.",
+                plant3d_id=item.guid,
+                pnpid=item.pnpid,
+                class_name=item.class_name,
+                tag=tag,
+                field=name,
+            ),
+        )
+
+    def _row_error(self, item: PlantItem, entity: Entity, error: RowError) -> None:
+        self._stats[entity].errors += 1
+        self._fate[item.pnpid] = "errors"
+        self._errors.append(error)
+        self._waiting += 1
+
+    # ------------------------------------------------------------------ pairs
+
+    def _adopt(
+        self, item: PlantItem, entity: Entity, translated: Translated, tag: str | None, asset: Asset
+    ) -> None:
+        """SYNAPSE already knows this identity (lost reply, lost state): tie it, never create it again."""
+        link = Link(
+            link_id=0,
+            pnpid=item.pnpid,
+            plant3d_id=item.guid,
+            class_name=item.class_name,
+            entity=entity.value,
+            asset_id=asset.asset_id,
+            asset_version=asset.version,
+            description_version=_version(asset),
+            tag=asset.tag,
+            base=None,
+        )
+        self._live[asset.tag] = item.pnpid
+        self._linked(item, entity, translated, tag, link, asset, adopt=True)
+
+    def _archived_in_synapse(
+        self, item: PlantItem, entity: Entity, link: Link | None, translated: Translated
+    ) -> None:
+        choice = self._know.resolutions.get((link.link_id, "*")) if link is not None else None
+        if choice is not None and choice.chosen == "plant3d" and link is not None and self._pulls:
+            self._restore(item, entity, link, translated)
+            return
+        changed = link is not None and bool(link.digest) and item.digest != link.digest
+        if link is not None:
+            self._released.add(link.tag)  # an archived asset gave up its tag
+        if changed and choice is None and link is not None:
+            self._stats[entity].conflicts += 1
+            self._conflicts.append(
+                _conflict(
+                    link,
+                    item,
+                    "*",
+                    "archived_in_synapse",
+                    self._tag_of(translated),
+                    None,
+                    base=link.tag,
+                    suggestion="plant3d",
+                    why="edited in Plant 3D after the asset was archived in SYNAPSE",
+                )
+            )
+        self._skip(
+            item,
+            entity,
+            self._tag_of(translated) or (link.tag if link else None),
+            "archived_in_synapse",
+            "The asset was archived in SYNAPSE while the item lives in Plant 3D. Left alone.",
+            "Restore the asset in SYNAPSE, or delete the item in Plant 3D.",
+        )
+
+    def _restore(self, item: PlantItem, entity: Entity, link: Link, translated: Translated) -> None:
+        """A person chose that the asset lives again, with Plant 3D's values."""
+        rule = self._rules.classes[item.class_name]
+        values = {
+            name: value
+            for name, value in translated.fields.items()
+            if rule.fields[name].owner is not Owner.SYNAPSE
+        }
+        line = Line(
+            op=Op.RESTORE,
+            entity=entity.value,
+            pnpid=item.pnpid,
+            plant3d_id=item.guid,
+            class_name=item.class_name,
+            tag=self._tag_of(translated) or link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            set=values,
+            was=link.synapse_fields(),
+            after={"digest": item.digest.hex(), "ticks": item.timestamp},
+            why={"*": "resolved"},
+            drawing=item.drawing,
+        )
+        self._stats[entity].updated += 1
+        self._tally.updates += 1
+        self._fate[item.pnpid] = "updated"
+        self._update_index[item.pnpid] = len(self._lines["update"])
+        self._lines["update"].append(orjson.dumps(line.to_dict()))
+
+    def _linked(
+        self,
+        item: PlantItem,
+        entity: Entity,
+        translated: Translated,
+        tag: str | None,
+        link: Link,
+        asset: Asset | None,
+        *,
+        adopt: bool = False,
+    ) -> None:
+        rule = self._rules.classes[item.class_name]
+        held = dict(asset.fields) if asset is not None else link.synapse_fields()
+        if tag is None:
+            self._tag_lost(item, translated, link)
+        work = _FieldWork()
+        for name, field_rule in rule.fields.items():
+            if name not in translated.fields or (name == "tag" and tag is None):
+                _keep_open(work, link, name)
+                continue
+            if asset is None and name not in held and link.base is not None and name not in link.base:
+                continue  # never read on SYNAPSE's side: unknown is not a change
+            value = tag if name == "tag" else translated.fields[name]
+            self._merge(work, field_rule, item, link, asset, value, held.get(name))
+        for name, code, _message in translated.problems:
+            if name in rule.fields:
+                work.pending.setdefault(name, {"why": code})
+        if tag is None:
+            work.pending["tag"] = {"why": "tag_lost"}
+        self._emit(item, entity, translated, tag, link, asset, work, adopt)
+
+    def _tag_lost(self, item: PlantItem, translated: Translated, link: Link) -> None:
+        self._findings.append(
+            Finding(
+                code="tag_lost",
+                message=f"The tag fell back to {translated.fields.get('tag') or 'nothing'!r}; SYNAPSE keeps {link.tag}.",
+                hint="Complete the tag in Plant 3D.",
+                pnpid=item.pnpid,
+                class_name=item.class_name,
+                tag=link.tag,
+                data={"registry_tag": item.registry_tag} if item.registry_tag else {},
+            )
+        )
+
+    def _merge(
+        self,
+        work: _FieldWork,
+        rule: FieldRule,
+        item: PlantItem,
+        link: Link,
+        asset: Asset | None,
+        plant3d: Value,
+        synapse: Value,
+    ) -> None:
+        name = rule.field
+        base: Any = NO_BASE
+        base_plant: Any = NO_BASE
+        if link.base is not None and name in link.base:
+            base = link.base[name]
+            base_plant = link.base_plant.get(name, base)
+        same = self._rules.same[name]
+        if plant3d == synapse and base is not NO_BASE and plant3d == base and name not in link.base_plant:
+            return  # the usual case
+        plant_away = base is not NO_BASE and not same(plant3d, base_plant)
+        synapse_away = base is not NO_BASE and not same(synapse, base)
+        observed = self._observe(
+            work,
+            link,
+            name,
+            plant_away=(plant3d,) if plant_away else None,
+            synapse_away=(synapse,) if synapse_away else None,
+        )
+        stamp = asset.field_info[name].updated_at if asset and name in asset.field_info else None
+        if stamp is None and name == "description":
+            stamp = link.description_at
+        outcome = merge_field(
+            rule,
+            base=base,
+            base_plant=base_plant,
+            plant3d=plant3d,
+            synapse=synapse,
+            same=same,
+            times=Times(
+                now=self._know.now,
+                tolerance=self._know.tolerance,
+                plant3d=observed.get("p"),
+                synapse=observed.get("s"),
+                synapse_stamp=_posix(stamp),
+                skew=self._know.skew,
+            ),
+            resolution=self._know.resolutions.get((link.link_id, name)),
+            hold=link.holds.get(name),
+            frozen=link.flips.get(name, (0, ""))[0] >= FLIP_LIMIT,
+        )
+        work.outcomes[name] = (rule, outcome, plant3d, synapse, base)
+
+    def _observe(
+        self,
+        work: _FieldWork,
+        link: Link,
+        name: str,
+        *,
+        plant_away: tuple[Value] | None,
+        synapse_away: tuple[Value] | None,
+    ) -> dict[str, Interval]:
+        """When each side's latest edit happened: after `at_base`, up to `away`.
+
+        A known interval holds only while the side keeps the value it had when it was first seen away; a
+        second edit may have happened as late as this read.
+        """
+        seen: dict[str, Interval] = {}
+        for side, value, last_read in (
+            ("p", plant_away, self._know.last_plant3d_read),
+            ("s", synapse_away, self._know.last_synapse_read),
+        ):
+            if value is None:
+                continue
+            known = link.observed.get(name, {}).get(side)
+            if known is None:
+                seen[side] = Interval(at_base=last_read, away=self._know.now)
+            elif side in link.pending.get(name, {}) and link.pending[name][side] == value[0]:
+                seen[side] = known
+            else:
+                seen[side] = Interval(at_base=known.at_base, away=self._know.now)
+        if seen:
+            work.observed[name] = {side: [where.at_base, where.away] for side, where in seen.items()}
+        return seen
+
+    def _emit(
+        self,
+        item: PlantItem,
+        entity: Entity,
+        translated: Translated,
+        tag: str | None,
+        link: Link,
+        asset: Asset | None,
+        work: _FieldWork,
+        adopt: bool,
+    ) -> None:
+        for name, (rule, outcome, plant3d, synapse, base) in work.outcomes.items():
+            self._place(work, name, rule, outcome, plant3d, synapse, base, item, link, asset, translated)
+        stats = self._stats[entity]
+        stats.conflicts += work.conflicts
+        problem = self._value_problem(work.set) if work.set else None
+        if problem is not None:
+            self._value_error(item, entity, tag or link.tag, problem)
+            return
+        self._count_push(item, link, work)
+        after = work.after(item)
+        line = Line(
+            op=Op.UPDATE,
+            entity=entity.value,
+            pnpid=item.pnpid,
+            plant3d_id=item.guid,
+            class_name=item.class_name,
+            tag=tag or link.tag,
+            link_id=link.link_id or None,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            description_version=link.description_version,
+            set=work.set,
+            was=work.was,
+            after=after,
+            why=work.why,
+            drawing=item.drawing,
+        )
+        if adopt:
+            line.op = Op.ADOPT
+        elif not work.set:
+            line.op = Op.SETTLE if work.base_set or work.pending_changed(link) else Op.TOUCH
+        if work.set:
+            stats.updated += 1
+            self._fate[item.pnpid] = "updated"
+            self._tally.updates += 1
+            if any(is_blank(value) and not is_blank(work.was.get(name)) for name, value in work.set.items()):
+                self._tally.blanks += 1
+        else:
+            stats.unchanged += 1
+        if any("p" in entry for entry in work.pending.values()):
+            self._waiting += 1
+        if work.cells:
+            self._push_line(item, entity, link, tag, work)
+        new_tag = work.set.get("tag")
+        if isinstance(new_tag, str):
+            held_tag = work.was.get("tag")
+            line.old_tag = held_tag if isinstance(held_tag, str) else link.tag
+            data = orjson.dumps(line.to_dict())
+            self._renames[item.pnpid] = (line.old_tag, new_tag, data, entity.value, adopt)
+            return
+        bucket = "update" if work.set else "quiet"
+        if work.set:
+            self._update_index[item.pnpid] = len(self._lines[bucket])
+        elif adopt:
+            self._adopt_index[item.pnpid] = len(self._lines[bucket])
+        self._lines[bucket].append(orjson.dumps(line.to_dict()))
+
+    def _place(
+        self,
+        work: _FieldWork,
+        name: str,
+        rule: FieldRule,
+        outcome: FieldOutcome,
+        plant3d: Value,
+        synapse: Value,
+        base: Any,
+        item: PlantItem,
+        link: Link,
+        asset: Asset | None,
+        translated: Translated,
+    ) -> None:
+        match outcome.verdict:
+            case Verdict.SETTLED:
+                work.settle(name, plant3d, synapse, base, link)
+            case Verdict.TO_SYNAPSE if self._pulls:
+                work.write(name, outcome, synapse, link)
+                if outcome.reason == "resolved" and not self._rules.same[name](plant3d, outcome.value):
+                    # a choice of a third value: Plant 3D does not hold it yet, so the base must not move
+                    work.open(name, "resolving", plant3d, outcome.value, outcome)
+            case Verdict.TO_SYNAPSE:
+                work.open(name, "waits_for_pull", plant3d, synapse, outcome)
+            case Verdict.TO_PLANT3D:
+                self._to_plant3d(work, name, outcome, plant3d, synapse, item, link, translated)
+            case Verdict.CONFLICT:
+                work.conflicts += 1
+                work.open(name, "conflict", plant3d, synapse, outcome)
+                self._conflicts.append(
+                    _conflict(
+                        link,
+                        item,
+                        name,
+                        outcome.reason,
+                        self._tag_of(translated) or link.tag,
+                        asset,
+                        base=None if base is NO_BASE else base,
+                        has_base=base is not NO_BASE,
+                        plant3d=plant3d,
+                        synapse=synapse,
+                        observed=work.observed.get(name, {}),
+                        suggestion=outcome.suggestion,
+                        why=outcome.suggestion_reason or outcome.reason,
+                    )
+                )
+            case Verdict.WAIT:
+                work.open(name, "waiting_for_cad", plant3d, synapse, outcome)
+                self._work.append(_work_item(item, link, name, plant3d, synapse, outcome))
+            case Verdict.DRIFT:
+                work.open(name, outcome.reason, plant3d, synapse, outcome)
+                if outcome.reason != "drift_ignored":
+                    self._findings.append(_drift_finding(item, link, name, plant3d, synapse, outcome))
+                if outcome.reason == "drift_proposed" and not rule.push and rule.owner.value == "synapse":
+                    self._work.append(_work_item(item, link, name, plant3d, synapse, outcome))
+            case Verdict.LEAVE:
+                work.open(name, outcome.reason, plant3d, synapse, outcome)
+        if name in link.holds and outcome.reason == "held_after_undo":
+            work.holds[name] = link.holds[name]
+
+    # ------------------------------------------------------------------ towards Plant 3D
+
+    def _to_plant3d(
+        self,
+        work: _FieldWork,
+        name: str,
+        outcome: FieldOutcome,
+        plant3d: Value,
+        synapse: Value,
+        item: PlantItem,
+        link: Link,
+        translated: Translated,
+    ) -> None:
+        if not self._pushes or not self._selected(link):
+            work.open(name, "waits_for_push", plant3d, synapse, outcome)
+            return
+        column = translated.columns.get(name)
+        problem = (
+            ("no_column", f"No column of {item.class_name} may take {name}.")
+            if column is None
+            else check_cell(self._know.catalog, item, column, outcome.value)
+        )
+        if problem is not None or column is None:
+            code, message = problem or ("no_column", "")
+            work.refused.append((name, code, message))
+            work.open(name, "refused:" + code, plant3d, synapse, outcome)
+            self._work.append(_work_item(item, link, name, plant3d, synapse, outcome))
+            return
+        found = self._know.catalog.column(item.class_name, column)
+        if found is None:  # check_cell has just found it
+            raise AssertionError(column)
+        old = item.values.get(found.name)
+        work.cells.append(
+            {
+                "field": name,
+                "column": found.name,
+                "table_class": found.table_class,
+                "old": old,
+                "new": outcome.value,
+                "ticks": item.timestamp,
+                "plant3d": plant3d,
+                "synapse": synapse,
+                "why": outcome.reason,
+            }
+        )
+        work.open(name, "push_" + self._know.write_mode.value, plant3d, synapse, outcome)
+
+    def _selected(self, link: Link) -> bool:
+        return self._know.only_assets is None or link.asset_id in self._know.only_assets
+
+    def _count_push(self, item: PlantItem, link: Link, work: _FieldWork) -> None:
+        if not self._pushes:
+            return
+        if work.cells or work.refused:
+            self._push.total += 1
+            if work.refused:
+                self._push.errors += 1
+            elif self._know.write_mode is WriteMode.SQL:
+                self._push.updated += 1
+            else:
+                self._push.skipped += 1
+        for name, code, message in work.refused:
+            self._errors.append(
+                RowError(
+                    code=code,
+                    message=message + " The value was not written into Plant 3D.",
+                    hint="Correct the value in SYNAPSE, or have the drawing changed by a designer.",
+                    plant3d_id=item.guid,
+                    pnpid=item.pnpid,
+                    class_name=item.class_name,
+                    tag=link.tag,
+                    field=name,
+                )
+            )
+
+    def _push_line(
+        self, item: PlantItem, entity: Entity, link: Link, tag: str | None, work: _FieldWork
+    ) -> None:
+        line = Line(
+            op=Op.PUSH,
+            entity=entity.value,
+            pnpid=item.pnpid,
+            plant3d_id=item.guid,
+            class_name=item.class_name,
+            tag=tag or link.tag,
+            link_id=link.link_id or None,
+            asset_id=link.asset_id,
+            cells=work.cells,
+            why={str(cell["field"]): str(cell["why"]) for cell in work.cells},
+            drawing=item.drawing,
+            needs=None if self._know.write_mode is WriteMode.SQL else "write_" + self._know.write_mode.value,
+        )
+        self._lines["quiet"].append(orjson.dumps(line.to_dict()))
+
+    # ------------------------------------------------------------------ absence
+
+    def gone(self, link: Link) -> None:
+        """A live link whose item this complete read did not show."""
+        if not self._pulls or Entity(link.entity) not in self._know.entities:
+            return
+        if link.plant3d_id in self._disputed:
+            return  # its identity or its row was seen: that is an error of the row, not an absence
+        line = Line(
+            op=Op.MISSING,
+            entity=link.entity,
+            pnpid=link.pnpid,
+            plant3d_id=link.plant3d_id,
+            class_name=link.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+        )
+        if link.class_name not in self._rules.classes:
+            line.after = {"state": LinkState.UNLINKED.value}
+            self._lines["quiet"].append(orjson.dumps(line.to_dict()))
+            return
+        stats = self._stats[link.entity]
+        stats.missing += 1
+        absence = missing.step(
+            state=link.state,
+            missing=link.missing,
+            policy=self._know.missing,
+            now=self._know.now_iso,
+            signature=self._know.signature,
+        )
+        if link.state is LinkState.ACTIVE:
+            self._tally.gone += 1
+        since = absence.missing
+        line.after = {
+            "state": absence.state.value,
+            "missing": [since.since, since.reads, since.last_counted, since.signature],
+        }
+        self._findings.append(
+            Finding(
+                code="missing",
+                message=f"Not in Plant 3D since {since.since} ({since.reads} counted reads).",
+                hint="Nothing is archived before a person applies the plan."
+                if self._know.missing.policy == "ask"
+                else "",
+                pnpid=link.pnpid,
+                class_name=link.class_name,
+                tag=link.tag,
+            )
+        )
+        self._waiting += 1
+        edited = dict(link.synapse_delta)
+        choice = self._know.resolutions.get((link.link_id, "*"))
+        if choice is not None and choice.chosen == "synapse":
+            line.after = {"state": LinkState.UNLINKED.value}
+        elif choice is not None:
+            self._archive(line, link, stats, "resolved", unattended=True)
+            return
+        elif absence.archive and edited:
+            self._conflicts.append(
+                _gone_conflict(link, edited),
+            )
+            stats.conflicts += 1
+        elif absence.archive:
+            self._archive(line, link, stats, "missing_confirmed", unattended=absence.unattended)
+            return
+        self._lines["quiet"].append(orjson.dumps(line.to_dict()))
+
+    def _archive(self, line: Line, link: Link, stats: Stats, why: str, *, unattended: bool) -> None:
+        line.op = Op.ARCHIVE
+        line.needs = None if unattended else "person"
+        line.why = {"*": why}
+        if unattended:
+            stats.archived += 1
+            if link.state is not LinkState.ACTIVE:  # an active one was counted as it went missing
+                self._tally.gone += 1
+            self._released.add(link.tag)
+        self._lines["free"].append(orjson.dumps(line.to_dict()))
+
+    # ------------------------------------------------------------------ the end
+
+    def finish(self, extra_guards: Sequence[GuardHit] = ()) -> Draft:
+        """Settle everything that needs the whole picture: duplicate tags, taken tags, order, guards."""
+        self._drop_duplicates()
+        self._drop_taken()
+        lines = [*self._lines["free"], *self._ordered_renames()]
+        for bucket in ("update", "create", "quiet"):
+            lines += [line for line in self._lines[bucket] if line]
+        total = Stats()
+        for stats in self._stats.values():
+            stats.findings = 0
+            for name in total.__slots__:
+                setattr(total, name, getattr(total, name) + getattr(stats, name))
+        total.findings = len(self._findings)
+        guards = [
+            *extra_guards,
+            *guard.check_amounts(self._tally, self._know.limits, first_sync=self._tally.links == 0),
+        ]
+        digest = hashlib.blake2b(self._rules.digest.encode(), digest_size=16)
+        for line in lines:
+            digest.update(line)
+        return Draft(
+            lines=lines,
+            stats=total,
+            by_entity={str(entity): self._stats[entity] for entity in Entity if entity in self._know.entities},
+            push_stats=self._push,
+            tally=self._tally,
+            guards=guards,
+            errors=self._errors,
+            findings=self._findings,
+            conflicts=self._conflicts,
+            work_items=self._work,
+            fingerprint=digest.hexdigest(),
+            writes={
+                "synapse": total.created + total.updated + total.archived,
+                "plant3d": self._push.updated,
+            },
+            waiting=self._waiting,
+        )
+
+    def _drop_duplicates(self) -> None:
+        for tag, holders in self._shared_tags.items():
+            for pnpid in holders:
+                class_name, guid, entity = self._info[pnpid]
+                others = [other for other in holders if other != pnpid]
+                if Entity(entity) not in self._know.entities:
+                    continue
+                self._unplan(pnpid, entity)
+                self._findings.append(
+                    Finding(
+                        code="duplicate_tag",
+                        message=f"The tag {tag} is also on {_names(others, self._info)}. All were skipped.",
+                        hint="Give each item its own tag in Plant 3D.",
+                        pnpid=pnpid,
+                        class_name=class_name,
+                        tag=tag,
+                        data={"others": others, "plant3d_id": guid},
+                    )
+                )
+
+    def _unplan(self, pnpid: int, entity: str) -> None:
+        """Take back what was planned for an item and count it as skipped."""
+        fate = self._fate.get(pnpid, "unchanged")
+        if fate in ("skipped", "errors"):
+            return
+        stats = self._stats[entity]
+        setattr(stats, fate, getattr(stats, fate) - 1)
+        stats.skipped += 1
+        self._fate[pnpid] = "skipped"
+        self._waiting += 1
+        if fate == "created":
+            self._lines["create"][self._create_index.pop(pnpid)] = b""
+            self._tally.creates -= 1
+        elif fate == "updated":
+            self._tally.updates -= 1
+            if self._renames.pop(pnpid, None) is None:
+                self._lines["update"][self._update_index.pop(pnpid)] = b""
+        elif pnpid in self._adopt_index:
+            self._lines["quiet"][self._adopt_index.pop(pnpid)] = b""
+
+    def _drop_taken(self) -> None:
+        """A tag that another live asset holds and keeps cannot be given away; chains fail as a whole."""
+        while True:
+            leaving = {old for old, _new, _line, _entity, _adopt in self._renames.values() if old}
+            free = leaving | self._released
+            taken = [
+                (pnpid, new, entity)
+                for pnpid, (_old, new, _line, entity, _adopt) in self._renames.items()
+                if self._held_by_other(new, pnpid, free)
+            ]
+            for pnpid, new, entity in taken:
+                self._refuse_tag(pnpid, new, entity, "updated")
+            if not taken:
+                break
+        for pnpid, index in list(self._create_index.items()):
+            line = orjson.loads(self._lines["create"][index])
+            if not self._held_by_other(line["tag"], pnpid, free):
+                continue
+            self._lines["create"][index] = b""
+            del self._create_index[pnpid]
+            self._refuse_tag(pnpid, line["tag"], line["entity"], "created")
+
+    def _held_by_other(self, tag: str, pnpid: int, free: Iterable[str]) -> bool:
+        holder = self._live.get(tag)
+        if holder is not None and holder != pnpid:
+            return tag not in free
+        return tag in self._know.unlinked
+
+    def _refuse_tag(self, pnpid: int, tag: str, entity: str, counter: str) -> None:
+        self._renames.pop(pnpid, None)
+        stats = self._stats[entity]
+        setattr(stats, counter, getattr(stats, counter) - 1)
+        if counter == "created":
+            self._tally.creates -= 1
+        else:
+            self._tally.updates -= 1
+        stats.errors += 1
+        self._fate[pnpid] = "errors"
+        self._waiting += 1
+        class_name, guid, _entity = self._info.get(pnpid, ("", "", ""))
+        holder = self._live.get(tag)
+        who = f"the asset of PnPID {holder}" if holder is not None else "an asset that is not linked"
+        self._errors.append(
+            RowError(
+                code="tag_taken",
+                message=f"The tag {tag} is still held in SYNAPSE by {who}. Nothing was written for this item.",
+                hint="If that item is gone from Plant 3D, approve its archiving (`plan`, then `apply`); "
+                "if it is not linked, use `links propose`.",
+                plant3d_id=guid or None,
+                pnpid=pnpid,
+                class_name=class_name or None,
+                tag=tag,
+                field="tag",
+            )
+        )
+
+    def _ordered_renames(self) -> list[bytes]:
+        """Renames so that a tag is released before, or in the same stretch as, it is taken."""
+        by_old = {old: pnpid for pnpid, (old, *_rest) in self._renames.items() if old}
+        done: set[int] = set()
+        ordered: list[bytes] = []
+        for start in self._renames:
+            chain: list[int] = []
+            current: int | None = start
+            while current is not None and current not in done and current not in chain:
+                chain.append(current)
+                current = by_old.get(self._renames[current][1])
+            for pnpid in reversed(chain):
+                done.add(pnpid)
+                ordered.append(self._renames[pnpid][2])
+        return ordered
+
+
+@dataclass(slots=True)
+class _FieldWork:
+    """What the fields of one pair add up to."""
+
+    outcomes: dict[str, tuple[FieldRule, FieldOutcome, Value, Value, Any]] = field(default_factory=dict)
+    set: dict[str, Value] = field(default_factory=dict)
+    was: dict[str, Value] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    base_set: dict[str, Value] = field(default_factory=dict)
+    plant_set: dict[str, Value] = field(default_factory=dict)
+    pending: dict[str, dict[str, object]] = field(default_factory=dict)
+    observed: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    flips: dict[str, tuple[int, str]] = field(default_factory=dict)
+    cells: list[dict[str, object]] = field(default_factory=list)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    conflicts: int = 0
+
+    def settle(self, name: str, plant3d: Value, synapse: Value, base: Any, link: Link) -> None:
+        """Both sides hold the value: the base moves there, in each side's own spelling."""
+        if base is not NO_BASE and synapse == base and plant3d == link.base_plant.get(name, base):
+            return
+        self.base_set[name] = synapse
+        if plant3d != synapse:
+            self.plant_set[name] = plant3d
+        self.observed.pop(name, None)
+
+    def write(self, name: str, outcome: FieldOutcome, synapse: Value, link: Link) -> None:
+        """Plan a write to SYNAPSE."""
+        self.set[name] = outcome.value
+        self.was[name] = synapse
+        self.why[name] = outcome.reason
+        self.observed.pop(name, None)
+        pair = _pair(outcome.value, synapse)
+        count, known = link.flips.get(name, (0, ""))
+        self.flips[name] = (count + 1 if known == pair and outcome.reason != "resolved" else 1, pair)
+
+    def open(self, name: str, why: str, plant3d: Value, synapse: Value, outcome: FieldOutcome) -> None:
+        """The field stays open, with both values and the reason."""
+        self.pending[name] = {"why": why, "p": plant3d, "s": synapse, "reason": outcome.reason}
+
+    def pending_changed(self, link: Link) -> bool:
+        """Whether the open fields differ from what the link remembers."""
+        return dict(link.pending) != self.pending
+
+    def after(self, item: PlantItem) -> dict[str, object]:
+        """What the link will remember."""
+        after: dict[str, object] = {"digest": item.digest.hex(), "ticks": item.timestamp}
+        if self.base_set:
+            after["base_set"] = self.base_set
+        if self.plant_set:
+            after["plant_set"] = self.plant_set
+        if self.pending:
+            after["pending"] = self.pending
+        if self.observed:
+            after["observed"] = self.observed
+        if self.holds:
+            after["holds"] = {
+                name: [hold.side, hold.value, hold.kept] for name, hold in self.holds.items()
+            }
+        if self.flips:
+            after["flips"] = self.flips
+        return after
+
+
+def _was_archived(link: Link) -> bool:
+    """Whether the asset was archived when it was last seen."""
+    return link.archived_in_synapse or link.state is LinkState.ARCHIVED
+
+
+def _keep_open(work: _FieldWork, link: Link, name: str) -> None:
+    """A field that could not be read keeps what the link knew about it."""
+    if "p" in link.pending.get(name, {}):
+        work.pending[name] = dict(link.pending[name])
+    if name in link.observed:
+        work.observed[name] = {
+            side: [where.at_base, where.away] for side, where in link.observed[name].items()
+        }
+
+
+def _pair(one: Value, two: Value) -> str:
+    values = sorted((repr(one), repr(two)))
+    return hashlib.blake2b("|".join(values).encode(), digest_size=8).hexdigest()
+
+
+def _version(asset: Asset) -> int | None:
+    info = asset.field_info.get("description")
+    return info.version if info else None
+
+
+def _posix(stamp: str | None) -> float | None:
+    """POSIX seconds of an RFC 3339 time, None if missing or unreadable."""
+    if not stamp:
+        return None
+    from datetime import datetime, timezone
+
+    try:
+        when = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return when.replace(tzinfo=when.tzinfo or timezone.utc).timestamp()
+
+
+def _names(pnpids: Sequence[int], info: Mapping[int, tuple[str, str, str]]) -> str:
+    shown = [f"PnPID {pnpid} ({info[pnpid][0]}, {info[pnpid][1]})" for pnpid in pnpids[:5]]
+    more = f" and {len(pnpids) - 5} more" if len(pnpids) > 5 else ""
+    return ", ".join(shown) + more
+
+
+def _conflict(
+    link: Link,
+    item: PlantItem,
+    name: str,
+    kind: str,
+    tag: str | None,
+    asset: Asset | None,
+    *,
+    base: Value = None,
+    has_base: bool = True,
+    plant3d: Value = None,
+    synapse: Value = None,
+    observed: Mapping[str, Sequence[float | None]] | None = None,
+    suggestion: str = "",
+    why: str = "",
+) -> ConflictDraft:
+    info = asset.field_info.get(name) if asset else None
+    seen = observed or {}
+    return ConflictDraft(
+        link_id=link.link_id or None,
+        plant3d_id=link.plant3d_id,
+        asset_id=link.asset_id,
+        tag=tag or link.tag,
+        field=name,
+        kind=kind,
+        base=base,
+        has_base=has_base,
+        plant3d=plant3d,
+        synapse=synapse,
+        plant3d_seen=_interval(seen.get("p")),
+        synapse_seen=_interval(seen.get("s")),
+        synapse_at=info.updated_at if info else (link.description_at if name == "description" else None),
+        synapse_by=info.by if info else (link.description_by if name == "description" else None),
+        suggestion=suggestion,
+        suggestion_reason=why,
+        drawing=item.drawing,
+    )
+
+
+def _gone_conflict(link: Link, edited: Mapping[str, Value]) -> ConflictDraft:
+    return ConflictDraft(
+        link_id=link.link_id,
+        plant3d_id=link.plant3d_id,
+        asset_id=link.asset_id,
+        tag=link.tag,
+        field="*",
+        kind="gone_from_plant3d",
+        base=link.tag,
+        has_base=True,
+        plant3d=None,
+        synapse=", ".join(f"{name}={value}" for name, value in sorted(edited.items())),
+        plant3d_seen=None,
+        synapse_seen=None,
+        synapse_at=link.description_at,
+        synapse_by=link.description_by,
+        suggestion="synapse",
+        suggestion_reason="deleted in Plant 3D, edited in SYNAPSE",
+        drawing=None,
+    )
+
+
+def _interval(seen: Sequence[float | None] | None) -> Interval | None:
+    if not seen or seen[1] is None:
+        return None
+    return Interval(at_base=seen[0], away=seen[1])
+
+
+def _work_item(
+    item: PlantItem, link: Link, name: str, plant3d: Value, synapse: Value, outcome: FieldOutcome
+) -> dict[str, object]:
+    return {
+        "pnpid": item.pnpid,
+        "plant3d_id": item.guid,
+        "tag": link.tag,
+        "class": item.class_name,
+        "field": name,
+        "plant3d_value": plant3d,
+        "synapse_value": synapse,
+        "drawing": item.drawing,
+        "reason": outcome.reason,
+        "what": f"Change {name} of {link.tag} in drawing {item.drawing or '(no drawing)'}: "
+        f"{plant3d!r} -> {outcome.value!r}",
+    }
+
+
+def _drift_finding(
+    item: PlantItem, link: Link, name: str, plant3d: Value, synapse: Value, outcome: FieldOutcome
+) -> Finding:
+    return Finding(
+        code="drift",
+        message=f"{name} of {link.tag} was edited on the side that does not own it: "
+        f"Plant 3D {plant3d!r}, SYNAPSE {synapse!r}.",
+        hint="Correct one side, or change the drift policy of the field.",
+        pnpid=item.pnpid,
+        class_name=item.class_name,
+        column=name,
+        tag=link.tag,
+        data={"plant3d": plant3d, "synapse": synapse, "reason": outcome.reason, "drawing": item.drawing},
+    )
+
+
+ASSET_TYPE_OF: Mapping[str, str] = {entity.value: name for entity, name in ASSET_TYPES.items()}
+"""Entity name -> `asset_type`."""
+
+SameOf = Callable[[str], Callable[[Value, Value], bool]]

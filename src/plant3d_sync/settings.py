@@ -1,0 +1,317 @@
+"""What an operator may set: the variables of the user's plan, ours beside them, and the configuration file.
+
+The plan's names stay bare (`PLANT3D_DB_HOST`, `SYNAPSE_API_URL`, `SYNC_BATCH_SIZE`, ...), as does
+`STATE_DB_URL`; every other name of ours starts with `P3DSYNC_`. Secrets may come from a file: `<NAME>_FILE`.
+Read once, in `bootstrap`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from plant3d_sync.errors import ConfigError
+
+SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "password", "change-me"})
+"""Values that stand in examples; a service that runs with one of them is open to anybody who read them."""
+
+SECRET_NAMES = ("SYNAPSE_API_KEY", "PLANT3D_DB_PASSWORD", "PLANT3D_DB_URL", "STATE_DB_URL", "REDIS_URL")
+
+
+class Settings(BaseSettings):
+    """Environment variables. Every field has a description: the settings page is generated from it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    service_name: Annotated[str, Field(description="Name in logs and metrics.")] = "plant3d-sync"
+    service_port: Annotated[int, Field(ge=0, le=65535, description="Port of the web service.")] = 8002
+    debug: Annotated[bool, Field(description="Allow sample secrets and an `sa` login. Never in production.")] = False
+
+    plant3d_db_host: Annotated[str | None, Field(description="SQL Server host of the Plant 3D project.")] = None
+    plant3d_db_port: Annotated[int, Field(description="SQL Server port.")] = 1433
+    plant3d_db_name: Annotated[
+        str | None, Field(description="Database name, usually `<project>_PnId`.")
+    ] = None
+    plant3d_db_user: Annotated[str | None, Field(description="Login; a reader is enough unless `write: sql`.")] = None
+    plant3d_db_password: Annotated[SecretStr | None, Field(description="Its password.")] = None
+    plant3d_db_url: Annotated[
+        SecretStr | None,
+        Field(description="Path or SQLAlchemy URL of the Plant 3D database, in place of the five above."),
+    ] = None
+
+    synapse_api_url: Annotated[str | None, Field(description="Root of the SYNAPSE API.")] = None
+    synapse_api_key: Annotated[SecretStr | None, Field(description="Service key; never logged.")] = None
+    synapse_project_id: Annotated[
+        str | None, Field(description="SYNAPSE project of the project `default` (without a configuration file).")
+    ] = None
+
+    redis_url: Annotated[
+        SecretStr | None, Field(description="Redis for the job bell. Without it the worker polls the run table.")
+    ] = None
+
+    sync_interval_minutes: Annotated[float, Field(gt=0, description="Minutes between scheduled runs.")] = 5
+    sync_batch_size: Annotated[int, Field(ge=1, le=1000, description="Assets per call to SYNAPSE.")] = 500
+    sync_retry_attempts: Annotated[int, Field(ge=1, le=20, description="Attempts of one call.")] = 3
+    sync_retry_delay_seconds: Annotated[float, Field(ge=0, description="Pause between them.")] = 30
+
+    log_level: Annotated[str, Field(description="DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_format: Annotated[Literal["json", "console"], Field(description="One JSON object a line, or text.")] = "json"
+
+    state_db_url: Annotated[
+        SecretStr | None,
+        Field(description="Our state database: sqlite:////abs/state.db or postgresql://…; wins over the file."),
+    ] = None
+
+    p3dsync_config: Annotated[str | None, Field(description="Configuration file.")] = None
+    p3dsync_lease_seconds: Annotated[float, Field(ge=1, description="How long a silent run keeps its project.")] = 30
+    p3dsync_source_deadline_seconds: Annotated[
+        float, Field(gt=0, description="How long to wait for a locked Plant 3D file.")
+    ] = 30
+    p3dsync_http_timeout_seconds: Annotated[float, Field(gt=0, description="Timeout of one call to SYNAPSE.")] = 60
+    p3dsync_run_deadline_minutes: Annotated[
+        float, Field(gt=0, description="A run stops between batches after so long; the next one continues.")
+    ] = 60
+    p3dsync_retention_days: Annotated[
+        int, Field(ge=1, description="Runs, plans and change entries older than this are pruned.")
+    ] = 400
+    p3dsync_cors_origins: Annotated[
+        str, Field(description="Comma-separated origins that browsers may call from. Empty = closed.")
+    ] = ""
+    p3dsync_rate_limit: Annotated[str, Field(description="Requests per key and minute.")] = "600/minute"
+    p3dsync_max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body.")] = 1_048_576
+    p3dsync_host: Annotated[str, Field(description="Address the web service listens on.")] = "127.0.0.1"
+    p3dsync_test: Annotated[bool, Field(description="Enables failpoints; for tests only.")] = False
+
+
+INTERNAL = frozenset(
+    {
+        "P3DSYNC_FAILPOINTS",
+        "P3DSYNC_FAILPOINT_TRACE",
+        "P3DSYNC_TEST_MAX_PAGES",
+        "P3DSYNC_LONG",
+        "P3DSYNC_VENV",
+        "P3DSYNC_DEV_STALL_COMMIT",
+        "P3DSYNC_CONFORMANCE_URL",
+        "P3DSYNC_CONFORMANCE_KEY",
+    }
+)
+"""Names that tests and tools use."""
+
+
+class LimitPair(BaseModel):
+    """`[share, count]`."""
+
+    share: float = Field(ge=0, le=1)
+    count: int = Field(ge=0)
+
+
+class GuardFile(BaseModel):
+    """Guard limits: a guard stops when share AND count are both exceeded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    create: tuple[float, int] = (0.5, 500)
+    update: tuple[float, int] = (0.3, 200)
+    blank: tuple[float, int] = (0.1, 50)
+    archive: tuple[float, int] = (0.1, 50)
+
+
+class MissingFile(BaseModel):
+    """When an absent item counts as gone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reads: int = Field(3, ge=1)
+    minutes: float = Field(30.0, ge=0)
+    policy: Literal["ask", "archive", "keep"] = "ask"
+
+
+class ConflictFile(BaseModel):
+    """What to do when both sides changed a shared field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: Literal["newest", "ask"] = "newest"
+    tolerance_seconds: float = Field(120.0, ge=0)
+
+
+class SynapseFile(BaseModel):
+    """How to reach SYNAPSE. The key itself never stands in the file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = None
+    api_key_env: str = "SYNAPSE_API_KEY"
+    api: Literal["auto", "contract"] = "auto"
+
+
+class ProjectFile(BaseModel):
+    """One project in the configuration file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    synapse_project_id: str
+    source: str | None = None
+    mapping: list[str] = Field(default_factory=lambda: ["stock"])
+    active: bool = True
+    write: Literal["off", "workbook", "sql"] = "off"
+    drawings: str | None = None
+    drawings_unseen: Literal["open", "closed"] = "open"
+    backups: str | None = None
+    keep_backups: int = Field(10, ge=1)
+    allow_copy: bool = False
+    missing: MissingFile = MissingFile()
+    guards: GuardFile = GuardFile()
+    conflict: ConflictFile = ConflictFile()
+    drift: dict[str, Literal["restore", "propose", "ignore"]] = Field(default_factory=dict)
+    interval_minutes: float | None = Field(None, gt=0)
+    direction: Literal["pull", "push", "both"] = "pull"
+    workbook_days: float = Field(14.0, gt=0)
+
+    @field_validator("write", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        """YAML 1.1 reads a bare `off` as false."""
+        return "off" if value is False else value
+
+    @field_validator("mapping", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class ConfigFile(BaseModel):
+    """The whole configuration file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state_db_url: str | None = None
+    synapse: SynapseFile = SynapseFile()
+    projects: dict[str, ProjectFile] = Field(default_factory=dict)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment. Raises ConfigError naming every problem at once."""
+    env = dict(os.environ if environ is None else environ)
+    problems = _unknown_names(env)
+    values: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        upper = name.upper()
+        if env.get(upper):
+            values[name] = env[upper]
+        elif upper in SECRET_NAMES and env.get(upper + "_FILE"):
+            try:
+                values[name] = Path(env[upper + "_FILE"]).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                problems.append(f"{upper}_FILE cannot be read: {error.strerror}")
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += [
+            f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+        ]
+    if problems or settings is None:
+        raise ConfigError(
+            "The settings are not usable: " + "; ".join(problems) + ". Nothing was started.",
+            hint="`plant3d-sync check-config` lists every setting; docs/reference/settings.md explains them.",
+            code="settings_invalid",
+            details={"problems": problems},
+        )
+    return settings
+
+
+def _unknown_names(env: Mapping[str, str]) -> list[str]:
+    known = {name.upper() for name in Settings.model_fields}
+    ours = {name for name in known if name.startswith("P3DSYNC_")} | INTERNAL
+    problems = []
+    for name in sorted(env):
+        if not name.startswith("P3DSYNC_") or name in ours or name.startswith("P3DSYNC_TEST"):
+            continue
+        near = difflib.get_close_matches(name, sorted(ours), n=1)
+        problems.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return problems
+
+
+def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile, Path]:
+    """The configuration file (or what the environment says without one), and the folder paths are relative to."""
+    chosen = Path(path) if path else (Path(settings.p3dsync_config) if settings.p3dsync_config else None)
+    if chosen is None and Path("plant3d-sync.yml").is_file():
+        chosen = Path("plant3d-sync.yml")
+    if chosen is None:
+        return _from_environment(settings), Path.cwd()
+    try:
+        raw = yaml.safe_load(chosen.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration file {chosen} cannot be read ({error.strerror}). Nothing was done.",
+            hint="Give it with --config or P3DSYNC_CONFIG.",
+            code="config_missing",
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{chosen}:{mark.line + 1}" if mark else str(chosen)
+        raise ConfigError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', error)}. Nothing was done.",
+            code="config_invalid",
+        ) from error
+    try:
+        return ConfigFile.model_validate(raw or {}), chosen.resolve().parent
+    except ValidationError as error:
+        problems = [_config_problem(item) for item in error.errors()]
+        raise ConfigError(
+            f"{chosen} is not usable: " + "; ".join(problems) + ". Nothing was done.",
+            hint="docs/reference/settings.md lists every name.",
+            code="config_invalid",
+            details={"problems": problems},
+        ) from error
+
+
+def _config_problem(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return f"{where}: {item['msg']}"
+    names: set[str] = set()
+    for model in (ConfigFile, ProjectFile, SynapseFile, GuardFile, MissingFile, ConflictFile):
+        names |= set(model.model_fields)
+    near = difflib.get_close_matches(str(item["loc"][-1]), sorted(names), n=1)
+    return f"{where} is not a name of the configuration" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _from_environment(settings: Settings) -> ConfigFile:
+    """Without a file, the plan's variables make one project named `default`."""
+    if not settings.synapse_project_id:
+        return ConfigFile(synapse=SynapseFile(url=settings.synapse_api_url))
+    return ConfigFile(
+        synapse=SynapseFile(url=settings.synapse_api_url),
+        projects={"default": ProjectFile(synapse_project_id=settings.synapse_project_id)},
+    )
+
+
+def default_state_url() -> str:
+    """SQLite in the user's state directory."""
+    folder = Path(platformdirs.user_state_dir("plant3d-sync", appauthor=False))
+    return f"sqlite:///{(folder / 'state.db').as_posix()}"
+
+
+def weak_points(settings: Settings, config: ConfigFile, key_env: Mapping[str, str]) -> list[str]:
+    """Sample secrets and logins that can do everything: reasons not to start unless DEBUG."""
+    found = []
+    secrets = {
+        "SYNAPSE_API_KEY": key_env.get(config.synapse.api_key_env, ""),
+        "PLANT3D_DB_PASSWORD": settings.plant3d_db_password.get_secret_value() if settings.plant3d_db_password else "",
+    }
+    found += [
+        f"{name} is the value of the examples" for name, value in secrets.items() if value in SAMPLE_SECRETS
+    ]
+    if (settings.plant3d_db_user or "").lower() == "sa":
+        found.append("PLANT3D_DB_USER is `sa`, which may do everything")
+    return found

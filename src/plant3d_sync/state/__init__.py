@@ -1,0 +1,8 @@
+"""Our own database: links, bases, plans, intents, changes, conflicts, runs, audit, leases.
+
+The truth about every run. Redis may vanish, processes may die; what is here decides what happens next.
+"""
+
+from plant3d_sync.state.store import State
+
+__all__ = ["State"]

@@ -1,0 +1,108 @@
+"""Who did what: append-only, each entry chained to the one before by SHA-256, per project.
+
+An entry about a write to SYNAPSE or Plant 3D carries a digest over its change entries, so that the
+change table is covered by the chain too, without one hash per row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.state.codec import canonical
+from plant3d_sync.state.tables import audit, audit_head
+
+GENESIS = "0" * 64
+
+
+def digest_of(changes: Iterable[Mapping[str, object]]) -> str:
+    """SHA-256 over change entries in order (link, pnpid, side, op, outcome, fields)."""
+    digest = hashlib.sha256()
+    for entry in changes:
+        digest.update(
+            orjson.dumps(
+                [entry[name] for name in ("pnpid", "tag", "side", "op", "outcome", "fields")],
+            )
+        )
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def append(
+    connection: Connection, project: str, *, action: str, actor: str, at: float, **facts: object
+) -> int:
+    """Add one entry in the caller's transaction, so that it tells exactly what was committed with it."""
+    head = connection.execute(
+        sa.select(audit_head.c.seq, audit_head.c.hash)
+        .where(audit_head.c.project == project)
+        .with_for_update()
+    ).first()
+    seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
+    body = canonical({"action": action, "actor": actor, "at": f"{at:.6f}", **facts})
+    entry_hash = _hash(prev, seq + 1, project, body)
+    connection.execute(
+        sa.insert(audit).values(project=project, seq=seq + 1, body=body, prev=prev, hash=entry_hash)
+    )
+    if head is None:
+        connection.execute(sa.insert(audit_head).values(project=project, seq=1, hash=entry_hash))
+    else:
+        connection.execute(
+            sa.update(audit_head).where(audit_head.c.project == project).values(seq=seq + 1, hash=entry_hash)
+        )
+    return int(seq) + 1
+
+
+def _hash(prev: str, seq: int, project: str, body: str) -> str:
+    return hashlib.sha256(f"{prev}|{project}|{seq}|{body}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A place where the chain does not hold."""
+
+    project: str
+    seq: int
+    what: str
+
+
+def verify(connection: Connection) -> tuple[int, list[Broken]]:
+    """Walk every chain. Returns the number of entries and every break: changed, missing, reordered, cut off."""
+    count = 0
+    broken: list[Broken] = []
+    expected: dict[str, tuple[int, str]] = {}
+    rows = connection.execute(sa.select(audit).order_by(audit.c.project, audit.c.seq))
+    for row in rows:
+        count += 1
+        seq, prev = expected.get(row.project, (0, GENESIS))
+        if row.seq != seq + 1:
+            broken.append(Broken(project=row.project, seq=row.seq, what=f"entries after {seq} are missing"))
+        elif row.prev != prev:
+            broken.append(Broken(project=row.project, seq=row.seq, what="does not follow the entry before"))
+        if row.hash != _hash(row.prev, row.seq, row.project, row.body):
+            broken.append(Broken(project=row.project, seq=row.seq, what="the entry was changed"))
+        expected[row.project] = (row.seq, row.hash)
+    for head in connection.execute(sa.select(audit_head)):
+        seq, entry_hash = expected.get(head.project, (0, GENESIS))
+        if head.seq != seq:
+            broken.append(Broken(project=head.project, seq=seq, what=f"entries up to {head.seq} are missing"))
+        elif head.hash != entry_hash:
+            broken.append(Broken(project=head.project, seq=seq, what="the head does not match the last entry"))
+    return count, broken
+
+
+def entries(connection: Connection, project: str, *, limit: int = 100, offset: int = 0) -> Iterator[dict[str, object]]:
+    """Entries of one project, newest first."""
+    rows = connection.execute(
+        sa.select(audit)
+        .where(audit.c.project == project)
+        .order_by(audit.c.seq.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    for row in rows:
+        yield {"seq": row.seq, "hash": row.hash, "prev": row.prev, **orjson.loads(row.body)}

@@ -1,0 +1,30 @@
+"""JSON in and out of text columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+
+def dump(value: object) -> str | None:
+    """JSON text; None and empty containers become NULL, so that "nothing" costs nothing."""
+    if value is None or value == {} or value == [] or value == ():
+        return None
+    return orjson.dumps(value).decode()
+
+
+def load(text: str | None) -> Any:
+    """The value, None for NULL."""
+    return orjson.loads(text) if text else None
+
+
+def load_map(text: str | None) -> dict[str, Any]:
+    """A mapping, empty for NULL."""
+    return orjson.loads(text) if text else {}
+
+
+def canonical(value: Mapping[str, object]) -> str:
+    """One text for one value: sorted keys, no spaces, UTF-8. Integers, texts, true/false, null only below."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

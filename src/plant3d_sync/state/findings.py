@@ -1,0 +1,333 @@
+"""Findings, work items and conflicts: what people have to know or decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.model.outcome import Resolution
+from plant3d_sync.model.record import Finding
+from plant3d_sync.state.codec import dump, load, load_map
+from plant3d_sync.state.tables import conflict, finding, link, work_item
+
+
+def _key(item: Finding) -> str:
+    parts = [item.code, str(item.pnpid), item.column or "", item.message, orjson.dumps(dict(item.data)).decode()]
+    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def replace_findings(connection: Connection, number: int, found: Sequence[Finding], at: float) -> None:
+    """Make the open findings exactly these: new ones are added, known ones stay, gone ones are closed."""
+    known = {
+        row.key: row.id
+        for row in connection.execute(
+            sa.select(finding.c.key, finding.c.id).where(
+                finding.c.project == number, finding.c.closed_at.is_(None)
+            )
+        )
+    }
+    fresh: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
+    for item in found:
+        key = _key(item)
+        seen.add(key)
+        if key in known or key in fresh:
+            continue
+        fresh[key] = {
+            "project": number,
+            "key": key,
+            "code": item.code,
+            "pnpid": item.pnpid,
+            "first_seen": at,
+            "data": orjson.dumps(finding_dict(item)).decode(),
+        }
+    if fresh:
+        connection.execute(sa.insert(finding), list(fresh.values()))
+    gone = [row_id for key, row_id in known.items() if key not in seen]
+    for start in range(0, len(gone), 500):
+        connection.execute(
+            sa.update(finding).where(finding.c.id.in_(gone[start : start + 500])).values(closed_at=at)
+        )
+
+
+def finding_dict(item: Finding) -> dict[str, object]:
+    """A finding as JSON. Values from drawings are kept readable even when they are not valid text."""
+    return {
+        "code": item.code,
+        "pnpid": item.pnpid,
+        "class": item.class_name,
+        "column": item.column,
+        "tag": _clean(item.tag),
+        "message": _clean(item.message),
+        "hint": item.hint,
+        "data": dict(item.data),
+    }
+
+
+def _clean(text: str | None) -> str | None:
+    return text.encode("utf-8", "replace").decode() if text else text
+
+
+def open_findings(
+    connection: Connection, number: int, *, code: str | None = None, limit: int = 100, offset: int = 0
+) -> tuple[list[dict[str, Any]], int]:
+    """Open findings in a stable order, and how many there are."""
+    where = [finding.c.project == number, finding.c.closed_at.is_(None)]
+    if code is not None:
+        where.append(finding.c.code == code)
+    total = connection.execute(sa.select(sa.func.count()).select_from(finding).where(*where)).scalar() or 0
+    rows = connection.execute(
+        sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id).limit(limit).offset(offset)
+    )
+    return [{**orjson.loads(row.data), "id": row.id, "first_seen": row.first_seen} for row in rows], int(total)
+
+
+def counts_by_code(connection: Connection, number: int) -> dict[str, int]:
+    """Open findings per code."""
+    rows = connection.execute(
+        sa.select(finding.c.code, sa.func.count())
+        .where(finding.c.project == number, finding.c.closed_at.is_(None))
+        .group_by(finding.c.code)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def replace_work_items(
+    connection: Connection, number: int, items: Sequence[Mapping[str, Any]], at: float
+) -> None:
+    """Make the list of work for designers exactly this."""
+    known = {
+        (row.pnpid, row.field): row.first_seen
+        for row in connection.execute(sa.select(work_item).where(work_item.c.project == number))
+    }
+    connection.execute(sa.delete(work_item).where(work_item.c.project == number))
+    rows = {
+        (item["pnpid"], item["field"]): {
+            "project": number,
+            "pnpid": item["pnpid"],
+            "field": item["field"],
+            "data": orjson.dumps(dict(item)).decode(),
+            "first_seen": known.get((item["pnpid"], item["field"]), at),
+        }
+        for item in items
+    }
+    if rows:
+        connection.execute(sa.insert(work_item), list(rows.values()))
+
+
+def work_items(connection: Connection, number: int) -> list[dict[str, Any]]:
+    """What designers have to change in drawings."""
+    rows = connection.execute(
+        sa.select(work_item).where(work_item.c.project == number).order_by(work_item.c.pnpid, work_item.c.field)
+    )
+    return [{**orjson.loads(row.data), "first_seen": row.first_seen} for row in rows]
+
+
+# ---------------------------------------------------------------- conflicts
+
+
+def sync_conflicts(
+    connection: Connection,
+    project: str,
+    drafts: Sequence[Mapping[str, Any]],
+    *,
+    new_id: Callable[[], str],
+    run_id: str,
+    at: float,
+    examined: Callable[[Mapping[str, Any]], bool],
+) -> list[str]:
+    """Make the open conflicts agree with what a complete comparison found.
+
+    Known ones keep their id and age; if a side moved since, the values are refreshed, the version grows and
+    a waiting resolution is void. Ones that were examined and not found again close themselves.
+    Returns the ids that are new.
+    """
+    known = {
+        (row.plant3d_id, row.field): row
+        for row in connection.execute(
+            sa.select(conflict).where(conflict.c.project == project, conflict.c.status == "pending")
+        )
+    }
+    created: list[str] = []
+    for draft in drafts:
+        row = known.pop((draft["plant3d_id"], draft["field"]), None)
+        if row is None:
+            created.append(_insert_conflict(connection, project, draft, new_id(), run_id, at))
+            continue
+        old = load_map(row.data)
+        if old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]:
+            connection.execute(
+                sa.update(conflict)
+                .where(conflict.c.seq == row.seq)
+                .values(
+                    data=dump(dict(draft)),
+                    version=row.version + 1,
+                    resolution=None,
+                    chosen=None,
+                    asset_tag=draft["tag"],
+                    link_id=draft.get("link_id"),
+                )
+            )
+    for row in known.values():
+        if not examined({"link_id": row.link_id, "plant3d_id": row.plant3d_id, "field": row.field}):
+            continue
+        connection.execute(
+            sa.update(conflict)
+            .where(conflict.c.seq == row.seq)
+            .values(
+                status="resolved",
+                resolution=row.resolution or "converged",
+                resolved_by=row.resolved_by or "sync",
+                resolved_at=at,
+                version=row.version + 1,
+            )
+        )
+    _close_choices(connection, project, drafts)
+    return created
+
+
+def _close_choices(connection: Connection, project: str, drafts: Sequence[Mapping[str, Any]]) -> None:
+    """A choice is done when its field is not open any more; it is void when the field is in conflict again."""
+    again = {(draft["plant3d_id"], draft["field"]) for draft in drafts}
+    waiting = connection.execute(
+        sa.select(conflict.c.seq, conflict.c.plant3d_id, conflict.c.field, conflict.c.note, link.c.pending)
+        .join(link, link.c.id == conflict.c.link_id, isouter=True)
+        .where(conflict.c.project == project, conflict.c.carried_out == 0)
+    )
+    for row in waiting.fetchall():
+        void = (row.plant3d_id, row.field) in again
+        if not void and row.field in load_map(row.pending):
+            continue
+        note = ((row.note or "") + " [void: a side moved elsewhere]").strip() if void else row.note
+        connection.execute(
+            sa.update(conflict).where(conflict.c.seq == row.seq).values(carried_out=1, note=note)
+        )
+
+
+def _insert_conflict(
+    connection: Connection, project: str, draft: Mapping[str, Any], conflict_id: str, run_id: str, at: float
+) -> str:
+    connection.execute(
+        sa.insert(conflict).values(
+            id=conflict_id,
+            project=project,
+            link_id=draft.get("link_id"),
+            plant3d_id=draft["plant3d_id"],
+            asset_id=draft.get("asset_id"),
+            asset_tag=draft["tag"],
+            field=draft["field"],
+            kind=draft["kind"],
+            status="pending",
+            data=dump(dict(draft)),
+            detected_at=at,
+            detected_run=run_id,
+        )
+    )
+    return conflict_id
+
+
+def conflicts(
+    connection: Connection,
+    project: str | None,
+    *,
+    status: str = "pending",
+    limit: int = 100,
+    offset: int = 0,
+) -> tuple[list[dict[str, Any]], int]:
+    """Conflicts, oldest first, and how many there are. `status`: pending, resolved or all."""
+    where = [] if project is None else [conflict.c.project == project]
+    if status != "all":
+        where.append(conflict.c.status == status)
+    total = connection.execute(sa.select(sa.func.count()).select_from(conflict).where(*where)).scalar() or 0
+    rows = connection.execute(
+        sa.select(conflict).where(*where).order_by(conflict.c.seq).limit(limit).offset(offset)
+    )
+    return [conflict_dict(row) for row in rows], int(total)
+
+
+def get_conflict(connection: Connection, conflict_id: str) -> dict[str, Any] | None:
+    """One conflict."""
+    row = connection.execute(sa.select(conflict).where(conflict.c.id == conflict_id)).first()
+    return conflict_dict(row) if row else None
+
+
+def conflict_dict(row: Row[Any]) -> dict[str, Any]:
+    """A conflict's row with its facts."""
+    return {
+        "id": row.id,
+        "project": row.project,
+        "link_id": row.link_id,
+        "plant3d_id": row.plant3d_id,
+        "asset_id": row.asset_id,
+        "asset_tag": row.asset_tag,
+        "field": row.field,
+        "kind": row.kind,
+        "status": row.status,
+        "detected_at": row.detected_at,
+        "detected_run": row.detected_run,
+        "resolution": row.resolution,
+        "chosen": load(row.chosen)[0] if row.chosen else None,
+        "has_choice": row.chosen is not None,
+        "carried_out": bool(row.carried_out),
+        "note": row.note,
+        "resolved_by": row.resolved_by,
+        "resolved_at": row.resolved_at,
+        "version": row.version,
+        "data": load_map(row.data),
+    }
+
+
+def choose(
+    connection: Connection,
+    conflict_id: str,
+    *,
+    version: int,
+    resolution: str,
+    chosen: object,
+    note: str | None,
+    by: str,
+    at: float,
+) -> bool:
+    """Store a person's choice, only if nobody decided or the values moved since `version`."""
+    done = connection.execute(
+        sa.update(conflict)
+        .where(conflict.c.id == conflict_id, conflict.c.status == "pending", conflict.c.version == version)
+        .values(
+            status="resolved",
+            carried_out=0,
+            resolution=resolution,
+            chosen=orjson.dumps([chosen]).decode(),
+            note=note,
+            resolved_by=by,
+            resolved_at=at,
+            version=version + 1,
+        )
+    )
+    return done.rowcount == 1
+
+
+def resolutions(connection: Connection, project: str) -> dict[tuple[int, str], Resolution]:
+    """Choices that wait to be carried out, by link and field."""
+    rows = connection.execute(
+        sa.select(conflict).where(
+            conflict.c.project == project, conflict.c.carried_out == 0, conflict.c.chosen.is_not(None)
+        )
+    )
+    found: dict[tuple[int, str], Resolution] = {}
+    for row in rows:
+        data = load_map(row.data)
+        if row.link_id is None:
+            continue
+        found[(row.link_id, row.field)] = Resolution(
+            conflict_id=row.id,
+            plant3d_value=data.get("plant3d"),
+            synapse_value=data.get("synapse"),
+            chosen=load(row.chosen)[0],
+            by=row.resolved_by or "",
+        )
+    return found

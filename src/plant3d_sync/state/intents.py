@@ -1,0 +1,131 @@
+"""Intents, and the changes they became: no write without an intent committed first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.lease import Fence
+from plant3d_sync.state.tables import change, intent, link, tag_history
+
+
+@dataclass(slots=True, kw_only=True)
+class Intent:
+    """One external call that is about to be made, or was."""
+
+    intent_id: int
+    project: str
+    run_id: str
+    plan_id: str
+    side: str
+    fence: int
+    key: str
+    body: bytes
+    lines: list[dict[str, Any]]
+    status: str
+
+
+def record(
+    connection: Connection,
+    fence: Fence,
+    *,
+    run_id: str,
+    plan_id: str,
+    side: str,
+    key: str,
+    body: bytes,
+    lines: Sequence[Mapping[str, Any]],
+    at: float,
+) -> int:
+    """Store what is about to be written, under the current fence. Returns the intent's id."""
+    fence.check(connection)
+    done = connection.execute(
+        sa.insert(intent).values(
+            project=fence.project,
+            run_id=run_id,
+            plan_id=plan_id,
+            side=side,
+            fence=fence.number,
+            idempotency_key=key,
+            body=body,
+            lines=orjson.dumps(list(lines)),
+            status="open",
+            created_at=at,
+        )
+    )
+    key_row = done.inserted_primary_key
+    if key_row is None:
+        raise AssertionError("an inserted intent has an id")
+    return int(key_row[0])
+
+
+def close(connection: Connection, intent_id: int, *, status: str, at: float) -> None:
+    """Mark an intent: done, nothing (found not applied), superseded. Its body is not needed any more."""
+    connection.execute(
+        sa.update(intent)
+        .where(intent.c.id == intent_id)
+        .values(status=status, done_at=at, body=b"", lines=b"[]")
+    )
+
+
+def still_open(connection: Connection, project: str) -> list[Intent]:
+    """Intents whose outcome nobody has stored: a process died, or a reply was lost."""
+    rows = connection.execute(
+        sa.select(intent).where(intent.c.project == project, intent.c.status == "open").order_by(intent.c.id)
+    )
+    return [
+        Intent(
+            intent_id=row.id,
+            project=row.project,
+            run_id=row.run_id,
+            plan_id=row.plan_id,
+            side=row.side,
+            fence=row.fence,
+            key=row.idempotency_key,
+            body=row.body,
+            lines=orjson.loads(row.lines),
+            status=row.status,
+        )
+        for row in rows
+    ]
+
+
+def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What was really written, one row per asset or item, in bulk. `fields`: field -> [old, new]."""
+    if rows:
+        connection.execute(sa.insert(change), list(rows))
+
+
+def changes_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """Everything a run wrote, in order."""
+    rows = connection.execute(sa.select(change).where(change.c.run_id == run_id).order_by(change.c.id))
+    return [{**row._mapping, "fields": load_map(row.fields)} for row in rows]
+
+
+def changes_of_link(connection: Connection, link_id: int, *, limit: int = 200, offset: int = 0) -> list[dict[str, Any]]:
+    """One item's timeline, newest first."""
+    rows = connection.execute(
+        sa.select(change)
+        .where(change.c.link_id == link_id)
+        .order_by(change.c.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    return [{**row._mapping, "fields": load_map(row.fields)} for row in rows]
+
+
+def find_tag(connection: Connection, number: int, tag: str) -> list[int]:
+    """Link ids of a tag, present or past."""
+    now = connection.execute(sa.select(link.c.id).where(link.c.project == number, link.c.tag == tag))
+    past = connection.execute(
+        sa.select(tag_history.c.link_id).where(
+            tag_history.c.project == number, tag_history.c.old_tag == tag
+        )
+    )
+    return list(dict.fromkeys([row[0] for row in now] + [row[0] for row in past]))

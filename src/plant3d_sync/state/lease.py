@@ -1,0 +1,186 @@
+"""One project, one writer: a lease with heartbeat and fence.
+
+The fence grows with every take-over and is checked inside each writing transaction, so a process that
+was away too long cannot write any more. Expiry is judged by the database's clock. A lease whose holder
+is a process of this machine that no longer lives is taken over at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+import psutil
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.errors import LeaseLost, RetryLaterError, SyncError
+from plant3d_sync.failpoints import failpoint
+from plant3d_sync.state.store import State
+from plant3d_sync.state.tables import lease
+
+DEFAULT_SECONDS = 30.0
+
+
+def holder_name(run_id: str) -> str:
+    """This process, so that others can tell whether it still lives."""
+    me = psutil.Process()
+    return orjson.dumps(
+        {"host": socket.gethostname(), "pid": me.pid, "born": me.create_time(), "run": run_id}
+    ).decode()
+
+
+def holder_is_dead(holder: str | None) -> bool:
+    """True only if the holder ran on this machine and its process is gone."""
+    if not holder:
+        return False
+    data = orjson.loads(holder)
+    if data.get("host") != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(data["pid"]))
+        reused = abs(process.create_time() - float(data["born"])) > 1.0
+        return bool(reused or process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Proof that a run may write: the project and its lease's counter."""
+
+    project: str
+    number: int
+
+    def check(self, connection: Connection) -> None:
+        """Refuse the transaction unless this fence is still the newest. Raises LeaseLost."""
+        found = connection.execute(
+            sa.update(lease)
+            .where(lease.c.project == self.project, lease.c.fence == self.number, lease.c.holder.is_not(None))
+            .values(fence=lease.c.fence)
+        )
+        if found.rowcount != 1:
+            raise LeaseLost(
+                f"Another run of {self.project} took over. This one stopped and wrote nothing more.",
+                hint="Look at the newer run; nothing has to be repaired.",
+            )
+
+
+class Lease:
+    """Take, keep and give back the lease of one project. Use as a context manager."""
+
+    def __init__(
+        self,
+        state: State,
+        project: str,
+        run_id: str,
+        *,
+        seconds: float = DEFAULT_SECONDS,
+        on_beat: Callable[[], None] | None = None,
+    ) -> None:
+        self._state = state
+        self._project = project
+        self._holder = holder_name(run_id)
+        self._seconds = seconds
+        self._on_beat = on_beat
+        self._stop = threading.Event()
+        self.lost = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.fence = Fence(project, 0)
+
+    def __enter__(self) -> Lease:
+        self.fence = Fence(self._project, self._take())
+        failpoint("lease.taken")
+        self._thread = threading.Thread(target=self._beat, name=f"lease-{self._project}", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=self._seconds)
+        self._release()
+        failpoint("lease.released")
+
+    def _take(self) -> int:
+        now = self._state.now_sql()
+        with self._state.write() as connection:
+            row = connection.execute(
+                sa.select(lease.c.holder, lease.c.fence, lease.c.expires_at, now.label("now")).where(
+                    lease.c.project == self._project
+                )
+            ).first()
+            if row is None:
+                try:
+                    connection.execute(
+                        sa.insert(lease).values(
+                            project=self._project, holder=self._holder, fence=1, expires_at=now + self._seconds
+                        )
+                    )
+                except sa.exc.IntegrityError as error:
+                    raise self._busy("another run") from error
+                return 1
+            if row.holder and row.expires_at > row.now and not holder_is_dead(row.holder):
+                raise self._busy(f"run {orjson.loads(row.holder).get('run')}")
+            taken = connection.execute(
+                sa.update(lease)
+                .where(lease.c.project == self._project, lease.c.fence == row.fence)
+                .values(holder=self._holder, fence=row.fence + 1, expires_at=now + self._seconds)
+            )
+            if taken.rowcount != 1:
+                raise self._busy("another run")
+            return int(row.fence) + 1
+
+    def _busy(self, who: str) -> RetryLaterError:
+        return RetryLaterError(
+            f"{self._project} is being synchronised by {who}. This run did nothing.",
+            hint="Wait for it (`plant3d-sync runs`), then run again.",
+            code="project_busy",
+        )
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._seconds / 3):
+            try:
+                if not self._renew():
+                    self.lost.set()
+                    return
+                if self._on_beat is not None:
+                    self._on_beat()
+            except SyncError:
+                continue  # the state database is away for a moment; the fence decides, not this thread
+
+    def _renew(self) -> bool:
+        with self._state.write() as connection:
+            done = connection.execute(
+                sa.update(lease)
+                .where(lease.c.project == self._project, lease.c.fence == self.fence.number)
+                .values(expires_at=self._state.now_sql() + self._seconds)
+            )
+            return done.rowcount == 1
+
+    def _release(self) -> None:
+        with self._state.write() as connection:
+            connection.execute(
+                sa.update(lease)
+                .where(lease.c.project == self._project, lease.c.fence == self.fence.number)
+                .values(holder=None, expires_at=0.0)
+            )
+
+
+def holder_of(connection: Connection, project: str) -> dict[str, object] | None:
+    """Who holds the lease, None if nobody does."""
+    row = connection.execute(sa.select(lease).where(lease.c.project == project)).first()
+    if row is None or not row.holder:
+        return None
+    return {**orjson.loads(row.holder), "fence": row.fence, "expires_at": row.expires_at}
+
+
+def pid_is_me(holder: dict[str, object]) -> bool:
+    """Whether this very process holds it."""
+    return holder.get("pid") == os.getpid() and holder.get("host") == socket.gethostname()

@@ -1,0 +1,289 @@
+"""Links: the pairs, their bases, and what is open on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.model.link import Hold, Interval, Link, LinkState, Missing
+from plant3d_sync.model.record import Asset, Value
+from plant3d_sync.state.codec import dump, load_map, load
+from plant3d_sync.state.tables import link, tag_history, unlinked_asset
+
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """The few columns every run needs of every link."""
+
+    pnpid: int
+    tag: str
+    state: str
+    digest: bytes | None
+    open: bool
+    class_name: str
+    plant3d_id: str
+    entity: str
+    gone_in_synapse: bool
+
+
+def briefs(connection: Connection, number: int) -> Iterator[Brief]:
+    """All links of a project, briefly. `open`: something on it was not settled."""
+    is_open = sa.or_(
+        link.c.pending.is_not(None),
+        link.c.synapse_delta.is_not(None),
+        link.c.missing.is_not(None),
+        link.c.base.is_(None),
+        link.c.gone_in_synapse != 0,
+    )
+    statement = sa.select(
+        link.c.pnpid,
+        link.c.tag,
+        link.c.state,
+        link.c.digest,
+        sa.case((is_open, 1), else_=0),
+        link.c.class_name,
+        link.c.plant3d_id,
+        link.c.entity,
+        link.c.gone_in_synapse,
+    ).where(link.c.project == number)
+    for row in connection.execute(statement).tuples():
+        yield Brief(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], bool(row[8]))
+
+
+def by_items(connection: Connection, number: int, guids: Sequence[str], pnpids: Sequence[int]) -> list[Link]:
+    """Full links of these identities or row ids."""
+    found: dict[int, Link] = {}
+    for start in range(0, len(guids), CHUNK):
+        piece = guids[start : start + CHUNK]
+        for row in connection.execute(
+            sa.select(link).where(link.c.project == number, link.c.plant3d_id.in_(piece))
+        ):
+            found[row.id] = to_model(row)
+    for start in range(0, len(pnpids), CHUNK):
+        piece_ids = pnpids[start : start + CHUNK]
+        for row in connection.execute(
+            sa.select(link).where(link.c.project == number, link.c.pnpid.in_(piece_ids))
+        ):
+            found.setdefault(row.id, to_model(row))
+    return list(found.values())
+
+
+def by_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Link]:
+    """Full links by link id."""
+    wanted = sorted(set(ids))
+    found: dict[int, Link] = {}
+    for start in range(0, len(wanted), CHUNK):
+        for row in connection.execute(sa.select(link).where(link.c.id.in_(wanted[start : start + CHUNK]))):
+            found[row.id] = to_model(row)
+    return found
+
+
+def by_asset_ids(connection: Connection, number: int, ids: Sequence[str]) -> list[Link]:
+    """Full links by SYNAPSE id."""
+    found: list[Link] = []
+    for start in range(0, len(ids), CHUNK):
+        found += [
+            to_model(row)
+            for row in connection.execute(
+                sa.select(link).where(link.c.project == number, link.c.asset_id.in_(ids[start : start + CHUNK]))
+            )
+        ]
+    return found
+
+
+def count(connection: Connection, number: int) -> int:
+    """Links of a project in any state."""
+    return int(connection.execute(sa.select(sa.func.count()).where(link.c.project == number)).scalar() or 0)
+
+
+def to_model(row: Row[Any]) -> Link:
+    """A row as the frozen noun."""
+    missing = load(row.missing)
+    base = load(row.base)
+    return Link(
+        link_id=row.id,
+        pnpid=row.pnpid,
+        plant3d_id=row.plant3d_id,
+        class_name=row.class_name,
+        entity=row.entity,
+        asset_id=row.asset_id,
+        asset_version=row.asset_version,
+        description_version=row.description_version,
+        description_at=row.description_at,
+        description_by=row.description_by,
+        tag=row.tag,
+        state=LinkState(row.state),
+        digest=row.digest or b"",
+        base=base,
+        base_plant=load_map(row.base_plant),
+        synapse_delta=load_map(row.synapse_delta),
+        pending=load_map(row.pending),
+        observed={
+            name: {side: Interval(at_base=seen[0], away=seen[1]) for side, seen in sides.items()}
+            for name, sides in load_map(row.observed).items()
+        },
+        holds={
+            name: Hold(side=hold[0], value=hold[1], kept=hold[2]) for name, hold in load_map(row.holds).items()
+        },
+        flips={name: (flip[0], flip[1]) for name, flip in load_map(row.flips).items()},
+        missing=Missing(since=missing[0], reads=missing[1], last_counted=missing[2], signature=missing[3])
+        if missing
+        else None,
+        archived_in_synapse=bool(row.gone_in_synapse),
+    )
+
+
+def insert_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """New links in bulk; every row has the same keys."""
+    if rows:
+        connection.execute(sa.insert(link), list(rows))
+
+
+def update_one(connection: Connection, link_id: int, **values: Any) -> None:
+    """Set columns of one link."""
+    connection.execute(sa.update(link).where(link.c.id == link_id).values(**values))
+
+
+def update_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set the same columns of many links; each row has `link_id` and the columns."""
+    if not rows:
+        return
+    columns = [name for name in rows[0] if name != "link_id"]
+    statement = (
+        sa.update(link)
+        .where(link.c.id == sa.bindparam("link_id"))
+        .values({name: sa.bindparam("v_" + name) for name in columns})
+    )
+    connection.execute(
+        statement,
+        [
+            {"link_id": row["link_id"], **{"v_" + name: row[name] for name in columns}}
+            for row in rows
+        ],
+    )
+
+
+def remember_tag(
+    connection: Connection, number: int, link_id: int, old: str, new: str, at: float, run_id: str
+) -> None:
+    """Keep the old tag findable."""
+    connection.execute(
+        sa.insert(tag_history).values(
+            project=number, link_id=link_id, old_tag=old, new_tag=new, at=at, run_id=run_id
+        )
+    )
+
+
+# ---------------------------------------------------------------- assets without a link
+
+
+def unlinked(connection: Connection, number: int) -> Iterator[tuple[str, str | None, str, str, bool]]:
+    """(asset id, plant3d_id, tag, type, archived) of every SYNAPSE asset we know without a link."""
+    statement = sa.select(
+        unlinked_asset.c.asset_id,
+        unlinked_asset.c.plant3d_id,
+        unlinked_asset.c.tag,
+        unlinked_asset.c.asset_type,
+        unlinked_asset.c.archived,
+    ).where(unlinked_asset.c.project == number)
+    for row in connection.execute(statement).tuples():
+        yield row[0], row[1], row[2], row[3] or "", bool(row[4])
+
+
+def unlinked_by_plant3d_id(connection: Connection, number: int, guids: Sequence[str]) -> dict[str, Asset]:
+    """Known SYNAPSE assets that carry one of these identities but have no link of ours."""
+    found: dict[str, Asset] = {}
+    for start in range(0, len(guids), CHUNK):
+        rows = connection.execute(
+            sa.select(unlinked_asset).where(
+                unlinked_asset.c.project == number,
+                unlinked_asset.c.plant3d_id.in_(guids[start : start + CHUNK]),
+            )
+        )
+        for row in rows:
+            found[row.plant3d_id] = asset_of(row)
+    return found
+
+
+def asset_of(row: Row[Any]) -> Asset:
+    """An unlinked asset's row as the noun."""
+    from plant3d_sync.model.record import FieldInfo
+
+    return Asset(
+        asset_id=row.asset_id,
+        plant3d_id=row.plant3d_id,
+        version=row.version,
+        seq=0,
+        archived=bool(row.archived),
+        fields=load_map(row.fields),
+        field_info={name: FieldInfo(**info) for name, info in load_map(row.info).items()},
+    )
+
+
+def put_unlinked(connection: Connection, number: int, assets: Sequence[Asset]) -> None:
+    """Remember assets without a link (insert or replace)."""
+    for start in range(0, len(assets), CHUNK):
+        piece = assets[start : start + CHUNK]
+        connection.execute(
+            sa.delete(unlinked_asset).where(
+                unlinked_asset.c.project == number,
+                unlinked_asset.c.asset_id.in_([asset.asset_id for asset in piece]),
+            )
+        )
+        connection.execute(
+            sa.insert(unlinked_asset),
+            [
+                {
+                    "project": number,
+                    "asset_id": asset.asset_id,
+                    "plant3d_id": asset.plant3d_id,
+                    "tag": asset.tag,
+                    "asset_type": str(asset.fields.get("asset_type") or ""),
+                    "version": asset.version,
+                    "archived": int(asset.archived),
+                    "fields": dump(dict(asset.fields)) or "{}",
+                    "info": dump(
+                        {
+                            name: {"version": info.version, "updated_at": info.updated_at, "by": info.by}
+                            for name, info in asset.field_info.items()
+                        }
+                    ),
+                }
+                for asset in piece
+            ],
+        )
+
+
+def drop_unlinked(connection: Connection, number: int, asset_ids: Sequence[str]) -> None:
+    """Forget assets that have a link now."""
+    for start in range(0, len(asset_ids), CHUNK):
+        connection.execute(
+            sa.delete(unlinked_asset).where(
+                unlinked_asset.c.project == number,
+                unlinked_asset.c.asset_id.in_(asset_ids[start : start + CHUNK]),
+            )
+        )
+
+
+def clear_unlinked(connection: Connection, number: int) -> None:
+    """Forget all assets without a link (before a full feed read)."""
+    connection.execute(sa.delete(unlinked_asset).where(unlinked_asset.c.project == number))
+
+
+def delta(
+    base: Mapping[str, Value] | None, fields: Mapping[str, Value], open_fields: Iterable[str] = ()
+) -> dict[str, Value]:
+    """SYNAPSE's fields where they differ from the base (all of them without a base).
+
+    `open_fields`: fields that wait without a base of their own; what SYNAPSE holds there must not be forgotten.
+    """
+    if base is None:
+        return dict(fields)
+    away = {name: fields.get(name) for name in base if fields.get(name) != base[name]}
+    return away | {name: fields.get(name) for name in open_fields if name not in base}

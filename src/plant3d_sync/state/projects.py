@@ -1,0 +1,90 @@
+"""What we remember of each project as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.state.codec import dump, load, load_map
+from plant3d_sync.state.tables import project
+
+
+@dataclass(slots=True, kw_only=True)
+class ProjectState:
+    """One row of memory per project. Times are POSIX seconds on our clock."""
+
+    name: str
+    number: int
+    synapse_project_id: str | None = None
+    identity: SourceIdentity | None = None
+    signature: str | None = None
+    mapping_digest: str | None = None
+    feed_cursor: str | None = None
+    feed_read_at: float | None = None
+    plant_read_at: float | None = None
+    pull_ok_at: float | None = None
+    push_ok_at: float | None = None
+    last_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    waiting: int = 0
+    force_compare: bool = False
+    skew: float | None = None
+    next_link: int = 1
+    probe: dict[str, object] = field(default_factory=dict)
+
+
+def get(connection: Connection, name: str) -> ProjectState | None:
+    """The project's memory, None before its first run."""
+    row = connection.execute(sa.select(project).where(project.c.name == name)).first()
+    if row is None:
+        return None
+    identity = load(row.identity)
+    return ProjectState(
+        name=row.name,
+        number=row.number,
+        synapse_project_id=row.synapse_project_id,
+        identity=SourceIdentity(**identity) if identity else None,
+        signature=row.signature,
+        mapping_digest=row.mapping_digest,
+        feed_cursor=row.feed_cursor,
+        feed_read_at=row.feed_read_at,
+        plant_read_at=row.plant_read_at,
+        pull_ok_at=row.pull_ok_at,
+        push_ok_at=row.push_ok_at,
+        last_counts=load_map(row.last_counts),
+        waiting=row.waiting,
+        force_compare=bool(row.force_compare),
+        skew=row.skew,
+        next_link=row.next_link,
+        probe=load_map(row.probe),
+    )
+
+
+def ensure(connection: Connection, name: str) -> ProjectState:
+    """The project's memory, made if it is new."""
+    known = get(connection, name)
+    if known is not None:
+        return known
+    number = (connection.execute(sa.select(sa.func.max(project.c.number))).scalar() or 0) + 1
+    connection.execute(sa.insert(project).values(name=name, number=number))
+    return ProjectState(name=name, number=number)
+
+
+def update(connection: Connection, name: str, **values: object) -> None:
+    """Set columns by name; `identity`, `last_counts`, `probe` are given as objects."""
+    identity = values.get("identity")
+    if isinstance(identity, SourceIdentity):
+        values["identity"] = dump(asdict(identity))
+    for key in ("last_counts", "probe"):
+        if key in values:
+            values[key] = dump(values[key])
+    if "force_compare" in values:
+        values["force_compare"] = int(bool(values["force_compare"]))
+    connection.execute(sa.update(project).where(project.c.name == name).values(**values))
+
+
+def link_id(number: int, seq: int) -> int:
+    """Link ids are ours: project number in the high part, so that bulk inserts need no answer from the database."""
+    return (number << 40) | seq

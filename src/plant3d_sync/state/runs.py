@@ -1,0 +1,322 @@
+"""Runs and plans: what was asked, decided and done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.state.codec import dump, load, load_map
+from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
+
+CHUNK_LINES = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One execution. `status` has the plan's four words, `outcome` the finer result."""
+
+    run_id: str
+    project: str
+    direction: str
+    trigger: str = "cli"
+    status: str = "queued"
+    outcome: str | None = None
+    dry_run: bool = False
+    requested_by: str | None = None
+    request_id: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    created_at: float = 0.0
+    started_at: float | None = None
+    completed_at: float | None = None
+    heartbeat_at: float | None = None
+    fence: int | None = None
+    attempts: int = 0
+    next_try_at: float | None = None
+    plan_id: str | None = None
+    phase: str | None = None
+    phase_done: int | None = None
+    phase_total: int | None = None
+    cancel_requested: bool = False
+    stats: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    errors_total: int = 0
+    seq: int | None = None
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        run_id=row.id,
+        project=row.project,
+        direction=row.direction,
+        trigger=row.trigger,
+        status=row.status,
+        outcome=row.outcome,
+        dry_run=bool(row.dry_run),
+        requested_by=row.requested_by,
+        request_id=row.request_id,
+        options=load_map(row.options),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        heartbeat_at=row.heartbeat_at,
+        fence=row.fence,
+        attempts=row.attempts,
+        next_try_at=row.next_try_at,
+        plan_id=row.plan_id,
+        phase=row.phase,
+        phase_done=row.phase_done,
+        phase_total=row.phase_total,
+        cancel_requested=bool(row.cancel_requested),
+        stats=load_map(row.stats),
+        result=load_map(row.result),
+        error=load(row.error),
+        errors_total=row.errors_total,
+        seq=row.seq,
+    )
+
+
+def insert(connection: Connection, item: Run) -> None:
+    """Store a new run."""
+    connection.execute(
+        sa.insert(run).values(
+            id=item.run_id,
+            project=item.project,
+            direction=item.direction,
+            trigger=item.trigger,
+            requested_by=item.requested_by,
+            request_id=item.request_id,
+            status=item.status,
+            dry_run=int(item.dry_run),
+            options=dump(item.options),
+            created_at=item.created_at,
+            started_at=item.started_at,
+            heartbeat_at=item.heartbeat_at,
+        )
+    )
+
+
+def update(connection: Connection, run_id: str, **values: Any) -> int:
+    """Set columns of a run; JSON columns are given as objects. Returns rows changed."""
+    for name in ("stats", "result", "error", "options"):
+        if name in values:
+            values[name] = dump(values[name])
+    return connection.execute(sa.update(run).where(run.c.id == run_id).values(**values)).rowcount
+
+
+def get(connection: Connection, run_id: str) -> Run | None:
+    """One run."""
+    row = connection.execute(sa.select(run).where(run.c.id == run_id)).first()
+    return _run(row) if row else None
+
+
+def history(
+    connection: Connection,
+    project: str | None,
+    *,
+    limit: int = 50,
+    offset: int = 0,
+    statuses: Sequence[str] = (),
+) -> list[Run]:
+    """Runs, newest first."""
+    statement = sa.select(run).order_by(run.c.seq.desc()).limit(limit).offset(offset)
+    if project is not None:
+        statement = statement.where(run.c.project == project)
+    if statuses:
+        statement = statement.where(run.c.status.in_(list(statuses)))
+    return [_run(row) for row in connection.execute(statement)]
+
+
+def count(connection: Connection, project: str | None) -> int:
+    """Number of runs."""
+    statement = sa.select(sa.func.count()).select_from(run)
+    if project is not None:
+        statement = statement.where(run.c.project == project)
+    return int(connection.execute(statement).scalar() or 0)
+
+
+def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str, object]]) -> None:
+    """Keep every row error of a run."""
+    if not errors:
+        return
+    start = (
+        connection.execute(sa.select(sa.func.max(run_error.c.n)).where(run_error.c.run_id == run_id)).scalar() or 0
+    )
+    connection.execute(
+        sa.insert(run_error),
+        [
+            {"run_id": run_id, "n": start + n, "data": orjson.dumps(error).decode()}
+            for n, error in enumerate(errors, 1)
+        ],
+    )
+
+
+def errors(connection: Connection, run_id: str, *, limit: int = 1000, offset: int = 0) -> list[dict[str, Any]]:
+    """Row errors of a run in order."""
+    rows = connection.execute(
+        sa.select(run_error.c.data)
+        .where(run_error.c.run_id == run_id)
+        .order_by(run_error.c.n)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [orjson.loads(row.data) for row in rows]
+
+
+def event(connection: Connection, run_id: str, name: str, at: float, **data: object) -> None:
+    """One event of a run's story."""
+    connection.execute(sa.insert(run_event).values(run_id=run_id, at=at, event=name, data=dump(data)))
+
+
+def events(connection: Connection, run_id: str, *, after: int = 0, limit: int = 500) -> list[dict[str, Any]]:
+    """Events after a number, in order."""
+    rows = connection.execute(
+        sa.select(run_event)
+        .where(run_event.c.run_id == run_id, run_event.c.id > after)
+        .order_by(run_event.c.id)
+        .limit(limit)
+    )
+    return [{"id": row.id, "at": row.at, "event": row.event, **load_map(row.data)} for row in rows]
+
+
+# ---------------------------------------------------------------- plans
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredPlan:
+    """A plan as stored. `header` holds stats, guards, errors, conflicts, work items and options."""
+
+    plan_id: str
+    project: str
+    direction: str
+    status: str
+    created_at: float
+    created_by: str | None
+    run_id: str | None
+    fingerprint: str
+    mapping_digest: str
+    identity: SourceIdentity | None
+    signature: str | None
+    header: dict[str, Any]
+    lines: int
+    chunks: int
+    applied_at: float | None = None
+    applied_by: str | None = None
+    undo_of: str | None = None
+    version: int = 1
+
+
+def put_plan(connection: Connection, item: StoredPlan, lines: Sequence[bytes]) -> None:
+    """Store a plan with its lines, in chunks."""
+    connection.execute(
+        sa.insert(plan).values(
+            id=item.plan_id,
+            project=item.project,
+            direction=item.direction,
+            status=item.status,
+            created_at=item.created_at,
+            created_by=item.created_by,
+            run_id=item.run_id,
+            fingerprint=item.fingerprint,
+            mapping_digest=item.mapping_digest,
+            identity=dump(asdict(item.identity)) if item.identity else None,
+            signature=item.signature,
+            header=dump(item.header) or "{}",
+            lines=item.lines,
+            chunks=item.chunks,
+            undo_of=item.undo_of,
+        )
+    )
+    for number, start in enumerate(range(0, len(lines), CHUNK_LINES)):
+        connection.execute(
+            sa.insert(plan_chunk).values(
+                plan_id=item.plan_id, n=number, lines=b"[" + b",".join(lines[start : start + CHUNK_LINES]) + b"]"
+            )
+        )
+
+
+def get_plan(connection: Connection, plan_id: str) -> StoredPlan | None:
+    """One plan without its lines."""
+    row = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).first()
+    return _plan(row) if row else None
+
+
+def plans(connection: Connection, project: str, *, limit: int = 50, offset: int = 0) -> list[StoredPlan]:
+    """Plans, newest first."""
+    rows = connection.execute(
+        sa.select(plan)
+        .where(plan.c.project == project)
+        .order_by(plan.c.created_at.desc(), plan.c.id)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [_plan(row) for row in rows]
+
+
+def _plan(row: Row[Any]) -> StoredPlan:
+    identity = load(row.identity)
+    return StoredPlan(
+        plan_id=row.id,
+        project=row.project,
+        direction=row.direction,
+        status=row.status,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        run_id=row.run_id,
+        fingerprint=row.fingerprint,
+        mapping_digest=row.mapping_digest,
+        identity=SourceIdentity(**identity) if identity else None,
+        signature=row.signature,
+        header=load_map(row.header),
+        lines=row.lines,
+        chunks=row.chunks,
+        applied_at=row.applied_at,
+        applied_by=row.applied_by,
+        undo_of=row.undo_of,
+        version=row.version,
+    )
+
+
+def chunk(connection: Connection, plan_id: str, number: int) -> list[dict[str, Any]]:
+    """The lines of one chunk."""
+    lines = connection.execute(
+        sa.select(plan_chunk.c.lines).where(plan_chunk.c.plan_id == plan_id, plan_chunk.c.n == number)
+    ).scalar()
+    return orjson.loads(lines) if lines else []
+
+
+def all_lines(connection: Connection, item: StoredPlan) -> Iterator[dict[str, Any]]:
+    """Every line in order."""
+    for number in range(item.chunks):
+        yield from chunk(connection, item.plan_id, number)
+
+
+def set_plan(connection: Connection, plan_id: str, *, expect: Sequence[str] = (), **values: Any) -> bool:
+    """Change a plan's columns, only while its status is one of `expect` (if given)."""
+    statement = sa.update(plan).where(plan.c.id == plan_id)
+    if expect:
+        statement = statement.where(plan.c.status.in_(list(expect)))
+    if "header" in values:
+        values["header"] = dump(values["header"])
+    return connection.execute(statement.values(version=plan.c.version + 1, **values)).rowcount == 1
+
+
+def last_fingerprint_plan(connection: Connection, project: str, fingerprint: str) -> StoredPlan | None:
+    """The newest plan with this fingerprint that still waits."""
+    row = connection.execute(
+        sa.select(plan)
+        .where(
+            plan.c.project == project,
+            plan.c.fingerprint == fingerprint,
+            plan.c.status.in_(["draft", "guarded"]),
+        )
+        .order_by(plan.c.created_at.desc())
+        .limit(1)
+    ).first()
+    return _plan(row) if row else None

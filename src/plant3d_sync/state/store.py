@@ -1,0 +1,203 @@
+"""Opening the state database, transactions, and the schema's version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from plant3d_sync.errors import ConfigError, RetryLaterError
+
+BUSY_SECONDS = 20.0
+
+
+class State:
+    """The state database: one engine, short transactions.
+
+    SQLite: WAL, `synchronous=FULL` (an intent must survive a power cut), `BEGIN IMMEDIATE` for writers.
+    PostgreSQL: read committed; rows that decide are taken by conditional UPDATE.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url)
+        self._prepare_sqlite_file()
+        self.engine: Engine = _engine(self.url)
+        self.dialect = self.engine.dialect.name
+
+    def _prepare_sqlite_file(self) -> None:
+        name = self.url.database
+        if self.url.get_backend_name() != "sqlite" or not name or name == ":memory:":
+            return
+        folder = Path(name).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The folder of the state database cannot be made: {folder} ({error.strerror}). Nothing was done.",
+                hint="Set STATE_DB_URL or state_db_url to a place that can be written.",
+                code="state_unavailable",
+            ) from error
+
+    @property
+    def shown(self) -> str:
+        """The address without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One writing transaction; commits at the end, rolls back on any error."""
+        with _translated(self.shown), self.engine.connect() as connection:
+            if self.dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.exec_driver_sql("ROLLBACK")
+                    raise
+                connection.exec_driver_sql("COMMIT")
+            else:
+                with connection.begin():
+                    yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction: a single moment of the state."""
+        with _translated(self.shown), self.engine.connect() as connection:
+            if self.dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
+            else:
+                with connection.begin():
+                    yield connection
+
+    def now_sql(self) -> sa.ColumnElement[float]:
+        """The database's own clock in POSIX seconds: leases use no other."""
+        if self.dialect == "sqlite":
+            return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
+        return sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Double())
+
+    # ------------------------------------------------------------------ schema
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Bring the schema to this version. Returns (before, after)."""
+        from alembic import command
+
+        before = self.schema_version()
+        with _translated(self.shown):
+            config = _alembic_config(self.url)
+            with self.engine.connect() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+        return before, self.head()
+
+    def schema_version(self) -> str | None:
+        """Revision the database is at, None for an empty one."""
+        from alembic.runtime.migration import MigrationContext
+
+        with _translated(self.shown), self.engine.connect() as connection:
+            version = MigrationContext.configure(connection).get_current_revision()
+            connection.rollback()
+            return version
+
+    def head(self) -> str:
+        """Revision this program needs."""
+        from alembic.script import ScriptDirectory
+
+        return str(ScriptDirectory.from_config(_alembic_config(self.url)).get_current_head())
+
+    def ready(self) -> None:
+        """Make sure the schema fits: an empty database is set up, an old one is refused with the command to run."""
+        with _translated(self.shown), self.engine.connect() as connection:
+            try:
+                version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            except DBAPIError:
+                version = None
+            finally:
+                connection.rollback()
+        if version == SCHEMA:
+            return
+        if version is None:
+            self.upgrade()
+            return
+        raise ConfigError(
+            f"The state database is at schema {version}, this program needs {SCHEMA}. Nothing was done.",
+            hint="Run `plant3d-sync db upgrade` (back the database up first).",
+            code="schema_version",
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+SCHEMA = "0001"
+"""Head revision; a test compares it with the migrations."""
+
+
+def _alembic_config(url: URL) -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
+    return config
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+        @sa.event.listens_for(engine, "connect")
+        def _pragmas(raw: Any, _record: Any) -> None:
+            raw.isolation_level = None
+            cursor = raw.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            pages = os.environ.get("P3DSYNC_TEST_MAX_PAGES") if os.environ.get("P3DSYNC_TEST") == "1" else None
+            if pages:
+                cursor.execute(f"PRAGMA max_page_count={int(pages)}")
+            cursor.close()
+
+        return engine
+    if url.get_backend_name() != "postgresql":
+        raise ConfigError(
+            f"The state database must be SQLite or PostgreSQL, not {url.get_backend_name()}.",
+            hint="STATE_DB_URL=sqlite:////abs/state.db or postgresql+psycopg://user@host/name",
+            code="state_url",
+        )
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+@contextmanager
+def _translated(shown: str) -> Iterator[None]:
+    """Driver errors of the state database become ours: busy or away is 75, full or broken is 78."""
+    try:
+        yield
+    except DBAPIError as error:
+        text = str(error.orig)
+        lowered = text.lower()
+        if "full" in lowered and ("disk" in lowered or "database" in lowered):
+            raise RetryLaterError(
+                f"The state database is full ({shown}). Nothing more was written anywhere.",
+                hint="Free space, then run again; the next run continues by itself.",
+                code="state_full",
+            ) from error
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise RetryLaterError(
+                f"The state database cannot be used now ({shown}): {text}",
+                hint="Check that it is running and reachable; the next run continues by itself.",
+                code="state_unavailable",
+            ) from error
+        raise

@@ -1,0 +1,799 @@
+"""One run from start to end: lease, feed, snapshot, recovery, plan, guards, apply, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.errors import ConfigError, GuardStop, NeedsPersonError, NotFoundError, RetryLaterError, SyncError
+from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.model.record import Finding
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.state import audit, intents, links, runs
+from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.lease import Lease
+from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.state.runs import Run, StoredPlan
+from plant3d_sync.usecases.apply import Execution, JsonLine, Outcome, apply_lines
+from plant3d_sync.usecases.feed import Feed, read_feed
+from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
+from plant3d_sync.usecases.project import Project, World
+from plant3d_sync.usecases.push import apply_push, recover_plant3d
+from plant3d_sync.usecases.recover import recover_synapse
+from plant3d_sync.usecases.report import Report, add_stats
+
+HEADER_ERRORS = 5000
+"""So many row errors travel in a stored plan; the run table holds them all."""
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to end; it ends at a safe point."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """What a caller wants done. `run_id`: an already queued run to carry out."""
+
+    asked: Asked = field(default_factory=Asked)
+    dry_run: bool = False
+    trigger: str = "cli"
+    by: str = "cli"
+    run_id: str | None = None
+    request_id: str | None = None
+    deadline: float | None = None
+
+
+class Engine:
+    """Runs one project. Every entry point (CLI, worker) uses it, so there is one code path."""
+
+    def __init__(self, world: World, project: Project) -> None:
+        self._world = world
+        self._project = project
+
+    # ------------------------------------------------------------------ plan only
+
+    def plan(self, request: Request) -> Report:
+        """Decide and store the plan; write nothing else anywhere."""
+        world, project = self._world, self._project
+        started = world.clock()
+        with world.state.read() as connection:
+            known = project_state.get(connection, project.name) or ProjectState(name=project.name, number=0)
+        known.skew = project.synapse.capabilities().skew_seconds
+        feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=False)
+        snapshot, signature = self._snapshot()
+        try:
+            planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
+            plan_id = self._store_plan(planned, request, run_id=None)
+            report = self._report(planned, request, plan_id=plan_id, run_id=None, started=started)
+        finally:
+            snapshot.close()
+        report.dry_run = True
+        report.outcome = "guarded" if planned.draft.guards else _outcome(report)
+        report.completed_at = world.clock()
+        return report
+
+    # ------------------------------------------------------------------ run
+
+    def run(self, request: Request) -> Report:
+        """Plan and, if the guards pass, apply: the unattended path."""
+        if request.dry_run:
+            return self.plan(request)
+        return self._as_run(request, lambda run, lease: self._sync(request, run, lease))
+
+    def apply(self, plan_id: str, *, approve_guards: bool, request: Request) -> Report:
+        """Carry out exactly a stored plan; lines whose values moved since are refused as stale."""
+        with self._world.state.read() as connection:
+            stored = runs.get_plan(connection, plan_id)
+        if stored is None or stored.project != self._project.name:
+            raise NotFoundError(f"There is no plan {plan_id} of {self._project.name}.", hint="List plans with `runs`.")
+        if stored.status == "applied":
+            raise NeedsPersonError(
+                f"Plan {plan_id} was applied already. Nothing was written.",
+                hint="Make a new plan.",
+                code="plan_applied",
+            )
+        if stored.status == "guarded" and not approve_guards:
+            raise GuardStop(
+                f"Plan {plan_id} was stopped by a guard. Nothing was written.",
+                hint=f"Look at it (`show {plan_id}`), then `apply {plan_id} --approve-guards`.",
+                code="guard",
+                details={"guards": stored.header.get("guards", [])},
+            )
+        request.asked.direction = Direction(stored.direction)
+        return self._as_run(request, lambda run, lease: self._apply_stored(stored, request, run, lease))
+
+    def _as_run(self, request: Request, work: Callable[[Run, Lease], Report]) -> Report:
+        world = self._world
+        run = self._start(request)
+        try:
+            with Lease(
+                world.state,
+                self._project.name,
+                run.run_id,
+                seconds=world.lease_seconds,
+                on_beat=lambda: self._beat(run.run_id),
+            ) as lease:
+                with world.state.write() as connection:
+                    runs.update(connection, run.run_id, fence=lease.fence.number)
+                report = work(run, lease)
+        except Cancelled:
+            return self._end_cancelled(run)
+        except SyncError as error:
+            self._end_failed(run, error)
+            raise
+        return report
+
+    def _start(self, request: Request) -> Run:
+        world = self._world
+        now = world.clock()
+        with world.state.write() as connection:
+            project_state.ensure(connection, self._project.name)
+            known = runs.get(connection, request.run_id) if request.run_id else None
+            if known is not None:
+                runs.update(
+                    connection,
+                    known.run_id,
+                    status="running",
+                    started_at=known.started_at or now,
+                    heartbeat_at=now,
+                    attempts=known.attempts + 1,
+                )
+                run = known
+            else:
+                run = Run(
+                    run_id=request.run_id or world.new_id(),
+                    project=self._project.name,
+                    direction=request.asked.direction.value,
+                    trigger=request.trigger,
+                    status="running",
+                    requested_by=request.by,
+                    request_id=request.request_id,
+                    options={
+                        "entity_types": sorted(entity.value for entity in request.asked.entities),
+                        "full": request.asked.full,
+                    },
+                    created_at=now,
+                    started_at=now,
+                    heartbeat_at=now,
+                )
+                runs.insert(connection, run)
+        failpoint("run.row_stored")
+        run.started_at = run.started_at or now
+        return run
+
+    def _beat(self, run_id: str) -> None:
+        with self._world.state.write() as connection:
+            runs.update(connection, run_id, heartbeat_at=self._world.clock())
+
+    def _end_failed(self, run: Run, error: SyncError) -> None:
+        with self._world.state.write() as connection:
+            runs.update(
+                connection,
+                run.run_id,
+                status="failed",
+                outcome="failed",
+                completed_at=self._world.clock(),
+                error=error.to_dict(),
+                phase=None,
+            )
+            project_state.update(connection, self._project.name, force_compare=True)
+
+    def _end_cancelled(self, run: Run) -> Report:
+        report = Report(
+            project=self._project.name,
+            direction=run.direction,
+            run_id=run.run_id,
+            plan_id=run.plan_id,
+            status="completed",
+            outcome="cancelled",
+            started_at=run.started_at,
+            completed_at=self._world.clock(),
+        )
+        with self._world.state.write() as connection:
+            runs.update(
+                connection,
+                run.run_id,
+                status="completed",
+                outcome="cancelled",
+                completed_at=report.completed_at,
+                result=report.to_dict(),
+                phase=None,
+            )
+            project_state.update(connection, self._project.name, force_compare=True)
+        return report
+
+    # ------------------------------------------------------------------ the unattended path
+
+    def _sync(self, request: Request, run: Run, lease: Lease) -> Report:
+        world, project = self._world, self._project
+        known = self._known()
+        skew = project.synapse.capabilities().skew_seconds
+        known.skew = skew
+        feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
+        with world.state.read() as connection:
+            open_intents = bool(intents.still_open(connection, project.name))
+        quiet = None if open_intents else self._nothing_happened(request, run, known, feed)
+        if quiet is not None:
+            return quiet
+        snapshot, signature = self._snapshot()
+        try:
+            rules = project.rules(snapshot.catalog)
+            self._recover(run, lease, known, rules, feed, snapshot, request)
+            known = replace(known, next_link=self._known().next_link)
+            planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
+            plan_id = self._store_plan(planned, request, run_id=run.run_id)
+            report = self._report(planned, request, plan_id=plan_id, run_id=run.run_id, started=run.started_at)
+            if planned.draft.guards:
+                return self._end_guarded(run, planned, report)
+            failpoint("guards.passed")
+            execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
+            lines = planned.draft.lines
+            self._carry_out(execution, self._chunks(plan_id, len(lines)), len(lines), snapshot)
+            return self._finish(run, planned, report, execution, feed, request)
+        finally:
+            snapshot.close()
+
+    def _known(self) -> ProjectState:
+        with self._world.state.read() as connection:
+            known = project_state.get(connection, self._project.name)
+        if known is None:
+            raise AssertionError("the run made the project's row")
+        return known
+
+    def _full_feed(self, known: ProjectState, request: Request) -> bool:
+        """A new mapping may need fields that were never kept: read SYNAPSE from the beginning."""
+        if known.mapping_digest is None:
+            return known.feed_cursor is None
+        token = known.mapping_digest.split(":", 1)[0]
+        return request.asked.full or token != self._project.mapping_token()
+
+    def _snapshot(self) -> tuple[PlantSnapshot, str | None]:
+        signature = self._project.source.signature()
+        snapshot = self._project.source.snapshot()
+        if signature != self._project.source.signature():
+            signature = None  # it moved while we copied: never take this for "unchanged"
+        return snapshot, signature
+
+    def _nothing_happened(
+        self, request: Request, run: Run, known: ProjectState, feed: Feed
+    ) -> Report | None:
+        """The cheap test in front: same file, same mapping, nothing waiting, nothing new in SYNAPSE."""
+        if request.asked.full or known.force_compare or known.waiting or known.signature is None:
+            return None
+        if feed.news or feed.unlinked or feed.reset or not known.last_counts:
+            return None
+        if self._project.source.signature() != known.signature:
+            return None
+        if (known.mapping_digest or "").split(":", 1)[0] != self._project.mapping_token():
+            return None
+        now = self._world.clock()
+        by_entity = {
+            name: {**dict.fromkeys(STAT_NAMES, 0), **counts}
+            for name, counts in known.last_counts.items()
+            if Entity(name) in request.asked.entities
+        }
+        total = dict.fromkeys(STAT_NAMES, 0)
+        for counts in by_entity.values():
+            total = add_stats(total, counts)
+        report = Report(
+            project=self._project.name,
+            direction=request.asked.direction.value,
+            run_id=run.run_id,
+            started_at=run.started_at,
+            completed_at=now,
+            stats=total,
+            by_entity=by_entity,
+            extra={"unchanged_source": True},
+        )
+        if request.asked.direction is not Direction.PULL:
+            report.pull_stats, report.push_stats = total, dict.fromkeys(STAT_NAMES, 0)
+        with self._world.state.write() as connection:
+            runs.update(
+                connection,
+                run.run_id,
+                status="completed",
+                outcome="clean",
+                completed_at=now,
+                stats=total,
+                result=report.to_dict(),
+            )
+            project_state.update(
+                connection,
+                self._project.name,
+                plant_read_at=now,
+                feed_read_at=feed.started_at,
+                pull_ok_at=now,
+                skew=known.skew,
+            )
+        return report
+
+    def _recover(
+        self,
+        run: Run,
+        lease: Lease,
+        known: ProjectState,
+        rules: RuleSet,
+        feed: Feed,
+        snapshot: PlantSnapshot,
+        request: Request,
+    ) -> None:
+        execution = self._execution(run, lease, known, rules, "recovery", request, approved=False)
+        recover_synapse(execution, feed)
+        recover_plant3d(execution, snapshot)
+
+    def _execution(
+        self,
+        run: Run,
+        lease: Lease,
+        known: ProjectState,
+        rules: RuleSet,
+        plan_id: str,
+        request: Request,
+        *,
+        approved: bool,
+    ) -> Execution:
+        return Execution(
+            world=self._world,
+            project=self._project,
+            known=known,
+            lease=lease,
+            run_id=run.run_id,
+            plan_id=plan_id,
+            rules=rules,
+            actor=request.by,
+            outcome=Outcome(),
+            approved=approved,
+            stop=lambda: self._stop(run.run_id, request),
+            next_link=known.next_link,
+        )
+
+    def _stop(self, run_id: str, request: Request) -> None:
+        if request.deadline is not None and self._world.clock() > request.deadline:
+            raise RetryLaterError(
+                "The run took longer than allowed and stopped between two batches.",
+                hint="Nothing is lost; the next run continues.",
+                code="deadline",
+            )
+        with self._world.state.read() as connection:
+            run = runs.get(connection, run_id)
+        if run is not None and run.cancel_requested:
+            raise Cancelled
+
+    def _chunks(self, plan_id: str, lines: int) -> list[Callable[[], list[JsonLine]]]:
+        count = (lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES
+
+        def reader(number: int) -> Callable[[], list[JsonLine]]:
+            def read() -> list[JsonLine]:
+                with self._world.state.read() as connection:
+                    return runs.chunk(connection, plan_id, number)
+
+            return read
+
+        return [reader(number) for number in range(count)]
+
+    def _carry_out(
+        self,
+        execution: Execution,
+        chunks: Sequence[Callable[[], list[JsonLine]]],
+        total: int,
+        snapshot: PlantSnapshot,
+    ) -> None:
+        with self._world.state.write() as connection:
+            runs.set_plan(
+                connection,
+                execution.plan_id,
+                status="applying",
+                applied_by=execution.actor,
+                applied_at=self._world.clock(),
+            )
+        apply_lines(execution, chunks, total)
+        apply_push(execution, chunks, snapshot)
+
+    # ------------------------------------------------------------------ plans
+
+    def _store_plan(self, planned: Planned, request: Request, *, run_id: str | None) -> str:
+        world, draft = self._world, planned.draft
+        plan_id = world.new_id()
+        status = "guarded" if draft.guards else ("approved" if run_id else "draft")
+        header: dict[str, Any] = {
+            "stats": draft.stats.to_dict(),
+            "by_entity": {name: stats.to_dict() for name, stats in draft.by_entity.items()},
+            "push_stats": draft.push_stats.to_dict(),
+            "guards": [hit.to_dict() for hit in draft.guards],
+            "errors": [error.to_dict() for error in draft.errors[:HEADER_ERRORS]],
+            "errors_total": len(draft.errors),
+            "conflicts": [conflict.to_dict() for conflict in draft.conflicts[:HEADER_ERRORS]],
+            "work_items": draft.work_items[:HEADER_ERRORS],
+            "writes": draft.writes,
+            "entity_types": sorted(entity.value for entity in request.asked.entities),
+            "lock_ms": planned.snapshot.lock_ms,
+        }
+        stored = StoredPlan(
+            plan_id=plan_id,
+            project=self._project.name,
+            direction=request.asked.direction.value,
+            status=status,
+            created_at=world.clock(),
+            created_by=request.by,
+            run_id=run_id,
+            fingerprint=draft.fingerprint,
+            mapping_digest=planned.mapping_digest,
+            identity=planned.snapshot.identity,
+            signature=planned.signature,
+            header=header,
+            lines=len(draft.lines),
+            chunks=(len(draft.lines) + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES,
+        )
+        failpoint("plan.before_store")
+        with world.state.write() as connection:
+            runs.put_plan(connection, stored, draft.lines)
+            if run_id is not None:
+                runs.update(connection, run_id, plan_id=plan_id)
+        failpoint("plan.stored")
+        return plan_id
+
+    def _report(
+        self, planned: Planned, request: Request, *, plan_id: str, run_id: str | None, started: float | None
+    ) -> Report:
+        draft = planned.draft
+        report = Report(
+            project=self._project.name,
+            direction=request.asked.direction.value,
+            run_id=run_id,
+            plan_id=plan_id,
+            started_at=started,
+            stats=draft.stats.to_dict(),
+            by_entity={name: stats.to_dict() for name, stats in draft.by_entity.items()},
+            writes={"synapse": 0, "plant3d": 0},
+            lock_ms=planned.snapshot.lock_ms,
+            guards=draft.guards,
+            errors=list(draft.errors),
+        )
+        report.extra["findings_by_code"] = _by_code(draft.findings)
+        report.extra["planned_writes"] = draft.writes
+        if request.asked.direction is not Direction.PULL:
+            report.pull_stats = draft.stats.to_dict()
+            report.push_stats = draft.push_stats.to_dict()
+        if request.asked.direction is Direction.PUSH:
+            conflicts = report.stats["conflicts"]
+            report.stats = {**draft.push_stats.to_dict(), "conflicts": conflicts}
+            report.by_entity = {}
+        if draft.work_items:
+            report.extra["work_items"] = draft.work_items[:200]
+        return report
+
+    def _end_guarded(self, run: Run, planned: Planned, report: Report) -> Report:
+        report.outcome = "guarded"
+        report.completed_at = self._world.clock()
+        with self._world.state.write() as connection:
+            runs.update(
+                connection,
+                run.run_id,
+                status="completed",
+                outcome="guarded",
+                completed_at=report.completed_at,
+                stats=report.stats,
+                result=_slim(report),
+                errors_total=len(report.errors),
+                phase=None,
+            )
+            runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
+            audit.append(
+                connection,
+                self._project.name,
+                action="guard.stopped",
+                actor="sync",
+                at=report.completed_at,
+                run=run.run_id,
+                plan=report.plan_id,
+                guards=[hit.to_dict() for hit in report.guards],
+            )
+        return report
+
+    def _finish(
+        self,
+        run: Run,
+        planned: Planned,
+        report: Report,
+        execution: Execution,
+        feed: Feed,
+        request: Request,
+    ) -> Report:
+        world, draft, project = self._world, planned.draft, self._project
+        _settle_counts(report, execution.outcome)
+        report.completed_at = world.clock()
+        complete = request.asked.entities == frozenset(Entity)
+        found = [*draft.findings, *execution.outcome.findings]
+        waiting = draft.waiting + execution.outcome.waiting
+        failpoint("run.before_finish")
+        with world.state.write() as connection:
+            execution.lease.fence.check(connection)
+            report.outcome = _outcome(report)
+            if complete:
+                finding_state.replace_findings(connection, execution.known.number, found, planned.read_at)
+                finding_state.replace_work_items(
+                    connection, execution.known.number, draft.work_items, planned.read_at
+                )
+            finding_state.sync_conflicts(
+                connection,
+                project.name,
+                self._with_link_ids(connection, draft, execution.known),
+                new_id=world.new_id,
+                run_id=run.run_id,
+                at=planned.read_at,
+                examined=lambda _row: complete and request.asked.only_assets is None,
+            )
+            runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
+            runs.update(
+                connection,
+                run.run_id,
+                status="completed",
+                outcome=report.outcome,
+                completed_at=report.completed_at,
+                stats=report.stats,
+                result=_slim(report),
+                errors_total=len(report.errors),
+                phase=None,
+            )
+            runs.set_plan(connection, str(report.plan_id), status="applied")
+            self._remember_project(connection, planned, report, feed, request, complete, waiting)
+        failpoint("run.finished")
+        return report
+
+    def _with_link_ids(self, connection: Any, draft: Any, known: ProjectState) -> list[dict[str, Any]]:
+        """Conflicts of pairs that were tied in this very run get their link."""
+        drafts = [conflict.to_dict() for conflict in draft.conflicts]
+        missing = [str(item["plant3d_id"]) for item in drafts if not item.get("link_id")]
+        if missing:
+            ids = {link.plant3d_id: link.link_id for link in links.by_items(connection, known.number, missing, [])}
+            for item in drafts:
+                item["link_id"] = item.get("link_id") or ids.get(str(item["plant3d_id"]))
+        return drafts
+
+    def _remember_project(
+        self,
+        connection: Any,
+        planned: Planned,
+        report: Report,
+        feed: Feed,
+        request: Request,
+        complete: bool,
+        waiting: int,
+    ) -> None:
+        values: dict[str, Any] = {
+            "identity": planned.snapshot.identity,
+            "skew": self._project.synapse.capabilities().skew_seconds,
+            "synapse_project_id": self._project.config.synapse_project_id,
+            "feed_read_at": feed.started_at,
+        }
+        now = report.completed_at
+        if request.asked.direction is not Direction.PUSH:
+            values["pull_ok_at"] = now
+        if request.asked.direction is not Direction.PULL:
+            values["push_ok_at"] = now
+        if complete and request.asked.only_assets is None and request.asked.direction is not Direction.PUSH:
+            values |= {
+                "signature": planned.signature if not report.writes["plant3d"] else None,
+                "mapping_digest": planned.mapping_digest,
+                "plant_read_at": planned.read_at,
+                "waiting": waiting,
+                "force_compare": False,
+                "last_counts": {
+                    name: {
+                        "total": stats["total"],
+                        "unchanged": stats["total"] - stats["skipped"] - stats["errors"],
+                        "skipped": stats["skipped"],
+                        "errors": stats["errors"],
+                        "findings": stats["findings"],
+                    }
+                    for name, stats in report.by_entity.items()
+                },
+            }
+        elif waiting:
+            values["force_compare"] = True
+        project_state.update(connection, self._project.name, **values)
+
+    # ------------------------------------------------------------------ a stored plan
+
+    def _apply_stored(self, stored: StoredPlan, request: Request, run: Run, lease: Lease) -> Report:
+        world, project = self._world, self._project
+        known = self._known()
+        known.skew = project.synapse.capabilities().skew_seconds
+        feed = read_feed(world, project, known, full=False, keep=True)
+        snapshot, signature = self._snapshot()
+        try:
+            rules = project.rules(snapshot.catalog)
+            if stored.mapping_digest != f"{project.mapping_token()}:{rules.digest}" and not stored.undo_of:
+                raise NeedsPersonError(
+                    "The mapping changed since the plan was made. Nothing was written.",
+                    hint="Make a new plan.",
+                    code="plan_stale",
+                )
+            if stored.identity is not None and stored.identity.dbid != snapshot.identity.dbid:
+                raise NeedsPersonError(
+                    "The plan was made for another Plant 3D database. Nothing was written.",
+                    hint="Check the project's source, then make a new plan.",
+                    code="plan_stale",
+                )
+            self._recover(run, lease, known, rules, feed, snapshot, request)
+            known = replace(known, next_link=self._known().next_link)
+            with world.state.write() as connection:
+                if not runs.set_plan(
+                    connection, stored.plan_id, expect=("draft", "guarded", "approved", "applying"), run_id=run.run_id
+                ):
+                    raise NeedsPersonError(
+                        f"Plan {stored.plan_id} was applied by somebody else meanwhile. Nothing was written.",
+                        code="plan_applied",
+                    )
+                runs.update(connection, run.run_id, plan_id=stored.plan_id)
+            with world.state.read() as connection:
+                lines = list(runs.all_lines(connection, stored))
+            from plant3d_sync.usecases.stale import split_stale
+
+            fresh, stale = split_stale(world, project, known, feed, snapshot, rules, lines)
+            execution = self._execution(run, lease, known, rules, stored.plan_id, request, approved=True)
+            for line, why in stale:
+                execution.outcome.add(str(line["entity"]), "failed_" + str(line["op"]))
+                execution.outcome.errors.append(_stale_error(line, why))
+                execution.outcome.waiting += 1
+            self._carry_out(execution, [lambda: fresh], len(fresh), snapshot)
+            return self._finish_stored(stored, run, execution, snapshot, feed, request)
+        finally:
+            snapshot.close()
+
+    def _finish_stored(
+        self,
+        stored: StoredPlan,
+        run: Run,
+        execution: Execution,
+        snapshot: PlantSnapshot,
+        feed: Feed,
+        request: Request,
+    ) -> Report:
+        world = self._world
+        header = stored.header
+        report = Report(
+            project=self._project.name,
+            direction=stored.direction,
+            run_id=run.run_id,
+            plan_id=stored.plan_id,
+            started_at=run.started_at,
+            completed_at=world.clock(),
+            stats=dict(header.get("stats") or dict.fromkeys(STAT_NAMES, 0)),
+            by_entity={name: dict(stats) for name, stats in (header.get("by_entity") or {}).items()},
+            lock_ms=snapshot.lock_ms,
+            errors=[_row_error(error) for error in header.get("errors") or []],
+        )
+        if stored.direction != Direction.PULL.value:
+            report.pull_stats = dict(report.stats)
+            report.push_stats = dict(header.get("push_stats") or {})
+        _settle_counts(report, execution.outcome, approved=True)
+        report.outcome = _outcome(report)
+        failpoint("run.before_finish")
+        with world.state.write() as connection:
+            execution.lease.fence.check(connection)
+            runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
+            runs.update(
+                connection,
+                run.run_id,
+                status="completed",
+                outcome=report.outcome,
+                completed_at=report.completed_at,
+                stats=report.stats,
+                result=_slim(report),
+                errors_total=len(report.errors),
+                phase=None,
+            )
+            runs.set_plan(connection, stored.plan_id, status="applied", applied_by=request.by)
+            audit.append(
+                connection,
+                self._project.name,
+                action="plan.applied",
+                actor=request.by,
+                at=report.completed_at or 0.0,
+                run=run.run_id,
+                plan=stored.plan_id,
+                fingerprint=stored.fingerprint,
+            )
+            project_state.update(
+                connection,
+                self._project.name,
+                force_compare=True,
+                identity=snapshot.identity,
+                feed_read_at=feed.started_at,
+            )
+        failpoint("run.finished")
+        return report
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:
+    """From what was planned to what happened: failed lines move from their count to errors."""
+    for entity, counts in outcome.counts.items():
+        stats = report.by_entity.get(entity)
+        for name, number in counts.items():
+            if not name.startswith("failed_"):
+                continue
+            op = name.removeprefix("failed_")
+            target = {"create": "created", "archive": "archived"}.get(op, "updated")
+            if op in ("settle", "touch", "missing", "push"):
+                target = "unchanged"
+            for where in (stats, report.stats):
+                if where is None:
+                    continue
+                if op not in ("archive", "missing", "push"):
+                    where[target] -= number
+                    where["errors"] += number
+                elif op == "archive" and where["archived"] >= number and not approved:
+                    where["archived"] -= number
+    if approved:
+        done = sum(counts.get("archived", 0) for counts in outcome.counts.values())
+        report.stats["archived"] = max(report.stats["archived"], done)
+    report.errors = [*report.errors, *outcome.errors]
+    report.writes = {"synapse": outcome.written, "plant3d": outcome.cells_written}
+    report.stats["findings"] += len(outcome.findings)
+    if report.push_stats is not None and outcome.push:
+        failed = outcome.push.get("stale", 0) + outcome.push.get("refused", 0)
+        report.push_stats["updated"] = outcome.push.get("applied", 0) + outcome.push.get("found_applied", 0)
+        report.push_stats["errors"] += failed
+        report.push_stats["skipped"] = outcome.push.get("waiting", 0)
+        if report.direction == Direction.PUSH.value:
+            for name in ("updated", "errors", "skipped"):
+                report.stats[name] = report.push_stats[name]
+
+
+def _outcome(report: Report) -> str:
+    if report.guards:
+        return "guarded"
+    if report.errors or report.stats["errors"] or report.stats["conflicts"]:
+        return "with_issues"
+    return "clean"
+
+
+def _slim(report: Report) -> dict[str, Any]:
+    """The stored result: everything but the row errors, which have their own table."""
+    data = report.to_dict()
+    data.pop("errors", None)
+    return data
+
+
+def _by_code(found: Sequence[Finding]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for item in found:
+        counts[item.code] = counts.get(item.code, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _stale_error(line: JsonLine, why: str) -> RowError:
+    return RowError(
+        code="stale",
+        message=f"{why} Not written: the plan was made before.",
+        hint="Make a new plan.",
+        plant3d_id=str(line["id"]),
+        pnpid=int(line["pnpid"]),
+        class_name=str(line["class"]),
+        tag=str(line["tag"]),
+    )
+
+
+def _row_error(data: dict[str, Any]) -> RowError:
+    return RowError(
+        code=str(data["code"]),
+        message=str(data["message"]),
+        hint=str(data.get("hint") or ""),
+        plant3d_id=data.get("plant3d_id"),
+        pnpid=data.get("pnpid"),
+        class_name=data.get("class"),
+        tag=data.get("tag"),
+        field=data.get("field"),
+    )
+
+
+__all__ = ["Cancelled", "ConfigError", "Engine", "GuardHit", "Request"]

@@ -1,0 +1,169 @@
+"""What changed in SYNAPSE: read the feed, remember it, keep what this run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.connectors.base import CursorReset
+from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.record import Asset
+from plant3d_sync.state import links
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.codec import dump, load_map
+from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.state.tables import link as link_table
+from plant3d_sync.usecases.project import Project, World
+
+
+@dataclass(slots=True)
+class Feed:
+    """What was read: assets that are news to us, and where the feed stands.
+
+    `news`: plant3d_id -> asset for everything that is not our own echo. `unlinked`: assets without an identity of ours.
+    """
+
+    news: dict[str, Asset] = field(default_factory=dict)
+    unlinked: list[Asset] = field(default_factory=list)
+    cursor: str | None = None
+    entries: int = 0
+    echoes: int = 0
+    reset: bool = False
+    started_at: float = 0.0
+
+
+def read_feed(world: World, project: Project, known: ProjectState, *, full: bool, keep: bool) -> Feed:
+    """Read every change since the stored cursor (or everything), page by page.
+
+    `keep` stores each page, then the cursor; without it (a dry run) nothing is stored.
+    """
+    feed = Feed(cursor=None if full else known.feed_cursor, reset=full, started_at=world.clock())
+    try:
+        _read(world, project, known, feed, keep)
+    except CursorReset:
+        feed = Feed(cursor=None, reset=True, started_at=world.clock())
+        _read(world, project, known, feed, keep)
+    return feed
+
+
+def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep: bool) -> None:
+    first = True
+    for page in project.synapse.changes(feed.cursor):
+        failpoint("feed.page_read")
+        feed.entries += len(page.assets)
+        if page.assets:
+            with world.state.read() as connection:
+                fresh = _news(connection, known.number, page.assets, feed)
+            for asset in fresh:
+                if asset.plant3d_id:
+                    feed.news[asset.plant3d_id] = asset
+                else:
+                    feed.unlinked.append(asset)
+        else:
+            fresh = []
+        if keep and (fresh or page.next_cursor != known.feed_cursor):
+            with world.state.write() as connection:
+                if first and feed.reset:
+                    links.clear_unlinked(connection, known.number)
+                _store(connection, known, fresh, world.clock())
+                project_state.update(connection, project.name, feed_cursor=page.next_cursor)
+            failpoint("feed.page_stored")
+        first = False
+        feed.cursor = page.next_cursor
+        world.progress("feed", feed.entries, None)
+
+
+def _news(connection: Connection, number: int, assets: Sequence[Asset], feed: Feed) -> list[Asset]:
+    """Assets that are not just our own last write coming back (same version as we got from our batch)."""
+    guids = [asset.plant3d_id for asset in assets if asset.plant3d_id]
+    versions: dict[str, int] = {}
+    for start in range(0, len(guids), links.CHUNK):
+        rows = connection.execute(
+            sa.select(link_table.c.plant3d_id, link_table.c.asset_version).where(
+                link_table.c.project == number,
+                link_table.c.plant3d_id.in_(guids[start : start + links.CHUNK]),
+                link_table.c.base.is_not(None),
+            )
+        )
+        versions.update((row[0], row[1]) for row in rows.tuples())
+    fresh = []
+    for asset in assets:
+        if not feed.reset and asset.plant3d_id and versions.get(asset.plant3d_id) == asset.version:
+            feed.echoes += 1
+        else:
+            fresh.append(asset)
+    return fresh
+
+
+def _store(connection: Connection, known: ProjectState, assets: Sequence[Asset], at: float) -> None:
+    """Remember where SYNAPSE stands: on the link if there is one, else as an asset without a link."""
+    guids = [asset.plant3d_id for asset in assets if asset.plant3d_id]
+    linked = {item.plant3d_id: item for item in links.by_items(connection, known.number, guids, [])}
+    loose: list[Asset] = []
+    for asset in assets:
+        item = linked.get(asset.plant3d_id) if asset.plant3d_id else None
+        if item is None:
+            loose.append(asset)
+            continue
+        delta = links.delta(item.base, asset.fields, item.pending)
+        observed = observed_with_synapse(item.observed, delta, known.feed_read_at, at)
+        info = asset.field_info.get("description")
+        links.update_one(
+            connection,
+            item.link_id,
+            asset_version=asset.version,
+            description_version=info.version if info else None,
+            description_at=info.updated_at if info else None,
+            description_by=info.by if info else None,
+            synapse_delta=dump(delta),
+            observed=dump(observed),
+            gone_in_synapse=int(asset.archived),
+            tag=asset.tag or item.tag,
+        )
+    if loose:
+        links.put_unlinked(connection, known.number, loose)
+
+
+def observed_with_synapse(
+    observed: Any, delta: Any, last_read: float | None, now: float
+) -> dict[str, dict[str, list[float | None]]]:
+    """Observation intervals with SYNAPSE's side brought up to date: set where it is away, gone where it is back."""
+    result: dict[str, dict[str, list[float | None]]] = {}
+    for name in set(observed) | set(delta):
+        sides = {side: [seen.at_base, seen.away] for side, seen in observed.get(name, {}).items()}
+        if name in delta:
+            sides.setdefault("s", [last_read, now])
+        else:
+            sides.pop("s", None)
+        if sides:
+            result[name] = sides
+    return result
+
+
+def stored_unlinked(connection: Connection, number: int, feed: Feed) -> dict[str, tuple[str, str]]:
+    """tag -> (asset id, type) of live SYNAPSE assets that no link of ours holds, feed news included."""
+    tags: dict[str, tuple[str, str]] = {}
+    gone: set[str] = set()
+    fresh = {asset.asset_id: asset for asset in feed.unlinked}
+    for asset in feed.news.values():
+        fresh[asset.asset_id] = asset
+    if not feed.reset:
+        for asset_id, plant3d_id, tag, kind, archived in links.unlinked(connection, number):
+            if asset_id in fresh or archived or plant3d_id:
+                continue
+            tags[tag] = (asset_id, kind)
+    for asset in feed.unlinked:
+        if asset.archived:
+            gone.add(asset.tag)
+        else:
+            tags[asset.tag] = (asset.asset_id, str(asset.fields.get("asset_type") or ""))
+    return tags
+
+
+def description_of(value: str | None) -> dict[str, Any]:
+    """Field info column as a mapping (for reports)."""
+    return load_map(value)

@@ -1,0 +1,174 @@
+"""Read both sides and decide: the plan, not yet stored and not yet applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.model.link import Link, LinkState
+from plant3d_sync.model.record import Asset, Finding, PlantItem
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.reconcile.guard import check_identity, check_synapse
+from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
+from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import links
+from plant3d_sync.state.links import Brief
+from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.usecases.feed import Feed, stored_unlinked
+from plant3d_sync.usecases.project import Project, World, iso
+
+GUARD_STATES = (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """What a caller wants planned."""
+
+    direction: Direction = Direction.PULL
+    entities: frozenset[Entity] = frozenset(Entity)
+    full: bool = False
+    only_assets: frozenset[str] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Planned:
+    """A draft with what it was made from."""
+
+    draft: Draft
+    rules: RuleSet
+    snapshot: PlantSnapshot
+    read_at: float
+    signature: str | None
+    mapping_digest: str
+
+
+def make_plan(
+    world: World,
+    project: Project,
+    known: ProjectState,
+    feed: Feed,
+    snapshot: PlantSnapshot,
+    signature: str | None,
+    asked: Asked,
+) -> Planned:
+    """Compare the whole snapshot with what is remembered and decide every line."""
+    rules = project.rules(snapshot.catalog)
+    mapping_digest = f"{project.mapping_token()}:{rules.digest}"
+    read_at = world.clock()
+    everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
+    with world.state.read() as connection:
+        briefs = {brief.pnpid: brief for brief in links.briefs(connection, known.number)}
+        knowledge = Knowledge(
+            now=read_at,
+            now_iso=iso(read_at) or "",
+            direction=asked.direction,
+            entities=asked.entities,
+            catalog=snapshot.catalog,
+            limits=project.config.limits,
+            missing=project.config.missing,
+            write_mode=project.config.write,
+            signature=signature,
+            tolerance=project.config.tolerance_seconds,
+            skew=known.skew,
+            last_plant3d_read=known.plant_read_at,
+            last_synapse_read=known.feed_read_at,
+            unlinked=stored_unlinked(connection, known.number, feed),
+            resolutions=finding_state.resolutions(connection, project.name),
+            only_assets=asked.only_assets,
+        )
+    planner = Planner(rules, knowledge)
+    lost = 0
+    for brief in briefs.values():
+        planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=LinkState(brief.state))
+        news = feed.news.get(brief.plant3d_id)
+        if news is not None and news.archived and not brief.gone_in_synapse:
+            lost += 1
+    digests = _known_digests(briefs, feed, everything)
+    seen: set[int] = set()
+    classes = sorted(rules.classes)
+    total = sum(snapshot.counts(classes).values())
+    for batch in snapshot.scan(classes, digests):
+        for pnpid in batch.unchanged:
+            brief = briefs[pnpid]
+            planner.see_unchanged(pnpid, brief.tag, brief.class_name, brief.plant3d_id, brief.entity)
+        seen.update(batch.unchanged)
+        if batch.changed:
+            seen.update(item.pnpid for item in batch.changed)
+            _see_changed(world, known, planner, feed, batch.changed)
+        world.progress("compare", len(seen), total)
+    _see_gone(world, known, planner, briefs, seen)
+    identity_hits = check_identity(known.identity, snapshot.identity)
+    live = sum(1 for brief in briefs.values() if LinkState(brief.state) in GUARD_STATES)
+    hits = [*identity_hits, *check_synapse(links=live, missing_assets=lost, limits=project.config.limits)]
+    draft = planner.finish(hits)
+    structural = [*snapshot.findings(), *_mapping_findings(rules)]
+    draft.findings.extend(structural)
+    draft.stats.findings = len(draft.findings)
+    return Planned(
+        draft=draft,
+        rules=rules,
+        snapshot=snapshot,
+        read_at=read_at,
+        signature=signature,
+        mapping_digest=mapping_digest,
+    )
+
+
+def _live_tag(brief: Brief, feed: Feed) -> str:
+    news = feed.news.get(brief.plant3d_id)
+    return news.tag if news is not None and not news.archived else brief.tag
+
+
+def _known_digests(briefs: dict[int, Brief], feed: Feed, everything: bool) -> dict[int, bytes]:
+    """Digests that may be trusted: nothing is open on the link and SYNAPSE said nothing new."""
+    if everything:
+        return {}
+    return {
+        brief.pnpid: brief.digest
+        for brief in briefs.values()
+        if brief.digest and not brief.open and brief.state == "active" and brief.plant3d_id not in feed.news
+    }
+
+
+def _see_changed(
+    world: World, known: ProjectState, planner: Planner, feed: Feed, items: Sequence[PlantItem]
+) -> None:
+    guids = [item.guid for item in items if item.guid]
+    with world.state.read() as connection:
+        found = (
+            links.by_items(connection, known.number, guids, [item.pnpid for item in items])
+            if known.next_link > 1
+            else []
+        )
+        loose: dict[str, Asset] = (
+            {} if feed.reset else links.unlinked_by_plant3d_id(connection, known.number, guids)
+        )
+    by_guid: dict[str, Link] = {item.plant3d_id: item for item in found}
+    by_pnpid: dict[int, Link] = {item.pnpid: item for item in found}
+    for item in items:
+        link = by_guid.get(item.guid) if item.guid else None
+        asset = feed.news.get(item.guid)
+        if asset is None and link is None:
+            asset = loose.get(item.guid)
+        planner.see(item, link, asset, by_pnpid.get(item.pnpid) if link is None else None)
+
+
+def _see_gone(
+    world: World, known: ProjectState, planner: Planner, briefs: dict[int, Brief], seen: set[int]
+) -> None:
+    absent = [
+        brief.plant3d_id
+        for brief in briefs.values()
+        if brief.pnpid not in seen and LinkState(brief.state) in GUARD_STATES
+    ]
+    for start in range(0, len(absent), links.CHUNK):
+        with world.state.read() as connection:
+            found = links.by_items(connection, known.number, absent[start : start + links.CHUNK], [])
+        for link in found:
+            planner.gone(link)
+
+
+def _mapping_findings(rules: RuleSet) -> list[Finding]:
+    return [Finding(code="mapping", message=warning) for warning in rules.warnings]

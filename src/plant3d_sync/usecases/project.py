@@ -1,0 +1,123 @@
+"""One project at run time: its configuration and the objects that reach both sides."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSource, SynapsePort
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.plan import Limits, MissingPolicy
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.state import State
+
+
+class Writer(Protocol):
+    """Writes cells into Plant 3D, one transaction per item."""
+
+    def __enter__(self) -> Self:
+        """Check the database as a whole."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        ...
+
+    def write(self, cells: Sequence[CellWrite]) -> list[CellReceipt]:
+        """One receipt per cell, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupMade:
+    """A verified backup of the Plant 3D database."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectConfig:
+    """What the configuration says about one project."""
+
+    name: str
+    synapse_project_id: str
+    source: str
+    mapping: tuple[str, ...] = ("stock",)
+    active: bool = True
+    write: WriteMode = WriteMode.OFF
+    drawings: str | None = None
+    drawings_unseen_are_open: bool = True
+    backups: str | None = None
+    keep_backups: int = 10
+    allow_copy: bool = False
+    missing: MissingPolicy = MissingPolicy()
+    limits: Limits = Limits()
+    conflict_policy: str = "newest"
+    tolerance_seconds: float = 120.0
+    drift: Mapping[str, str] = field(default_factory=dict)
+    interval_minutes: float | None = None
+    direction: Direction = Direction.PULL
+    workbook_days: float = 14.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Project:
+    """A project with everything needed to run it.
+
+    `rules`: compiles the mapping against a catalog. `mapping_token`: cheap hash of the mapping's files.
+    `writer` and `backup` are None where nothing may be written directly.
+    """
+
+    config: ProjectConfig
+    source: PlantSource
+    synapse: SynapsePort
+    rules: Callable[[Catalog], RuleSet]
+    mapping_token: Callable[[], str]
+    batch_size: int = 500
+    writer: Callable[[Catalog, RuleSet], Writer] | None = None
+    backup: Callable[[str], BackupMade] | None = None
+
+    @property
+    def name(self) -> str:
+        """The configured name."""
+        return self.config.name
+
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with phase, done, total."""
+
+
+def no_progress(_phase: str, _done: int, _total: int | None) -> None:
+    """Says nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """State, clock and ids: what every use case needs."""
+
+    state: State
+    clock: Callable[[], float] = time.time
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    progress: Progress = no_progress
+    lease_seconds: float = 30.0
+
+    def now_iso(self) -> str:
+        """Now in UTC, ISO form."""
+        return iso(self.clock()) or ""
+
+
+def iso(seconds: float | None) -> str | None:
+    """POSIX seconds as RFC 3339 in UTC, None stays None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,339 @@
+"""Cells into Plant 3D: preflight, verified backup, intent and before-image, compare-and-set, read back, base."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
+from plant3d_sync.errors import ConfigError
+from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.link import Link
+from plant3d_sync.model.plan import RowError
+from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.state import audit, intents, links
+from plant3d_sync.state.codec import dump
+from plant3d_sync.state.tables import backup as backup_table
+from plant3d_sync.state.tables import plant_write
+from plant3d_sync.usecases.apply import Execution, JsonLine
+
+GROUP = 50
+"""Items per intent. Each item is a transaction of its own in Plant 3D."""
+
+
+def apply_push(
+    execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], snapshot: PlantSnapshot
+) -> None:
+    """Write the cells of every push line that may be written directly."""
+    lines = [line for chunk in chunks for line in chunk() if line["op"] == "push"]
+    ready = [line for line in lines if line.get("needs") is None]
+    execution.outcome.push["waiting"] = len(lines) - len(ready)
+    if not ready:
+        return
+    project = execution.project
+    if project.writer is None or project.backup is None:
+        raise ConfigError(
+            f"The plan writes into Plant 3D, but writing is not allowed for {project.name}. Nothing was written.",
+            hint="Set `write: sql` for the project, or make a new plan.",
+            code="write_off",
+        )
+    execution.check()
+    failpoint("push.preflight_passed")
+    _make_backup(execution)
+    with project.writer(snapshot.catalog, execution.rules) as writer:
+        for start in range(0, len(ready), GROUP):
+            _write_group(execution, ready[start : start + GROUP], writer.write)
+            execution.world.progress("push", min(start + GROUP, len(ready)), len(ready))
+
+
+def _make_backup(execution: Execution) -> None:
+    """No push without a verified backup."""
+    project, world = execution.project, execution.world
+    if project.backup is None:
+        raise ConfigError("No backup place is configured. Nothing was written.", code="no_backup")
+    failpoint("push.backup_begun")
+    made = project.backup(execution.run_id)
+    failpoint("push.backup_verified")
+    with world.state.write() as connection:
+        execution.lease.fence.check(connection)
+        connection.execute(
+            sa.insert(backup_table).values(
+                project=project.name,
+                run_id=execution.run_id,
+                path=made.path,
+                bytes=made.bytes,
+                sha256=made.sha256,
+                created_at=world.clock(),
+            )
+        )
+
+
+def _cells(line: JsonLine) -> list[CellWrite]:
+    return [
+        CellWrite(
+            pnpid=line["pnpid"],
+            plant3d_id=line["id"],
+            class_name=line["class"],
+            table_class=cell["table_class"],
+            column=cell["column"],
+            old=cell["old"],
+            new=cell["new"],
+            expected_timestamp=cell["ticks"],
+            tag=line["tag"],
+            field=cell["field"],
+            drawing=line.get("drawing"),
+        )
+        for cell in line["cells"]
+    ]
+
+
+def _write_group(
+    execution: Execution,
+    lines: list[JsonLine],
+    write: Callable[[list[CellWrite]], list[CellReceipt]],
+) -> None:
+    execution.check()
+    world = execution.world
+    body = orjson.dumps(lines)
+    failpoint("push.before_intent")
+    with world.state.write() as connection:
+        intent_id = intents.record(
+            connection,
+            execution.lease.fence,
+            run_id=execution.run_id,
+            plan_id=execution.plan_id,
+            side="plant3d",
+            key=hashlib.sha256(execution.run_id.encode() + body).hexdigest(),
+            body=b"",
+            lines=lines,
+            at=world.clock(),
+        )
+        connection.execute(
+            sa.insert(plant_write),
+            [
+                {
+                    "project": execution.project.name,
+                    "run_id": execution.run_id,
+                    "intent_id": intent_id,
+                    "pnpid": line["pnpid"],
+                    "table_name": cell["table_class"],
+                    "column_name": cell["column"],
+                    "old_value": cell["old"],
+                    "new_value": cell["new"],
+                    "old_ticks": cell["ticks"],
+                    "status": "intended",
+                    "at": world.clock(),
+                }
+                for line in lines
+                for cell in line["cells"]
+            ],
+        )
+    failpoint("push.intent_stored")
+    cells = [_cells(line) for line in lines]
+    receipts = write([cell for group in cells for cell in group])
+    grouped: list[list[CellReceipt]] = []
+    position = 0
+    for group in cells:
+        grouped.append(receipts[position : position + len(group)])
+        position += len(group)
+    store_receipts(execution, intent_id, lines, grouped)
+    failpoint("push.receipt_stored")
+
+
+def store_receipts(
+    execution: Execution,
+    intent_id: int,
+    lines: list[JsonLine],
+    receipts: list[list[CellReceipt]],
+    *,
+    run_id: str | None = None,
+) -> None:
+    """Receipts, base, changes and audit in one transaction."""
+    world, run = execution.world, run_id or execution.run_id
+    now = world.clock()
+    with world.state.read() as connection:
+        old = links.by_ids(connection, [line["link_id"] for line in lines if line.get("link_id")])
+    updates: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
+    for line, answers in zip(lines, receipts, strict=True):
+        link = old.get(line.get("link_id") or 0)
+        done = [
+            (cell, answer)
+            for cell, answer in zip(line["cells"], answers, strict=True)
+            if answer.status in ("applied", "found_applied")
+        ]
+        _report(execution, line, answers)
+        if not done:
+            continue
+        if link is not None:
+            updates.append({"link_id": link.link_id, **_pushed_columns(link, done)})
+        changes.append(
+            {
+                "project": execution.known.number,
+                "run_id": run,
+                "intent_id": intent_id,
+                "link_id": line.get("link_id"),
+                "pnpid": line["pnpid"],
+                "tag": line["tag"],
+                "side": "plant3d",
+                "op": "push",
+                "outcome": done[0][1].status,
+                "fields": dump({cell["field"]: [cell["plant3d"], answer.value] for cell, answer in done}) or "{}",
+                "at": now,
+            }
+        )
+    with world.state.write() as connection:
+        execution.lease.fence.check(connection)
+        links.update_many(connection, updates)
+        intents.put_changes(connection, changes)
+        for entry in changes:
+            audit.append(
+                connection,
+                execution.project.name,
+                action="plant3d.write",
+                actor=execution.actor,
+                at=now,
+                run=run,
+                plan=execution.plan_id,
+                pnpid=entry["pnpid"],
+                tag=entry["tag"],
+                outcome=entry["outcome"],
+                fields=entry["fields"],
+                changes=audit.digest_of([entry]),
+            )
+        for line, answers in zip(lines, receipts, strict=True):
+            for answer in answers:
+                connection.execute(
+                    sa.update(plant_write)
+                    .where(
+                        plant_write.c.intent_id == intent_id,
+                        plant_write.c.pnpid == line["pnpid"],
+                        plant_write.c.column_name == answer.column,
+                    )
+                    .values(status=answer.status, new_ticks=answer.timestamp)
+                )
+        intents.close(connection, intent_id, status="done", at=now)
+
+
+def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]]) -> dict[str, Any]:
+    """The base moves to what was read back from Plant 3D."""
+    base: dict[str, Value] = dict(link.base or {})
+    base_plant: dict[str, Value] = dict(link.base_plant)
+    delta = dict(link.synapse_delta)
+    pending = {name: dict(entry) for name, entry in link.pending.items()}
+    observed = {
+        name: {side: [seen.at_base, seen.away] for side, seen in sides.items()}
+        for name, sides in link.observed.items()
+    }
+    for cell, receipt in done:
+        name = str(cell["field"])
+        held = cell["synapse"]
+        intended = cell["new"]
+        base[name] = intended if held != intended else held
+        if receipt.value != base[name]:
+            base_plant[name] = receipt.value
+        else:
+            base_plant.pop(name, None)
+        if held == base[name]:
+            delta.pop(name, None)
+        pending.pop(name, None)
+        observed.pop(name, None)
+    return {
+        "base": dump(base) or "{}",
+        "base_plant": dump(base_plant),
+        "synapse_delta": dump(delta),
+        "pending": dump(pending),
+        "observed": dump(observed),
+        "digest": None,
+    }
+
+
+def _report(execution: Execution, line: JsonLine, answers: Sequence[CellReceipt]) -> None:
+    push = execution.outcome.push
+    for answer in answers:
+        push[answer.status] = push.get(answer.status, 0) + 1
+        if answer.status in ("applied", "found_applied"):
+            execution.outcome.cells_written += 1
+            continue
+        execution.outcome.waiting += 1
+        execution.outcome.errors.append(
+            RowError(
+                code=answer.code or answer.status,
+                message=answer.message or f"The cell {answer.column} was not written ({answer.status}).",
+                hint=_HINTS.get(answer.status, ""),
+                plant3d_id=line["id"],
+                pnpid=line["pnpid"],
+                class_name=line["class"],
+                tag=line["tag"],
+                field=next(
+                    (str(cell["field"]) for cell in line["cells"] if cell["column"] == answer.column), None
+                ),
+            )
+        )
+
+
+_HINTS = {
+    "stale": "Plant 3D changed since the plan was made; the next run compares again.",
+    "waiting": "The next run tries again by itself.",
+    "refused": "Have the drawing changed by a designer, or correct the mapping.",
+}
+
+
+def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
+    """Settle open intents towards Plant 3D by looking at the cells. Returns cells found applied."""
+    with execution.world.state.read() as connection:
+        waiting = [
+            item for item in intents.still_open(connection, execution.project.name) if item.side == "plant3d"
+        ]
+    if not waiting:
+        return 0
+    wanted = {line["pnpid"] for intent in waiting for line in intent.lines}
+    items = _items(snapshot, sorted(execution.rules.classes), wanted)
+    found = 0
+    for intent in waiting:
+        receipts = [[_look(items.get(line["pnpid"]), cell) for cell in line["cells"]] for line in intent.lines]
+        found += sum(1 for group in receipts for answer in group if answer.status == "found_applied")
+        applied = [
+            (line, group)
+            for line, group in zip(intent.lines, receipts, strict=True)
+            if all(answer.status == "found_applied" for answer in group)
+        ]
+        store_receipts(
+            execution,
+            intent.intent_id,
+            [line for line, _group in applied],
+            [group for _line, group in applied],
+            run_id=intent.run_id,
+        )
+        failpoint("recover.receipts_stored")
+    execution.outcome.errors.clear()
+    execution.outcome.push.clear()
+    execution.outcome.cells_written = 0
+    return found
+
+
+def _items(snapshot: PlantSnapshot, classes: Sequence[str], wanted: set[int]) -> dict[int, PlantItem]:
+    return {
+        item.pnpid: item
+        for batch in snapshot.scan(classes, {})
+        for item in batch.changed
+        if item.pnpid in wanted
+    }
+
+
+def _look(item: PlantItem | None, cell: dict[str, Any]) -> CellReceipt:
+    """Whether the cell holds what we meant to write."""
+    value = item.values.get(str(cell["column"])) if item is not None else None
+    text = value if isinstance(value, str) else None
+    applied = item is not None and text == cell["new"]
+    return CellReceipt(
+        pnpid=item.pnpid if item else 0,
+        column=str(cell["column"]),
+        status="found_applied" if applied else "stale",
+        value=text,
+        timestamp=item.timestamp if item else None,
+    )

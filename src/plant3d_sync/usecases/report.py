@@ -1,0 +1,75 @@
+"""What a run says about itself: the JSON of `pull` and `apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.usecases.project import iso
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """One run (or dry run) as people and scripts see it."""
+
+    project: str
+    direction: str
+    run_id: str | None = None
+    plan_id: str | None = None
+    status: str = "completed"
+    outcome: str = "clean"
+    dry_run: bool = False
+    started_at: float | None = None
+    completed_at: float | None = None
+    stats: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAT_NAMES, 0))
+    by_entity: dict[str, dict[str, int]] = field(default_factory=dict)
+    writes: dict[str, int] = field(default_factory=lambda: {"synapse": 0, "plant3d": 0})
+    lock_ms: float = 0.0
+    guards: list[GuardHit] = field(default_factory=list)
+    errors: list[RowError] = field(default_factory=list)
+    pull_stats: dict[str, int] | None = None
+    push_stats: dict[str, int] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; the names are part of the interface."""
+        data: dict[str, Any] = {
+            "run_id": self.run_id,
+            "plan_id": self.plan_id,
+            "project": self.project,
+            "direction": self.direction,
+            "status": self.status,
+            "outcome": self.outcome,
+            "dry_run": self.dry_run,
+            "started_at": iso(self.started_at),
+            "completed_at": iso(self.completed_at),
+            "stats": self.stats,
+            "by_entity": self.by_entity,
+            "writes": self.writes,
+            "lock_ms": round(self.lock_ms, 3),
+            "guards": [hit.to_dict() for hit in self.guards],
+            "errors": [error.to_dict() for error in self.errors],
+        }
+        if self.pull_stats is not None:
+            data["pull_stats"] = self.pull_stats
+        if self.push_stats is not None:
+            data["push_stats"] = self.push_stats
+        return {**data, **self.extra}
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 3 row errors or open conflicts; 5 stopped by a guard."""
+        if self.outcome == "guarded":
+            return 5
+        if self.outcome == "failed":
+            return 1
+        if self.outcome == "cancelled":
+            return 130
+        return 3 if self.stats.get("errors") or self.stats.get("conflicts") or self.errors else 0
+
+
+def add_stats(one: Mapping[str, int], two: Mapping[str, int]) -> dict[str, int]:
+    """Sum by name."""
+    return {name: one.get(name, 0) + two.get(name, 0) for name in STAT_NAMES}

@@ -1,0 +1,68 @@
+"""What holds for every test: no outside settings, own folders, and skipped tests that are seen."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LONG = os.environ.get("P3DSYNC_LONG") == "1"
+
+# Read by the tests themselves; everything else with these prefixes would point at somebody's real systems.
+MEANT_FOR_TESTS = ("P3DSYNC_LONG", "P3DSYNC_VENV", "P3DSYNC_CONFORMANCE_", "P3DSYNC_TEST_")
+OUTSIDE_SETTINGS = ("P3DSYNC_", "PLANT3D_", "SYNAPSE_", "STATE_DB_", "SYNC_", "REDIS_")
+
+
+def points_outside(name: str) -> bool:
+    return name.startswith(OUTSIDE_SETTINGS) and not name.startswith(MEANT_FOR_TESTS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, and no process it starts, sees the developer's settings or writes to his state folder."""
+    state = tmp_path_factory.mktemp("user-state")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if points_outside(name):
+                patch.delenv(name)
+        for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, str(state / name.lower()))
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    real = os.environ.get("P3D_TEST_REAL_DCF")
+    for item in items:
+        if item.get_closest_marker("long") and not LONG:
+            item.add_marker(pytest.mark.skip(reason="long; runs with: python3 dev.py test --long"))
+        if item.get_closest_marker("realfile") and not (real and Path(real).exists()):
+            why = f"P3D_TEST_REAL_DCF names no file ({real})" if real else "P3D_TEST_REAL_DCF is not set"
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture
+def real_dcf() -> Path:
+    """The real project database of `P3D_TEST_REAL_DCF`; only for tests marked `realfile`. Never write to it."""
+    return Path(os.environ["P3D_TEST_REAL_DCF"])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """A skipped test proves nothing: say so last of all, with reasons and counts, whatever the verbosity."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons = Counter(reason_of(report) for report in skipped)
+    terminalreporter.section(f"NOT RUN: {len(skipped)} tests", sep="!", yellow=True, bold=True)
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5}  {reason}", yellow=True)
+
+
+def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    where = report.longrepr
+    text = where[2] if isinstance(where, tuple) else str(where)
+    return str(text).removeprefix("Skipped: ")
