@@ -182,6 +182,9 @@ class App:
         def make(_run_id: str) -> BackupMade:
             from plant3d_sync.connectors.plant3d.backup import make_backup
 
+            if config.source.startswith("mssql"):
+                return self._server_backup(config)
+
             made = make_backup(
                 config.source,
                 self.backup_folder(config),
@@ -192,6 +195,22 @@ class App:
             return BackupMade(path=str(made.path), bytes=made.bytes, sha256=made.sha256)
 
         return make
+
+    def _server_backup(self, config: ProjectConfig) -> BackupMade:
+        """SQL Server: the row-level journal of before-images is always kept; a copy-only backup where the login may."""
+        from plant3d_sync.connectors.plant3d.backup import backup_on_server
+        from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+
+        if not config.backups:
+            return BackupMade(path="journal of before-images (plant_write)", bytes=0, sha256="")
+        engine = engine_for(config.source)
+        try:
+            database = engine.url.database or ""
+            file = f"{config.backups.rstrip('/')}/{config.name}-{int(time.time())}.bak"
+            made = backup_on_server(engine, database=database, file=file)
+        finally:
+            engine.dispose()
+        return BackupMade(path=file if made.done else f"journal only ({made.reason})", bytes=0, sha256="")
 
     def backup_folder(self, config: ProjectConfig) -> Path:
         """Where backups of the Plant 3D database go: configured, else beside the state database."""

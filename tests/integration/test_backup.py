@@ -52,7 +52,9 @@ def test_a_backup_holds_everything_and_leaves_the_source_alone(project: Project,
     assert sorted(path.name for path in folder.iterdir()) == [made.path.name, made.path.name + ".sha256"]
 
 
-def test_only_the_newest_backups_are_kept_and_other_projects_keep_theirs(project: Project, folder: Path) -> None:
+def test_only_the_newest_backups_are_kept_and_other_projects_keep_theirs(
+    project: Project, folder: Path
+) -> None:
     other = make_backup(project.database, folder, project="a-b")
     made = [make_backup(project.database, folder, project="a", keep=3) for _ in range(5)]
     assert [one.path for one in list_backups(folder, "a")] == [one.path for one in reversed(made[2:])]
@@ -105,7 +107,9 @@ def test_a_disk_that_fills_up_leaves_no_half_backup(project: Project, folder: Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize(("point", "backups"), [("push.backup_begun", 0), ("push.backup_verified", 1)])
-def test_a_killed_backup_is_complete_or_absent(project: Project, folder: Path, point: str, backups: int) -> None:
+def test_a_killed_backup_is_complete_or_absent(
+    project: Project, folder: Path, point: str, backups: int
+) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from plant3d_sync.connectors.plant3d.backup import make_backup\n"
@@ -174,7 +178,9 @@ def test_a_proof_changes_no_byte(project: Project, folder: Path) -> None:
     assert (project.database.read_bytes(), sorted(folder.iterdir())) == (before, names)
 
 
-def test_a_reader_during_the_restore_keeps_it_out_and_sees_no_half_state(project: Project, folder: Path) -> None:
+def test_a_reader_during_the_restore_keeps_it_out_and_sees_no_half_state(
+    project: Project, folder: Path
+) -> None:
     made = make_backup(project.database, folder, project="p")
     project.change("UPDATE EngineeringItems SET Description = 'later'")
     before = project.database.read_bytes()
@@ -196,9 +202,15 @@ def test_a_reader_during_the_restore_keeps_it_out_and_sees_no_half_state(project
 
 @pytest.mark.parametrize(
     ("lock", "code"),
-    [("PID DWG/P-100-001.dwl", "drawing_open"), ("Project.xml.lock", "project_settings_open"), ("PnIdPart.xml.plck", "project_settings_open")],
+    [
+        ("PID DWG/P-100-001.dwl", "drawing_open"),
+        ("Project.xml.lock", "project_settings_open"),
+        ("PnIdPart.xml.plck", "project_settings_open"),
+    ],
 )
-def test_nothing_is_restored_while_somebody_works(project: Project, folder: Path, lock: str, code: str) -> None:
+def test_nothing_is_restored_while_somebody_works(
+    project: Project, folder: Path, lock: str, code: str
+) -> None:
     made = make_backup(project.database, folder, project="p")
     (project.folder / lock).write_bytes(b"")
     before = project.database.read_bytes()

@@ -43,7 +43,9 @@ def project(pristine: Project, tmp_path: Path) -> Project:
 
 
 @pytest.mark.parametrize("root", ["EngineeringItems", "PipeLineGroup"])
-def test_a_write_changes_one_cell_and_the_stamp_of_its_item_and_nothing_else(project: Project, root: str) -> None:
+def test_a_write_changes_one_cell_and_the_stamp_of_its_item_and_nothing_else(
+    project: Project, root: str
+) -> None:
     cell = project.item(root)
     before = all_tables(project.database)
     [receipt] = project.write(cell)
@@ -68,10 +70,14 @@ def test_a_second_push_of_the_same_plan_writes_no_byte(project: Project) -> None
 
 def test_the_stamp_never_goes_backwards_and_the_revision_stays_in_its_column(project: Project) -> None:
     cell = project.item(expected_timestamp=NOW + 5_000)
-    project.change("UPDATE PnPBase SET PnPTimestamp = ?, PnPRevision = 32766 WHERE PnPID = ?", NOW + 5_000, cell.pnpid)
+    project.change(
+        "UPDATE PnPBase SET PnPTimestamp = ?, PnPRevision = 32766 WHERE PnPID = ?", NOW + 5_000, cell.pnpid
+    )
     [receipt] = project.write(cell)
     assert receipt.timestamp == NOW + 5_001
-    assert project.rows("SELECT PnPRevision FROM PnPBase WHERE PnPID = ?", cell.pnpid) == [(HIGHEST_REVISION,)]
+    assert project.rows("SELECT PnPRevision FROM PnPBase WHERE PnPID = ?", cell.pnpid) == [
+        (HIGHEST_REVISION,)
+    ]
 
 
 def test_an_empty_value_is_written_as_null_and_null_is_replaced(project: Project) -> None:
@@ -161,7 +167,10 @@ def test_a_column_that_is_gone_since_the_plan_is_refused(project: Project) -> No
     ("sql", "code"),
     [
         ("UPDATE EngineeringItems SET Description = 'edited' WHERE PnPID = ?", "value_moved"),
-        ("UPDATE EngineeringItems SET Description = upper(Description) || ' ' WHERE PnPID = ?", "value_moved"),
+        (
+            "UPDATE EngineeringItems SET Description = upper(Description) || ' ' WHERE PnPID = ?",
+            "value_moved",
+        ),
         ("UPDATE EngineeringItems SET Description = x'ff80' WHERE PnPID = ?", "value_moved"),
         ("UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 1 WHERE PnPID = ?", "stamp_moved"),
         ("UPDATE PnPBase SET PnPGuid = zeroblob(16) WHERE PnPID = ?", "item_replaced"),
@@ -190,7 +199,10 @@ def test_one_moved_cell_of_an_item_does_not_hold_up_its_other_cells(project: Pro
     first = project.item()
     second = replace(first, column="Comment", old="not what is there", new="x")
     allowed = frozenset({("engineeringitems", "description"), ("engineeringitems", "comment")})
-    assert statuses(project.write(first, second, allowed=allowed)) == [("applied", ""), ("stale", "value_moved")]
+    assert statuses(project.write(first, second, allowed=allowed)) == [
+        ("applied", ""),
+        ("stale", "value_moved"),
+    ]
 
 
 # -- who is in the way --------------------------------------------------------------------------------------------
@@ -218,7 +230,9 @@ def other_program(path: Path, *statements: str) -> Iterator[subprocess.Popen[str
     [("BEGIN EXCLUSIVE",), ("BEGIN IMMEDIATE",), ("BEGIN", "SELECT count(*) FROM PnPBase")],
     ids=["exclusive", "reserved", "a reader at our commit"],
 )
-def test_a_file_that_another_program_holds_waits_and_is_written_later(project: Project, holds: tuple[str, ...]) -> None:
+def test_a_file_that_another_program_holds_waits_and_is_written_later(
+    project: Project, holds: tuple[str, ...]
+) -> None:
     cells = project.items(2)
     with project.writer(deadline_ms=30) as writer:
         with other_program(project.database, *holds):
@@ -230,7 +244,12 @@ def test_a_file_that_another_program_holds_waits_and_is_written_later(project: P
 
 def test_a_journal_left_by_a_crashed_writer_is_left_to_plant_3d(project: Project) -> None:
     cell = project.item()
-    spill = ("PRAGMA cache_size = 1", "BEGIN EXCLUSIVE", "UPDATE PnPBase SET PnPStatus = 1", "UPDATE EngineeringItems SET Comment = 'half'")
+    spill = (
+        "PRAGMA cache_size = 1",
+        "BEGIN EXCLUSIVE",
+        "UPDATE PnPBase SET PnPStatus = 1",
+        "UPDATE EngineeringItems SET Comment = 'half'",
+    )
     with other_program(project.database, *spill) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -278,7 +297,9 @@ def test_a_line_waits_while_the_drawing_of_one_of_its_segments_is_open(project: 
     assert statuses(project.write(line)) == [("waiting", "drawing_open")]
 
 
-def test_drawings_that_cannot_be_seen_count_as_open_unless_the_project_says_otherwise(project: Project) -> None:
+def test_drawings_that_cannot_be_seen_count_as_open_unless_the_project_says_otherwise(
+    project: Project,
+) -> None:
     cell = project.item()
     for folder in (None, project.folder / "elsewhere"):
         hidden = DrawingLocks(folder)
@@ -493,9 +514,13 @@ def server_statements() -> dict[str, str]:
         "write empty cell": write_sqlserver.update_cell("EngineeringItems", "From", 7, None, None),
         "write base": write_sqlserver.update_base(7, 1, 2, 3),
         "read drawings": write_sqlserver.select_drawings(7),
-        "read relation": write_sqlserver.select_related("PipeLineGroupRelationship", "PipeLineGroup", "PipeLine", 7),
+        "read relation": write_sqlserver.select_related(
+            "PipeLineGroupRelationship", "PipeLineGroup", "PipeLine", 7
+        ),
     }
-    texts = {name: re.sub(r"(?<!:):(\w+)", r"@\1", str(one.compile(dialect=dialect))) for name, one in made.items()}
+    texts = {
+        name: re.sub(r"(?<!:):(\w+)", r"@\1", str(one.compile(dialect=dialect))) for name, one in made.items()
+    }
     return {**texts, "triggers": write_sqlserver.TRIGGERS}
 
 
@@ -508,7 +533,9 @@ def test_the_statements_for_sql_server_lock_the_rows_they_compare_and_name_their
     made = server_statements()
     assert "WITH (UPDLOCK, HOLDLOCK)" in made["read base"]
     assert "WITH (UPDLOCK, HOLDLOCK)" in made["read cell"]
-    assert re.sub(r"\s+", " ", made["write cell"]).startswith("UPDATE [dbo].[EngineeringItems] SET [Description]=@")
+    assert re.sub(r"\s+", " ", made["write cell"]).startswith(
+        "UPDATE [dbo].[EngineeringItems] SET [Description]=@"
+    )
     assert "[Description] IS NULL" not in made["write cell"]
     assert "[From] IS NULL" in made["write empty cell"]
 
@@ -519,11 +546,15 @@ def test_the_parser_of_transact_sql_does_refuse_what_is_wrong() -> None:
 
 
 def parses(statement: str) -> bool:
-    tool = shutil.which("maxdop", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    tool = shutil.which(
+        "maxdop", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
     if tool is None:
         pytest.skip("maxdop (T-SQL parser) is not installed")
     command = [tool, "--parser-version", "2019"]
-    return subprocess.run(command, input=statement, text=True, capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(command, input=statement, text=True, capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_the_file_is_not_held_between_two_items(project: Project) -> None:
@@ -531,6 +562,8 @@ def test_the_file_is_not_held_between_two_items(project: Project) -> None:
     with project.writer() as writer:
         writer.write(cells[:1])
         with closing(sqlite3.connect(project.database, timeout=0)) as designer:
-            designer.execute("UPDATE EngineeringItems SET Comment = 'mine' WHERE PnPID = ?", (cells[1].pnpid,))
+            designer.execute(
+                "UPDATE EngineeringItems SET Comment = 'mine' WHERE PnPID = ?", (cells[1].pnpid,)
+            )
             designer.commit()
         assert statuses(writer.write(cells[1:])) == [("applied", "")]

@@ -103,7 +103,9 @@ def all_tables(path: Path) -> Tables:
     return tables
 
 
-def differences(before: Tables, after: Tables) -> dict[str, list[tuple[tuple[object, ...], tuple[object, ...]]]]:
+def differences(
+    before: Tables, after: Tables
+) -> dict[str, list[tuple[tuple[object, ...], tuple[object, ...]]]]:
     """Per table the rows that changed, old and new side by side; fails when rows came or went."""
     found = {}
     assert before.keys() == after.keys()

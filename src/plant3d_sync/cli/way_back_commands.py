@@ -1,9 +1,345 @@
-"""Commands of this group."""
+"""conflicts, conflict, resolve, undo, workbook, backups, restore."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
+
+from plant3d_sync.bootstrap import App, drawings_folder
+from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
+from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
+from plant3d_sync.errors import NotFoundError, RetryLaterError
+from plant3d_sync.model.side import Direction
+from plant3d_sync.usecases.conflicts import (
+    CHOICES,
+    applied_to,
+    get_conflict,
+    list_conflicts,
+    resolve_conflict,
+)
+from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.undo import undo_plan
+
+
+def conflicts(
+    project: ProjectArgument,
+    status: Annotated[str, typer.Option("--status", help="pending, resolved or all.")] = "pending",
+    field: Annotated[str | None, typer.Option("--field")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="May hold * and ?.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000)] = 100,
+    offset: Annotated[int, typer.Option("--offset", min=0)] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Conflicts of a project, oldest first: base, both values, a suggestion.
+
+    Example: plant3d-sync conflicts mine --status all
+    """
+    as_json = wants_json(json)
+    if status not in ("pending", "resolved", "all"):
+        raise NotFoundError(f"{status!r} is not a status.", hint="pending, resolved or all.", code="status_unknown")
+    with app() as made:
+        items, total = list_conflicts(
+            made.state,
+            made.project_name(project),
+            status=status,
+            limit=limit,
+            offset=offset,
+            field=field,
+            tag=tag,
+        )
+    if as_json:
+        print_json({"items": items, "total": total})
+        return
+    _conflict_table(items)
+    say(f"{total} conflicts.")
+
+
+def _conflict_table(items: list[dict[str, Any]]) -> None:
+    table(
+        ["id", "tag", "field", "base", "Plant 3D", "SYNAPSE", "suggested", "because", "status"],
+        [
+            [
+                item["id"],
+                item["asset_tag"],
+                item["field"],
+                item["base_value"],
+                item["plant3d_value"],
+                item["synapse_value"],
+                item["suggested_resolution"],
+                item["suggested_reason"],
+                item["status"],
+            ]
+            for item in items
+        ],
+    )
+
+
+def conflict(
+    conflict_id: Annotated[str, typer.Argument(help="Id of the conflict.")], json: JsonOption = False
+) -> None:
+    """One conflict with everything known about it.
+
+    Example: plant3d-sync conflict 7f3a9c…
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        document = get_conflict(made.state, conflict_id)
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        say(f"{name}: {plain(value)}")
+
+
+def resolve(
+    words: Annotated[list[str], typer.Argument(help="ID plant3d|synapse|manual, or with --all only the choice.")],
+    value: Annotated[str | None, typer.Option("--value", help="The value, with manual.")] = None,
+    note: Annotated[str | None, typer.Option("--note", help="Why.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every pending conflict that the filters match.")] = False,
+    project: Annotated[str | None, typer.Option("--project", help="With --all.")] = None,
+    field: Annotated[str | None, typer.Option("--field", help="With --all.")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="With --all; may hold * and ?.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="With --all.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --all: decide; without it a preview.")] = False,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Only store the choice.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Choose the value of a conflict; it is written to both sides as far as the project allows.
+
+    Example: plant3d-sync resolve 7f3a9c… synapse --note "checked on site"
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        if all_:
+            answer = _resolve_all(made, words, project, field, tag, kind, value, note, yes)
+        else:
+            answer = _resolve_one(made, words, value, note, no_run)
+    if as_json:
+        print_json(answer)
+    elif all_:
+        _conflict_table(answer["items"])
+        say(f"{answer['resolved']} of {answer['total']} resolved." + ("" if yes else " Preview; add --yes to decide."))
+    else:
+        say(f"resolved: {plain(answer['applied_value'])}; " + ", ".join(f"{k} {v}" for k, v in answer["applied_to"].items()))
+
+
+def _choice(word: str, value: str | None) -> str:
+    if word not in CHOICES:
+        raise NotFoundError(
+            f"{word!r} is not a choice. Nothing was decided.", hint="plant3d, synapse or manual.", code="resolution_unknown"
+        )
+    if word == "manual" and value is None:
+        raise NotFoundError("manual needs --value. Nothing was decided.", code="value_missing")
+    return word
+
+
+def _resolve_one(
+    made: App, words: list[str], value: str | None, note: str | None, no_run: bool
+) -> dict[str, Any]:
+    if len(words) != 2:
+        raise NotFoundError("Give a conflict id and a choice. Nothing was decided.", hint="resolve ID plant3d|synapse|manual")
+    conflict_id, choice = words[0], _choice(words[1], value)
+    before = get_conflict(made.state, conflict_id)
+    config = made.project_config(before["project_id"])
+    world = made.world(ProgressLine())
+    answer = resolve_conflict(
+        world,
+        conflict_id,
+        resolution=choice,
+        manual_value=value,
+        note=note,
+        write_mode=config.write.value,
+    )
+    if not no_run:
+        _carry_out(made, before["project_id"])
+        answer["applied_to"] = applied_to(made.state, conflict_id, config.write.value)
+    return answer
+
+
+def _carry_out(made: App, project: str) -> None:
+    """Write the choice now; when the project is busy the next run does it."""
+    try:
+        Engine(made.world(ProgressLine()), made.project(project)).run(
+            Request(asked=Asked(direction=Direction.BOTH), trigger="resolve")
+        )
+    except RetryLaterError as error:
+        ProgressLine()("waiting: " + error.message, 0, None)
+
+
+def _resolve_all(
+    made: App,
+    words: list[str],
+    project: str | None,
+    field: str | None,
+    tag: str | None,
+    kind: str | None,
+    value: str | None,
+    note: str | None,
+    yes: bool,
+) -> dict[str, Any]:
+    if len(words) != 1:
+        raise NotFoundError("With --all give only the choice. Nothing was decided.", hint="resolve --all plant3d --field description")
+    choice = _choice(words[0], value)
+    name = made.project_name(project) if project else None
+    items, total = list_conflicts(
+        made.state, name, status="pending", limit=1_000_000, field=field, tag=tag, kind=kind
+    )
+    if choice == "manual" or not yes:
+        items = [{**item, "would_be": item.get(f"{choice}_value", value)} for item in items]
+    if not yes:
+        return {"items": items, "total": total, "resolved": 0, "preview": True}
+    world = made.world()
+    for item in items:
+        resolve_conflict(
+            world,
+            item["id"],
+            resolution=choice,
+            manual_value=value,
+            note=note,
+            version=item["version"],
+            write_mode=made.project_config(item["project_id"]).write.value,
+        )
+    for project_name in sorted({item["project_id"] for item in items}):
+        _carry_out(made, project_name)
+    return {"items": items, "total": total, "resolved": len(items), "preview": False}
+
+
+def undo(
+    run_id: Annotated[str, typer.Argument(help="Run whose writes are put back.")],
+    change: Annotated[int | None, typer.Option("--change", help="Only this change of the run.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a plan that puts back what a run wrote, except what was edited since. Writes nothing until `apply`.
+
+    Example: plant3d-sync undo 7f3a9c…
+    """
+    from plant3d_sync.state import runs as run_state
+
+    as_json = wants_json(json)
+    with app() as made:
+        with made.state.read() as connection:
+            run = run_state.get(connection, run_id)
+        if run is None:
+            raise NotFoundError(f"There is no run {run_id}. Nothing was planned.", hint="`plant3d-sync runs PROJECT`")
+        mode = made.project_config(run.project).write.value if run.project in made.config.projects else "off"
+        answer = undo_plan(made.world(), run.project, run_id, change_id=change, write_mode=mode)
+    if as_json:
+        print_json(answer)
+        return
+    say(f"{answer['restores']} values would go back. Apply with: plant3d-sync apply {answer['plan_id']}")
+    for item in answer["left_alone"]:
+        say(f"  left alone: {plain(item['tag'])} {item['field']} = {plain(item['value_now'])} ({item['reason']})")
+
+
+def workbook(
+    project: ProjectArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Workbook to write.")],
+    export: Annotated[
+        Path | None, typer.Option("--from", help="A fresh Data Manager export to fill in (keeps its sheets and language).")
+    ] = None,
+    language: Annotated[str, typer.Option("--language", help="Headers when there is no export: en or fr.")] = "en",
+    json: JsonOption = False,
+) -> None:
+    """SYNAPSE's edits as a workbook that a designer imports in Plant 3D's Data Manager and accepts cell by cell.
+
+    Example: plant3d-sync workbook mine --from export.xlsx -o to-import.xlsx
+    """
+    from plant3d_sync.cli.workbooks import make_workbook
+
+    as_json = wants_json(json)
+    with app() as made:
+        answer = make_workbook(made, made.project_name(project), export=export, out=out, language=language)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(answer['refused'])} refused.")
+        for item in answer["refused"]:
+            say(f"  ! {plain(item['tag'])} [{item['code']}] {plain(item['message'])}")
+    raise typer.Exit(3 if answer["refused"] else 0)
+
+
+def backups(project: ProjectArgument, json: JsonOption = False) -> None:
+    """Backups of a project's Plant 3D database, newest first.
+
+    Example: plant3d-sync backups mine
+    """
+    from plant3d_sync.connectors.plant3d.backup import list_backups
+
+    as_json = wants_json(json)
+    with app() as made:
+        config = made.project_config(made.project_name(project))
+        found = list_backups(made.backup_folder(config), config.name)
+    items = [
+        {"path": str(item.path), "bytes": item.bytes, "sha256": item.sha256, "created_at": item.created.isoformat()}
+        for item in found
+    ]
+    if as_json:
+        print_json({"items": items, "total": len(items)})
+    else:
+        table(["backup", "bytes", "created"], [[item["path"], item["bytes"], item["created_at"]] for item in items])
+
+
+def restore(
+    project: ProjectArgument,
+    backup: Annotated[Path, typer.Argument(help="Backup file (see `backups`).")],
+    check_only: Annotated[bool, typer.Option("--check-only", help="Only prove that it can be put back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Put it back; without it only the proof is made.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Put a backup back into the Plant 3D database, after a safety copy. Without --yes it only proves that it could.
+
+    Example: plant3d-sync restore mine backups/mine-20260115T140322Z-1.dcf --yes
+    """
+    from plant3d_sync.connectors.plant3d.backup import restore_backup
+    from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+    from plant3d_sync.state import audit
+
+    as_json = wants_json(json)
+    with app() as made:
+        config = made.project_config(made.project_name(project))
+        proof = check_only or not yes
+        report = restore_backup(
+            config.source,
+            backup,
+            project=config.name,
+            folder=made.backup_folder(config),
+            drawings=DrawingLocks(
+                drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
+            ),
+            check_only=proof,
+        )
+        if report.restored:
+            world = made.world()
+            with made.state.write() as connection:
+                audit.append(
+                    connection,
+                    config.name,
+                    action="backup.restored",
+                    actor="cli",
+                    at=world.clock(),
+                    backup=str(backup),
+                    safety=str(report.safety.path) if report.safety else None,
+                )
+    answer = {
+        "restored": report.restored,
+        "proved": True,
+        "tables": report.tables,
+        "rows": report.rows,
+        "changed_tables": list(report.changed_tables),
+        "safety_backup": str(report.safety.path) if report.safety else None,
+    }
+    if as_json:
+        print_json(answer)
+    elif report.restored:
+        say(f"Restored; the file before is kept as {answer['safety_backup']}.")
+    else:
+        say(f"The backup can be put back: {report.tables} tables, {report.rows} rows. Add --yes to do it.")
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
+    for command in (conflicts, conflict, resolve, undo, workbook, backups, restore):
+        cli.command()(command)

@@ -74,3 +74,12 @@ def check_cell(catalog: Catalog, item: PlantItem, column: str, value: Value) -> 
     if found.picklist and value not in catalog.picklists.get(found.picklist, (value,)):
         return "not_in_picklist", f"{value!r} is not in the selection list {found.picklist} of {column}."
     return None
+
+
+def equals_default(column: Column, value: Value) -> bool:
+    """Whether a value is the class default, which counts as "not filled in": reading it back would give nothing."""
+    return (
+        isinstance(value, str)
+        and column.default is not None
+        and value.strip().casefold() == column.default.strip().casefold()
+    )

@@ -29,7 +29,7 @@ from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, WriteMode
 from plant3d_sync.reconcile import guard, missing
-from plant3d_sync.model.cells import check_cell
+from plant3d_sync.model.cells import check_cell, equals_default
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 
 FLIP_LIMIT = 6
@@ -65,7 +65,7 @@ class Knowledge:
     unlinked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     resolutions: Mapping[tuple[int, str], Resolution] = field(default_factory=dict)
     only_assets: frozenset[str] | None = None
-    source_changed: bool = True
+    workbook_days: float = 14.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,6 +89,7 @@ class ConflictDraft:
     suggestion: str
     suggestion_reason: str
     drawing: str | None
+    plant3d_ticks: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""
@@ -298,6 +299,7 @@ class Planner:
             return
         values = {name: value for name, value in translated.fields.items() if not is_blank(value)}
         values["tag"] = tag
+        blank = {name: None for name, value in translated.fields.items() if is_blank(value)}
         problem = self._value_problem(values)
         if problem is not None:
             self._value_error(item, entity, tag, problem)
@@ -315,6 +317,8 @@ class Planner:
             "set": values,
             "after": {"digest": item.digest.hex(), "ticks": item.timestamp},
         }
+        if blank:  # known to be empty, which is not the same as never agreed
+            line["after"] = {"base_set": blank, "digest": item.digest.hex(), "ticks": item.timestamp}
         if item.drawing:
             line["drawing"] = item.drawing
         self._create_index[item.pnpid] = len(self._lines["create"])
@@ -447,7 +451,7 @@ class Planner:
                     None,
                     base=link.tag,
                     suggestion="plant3d",
-                    why="edited in Plant 3D after the asset was archived in SYNAPSE",
+                    why="the item lives in Plant 3D, the asset is archived in SYNAPSE",
                 )
             )
         self._skip(
@@ -766,6 +770,12 @@ class Planner:
             if column is None
             else check_cell(self._know.catalog, item, column, outcome.value)
         )
+        known_column = self._know.catalog.column(item.class_name, column) if column else None
+        if problem is None and known_column is not None and equals_default(known_column, outcome.value):
+            problem = (
+                "equals_class_default",
+                f"{outcome.value!r} is the class default of {column}, which counts as not filled in; it would be lost.",
+            )
         if problem is not None or column is None:
             code, message = problem or ("no_column", "")
             work.refused.append((name, code, message))
@@ -790,6 +800,35 @@ class Planner:
             }
         )
         work.open(name, "push_" + self._know.write_mode.value, plant3d, synapse, outcome)
+        if self._know.write_mode is WriteMode.WORKBOOK:
+            self._wait_for_workbook(work, name, item, link, plant3d, synapse)
+
+    def _wait_for_workbook(
+        self, work: _FieldWork, name: str, item: PlantItem, link: Link, plant3d: Value, synapse: Value
+    ) -> None:
+        """A cell waits for a designer's import; after too long it becomes a question."""
+        before = link.pending.get(name, {})
+        since = str(before.get("since") or self._know.now_iso) if before.get("s") == synapse else self._know.now_iso
+        work.pending[name]["since"] = since
+        waited = self._know.now - (_posix(since) or self._know.now)
+        if waited <= self._know.workbook_days * 86_400:
+            return
+        work.conflicts += 1
+        self._conflicts.append(
+            _conflict(
+                link,
+                item,
+                name,
+                "workbook_timeout",
+                link.tag,
+                None,
+                base=(link.base or {}).get(name),
+                plant3d=plant3d,
+                synapse=synapse,
+                suggestion="synapse",
+                why=f"waiting for an import since {since}",
+            )
+        )
 
     def _selected(self, link: Link) -> bool:
         return self._know.only_assets is None or link.asset_id in self._know.only_assets
@@ -1217,6 +1256,7 @@ def _conflict(
         suggestion=suggestion,
         suggestion_reason=why,
         drawing=item.drawing,
+        plant3d_ticks=item.timestamp,
     )
 
 

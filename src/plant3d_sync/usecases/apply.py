@@ -228,7 +228,7 @@ def store_results(
             continue
         outcome = "found_applied" if found else result.status
         if line["op"] == "archive":
-            updates.append({"link_id": line["link_id"], **_archived_columns(asset, link)})
+            updates.append({"link_id": line["link_id"], **_archived_columns(line, asset)})
             link_id: int | None = line["link_id"]
         elif link is None:
             link_id = _new_id(execution)
@@ -262,7 +262,7 @@ def store_results(
             )
         )
         execution.outcome.written += 0 if result.status == "unchanged" else 1
-        _count(execution, line, "done")
+        _count(execution, line, "done_" + line["op"])
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.insert_many(connection, inserts)
@@ -334,8 +334,18 @@ def _open_parts(row: dict[str, Any], line: JsonLine, asset: Asset) -> None:
     row["synapse_delta"] = dump({name: asset.fields.get(name) for name in pending})
 
 
-def _archived_columns(asset: Asset, link: Link | None) -> dict[str, Any]:
-    return {"state": "archived", "asset_version": asset.version, "missing": None, "pending": None, "digest": None}
+def _archived_columns(line: JsonLine, asset: Asset) -> dict[str, Any]:
+    from plant3d_sync.state.codec import dump
+
+    return {
+        "state": "archived",
+        "asset_version": asset.version,
+        "gone_in_synapse": 1,
+        "missing": None,
+        "pending": None,
+        "digest": None,
+        "holds": dump((line.get("after") or {}).get("holds")),
+    }
 
 
 def _update_links(connection: Any, updates: list[dict[str, Any]]) -> None:

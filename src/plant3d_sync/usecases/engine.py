@@ -731,11 +731,15 @@ def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) 
                 if op not in ("archive", "missing", "push"):
                     where[target] -= number
                     where["errors"] += number
-                elif op == "archive" and where["archived"] >= number and not approved:
+                elif op == "archive" and not approved:
                     where["archived"] -= number
     if approved:
-        done = sum(counts.get("archived", 0) for counts in outcome.counts.values())
-        report.stats["archived"] = max(report.stats["archived"], done)
+        report.stats["archived"] = 0
+        for entity, counts in outcome.counts.items():
+            done = counts.get("done_archive", 0)
+            report.stats["archived"] += done
+            if entity in report.by_entity:
+                report.by_entity[entity]["archived"] = done
     report.errors = [*report.errors, *outcome.errors]
     report.writes = {"synapse": outcome.written, "plant3d": outcome.cells_written}
     report.stats["findings"] += len(outcome.findings)

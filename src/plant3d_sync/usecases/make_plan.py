@@ -77,6 +77,7 @@ def make_plan(
             unlinked=stored_unlinked(connection, known.number, feed),
             resolutions=finding_state.resolutions(connection, project.name),
             only_assets=asked.only_assets,
+            workbook_days=project.config.workbook_days,
         )
     planner = Planner(rules, knowledge)
     lost = 0

@@ -180,7 +180,7 @@ def store_receipts(
                 "pnpid": line["pnpid"],
                 "tag": line["tag"],
                 "side": "plant3d",
-                "op": "push",
+                "op": line.get("undo") or "push",
                 "outcome": done[0][1].status,
                 "fields": dump({cell["field"]: [cell["plant3d"], answer.value] for cell, answer in done}) or "{}",
                 "at": now,
@@ -229,6 +229,9 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
         name: {side: [seen.at_base, seen.away] for side, seen in sides.items()}
         for name, sides in link.observed.items()
     }
+    holds: dict[str, list[object]] = {
+        name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()
+    }
     for cell, receipt in done:
         name = str(cell["field"])
         held = cell["synapse"]
@@ -240,6 +243,10 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
             base_plant.pop(name, None)
         if held == base[name]:
             delta.pop(name, None)
+        else:
+            delta[name] = held
+        if cell.get("hold"):
+            holds[name] = ["plant3d", held, receipt.value]
         pending.pop(name, None)
         observed.pop(name, None)
     return {
@@ -248,6 +255,7 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
         "synapse_delta": dump(delta),
         "pending": dump(pending),
         "observed": dump(observed),
+        "holds": dump(holds),
         "digest": None,
     }
 

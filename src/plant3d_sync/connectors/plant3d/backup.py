@@ -131,8 +131,8 @@ def list_backups(folder: Path, project: str) -> list[BackupInfo]:
 def _copy_out(path: Path, target: Path, deadline: float) -> _Identity:
     until = time.monotonic() + deadline
 
-    def progress(_status: int, remaining: int, _total: int) -> None:
-        if remaining and time.monotonic() > until:
+    def progress(status: int, remaining: int, _total: int) -> None:
+        if (remaining or status in _BUSY_CODES) and time.monotonic() > until:
             raise errors.busy(str(path), deadline)
 
     with closing(sqlite3.connect(target, isolation_level=None)) as connection:
@@ -147,7 +147,9 @@ def _copy_out(path: Path, target: Path, deadline: float) -> _Identity:
                     raise errors.busy(str(path), deadline) from error
                 raise _failed(path, target.parent, str(error)) from error
     with closing(sqlite3.connect(target, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE").fetchall()  # a WAL database would want files beside it
+        connection.execute(
+            "PRAGMA journal_mode = DELETE"
+        ).fetchall()  # a WAL database would want files beside it
     _sync(target)
     return identity
 
@@ -157,7 +159,9 @@ def _prove(copy: Path, expected: _Identity) -> None:
     with closing(sqlite3.connect(sqlite_uri(copy), uri=True)) as connection:
         found = _sound(connection, copy)
     if found != expected:
-        raise _failed(copy, copy.parent, f"the copy holds {found.rows} items of {found.dbid}, not {expected.rows}")
+        raise _failed(
+            copy, copy.parent, f"the copy holds {found.rows} items of {found.dbid}, not {expected.rows}"
+        )
 
 
 def _sound(connection: sqlite3.Connection, path: Path) -> _Identity:
@@ -168,10 +172,14 @@ def _sound(connection: sqlite3.Connection, path: Path) -> _Identity:
 
 
 def _identity(connection: sqlite3.Connection, path: Path) -> _Identity:
-    names = {row[0].lower() for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    names = {
+        row[0].lower() for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
     if "pnpbase" not in names:
         raise errors.not_plant3d(str(path), ["PnPBase"])
-    row = connection.execute("SELECT [DBID] FROM [PnPDatabase]").fetchone() if "pnpdatabase" in names else None
+    row = (
+        connection.execute("SELECT [DBID] FROM [PnPDatabase]").fetchone() if "pnpdatabase" in names else None
+    )
     [count] = connection.execute("SELECT count(*) FROM [PnPBase]").fetchone()
     return _Identity(dbid=guid_text(row[0]) if row else "", rows=count)
 
@@ -246,7 +254,9 @@ def restore_backup(
         if check_only:
             _prove_restorable(file, wanted, deadline)
         else:
-            safety = make_backup(path, folder or file.parent, project=f"{project}-before-restore", deadline=deadline)
+            safety = make_backup(
+                path, folder or file.parent, project=f"{project}-before-restore", deadline=deadline
+            )
             _put_back(file, path, deadline)
             _compare(path, wanted)
     differing = present.tables.keys() ^ wanted.tables.keys()
@@ -273,7 +283,9 @@ class _State:
 def logical_digest(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
     """Per table the number of rows and a digest of all of them, independent of where they lie in the file."""
     connection.text_factory = bytes
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    ).fetchall()
     found: dict[str, tuple[int, str]] = {}
     for raw_name, sql in rows:
         name = raw_name.decode("utf-8", "replace")
@@ -354,10 +366,13 @@ def _put_back(file: Path, path: Path, deadline: float) -> None:
 
 
 def _transfer(
-    backup: sqlite3.Connection, target: sqlite3.Connection, until: float, refused: Callable[[], RetryLaterError]
+    backup: sqlite3.Connection,
+    target: sqlite3.Connection,
+    until: float,
+    refused: Callable[[], RetryLaterError],
 ) -> None:
-    def progress(_status: int, remaining: int, _total: int) -> None:
-        if remaining and time.monotonic() > until:
+    def progress(status: int, remaining: int, _total: int) -> None:
+        if (remaining or status in _BUSY_CODES) and time.monotonic() > until:
             raise refused()
 
     try:

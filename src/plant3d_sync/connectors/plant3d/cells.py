@@ -31,7 +31,7 @@ class BaseRow:
     revision: object
 
 
-class Outcome(Exception):  # noqa: N818 - not an error: the way out of a transaction that must not go on
+class Outcome(Exception):
     """This item ends here: roll back and report."""
 
     def __init__(self, status: Status, code: str, message: str) -> None:

@@ -118,7 +118,9 @@ class DrawingLocks:
         seen = False
         for folder in self._homes(drawing):
             names = _entries(folder) or []
-            wanted = _key(Path(_name(drawing)).stem if _name(drawing).lower().endswith(".dwg") else _name(drawing))
+            wanted = _key(
+                Path(_name(drawing)).stem if _name(drawing).lower().endswith(".dwg") else _name(drawing)
+            )
             for name in names:
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() in _LOCK_SUFFIXES and _key(stem) == wanted:
@@ -147,7 +149,9 @@ class DrawingLocks:
                 continue
             yield folder, names
             if depth < _DEEPEST:
-                below = (folder / name for name in names if os.path.splitext(name)[1].lower() not in _PLAIN_FILES)
+                below = (
+                    folder / name for name in names if os.path.splitext(name)[1].lower() not in _PLAIN_FILES
+                )
                 waiting.extend((one, depth + 1) for one in below if one.is_dir() and not one.is_symlink())
 
 

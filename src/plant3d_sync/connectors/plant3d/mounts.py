@@ -19,9 +19,27 @@ SAFE_KINDS: Final = frozenset({LOCAL, NETWORK})
 
 MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _LOCAL_TYPES: Final = frozenset(
-    "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs bcachefs overlay tmpfs ramfs ntfs ntfs3 fuseblk vfat exfat".split()
+    [
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "zfs",
+        "f2fs",
+        "jfs",
+        "bcachefs",
+        "overlay",
+        "tmpfs",
+        "ramfs",
+        "ntfs",
+        "ntfs3",
+        "fuseblk",
+        "vfat",
+        "exfat",
+    ]
 )
-_NETWORK_TYPES: Final = frozenset("cifs smb2 smb3 nfs nfs4".split())
+_NETWORK_TYPES: Final = frozenset(["cifs", "smb2", "smb3", "nfs", "nfs4"])
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -100,8 +100,12 @@ def engine_for(url: str | URL) -> Engine:
     made = _parsed(url)
     driver = made.get_driver_name()
     module = _DRIVER_MODULES.get(driver)
-    if module is None or find_spec(module) is None:
-        raise _driver_missing(driver)
+    if module is None:
+        raise _driver_missing(driver, "it is not supported")
+    try:
+        import_module(module)
+    except ImportError as error:  # not installed, or a system library it needs is not
+        raise _driver_missing(driver, str(error)) from error
     if driver == "pymssql":
         arguments: dict[str, object] = {"use_datetime2": True, "login_timeout": 15, "appname": "plant3d-sync"}
         if "encryption" not in made.query:
@@ -132,9 +136,9 @@ def _parsed(url: str | URL) -> URL:
     return made.set(drivername="mssql+pyodbc") if made.drivername == "mssql" else made
 
 
-def _driver_missing(driver: str) -> ConfigError:
+def _driver_missing(driver: str, why: str) -> ConfigError:
     return ConfigError(
-        f"The SQL Server driver {driver} is not installed. Nothing was read or written.",
+        f"The SQL Server driver {driver} cannot be used: {why}. Nothing was read or written.",
         hint="Install it with: pip install 'plant3d-sync[sqlserver]'. pyodbc also needs unixODBC and the "
         f"package msodbcsql18 ({ODBC_DRIVER}) of Microsoft.",
         code="driver_missing",
@@ -194,7 +198,7 @@ def error_for(error: DBAPIError, url: URL) -> SyncError:
             details=details,
         )
     if _sqlstate(error) == "IM002" or "Can't open lib" in str(error.orig):
-        return _driver_missing(ODBC_DRIVER)
+        return _driver_missing(ODBC_DRIVER, "it is not installed")
     if number == 208:
         return errors.not_plant3d(name, ["PnPTables or PnPBase"])
     return RetryLaterError(
@@ -219,8 +223,6 @@ def _connected(engine: Engine, url: URL) -> Iterator[Connection]:
             yield connection
     except DBAPIError as error:
         raise error_for(error, url) from error
-    except ImportError as error:
-        raise _driver_missing(url.get_driver_name()) from error
 
 
 def list_databases(url: str | URL) -> list[str]:

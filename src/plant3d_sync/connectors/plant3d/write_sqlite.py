@@ -111,7 +111,10 @@ class SqliteCells(SqliteReads):
 
     def drawings(self, pnpid: int) -> Sequence[str]:
         """See `CellStore`. Groups are on the drawings of their segments; annotations of an item count as well."""
-        names = {row[0].lower() for row in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        names = {
+            row[0].lower()
+            for row in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
         ids = {pnpid}
         for relation, group, member in GROUPS:
             ids |= self._related(names, relation, group, member, {pnpid})
@@ -194,14 +197,18 @@ class SqliteCells(SqliteReads):
         if code in _IN_DOUBT:
             return Outcome("waiting", "source_io", f"Writing to {self.name} failed: {error}.")
         if code == _READONLY:
-            return Outcome("refused", "source_read_only", f"{self.name} may not be written to. Nothing was written.")
+            return Outcome(
+                "refused", "source_read_only", f"{self.name} may not be written to. Nothing was written."
+            )
         if code == 1:
             return Outcome(
                 "refused",
                 "column_missing",
                 f"The database lacks a table or column of the plan ({error}). Nothing was written; plan again.",
             )
-        return Outcome("refused", "source_corrupt", f"SQLite refused the write: {error}. Nothing was written.")
+        return Outcome(
+            "refused", "source_corrupt", f"SQLite refused the write: {error}. Nothing was written."
+        )
 
     def _refuse_foreign_schema(self) -> None:
         rows = self.connection.execute("SELECT type, lower(name), tbl_name FROM sqlite_master").fetchall()

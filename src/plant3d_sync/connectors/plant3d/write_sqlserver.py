@@ -9,13 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, SmallInteger, Unicode, Update, inspect, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    SmallInteger,
+    Unicode,
+    Update,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column, quoted_name, table
 from sqlalchemy.sql.expression import ColumnClause, TableClause
+from sqlalchemy.types import TypeEngine
 
 from plant3d_sync.connectors.plant3d.cells import ANNOTATIONS, GROUPS, UNKNOWN_DRAWING, BaseRow, Outcome
 from plant3d_sync.connectors.plant3d.guid import guid_text
@@ -30,21 +42,19 @@ _NO_SUCH: Final = frozenset({207, 208})
 _TOO_LONG: Final = frozenset({2628, 8152})
 _LOGIN: Final = frozenset({4060, 18452, 18456})
 
-TRIGGERS: Final = (
-    "SELECT t.[name] FROM sys.triggers AS t WHERE t.[is_disabled] = 0 AND t.[parent_class] = 1 ORDER BY t.[name]"
-)
+TRIGGERS: Final = "SELECT t.[name] FROM sys.triggers AS t WHERE t.[is_disabled] = 0 AND t.[parent_class] = 1 ORDER BY t.[name]"
 
 
-def _named(name: str, *columns: ColumnClause[object]) -> TableClause:
+def _named(name: str, *columns: ColumnClause[Any]) -> TableClause:
     return table(quoted_name(name, True), *columns, schema=quoted_name(SCHEMA, True))
 
 
-def _column(name: str, kind: type | None = None) -> ColumnClause[object]:
+def _column(name: str, kind: type[TypeEngine[Any]] | None = None) -> ColumnClause[Any]:
     quoted = quoted_name(name, True)
     return column(quoted, kind()) if kind is not None else column(quoted)
 
 
-def select_base(pnpid: int, *, lock: bool) -> Select[tuple[object, ...]]:
+def select_base(pnpid: int, *, lock: bool) -> Select[Any]:
     """The item's row in `PnPBase`."""
     base = _base_table()
     statement = select(base.c.PnPClassName, base.c.PnPGuid, base.c.PnPTimestamp, base.c.PnPRevision).where(
@@ -53,7 +63,7 @@ def select_base(pnpid: int, *, lock: bool) -> Select[tuple[object, ...]]:
     return statement.with_hint(base, _LOCK_HINT, "mssql") if lock else statement
 
 
-def select_cell(name: str, cell: str, pnpid: int, *, lock: bool) -> Select[tuple[object, ...]]:
+def select_cell(name: str, cell: str, pnpid: int, *, lock: bool) -> Select[Any]:
     """One cell of one table."""
     key, value = _column("PnPID", BigInteger), _column(cell, Unicode)
     target = _named(name, key, value)
@@ -89,7 +99,7 @@ def _base_table() -> TableClause:
     )
 
 
-def _same(value: ColumnElement[object], wanted: object) -> ColumnElement[bool]:
+def _same(value: ColumnElement[Any], wanted: object) -> ColumnElement[bool]:
     return value.is_(None) if wanted is None else value == wanted
 
 
@@ -133,7 +143,7 @@ class SqlServerCells:
         if isinstance(spec, Engine):
             engine = spec
         else:
-            from plant3d_sync.connectors.plant3d.sqlserver import engine_for  # noqa: PLC0415 - drivers are optional
+            from plant3d_sync.connectors.plant3d.sqlserver import engine_for
 
             engine = engine_for(str(spec))
         store = cls(engine, deadline_ms=deadline_ms, owned=owned)
@@ -239,7 +249,9 @@ class SqlServerCells:
                 f"Another session holds the item (SQL Server error {number}). Nothing was written; it is tried again.",
             )
         if number in _LOGIN:
-            return Outcome("waiting", "source_login_failed", f"{self.name} refused the login (error {number}).")
+            return Outcome(
+                "waiting", "source_login_failed", f"{self.name} refused the login (error {number})."
+            )
         if number in _NO_RIGHT:
             return Outcome(
                 "refused",
@@ -248,13 +260,19 @@ class SqlServerCells:
             )
         if number in _NO_SUCH:
             return Outcome(
-                "refused", "column_missing", f"The database lacks a table or column of the plan (error {number})."
+                "refused",
+                "column_missing",
+                f"The database lacks a table or column of the plan (error {number}).",
             )
         if number in _TOO_LONG:
-            return Outcome("refused", "too_long", f"The column is shorter than the catalogue says (error {number}).")
+            return Outcome(
+                "refused", "too_long", f"The column is shorter than the catalogue says (error {number})."
+            )
         if lost or number is None:
             return Outcome("waiting", "connection_lost", f"The connection to {self.name} was lost.")
-        return Outcome("refused", "sql_error", f"SQL Server refused the write (error {number}). Nothing was written.")
+        return Outcome(
+            "refused", "sql_error", f"SQL Server refused the write (error {number}). Nothing was written."
+        )
 
     def _open(self) -> Connection:
         if self._current is None:
@@ -275,7 +293,9 @@ class SqlServerCells:
             with self.engine.connect() as connection:
                 yield SqlServerReads(connection)
 
-    def _related(self, connection: Connection, relation: str, one: str, other: str, ids: set[int]) -> set[int]:
+    def _related(
+        self, connection: Connection, relation: str, one: str, other: str, ids: set[int]
+    ) -> set[int]:
         if relation.lower() not in self._tables:
             return set()
         found: set[int] = set()
@@ -300,13 +320,13 @@ class SqlServerCells:
         )
 
 
-def select_related(relation: str, one: str, other: str, pnpid: int) -> Select[tuple[object, ...]]:
+def select_related(relation: str, one: str, other: str, pnpid: int) -> Select[Any]:
     """Ids in role `other` of the relations whose role `one` is this item."""
     key, value = _column(one, BigInteger), _column(other, BigInteger)
     return select(value).select_from(_named(relation, key, value)).where(key == pnpid)
 
 
-def select_drawings(pnpid: int) -> Select[tuple[object, ...]]:
+def select_drawings(pnpid: int) -> Select[Any]:
     """The drawings that link to this row: id, kind, relative path, name; ids are NULL for a link to nowhere."""
     links = _named("PnPDataLinks", _column("RowId", BigInteger), _column("DwgId", BigInteger))
     names = ("PnPID", "PnPType", "PnPRelativePath", "Dwg Name")
@@ -315,7 +335,7 @@ def select_drawings(pnpid: int) -> Select[tuple[object, ...]]:
     return select(*(drawings.c[name] for name in names)).select_from(joined).where(links.c.RowId == pnpid)
 
 
-def _drawing(row: Row[tuple[object, ...]]) -> str:
+def _drawing(row: Row[Any]) -> str:
     values = list(row)
     if values[0] is None:
         return UNKNOWN_DRAWING
@@ -340,6 +360,6 @@ def _refuse_triggers(connection: Connection, name: str) -> None:
 
 
 def _number(error: Exception) -> int | None:
-    from plant3d_sync.connectors.plant3d.sqlserver import sql_error_number  # noqa: PLC0415 - drivers are optional
+    from plant3d_sync.connectors.plant3d.sqlserver import sql_error_number
 
     return sql_error_number(error)

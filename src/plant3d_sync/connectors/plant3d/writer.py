@@ -27,8 +27,8 @@ from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
 from plant3d_sync.errors import SyncError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.catalog import Catalog, Column
-from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.cells import allowed_column, check_cell
+from plant3d_sync.model.record import PlantItem, Value
 
 HIGHEST_REVISION: Final = 32_766
 """`PnPRevision` is a 16-bit column; it is raised up to here and then left alone."""
@@ -105,7 +105,7 @@ class PlantWriter:
 
     def _open(self) -> CellStore:
         if isinstance(self._spec, Engine) or str(self._spec).lower().startswith("mssql"):
-            from plant3d_sync.connectors.plant3d.write_sqlserver import SqlServerCells  # noqa: PLC0415 - optional drivers
+            from plant3d_sync.connectors.plant3d.write_sqlserver import SqlServerCells
 
             return SqlServerCells.open(self._spec, deadline_ms=self._deadline_ms)
         return SqliteCells.open(self._spec, deadline_ms=self._deadline_ms, mounts=self._mounts)
@@ -159,7 +159,9 @@ class PlantWriter:
         table = self._catalog.find(column.table_class)
         present = self._catalog.physical_columns.get(column.table_class)
         if table is None or not quotable(table.physical) or not quotable(column.name):
-            raise Outcome("refused", "column_unknown", f"{cell.table_class}.{cell.column} cannot be addressed.")
+            raise Outcome(
+                "refused", "column_unknown", f"{cell.table_class}.{cell.column} cannot be addressed."
+            )
         if present is not None and column.name.lower() not in present and column.name not in present:
             raise Outcome(
                 "refused",
@@ -319,7 +321,9 @@ class PlantWriter:
             raise Outcome("found_applied", "", "")
         if not _holds(stored, cell.old):
             raise Outcome(
-                "stale", "value_moved", f"{column.name} holds {stored!r} now, not {cell.old!r}; it was not overwritten."
+                "stale",
+                "value_moved",
+                f"{column.name} holds {stored!r} now, not {cell.old!r}; it was not overwritten.",
             )
         if (base.timestamp or 0) != cell.expected_timestamp:
             raise Outcome(
@@ -468,4 +472,6 @@ def _receipt(cell: CellWrite, outcome: Outcome) -> CellReceipt:
 
 
 def _unwritten(cell: CellWrite) -> Outcome:
-    return Outcome("waiting", "outcome_unknown", f"What became of {cell.column} could not be told; look again.")
+    return Outcome(
+        "waiting", "outcome_unknown", f"What became of {cell.column} could not be told; look again."
+    )

@@ -1,0 +1,241 @@
+"""Conflicts: list them, show one, and let a person choose."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.model.record import Value
+from plant3d_sync.model.side import Side
+from plant3d_sync.state import State, audit, links
+from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.usecases.project import World, iso
+
+CHOICES = ("plant3d", "synapse", "manual")
+
+KINDS = {
+    "both_changed": "Both sides changed the field since they last agreed.",
+    "first_sync_differs": "The two sides never agreed on this field and hold different values.",
+    "flip_flop": "The field was written back and forth between the same two values; it is frozen.",
+    "archived_in_synapse": "The asset is archived in SYNAPSE while the item lives in Plant 3D.",
+    "gone_from_plant3d": "The item is gone from Plant 3D while the asset was edited in SYNAPSE.",
+    "workbook_timeout": "The value has waited too long for an import into Plant 3D.",
+}
+
+
+def list_conflicts(
+    state: State,
+    project: str | None,
+    *,
+    status: str = "pending",
+    limit: int = 100,
+    offset: int = 0,
+    field: str | None = None,
+    tag: str | None = None,
+    kind: str | None = None,
+) -> tuple[list[dict[str, Any]], int]:
+    """Conflicts, oldest first, and how many match. `tag` may hold `*` and `?`."""
+    if field is None and tag is None and kind is None:
+        with state.read() as connection:
+            rows, total = finding_state.conflicts(
+                connection, project, status=status, limit=limit, offset=offset
+            )
+        return [conflict_document(row) for row in rows], total
+    with state.read() as connection:
+        rows, _total = finding_state.conflicts(connection, project, status=status, limit=1_000_000)
+    found = [row for row in rows if _matches(row, field, tag, kind)]
+    return [conflict_document(row) for row in found[offset : offset + limit]], len(found)
+
+
+def _matches(row: Mapping[str, Any], field: str | None, tag: str | None, kind: str | None) -> bool:
+    return (
+        (field is None or row["field"] == field)
+        and (kind is None or row["kind"] == kind)
+        and (tag is None or fnmatch.fnmatchcase(str(row["asset_tag"]), tag))
+    )
+
+
+def get_conflict(state: State, conflict_id: str) -> dict[str, Any]:
+    """One conflict as a document. Raises NotFoundError."""
+    with state.read() as connection:
+        row = finding_state.get_conflict(connection, conflict_id)
+    if row is None:
+        raise NotFoundError(f"There is no conflict {conflict_id}.", hint="`plant3d-sync conflicts PROJECT`")
+    return conflict_document(row)
+
+
+def conflict_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan's fields and ours: base, both values, both times, both authors where known, a suggestion with its reason.
+
+    `plant3d_updated_at` is the row's `PnPTimestamp`; it dates the row, not the field. `plant3d_seen` is the interval
+    on our own clock in which the field changed: [last seen unchanged, first seen changed].
+    """
+    data = row["data"]
+    return {
+        "id": row["id"],
+        "project_id": row["project"],
+        "asset_id": row["asset_id"],
+        "plant3d_id": row["plant3d_id"],
+        "asset_tag": row["asset_tag"],
+        "field": row["field"],
+        "kind": row["kind"],
+        "explanation": KINDS.get(row["kind"], row["kind"]),
+        "base_value": data.get("base"),
+        "has_base": data.get("has_base"),
+        "plant3d_value": data.get("plant3d"),
+        "synapse_value": data.get("synapse"),
+        "plant3d_updated_at": ticks_iso(data.get("plant3d_ticks")),
+        "synapse_updated_at": data.get("synapse_at"),
+        "plant3d_seen": _interval(data.get("plant3d_seen")),
+        "synapse_seen": _interval(data.get("synapse_seen")),
+        "plant3d_by": None,
+        "synapse_by": data.get("synapse_by"),
+        "drawing": data.get("drawing"),
+        "suggested_resolution": data.get("suggestion") or "manual",
+        "suggested_reason": data.get("suggestion_reason"),
+        "status": row["status"],
+        "detected_at": iso(row["detected_at"]),
+        "resolution": row["resolution"],
+        "applied_value": row["chosen"],
+        "note": row["note"],
+        "resolved_by": row["resolved_by"],
+        "resolved_at": iso(row["resolved_at"]),
+        "carried_out": row["carried_out"],
+        "version": row["version"],
+    }
+
+
+def _interval(seen: Any) -> list[str | None] | None:
+    return [iso(seen[0]), iso(seen[1])] if seen else None
+
+
+def ticks_iso(ticks: int | None) -> str | None:
+    """.NET ticks (100 ns since year 1, UTC) as RFC 3339; None for none or nonsense."""
+    if not ticks or ticks < 0:
+        return None
+    try:
+        when = datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10)
+    except OverflowError:
+        return None
+    return when.isoformat().replace("+00:00", "Z")
+
+
+def resolve_conflict(
+    world: World,
+    conflict_id: str,
+    *,
+    resolution: str,
+    manual_value: Value = None,
+    note: str | None = None,
+    by: str = "cli",
+    version: int | None = None,
+    write_mode: str = "off",
+) -> dict[str, Any]:
+    """Store a person's choice; the next run carries it out on both sides.
+
+    The choice is bound to the two values it was made between and is void once a side moves elsewhere.
+    Raises NotFoundError; NeedsPersonError `conflict_moved` when somebody decided or a side moved since `version`.
+    """
+    if resolution not in CHOICES:
+        raise NotFoundError(
+            f"{resolution!r} is not a resolution. Nothing was decided.",
+            hint="plant3d, synapse or manual.",
+            code="resolution_unknown",
+        )
+    with world.state.write() as connection:
+        row = finding_state.get_conflict(connection, conflict_id)
+        if row is None:
+            raise NotFoundError(f"There is no conflict {conflict_id}. Nothing was decided.")
+        if row["status"] != "pending" or (version is not None and version != row["version"]):
+            raise _moved(row)
+        whole = row["field"] == "*"
+        if whole and resolution == "manual":
+            raise NotFoundError(
+                "A whole item cannot be resolved by hand. Nothing was decided.",
+                hint="Choose plant3d or synapse.",
+                code="resolution_unknown",
+            )
+        data = row["data"]
+        chosen = resolution if whole else {"plant3d": data.get("plant3d"), "synapse": data.get("synapse")}.get(
+            resolution, manual_value
+        )
+        now = world.clock()
+        if not finding_state.choose(
+            connection,
+            conflict_id,
+            version=row["version"],
+            resolution=resolution,
+            chosen=chosen,
+            note=note,
+            by=by,
+            at=now,
+        ):
+            raise _moved(row)
+        audit.append(
+            connection,
+            row["project"],
+            action="conflict.resolved",
+            actor=by,
+            at=now,
+            conflict=conflict_id,
+            field=row["field"],
+            tag=row["asset_tag"],
+            resolution=resolution,
+            chosen=chosen,
+            note=note,
+            plant3d=data.get("plant3d"),
+            synapse=data.get("synapse"),
+        )
+        project_state.update(connection, row["project"], force_compare=True)
+    from plant3d_sync.failpoints import failpoint
+
+    failpoint("resolve.stored")
+    return {
+        "status": "resolved",
+        "applied_value": chosen,
+        "applied_to": applied_to(world.state, conflict_id, write_mode),
+    }
+
+
+def _moved(row: Mapping[str, Any]) -> NeedsPersonError:
+    return NeedsPersonError(
+        "The conflict was decided or one side moved since it was shown. Nothing was decided.",
+        hint="Look at the new values and choose again.",
+        code="conflict_moved",
+        details={"current": conflict_document(row)},
+    )
+
+
+def applied_to(state: State, conflict_id: str, write_mode: str) -> dict[str, str]:
+    """How far a choice got: applied, waiting, or off (writing into Plant 3D is not allowed)."""
+    with state.read() as connection:
+        row = finding_state.get_conflict(connection, conflict_id)
+        link = (
+            links.by_ids(connection, [row["link_id"]]).get(row["link_id"])
+            if row is not None and row["link_id"]
+            else None
+        )
+    if row is None:
+        raise NotFoundError(f"There is no conflict {conflict_id}.")
+    if row["field"] == "*":
+        done = "applied" if row["carried_out"] else "waiting"
+        return {Side.PLANT3D.value: "applied", Side.SYNAPSE.value: done}
+    chosen, data, name = row["chosen"], row["data"], row["field"]
+    if row["carried_out"]:
+        return {Side.PLANT3D.value: "applied", Side.SYNAPSE.value: "applied"}
+    plant3d = data.get("plant3d")
+    synapse = data.get("synapse")
+    if link is not None:
+        entry = link.pending.get(name)
+        if entry is not None:
+            plant3d, synapse = entry.get("p"), entry.get("s")
+        synapse = link.synapse_fields().get(name, synapse)
+    waiting = "off" if write_mode == "off" else "waiting"
+    return {
+        Side.PLANT3D.value: "applied" if plant3d == chosen else waiting,
+        Side.SYNAPSE.value: "applied" if synapse == chosen else "waiting",
+    }

@@ -1,0 +1,649 @@
+"""The run table as the queue: who waits, who may start, what happens to a run that could not be done.
+
+One project has at most one running and one waiting run. A second request joins the waiting one. Redis, if
+there is one, only rings a bell (`plant3d_sync.jobqueue`); losing it loses nothing.
+
+A claimed run belongs to its claimer as long as `attempts` is what the claim made it: every later change of
+the row by the claimer is conditional on that number, so one who was away too long cannot end a run that
+somebody else carries on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.errors import NotFoundError, RetryLaterError, SyncError
+from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.state import audit, runs
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.codec import dump, load_map
+from plant3d_sync.state.lease import holder_is_dead
+from plant3d_sync.state.runs import Run
+from plant3d_sync.state.tables import component, lease
+from plant3d_sync.state.tables import project as project_table
+from plant3d_sync.state.tables import run as run_table
+from plant3d_sync.usecases.project import World
+
+PAUSES = (60.0, 120.0, 300.0, 600.0)
+"""Seconds between attempts of a run that has to wait; the last one repeats."""
+
+BUSY_PAUSE = 5.0
+"""Seconds until the next attempt when another process holds the project."""
+
+LOST_LIMIT = 5
+"""So many workers in a row may die with a run before it is given up."""
+
+STALE_GRACE = 10.0
+"""Seconds of silence beyond the lease before a running run counts as abandoned."""
+
+NOW_SPACING = 6.0
+"""Seconds between the starts of two "now" runs of one project: presses in between share one run."""
+
+CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a request asks of a run, as kept in the run's options."""
+
+    direction: Direction
+    entity_types: tuple[str, ...]
+    full: bool
+    asset_ids: tuple[str, ...] | None
+    dry_run: bool
+    plan_id: str | None
+    approve_guards: bool
+
+    def options(self) -> dict[str, Any]:
+        """JSON form, without what is not set."""
+        data: dict[str, Any] = {"queued": True, "entity_types": list(self.entity_types), "full": self.full}
+        if self.asset_ids is not None:
+            data["asset_ids"] = list(self.asset_ids)
+        if self.plan_id is not None:
+            data |= {"plan_id": self.plan_id, "approve_guards": self.approve_guards}
+        return data
+
+    @staticmethod
+    def of(run: Run) -> Wish:
+        """What a stored run was asked to do."""
+        options = run.options
+        assets = options.get("asset_ids")
+        return Wish(
+            direction=Direction(run.direction),
+            entity_types=tuple(options.get("entity_types") or sorted(Entity)),
+            full=bool(options.get("full")),
+            asset_ids=None if assets is None else tuple(assets),
+            dry_run=run.dry_run,
+            plan_id=options.get("plan_id"),
+            approve_guards=bool(options.get("approve_guards")),
+        )
+
+
+def enqueue(
+    world: World,
+    project: str,
+    direction: Direction | str,
+    *,
+    entity_types: Sequence[str] | None = None,
+    full: bool = False,
+    asset_ids: Sequence[str] | None = None,
+    dry_run: bool = False,
+    trigger: str = "api",
+    by: str,
+    request_id: str | None = None,
+    plan_id: str | None = None,
+    approve_guards: bool = False,
+) -> Run:
+    """Ask for a run. Returns the new waiting run, or the one that waits already, widened to cover this too.
+
+    `entity_types` None or empty means all; `asset_ids` None or empty means all modified. A preview and the
+    application of a plan never share a run with anything else: RetryLaterError `run_waiting` while another
+    request waits.
+    """
+    with world.state.write() as connection:
+        return enqueue_in(
+            connection,
+            world,
+            project,
+            direction,
+            entity_types=entity_types,
+            full=full,
+            asset_ids=asset_ids,
+            dry_run=dry_run,
+            trigger=trigger,
+            by=by,
+            request_id=request_id,
+            plan_id=plan_id,
+            approve_guards=approve_guards,
+        )
+
+
+def enqueue_in(
+    connection: Connection,
+    world: World,
+    project: str,
+    direction: Direction | str,
+    *,
+    entity_types: Sequence[str] | None = None,
+    full: bool = False,
+    asset_ids: Sequence[str] | None = None,
+    dry_run: bool = False,
+    trigger: str,
+    by: str,
+    request_id: str | None = None,
+    plan_id: str | None = None,
+    approve_guards: bool = False,
+) -> Run:
+    """`enqueue` inside the caller's writing transaction."""
+    wish = Wish(
+        direction=Direction(direction),
+        entity_types=tuple(sorted({Entity(name).value for name in entity_types or Entity})),
+        full=full,
+        asset_ids=tuple(sorted(set(asset_ids))) if asset_ids else None,
+        dry_run=dry_run,
+        plan_id=plan_id,
+        approve_guards=approve_guards,
+    )
+    lock_project(connection, project)
+    waiting = _one(connection, project, "queued")
+    if waiting is not None:
+        return _join(connection, world, waiting, wish, trigger)
+    now = world.clock()
+    run = Run(
+        run_id=world.new_id(),
+        project=project,
+        direction=wish.direction.value,
+        trigger=trigger,
+        status="queued",
+        dry_run=dry_run,
+        requested_by=by,
+        request_id=request_id,
+        options=wish.options(),
+        created_at=now,
+        next_try_at=max(now, _spaced(connection, project, wish, trigger)),
+    )
+    runs.insert(connection, run)
+    runs.update(connection, run.run_id, next_try_at=run.next_try_at)
+    runs.event(connection, run.run_id, "queued", now, trigger=trigger)
+    return _get(connection, run.run_id)
+
+
+def lock_project(connection: Connection, name: str) -> None:
+    """Hold the project's row for the rest of the transaction, making it if it is new.
+
+    SQLite has one writer anyway; PostgreSQL locks the row, so that two requests decide one after the other.
+    """
+    if connection.dialect.name == "sqlite":
+        project_state.ensure(connection, name)
+        return
+    statement = sa.select(project_table.c.name).where(project_table.c.name == name).with_for_update()
+    while connection.execute(statement).first() is None:
+        number = sa.select(sa.func.coalesce(sa.func.max(project_table.c.number), 0) + 1).scalar_subquery()
+        connection.execute(
+            postgresql.insert(project_table).values(name=name, number=number).on_conflict_do_nothing()
+        )
+
+
+def running(world: World, project: str) -> Run | None:
+    """The run that is going, if any."""
+    with world.state.read() as connection:
+        return _one(connection, project, "running")
+
+
+def waiting(world: World, project: str) -> Run | None:
+    """The run that waits, if any."""
+    with world.state.read() as connection:
+        return _one(connection, project, "queued")
+
+
+def _one(connection: Connection, project: str, status: str) -> Run | None:
+    row = connection.execute(
+        sa.select(run_table.c.id)
+        .where(run_table.c.project == project, run_table.c.status == status)
+        .order_by(run_table.c.seq)
+        .limit(1)
+    ).first()
+    return runs.get(connection, row.id) if row else None
+
+
+def _get(connection: Connection, run_id: str) -> Run:
+    run = runs.get(connection, run_id)
+    if run is None:
+        raise NotFoundError(
+            f"There is no run {run_id}. Nothing was done.", hint="`plant3d-sync runs PROJECT` lists runs."
+        )
+    return run
+
+
+def _spaced(connection: Connection, project: str, wish: Wish, trigger: str) -> float:
+    """When a "now" may start so that a burst of presses makes two runs at most."""
+    if wish.direction is not Direction.BOTH or wish.dry_run or wish.plan_id or not _is_press(trigger):
+        return 0.0
+    last = connection.execute(
+        sa.select(run_table.c.created_at, run_table.c.trigger)
+        .where(
+            run_table.c.project == project,
+            run_table.c.direction == Direction.BOTH.value,
+            run_table.c.dry_run == 0,
+        )
+        .order_by(run_table.c.seq.desc())
+        .limit(1)
+    ).first()
+    return float(last.created_at) + NOW_SPACING if last is not None and _is_press(last.trigger) else 0.0
+
+
+def _is_press(trigger: str) -> bool:
+    """Whether a person or a script pressed the button, rather than the clock or a follow-up."""
+    return trigger not in ("schedule", "resolve", "cli", "apply")
+
+
+def _join(connection: Connection, world: World, run: Run, wish: Wish, trigger: str) -> Run:
+    """Widen the waiting run so that it covers the new wish. Raises RetryLaterError if it cannot."""
+    held = Wish.of(run)
+    special = held.dry_run or wish.dry_run or held.plan_id or wish.plan_id
+    if special and (held.dry_run, held.plan_id) != (wish.dry_run, wish.plan_id):
+        raise RetryLaterError(
+            f"Run {run.run_id} of {run.project} waits already and cannot be joined with this request. "
+            "Nothing was queued.",
+            hint=f"Wait until it is done, or cancel it, then ask again. Run: {run.run_id}.",
+            code="run_waiting",
+            details={"run_id": run.run_id},
+        )
+    values: dict[str, Any] = {}
+    merged = merge(held, wish)
+    if merged != held:
+        values |= {"direction": merged.direction.value, "options": merged.options()}
+    if trigger != "schedule" and run.error is not None:
+        values["next_try_at"] = world.clock()  # somebody asks now: do not sit out the pause
+    if values:
+        runs.update(connection, run.run_id, **values)
+        runs.event(connection, run.run_id, "joined", world.clock(), trigger=trigger)
+    return _get(connection, run.run_id)
+
+
+def merge(one: Wish, two: Wish) -> Wish:
+    """The smallest wish that covers both: full wins, entity types and assets add up, pull and push make both."""
+    pushes = [wish for wish in (one, two) if wish.direction is not Direction.PULL]
+    assets: tuple[str, ...] | None = None
+    if pushes and all(wish.asset_ids is not None for wish in pushes):
+        assets = tuple(sorted({asset for wish in pushes for asset in wish.asset_ids or ()}))
+    return Wish(
+        direction=one.direction if one.direction is two.direction else Direction.BOTH,
+        entity_types=tuple(sorted({*one.entity_types, *two.entity_types})),
+        full=one.full or two.full,
+        asset_ids=assets,
+        dry_run=one.dry_run and two.dry_run,
+        plan_id=one.plan_id,
+        approve_guards=one.approve_guards or two.approve_guards,
+    )
+
+
+# ---------------------------------------------------------------- claiming
+
+
+def claim(world: World, holder: str, projects: Sequence[str]) -> Run | None:
+    """Take the run that is due longest among `projects`; None if nothing is due.
+
+    `holder`: who claims (`state.lease.holder_name`), so that others can tell whether it still lives.
+    A project with a running run is passed over; so is one that another worker is claiming from right now.
+    """
+    with world.state.write() as connection:
+        for run_id, project in _due(connection, world.clock(), projects):
+            if not _try_lock(connection, project):
+                continue
+            if _one(connection, project, "running") is not None:
+                continue
+            now = world.clock()
+            taken = connection.execute(
+                sa.update(run_table)
+                .where(run_table.c.id == run_id, run_table.c.status == "queued")
+                .values(
+                    status="running",
+                    started_at=sa.func.coalesce(run_table.c.started_at, now),
+                    heartbeat_at=now,
+                    next_try_at=None,
+                    phase=None,
+                    phase_done=None,
+                    phase_total=None,
+                    attempts=run_table.c.attempts + 1,
+                )
+            )
+            if taken.rowcount != 1:
+                continue
+            run = _get(connection, run_id)
+            _note_claim(connection, run, holder, now)
+            runs.event(connection, run_id, "started", now, attempt=run.attempts)
+            return run
+    return None
+
+
+def _due(connection: Connection, now: float, projects: Sequence[str]) -> list[tuple[str, str]]:
+    """(run, project), longest due first: a run that was put back goes behind those that became due before it."""
+    since = sa.func.coalesce(run_table.c.next_try_at, run_table.c.created_at)
+    busy = run_table.alias("busy")
+    rows = connection.execute(
+        sa.select(run_table.c.id, run_table.c.project)
+        .where(
+            run_table.c.status == "queued",
+            run_table.c.project.in_(list(projects)),
+            since <= now,
+            ~sa.exists().where(busy.c.project == run_table.c.project, busy.c.status == "running"),
+        )
+        .order_by(since, run_table.c.seq)
+        .limit(50)
+    )
+    return [(row.id, row.project) for row in rows]
+
+
+def _try_lock(connection: Connection, project: str) -> bool:
+    if connection.dialect.name == "sqlite":
+        return True
+    row = connection.execute(
+        sa.select(project_table.c.name)
+        .where(project_table.c.name == project)
+        .with_for_update(skip_locked=True)
+    ).first()
+    return row is not None
+
+
+def _note_claim(connection: Connection, run: Run, holder: str, now: float) -> None:
+    """One row per project: who carries out its running run."""
+    values = {"kind": CLAIM, "seen_at": now, "data": dump({"run": run.run_id, "holder": holder})}
+    name = f"claim:{run.project}"
+    changed = connection.execute(sa.update(component).where(component.c.name == name).values(**values))
+    if changed.rowcount == 0:
+        connection.execute(sa.insert(component).values(name=name, **values))
+
+
+def next_due(world: World, projects: Sequence[str]) -> float | None:
+    """When the next waiting run becomes due (POSIX seconds), None if nothing waits."""
+    with world.state.read() as connection:
+        found = connection.execute(
+            sa.select(sa.func.min(sa.func.coalesce(run_table.c.next_try_at, run_table.c.created_at))).where(
+                run_table.c.status == "queued", run_table.c.project.in_(list(projects))
+            )
+        ).scalar()
+    return None if found is None else float(found)
+
+
+def beat(world: World, run: Run, *, phase: str | None, done: int | None, total: int | None) -> bool:
+    """The claimer's sign of life, with the run's progress. False if the run is not its own any more."""
+    with world.state.write() as connection:
+        found = connection.execute(
+            _mine(run).values(
+                heartbeat_at=world.clock(), phase=phase, phase_done=done, phase_total=total
+            )
+        )
+        if found.rowcount == 1 and phase is not None and phase != run.phase:
+            runs.event(connection, run.run_id, "phase", world.clock(), phase=phase, done=done, total=total)
+            run.phase = phase
+        return found.rowcount == 1
+
+
+def _mine(run: Run) -> sa.Update:
+    return sa.update(run_table).where(
+        run_table.c.id == run.run_id, run_table.c.status == "running", run_table.c.attempts == run.attempts
+    )
+
+
+# ---------------------------------------------------------------- giving back
+
+
+def requeue(world: World, run: Run, error: SyncError, *, interval: float) -> bool:
+    """A claimed run that could not be done waits: growing pauses, never longer than the schedule's interval.
+
+    `interval` in seconds. The error stays on the run for people to see. False if the run is not ours any more.
+    """
+    pause = min(PAUSES[min(max(run.attempts, 1), len(PAUSES)) - 1], interval)
+    if error.error_code == "project_busy":
+        pause = min(BUSY_PAUSE, interval)
+    elif error.error_code == "deadline":
+        pause = 0.0
+    return _put_back(world, run, error.to_dict(), pause, "waiting")
+
+
+def release(world: World, run: Run) -> bool:
+    """Put a claimed run back untouched: its worker is being stopped. False if it is not ours any more."""
+    return _put_back(world, run, None, 0.0, "interrupted")
+
+
+def _put_back(world: World, run: Run, error: dict[str, object] | None, pause: float, event: str) -> bool:
+    now = world.clock()
+    with world.state.write() as connection:
+        lock_project(connection, run.project)
+        stored = _get(connection, run.run_id)
+        if stored.status != "running" or stored.attempts != run.attempts:
+            return False
+        if stored.cancel_requested:
+            _cancel_now(connection, stored, now)
+            return True
+        _absorb(connection, stored, now)
+        runs.update(
+            connection,
+            run.run_id,
+            status="queued",
+            error=error,
+            next_try_at=now + pause,
+            phase=None,
+            phase_done=None,
+            phase_total=None,
+        )
+        runs.event(connection, run.run_id, event, now, error=error, next_try_at=now + pause)
+        return True
+
+
+def _absorb(connection: Connection, run: Run, now: float) -> None:
+    """A started run goes back to wait: a request that came meanwhile is covered by it and ends.
+
+    So one run waits, not two; the later one's result names the run that does its work. A preview or a plan
+    cannot be covered: then both wait, the older first.
+    """
+    newer = _one(connection, run.project, "queued")
+    if newer is None:
+        return
+    held, wish = Wish.of(run), Wish.of(newer)
+    if held.dry_run or wish.dry_run or held.plan_id or wish.plan_id:
+        return
+    merged = merge(held, wish)
+    runs.update(connection, run.run_id, direction=merged.direction.value, options=merged.options())
+    runs.update(
+        connection,
+        newer.run_id,
+        status="completed",
+        outcome="cancelled",
+        completed_at=now,
+        next_try_at=None,
+        result={"continued_by": run.run_id},
+    )
+    runs.event(connection, newer.run_id, "continued", now, by=run.run_id)
+
+
+def fail(world: World, run: Run, error: SyncError) -> bool:
+    """End a claimed run for good. False if it is not ours any more."""
+    now = world.clock()
+    with world.state.write() as connection:
+        found = connection.execute(
+            _mine(run).values(
+                status="failed", outcome="failed", completed_at=now, error=dump(error.to_dict()), phase=None
+            )
+        )
+        if found.rowcount == 1:
+            runs.event(connection, run.run_id, "failed", now, code=error.error_code)
+        return found.rowcount == 1
+
+
+def complete(world: World, run: Run, *, outcome: str, result: dict[str, Any]) -> bool:
+    """End a claimed run whose work was a preview: the Engine does not keep a row for those.
+
+    False if the run is not ours any more. Row errors in `result` stay with the plan.
+    """
+    now = world.clock()
+    errors = result.pop("errors", [])
+    with world.state.write() as connection:
+        if _get(connection, run.run_id).cancel_requested:
+            outcome = "cancelled"
+        found = connection.execute(
+            _mine(run).values(
+                status="completed",
+                outcome=outcome,
+                completed_at=now,
+                plan_id=result.get("plan_id"),
+                stats=dump(result.get("stats")),
+                result=dump(result),
+                errors_total=len(errors),
+                error=None,
+                phase=None,
+            )
+        )
+        if found.rowcount == 1:
+            runs.put_errors(connection, run.run_id, errors)
+        return found.rowcount == 1
+
+
+def note_end(world: World, run_id: str) -> Run:
+    """Close a run's story with its end as an event; returns the run as it is now."""
+    with world.state.write() as connection:
+        run = _get(connection, run_id)
+        if run.status in ("completed", "failed"):
+            if run.status == "completed" and run.error is not None:
+                runs.update(connection, run_id, error=None)
+            runs.event(connection, run_id, run.status, world.clock(), outcome=run.outcome, stats=run.stats)
+        return run
+
+
+# ---------------------------------------------------------------- cancel and recover
+
+
+def cancel(world: World, run_id: str, *, by: str = "api") -> Run:
+    """A waiting run ends at once; a running one is asked to stop between two batches; an ended one stays.
+
+    Raises NotFoundError. Audited.
+    """
+    now = world.clock()
+    with world.state.write() as connection:
+        run = _get(connection, run_id)
+        lock_project(connection, run.project)
+        run = _get(connection, run_id)
+        if run.status == "queued":
+            _cancel_now(connection, run, now)
+        elif run.status == "running":
+            runs.update(connection, run_id, cancel_requested=1)
+        else:
+            return run
+        audit.append(connection, run.project, action="run.cancelled", actor=by, at=now, run=run_id)
+        return _get(connection, run_id)
+
+
+def _cancel_now(connection: Connection, run: Run, now: float) -> None:
+    runs.update(
+        connection,
+        run.run_id,
+        status="completed",
+        outcome="cancelled",
+        cancel_requested=1,
+        completed_at=now,
+        next_try_at=None,
+        phase=None,
+    )
+    runs.event(connection, run.run_id, "cancelled", now)
+
+
+def recover_stale(world: World) -> list[Run]:
+    """Runs whose process is gone: back to the queue, or ended after `LOST_LIMIT` losses in a row.
+
+    Gone means: the claimer is a dead process of this machine, or the heartbeat is older than the lease plus
+    10 s while nobody holds the project's lease for this run (judged by the database's clock). A run started
+    by hand is ended: nobody waits for it to be carried on, and the next run continues its work.
+    """
+    with world.state.read() as connection:
+        rows = connection.execute(sa.select(run_table.c.id).where(run_table.c.status == "running")).all()
+        suspects = [row.id for row in rows if _is_stale(connection, world, _get(connection, row.id))]
+    changed = []
+    for run_id in suspects:
+        with world.state.write() as connection:
+            lock_project(connection, _get(connection, run_id).project)
+            run = _get(connection, run_id)
+            if run.status == "running" and _is_stale(connection, world, run):
+                _recover(connection, world, run)
+                changed.append(_get(connection, run_id))
+    return changed
+
+
+def _is_stale(connection: Connection, world: World, run: Run) -> bool:
+    holders = _lease_holder(connection, world, run)
+    if holders is not None:
+        return False
+    claimed = connection.execute(
+        sa.select(component.c.data).where(component.c.name == f"claim:{run.project}")
+    ).scalar()
+    note = load_map(claimed)
+    if note.get("run") == run.run_id and holder_is_dead(note.get("holder")):
+        return True
+    silent_since = run.heartbeat_at or run.started_at or run.created_at
+    return world.clock() - silent_since > world.lease_seconds + STALE_GRACE
+
+
+def _lease_holder(connection: Connection, world: World, run: Run) -> str | None:
+    """The living holder of the project's lease, if it holds it for this run."""
+    row = connection.execute(
+        sa.select(lease.c.holder, lease.c.expires_at, world.state.now_sql().label("now")).where(
+            lease.c.project == run.project
+        )
+    ).first()
+    if row is None or not row.holder or row.expires_at <= row.now:
+        return None
+    if orjson.loads(row.holder).get("run") != run.run_id or holder_is_dead(row.holder):
+        return None
+    return str(row.holder)
+
+
+def _recover(connection: Connection, world: World, run: Run) -> None:
+    now = world.clock()
+    if run.cancel_requested:
+        _cancel_now(connection, run, now)
+        return
+    before = run.error or {}
+    details = before.get("details") or {}
+    lost = 1 + (int(details.get("times", 0)) if before.get("code") == "worker_lost" else 0)
+    if not run.options.get("queued") or lost >= LOST_LIMIT:
+        runs.update(
+            connection,
+            run.run_id,
+            status="failed",
+            outcome="failed",
+            completed_at=now,
+            phase=None,
+            error={
+                "code": "abandoned",
+                "message": "The process that carried out this run ended before the run did. "
+                "What it had written is recorded; nothing else was written.",
+                "hint": "The next run continues by itself. If it happens again, look at the worker's log.",
+                "details": {"times": lost},
+            },
+        )
+        runs.event(connection, run.run_id, "failed", now, code="abandoned")
+        return
+    _absorb(connection, run, now)
+    runs.update(
+        connection,
+        run.run_id,
+        status="queued",
+        next_try_at=now,
+        phase=None,
+        error={
+            "code": "worker_lost",
+            "message": "The worker ended before the run did. What it had written is recorded.",
+            "hint": "Nothing has to be done; another worker carries on.",
+            "details": {"times": lost},
+        },
+    )
+    runs.event(connection, run.run_id, "recovered", now, times=lost)
+
+

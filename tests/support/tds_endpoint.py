@@ -1,0 +1,446 @@
+"""A scripted TDS endpoint: speaks the protocol of SQL Server, knows no SQL at all.
+
+Written from Microsoft's open specification MS-TDS (7.4), standard library only. A handler maps the text and the
+parameters of each statement to canned rows, a row count, a SQL Server error or a dropped connection. It proves
+what the real drivers send and how their errors arrive. It is no SQL Server: every scripted answer is a claim
+about SQL Server, and none of this counts as having been tried against one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+BATCH, RPC, RESPONSE, ATTENTION, TRANSACTION, LOGIN7, PRELOGIN = 0x01, 0x03, 0x04, 0x06, 0x0E, 0x10, 0x12
+COLLATION = bytes.fromhex("0904d00034")
+_HEADER = struct.Struct(">BBHHBB")
+_PACKET = 4096
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A result set. `columns`: name and Python type (int, str, bytes, bool, float, uuid.UUID)."""
+
+    columns: Sequence[tuple[str, type]]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Count:
+    """A statement without rows that touched so many."""
+
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class ServerError:
+    """An error of the server with its number, as documented by Microsoft."""
+
+    number: int
+    message: str = "scripted error"
+    severity: int = 16
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The connection is cut without an answer."""
+
+
+Answer = Rows | Count | ServerError | Drop
+Handler = Callable[[str, tuple[Any, ...]], Answer | None]
+
+
+@dataclass
+class Login:
+    """What a driver said when logging in."""
+
+    user: str
+    password: str
+    database: str
+    app: str
+
+
+def starting_answers(sql: str) -> Answer | None:
+    """What SQLAlchemy and the drivers ask by themselves when a connection begins."""
+    text = " ".join(sql.split())
+    if "ProductVersion" in text or "productversion" in text:
+        return Rows([("", str)], [["15.0.2000.5"]])
+    if text.upper().startswith("SELECT SCHEMA_NAME()"):
+        return Rows([("", str)], [["dbo"]])
+    if "max support" in text:
+        return Rows([("", str)], [["test max support"]])
+    if "@@VERSION" in text.upper():
+        return Rows([("", str)], [["Microsoft SQL Server 2019 (RTM) - 15.0.2000.5 (X64)"]])
+    if "system_views" in text:
+        return Rows([("name", str)], [["dm_exec_sessions"]])
+    if "transaction_isolation_level" in text:
+        return Rows([("", str)], [["READ COMMITTED"]])
+    if text.upper() in ("SELECT 1", "SELECT 1;"):
+        return Rows([("", int)], [[1]])
+    if "fn_listextendedproperty" in text:
+        return Rows([("", int)], [])
+    if text.upper().startswith(("SET ", "BEGIN TRAN", "COMMIT", "ROLLBACK", "IF @@TRANCOUNT", "USE ")):
+        return Count()
+    return None
+
+
+@dataclass
+class TdsEndpoint:
+    """Listens on a free loopback port between `with` and its end. Every connection runs in its own thread.
+
+    `handler` is asked first, then the standing answers. A statement nobody answers gets error 50000, and the
+    text is kept in `unexpected`. `login_error`: answer every login with that error.
+    """
+
+    handler: Handler
+    login_error: ServerError | None = None
+    statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    logins: list[Login] = field(default_factory=list)
+    transactions: list[str] = field(default_factory=list)
+    encryption_asked: list[int] = field(default_factory=list)
+    port: int = 0
+
+    def __enter__(self) -> TdsEndpoint:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in [self._acceptor, *self._threads]:
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(ConnectionError, OSError):
+            _Session(self, connection).run()
+
+    def answer(self, sql: str, parameters: tuple[Any, ...]) -> Answer:
+        """Keep the statement and find its answer."""
+        self.statements.append((sql, parameters))
+        found = self.handler(sql, parameters)
+        if found is None:
+            found = starting_answers(sql)
+        if found is None:
+            self.unexpected.append(sql)
+            return ServerError(50000, f"the script has no answer for: {sql}")
+        return found
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(self, endpoint: TdsEndpoint, connection: socket.socket) -> None:
+        self.endpoint = endpoint
+        self.connection = connection
+        self.prepared: dict[int, str] = {}
+        self.transaction = 0
+
+    def run(self) -> None:
+        while True:
+            message = self._receive()
+            if message is None:
+                return
+            kind, body = message
+            if kind == PRELOGIN:
+                self._send(self._prelogin(body))
+            elif kind == LOGIN7:
+                tokens, welcome = self._login(body)
+                self._send(tokens)
+                if not welcome:
+                    return
+            elif kind == ATTENTION:
+                self._send(_done(0x20))
+            elif kind == TRANSACTION:
+                self._send(self._transaction(body))
+            elif kind in (BATCH, RPC):
+                tokens = self._batch(body) if kind == BATCH else self._rpc(body)
+                if tokens is None:
+                    return
+                self._send(tokens)
+            else:
+                raise ConnectionError(f"unknown packet type {kind}")
+
+    # ------------------------------------------------------------ packets
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = self.connection.recv(count - len(data))
+            if not piece:
+                raise ConnectionError("closed")
+            data += piece
+        return data
+
+    def _receive(self) -> tuple[int, bytes] | None:
+        body = b""
+        while True:
+            kind, status, length, _, _, _ = _HEADER.unpack(self._exactly(_HEADER.size))
+            body += self._exactly(length - _HEADER.size)
+            if status & 1:
+                return kind, body
+
+    def _send(self, tokens: bytes) -> None:
+        room = _PACKET - _HEADER.size
+        pieces = [tokens[i : i + room] for i in range(0, len(tokens), room)] or [b""]
+        for number, piece in enumerate(pieces):
+            last = number == len(pieces) - 1
+            header = _HEADER.pack(RESPONSE, int(last), len(piece) + _HEADER.size, 51, (number + 1) & 0xFF, 0)
+            self.connection.sendall(header + piece)
+
+    # ------------------------------------------------------------ beginning
+
+    def _prelogin(self, body: bytes) -> bytes:
+        """Version, encryption "not supported": a driver that insists on encryption goes away here."""
+        position = 0
+        while position < len(body) and body[position] != 0xFF:
+            option, offset, length = struct.unpack_from(">BHH", body, position)
+            if option == 1 and length:
+                self.endpoint.encryption_asked.append(body[offset])
+            position += 5
+        options = [(0, struct.pack(">BBHH", 15, 0, 2000, 0)), (1, b"\x02"), (2, b"\x00"), (3, b""), (4, b"\x00")]
+        head, data = b"", b""
+        start = 5 * len(options) + 1
+        for option, value in options:
+            head += struct.pack(">BHH", option, start + len(data), len(value))
+            data += value
+        return head + b"\xff" + data
+
+    def _login(self, body: bytes) -> tuple[bytes, bool]:
+        def text(at: int, *, secret: bool = False) -> str:
+            offset, count = struct.unpack_from("<HH", body, at)
+            raw = body[offset : offset + 2 * count]
+            if secret:
+                raw = bytes(((b ^ 0xA5) >> 4 | (b ^ 0xA5) << 4) & 0xFF for b in raw)
+            return raw.decode("utf-16-le")
+
+        login = Login(text(40), text(44, secret=True), text(68), text(48))
+        self.endpoint.logins.append(login)
+        if self.endpoint.login_error is not None:
+            return _error(self.endpoint.login_error) + _done(0x02), False
+        database = login.database or "master"
+        name = _b_varchar("Microsoft SQL Server")
+        ack = b"\x01" + bytes.fromhex("74000004") + name + struct.pack(">BBH", 15, 0, 2000)
+        tokens = _environment(1, _b_varchar(database), _b_varchar("master"))
+        tokens += _environment(7, bytes([len(COLLATION)]) + COLLATION, b"\x00")
+        tokens += b"\xad" + struct.pack("<H", len(ack)) + ack
+        tokens += _environment(4, _b_varchar(str(_PACKET)), _b_varchar(str(_PACKET)))
+        return tokens + _done(0), True
+
+    # ------------------------------------------------------------ requests
+
+    def _transaction(self, body: bytes) -> bytes:
+        (headers,) = struct.unpack_from("<I", body)
+        (request,) = struct.unpack_from("<H", body, headers)
+        name = {5: "begin", 7: "commit", 8: "rollback"}.get(request, str(request))
+        self.endpoint.transactions.append(name)
+        descriptor = bytes([8]) + struct.pack("<Q", 1)
+        if name == "begin":
+            return _environment(8, descriptor, b"\x00") + _done(0)
+        if name in ("commit", "rollback"):
+            return _environment(9 if name == "commit" else 10, b"\x00", descriptor) + _done(0)
+        return _done(0)
+
+    def _batch(self, body: bytes) -> bytes | None:
+        (headers,) = struct.unpack_from("<I", body)
+        return self._answered(body[headers:].decode("utf-16-le"), (), in_procedure=False)
+
+    def _rpc(self, body: bytes) -> bytes | None:
+        reader = _Reader(body)
+        reader.skip(reader.u32() - 4)
+        length = reader.u16()
+        procedure = reader.u16() if length == 0xFFFF else 0
+        name = "" if procedure else reader.take(2 * length).decode("utf-16-le").lower()
+        procedure = procedure or {"sp_executesql": 10, "sp_prepexec": 13, "sp_execute": 12, "sp_unprepare": 15}[name]
+        reader.u16()
+        values = []
+        while reader.left():
+            values.append(reader.parameter())
+        if procedure == 10:
+            return self._answered(values[0], tuple(values[2:]), in_procedure=True)
+        if procedure == 13:
+            handle = len(self.prepared) + 1
+            self.prepared[handle] = values[2]
+            tokens = self._answered(values[2], tuple(values[3:]), in_procedure=True, handle=handle)
+            return tokens
+        if procedure == 12:
+            return self._answered(self.prepared[values[0]], tuple(values[1:]), in_procedure=True)
+        return b"\x79" + struct.pack("<i", 0) + _done(0, token=0xFE)
+
+    def _answered(
+        self, sql: str, parameters: tuple[Any, ...], *, in_procedure: bool, handle: int | None = None
+    ) -> bytes | None:
+        answer = self.endpoint.answer(sql, parameters)
+        if isinstance(answer, Drop):
+            return None
+        more = 0x01 if in_procedure else 0
+        token = 0xFF if in_procedure else 0xFD
+        if isinstance(answer, ServerError):
+            tokens = _error(answer) + _done(0x02 | more, token=token)
+        elif isinstance(answer, Rows):
+            tokens = _result(answer) + _done(0x10 | more, rows=len(answer.rows), command=0xC1, token=token)
+        else:
+            tokens = _done(0x10 | more, rows=answer.rows, command=0xC5, token=token)
+        if not in_procedure:
+            return tokens
+        tokens += b"\x79" + struct.pack("<i", 0)
+        if handle is not None:
+            tokens += b"\xac" + struct.pack("<H", 0) + _b_varchar("") + b"\x01" + struct.pack("<IH", 0, 0)
+            tokens += b"\x26\x04\x04" + struct.pack("<i", handle)
+        return tokens + _done(0, token=0xFE)
+
+
+class _Reader:
+    """Parameters of a remote procedure call, the types that drivers send."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, count: int) -> bytes:
+        piece = self.data[self.at : self.at + count]
+        self.at += count
+        return piece
+
+    def skip(self, count: int) -> None:
+        self.at += count
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def u16(self) -> int:
+        return int(struct.unpack("<H", self.take(2))[0])
+
+    def u32(self) -> int:
+        return int(struct.unpack("<I", self.take(4))[0])
+
+    def parameter(self) -> Any:
+        self.take(2 * self.u8())
+        self.u8()
+        kind = self.u8()
+        if kind in (0xE7, 0xEF, 0xA7, 0xAF, 0xA5, 0xAD):
+            return self._long(kind)
+        if kind in (0x26, 0x68, 0x6D, 0x24):
+            self.u8()
+            raw = self.take(self.u8())
+            return _number(kind, raw) if raw else None
+        raise ConnectionError(f"the endpoint does not know parameter type 0x{kind:02x}")
+
+    def _long(self, kind: int) -> Any:
+        longest = self.u16()
+        if kind not in (0xA5, 0xAD):
+            self.skip(5)
+        if longest == 0xFFFF:
+            raw = self._pieces()
+        else:
+            length = self.u16()
+            raw = None if length == 0xFFFF else self.take(length)
+        if raw is None or kind in (0xA5, 0xAD):
+            return raw
+        return raw.decode("utf-16-le" if kind in (0xE7, 0xEF) else "cp1252")
+
+    def _pieces(self) -> bytes | None:
+        if self.take(8) == b"\xff" * 8:
+            return None
+        raw = b""
+        while length := self.u32():
+            raw += self.take(length)
+        return raw
+
+
+def _number(kind: int, raw: bytes) -> Any:
+    if kind == 0x24:
+        return uuid.UUID(bytes_le=raw)
+    if kind == 0x6D:
+        return struct.unpack("<d" if len(raw) == 8 else "<f", raw)[0]
+    if kind == 0x68:
+        return bool(raw[0])
+    return int.from_bytes(raw, "little", signed=len(raw) > 1)
+
+
+def _b_varchar(text: str) -> bytes:
+    return bytes([len(text)]) + text.encode("utf-16-le")
+
+
+def _us_varchar(text: str) -> bytes:
+    return struct.pack("<H", len(text)) + text.encode("utf-16-le")
+
+
+def _environment(kind: int, new: bytes, old: bytes) -> bytes:
+    body = bytes([kind]) + new + old
+    return b"\xe3" + struct.pack("<H", len(body)) + body
+
+
+def _done(status: int, *, rows: int = 0, command: int = 0, token: int = 0xFD) -> bytes:
+    return bytes([token]) + struct.pack("<HHQ", status, command, rows)
+
+
+def _error(error: ServerError) -> bytes:
+    body = struct.pack("<IBB", error.number, 1, error.severity) + _us_varchar(error.message)
+    body += _b_varchar("scripted") + _b_varchar("") + struct.pack("<I", 1)
+    return b"\xaa" + struct.pack("<H", len(body)) + body
+
+
+_TYPE_INFO = {
+    int: b"\x26\x08",
+    float: b"\x6d\x08",
+    bool: b"\x68\x01",
+    uuid.UUID: b"\x24\x10",
+    bytes: b"\xa5" + struct.pack("<H", 8000),
+    str: b"\xe7" + struct.pack("<H", 8000) + COLLATION,
+}
+
+
+def _result(answer: Rows) -> bytes:
+    out = [b"\x81" + struct.pack("<H", len(answer.columns))]
+    out += [struct.pack("<IH", 0, 1) + _TYPE_INFO[kind] + _b_varchar(name) for name, kind in answer.columns]
+    for row in answer.rows:
+        out.append(b"\xd1")
+        out += [_cell(kind, value) for (_, kind), value in zip(answer.columns, row, strict=True)]
+    return b"".join(out)
+
+
+def _cell(kind: type, value: Any) -> bytes:
+    if kind in (str, bytes):
+        if value is None:
+            return b"\xff\xff"
+        raw = value.encode("utf-16-le") if kind is str else value
+        return struct.pack("<H", len(raw)) + raw
+    if value is None:
+        return b"\x00"
+    if kind is int:
+        return b"\x08" + struct.pack("<q", value)
+    if kind is float:
+        return b"\x08" + struct.pack("<d", value)
+    if kind is bool:
+        return b"\x01" + bytes([value])
+    return b"\x10" + value.bytes_le
