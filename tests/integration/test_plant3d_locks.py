@@ -106,7 +106,9 @@ def test_a_writer_that_has_not_committed_yet_does_not_stop_us_and_is_not_seen(dc
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a process that can be killed outright")
-def test_a_file_left_in_the_middle_of_a_save_is_neither_read_nor_touched(dcf: Dcf, private_temp: Path) -> None:
+def test_a_file_left_in_the_middle_of_a_save_is_neither_read_nor_touched(
+    dcf: Dcf, private_temp: Path
+) -> None:
     with other_program(dcf.path, SPILL) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -130,7 +132,9 @@ def test_after_recovery_by_its_own_program_the_file_is_read_as_before(dcf: Dcf) 
     snapshot.close()
 
 
-def test_a_copy_that_takes_too_long_is_given_up(dcf: Dcf, private_temp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_takes_too_long_is_given_up(
+    dcf: Dcf, private_temp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(copying, "_PAGES_PER_STEP", 1)
     source = open_source(dcf.path, deadline=0.0)
     with pytest.raises(RetryLaterError) as caught:
@@ -184,9 +188,13 @@ while True:
 """
 
 
-def test_a_snapshot_is_one_moment_while_somebody_commits_all_the_time(dcf: Dcf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_is_one_moment_while_somebody_commits_all_the_time(
+    dcf: Dcf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(copying, "_PAGES_PER_STEP", 3)
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(dcf.path)], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(dcf.path)], stdout=subprocess.PIPE, text=True
+    )
     assert writer.stdout is not None
     seen = set()
     try:

@@ -69,7 +69,9 @@ def test_tags_equal_the_class_tables_where_their_row_exists(source: Path, snapsh
             continue
         with closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as db:
             expected = dict(
-                db.execute(f"SELECT t.PnPID, t.Tag FROM [{table}] t JOIN PnPBase b ON b.PnPID = t.PnPID").fetchall()
+                db.execute(
+                    f"SELECT t.PnPID, t.Tag FROM [{table}] t JOIN PnPBase b ON b.PnPID = t.PnPID"
+                ).fetchall()
             )
         for batch in snapshot.scan(list(snapshot.catalog.descendants(table)), {}):
             for item in batch.changed:

@@ -27,7 +27,13 @@ TREE: dict[str, tuple[str | None, dict[str, str]]] = {
     "PnPDataLinks": ("PnPBase", {"RowId": "Int32", "DwgId": "Int32", "RowClassName": "String"}),
     "PnPDrawings": (
         "PnPBase",
-        {"PnPType": "String", "PnID": "String", "Dwg Name": "String", "Title": "String", "PnPRelativePath": "String"},
+        {
+            "PnPType": "String",
+            "PnID": "String",
+            "Dwg Name": "String",
+            "Title": "String",
+            "PnPRelativePath": "String",
+        },
     ),
     "PnPTagRegistry": ("PnPBase", {"Tag": "String", "RowId": "Int32"}),
     "PnPTagEnlistedColumns": (
@@ -68,7 +74,14 @@ ROLES = {
     "PipeLineGroupRelationship": (("PipeLineGroup", "PipeLineGroup"), ("PipeLine", "PipeLines")),
     "AssetOwnership": (("Owned", "EngineeringItems"), ("Owner", "EngineeringItems")),
 }
-DECLARED = {"Int64": "integer", "Int32": "int", "Int16": "smallint", "Guid": "GUID", "Boolean": "bit", "Double": "double"}
+DECLARED = {
+    "Int64": "integer",
+    "Int32": "int",
+    "Int16": "smallint",
+    "Guid": "GUID",
+    "Boolean": "bit",
+    "Double": "double",
+}
 FIRST_TICKS = 638947573946251024
 DBID = uuid.UUID("3618e76b-eca7-4df4-a749-ddf86b8e149c")
 
@@ -131,7 +144,9 @@ class Dcf:
         db.execute("INSERT INTO PnPTableAttributes VALUES (?, 'DisplayName', 'T', ?)", (name, f"The {name}"))
         for column, kind in {"PnPID": "Int64", **columns}.items():
             length = 255 if kind == "String" else 0
-            db.execute("INSERT INTO PnPProperties VALUES (?, ?, ?, ?)", (name, column, f"System.{kind}", length))
+            db.execute(
+                "INSERT INTO PnPProperties VALUES (?, ?, ?, ?)", (name, column, f"System.{kind}", length)
+            )
 
     def declare(self, name: str, base: str | None, columns: dict[str, str]) -> None:
         """Add a class to the catalogue, without a table."""
@@ -168,7 +183,9 @@ class Dcf:
         )
         db.execute(f"CREATE TABLE [{class_name}] (PnPID integer NOT NULL PRIMARY KEY{columns})")
 
-    def add(self, class_name: str, *, without: Iterable[str] = (), pnpid: int | None = None, **values: Any) -> int:
+    def add(
+        self, class_name: str, *, without: Iterable[str] = (), pnpid: int | None = None, **values: Any
+    ) -> int:
         """Add one item with a row at every level except `without`. Spaces in column names: give a dict by `**`."""
         item = self.next_id if pnpid is None else pnpid
         self.next_id = max(self.next_id, item) + 1

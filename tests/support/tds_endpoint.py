@@ -21,6 +21,8 @@ BATCH, RPC, RESPONSE, ATTENTION, TRANSACTION, LOGIN7, PRELOGIN = 0x01, 0x03, 0x0
 COLLATION = bytes.fromhex("0904d00034")
 _HEADER = struct.Struct(">BBHHBB")
 _PACKET = 4096
+_PROCEDURES = {"sp_executesql": 10, "sp_prepexec": 13, "sp_execute": 12, "sp_unprepare": 15}
+"""Names of the procedures that drivers usually call by number."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def starting_answers(sql: str) -> Answer | None:
         return Rows([("name", str)], [["dm_exec_sessions"]])
     if "transaction_isolation_level" in text:
         return Rows([("", str)], [["READ COMMITTED"]])
+    if "sp_datatype_info" in text:  # the ODBC driver asks for column sizes; no rows means "use your own"
+        return Rows([("TYPE_NAME", str), ("DATA_TYPE", int), ("COLUMN_SIZE", int)], [])
     if text.upper() in ("SELECT 1", "SELECT 1;"):
         return Rows([("", int)], [[1]])
     if "fn_listextendedproperty" in text:
@@ -224,7 +228,13 @@ class _Session:
             if option == 1 and length:
                 self.endpoint.encryption_asked.append(body[offset])
             position += 5
-        options = [(0, struct.pack(">BBHH", 15, 0, 2000, 0)), (1, b"\x02"), (2, b"\x00"), (3, b""), (4, b"\x00")]
+        options = [
+            (0, struct.pack(">BBHH", 15, 0, 2000, 0)),
+            (1, b"\x02"),
+            (2, b"\x00"),
+            (3, b""),
+            (4, b"\x00"),
+        ]
         head, data = b"", b""
         start = 5 * len(options) + 1
         for option, value in options:
@@ -277,18 +287,19 @@ class _Session:
         length = reader.u16()
         procedure = reader.u16() if length == 0xFFFF else 0
         name = "" if procedure else reader.take(2 * length).decode("utf-16-le").lower()
-        procedure = procedure or {"sp_executesql": 10, "sp_prepexec": 13, "sp_execute": 12, "sp_unprepare": 15}[name]
+        procedure = procedure or _PROCEDURES.get(name, 0)
         reader.u16()
         values = []
         while reader.left():
             values.append(reader.parameter())
+        if procedure == 0:
+            return self._answered(f"EXEC {name}", tuple(values), in_procedure=True)
         if procedure == 10:
             return self._answered(values[0], tuple(values[2:]), in_procedure=True)
         if procedure == 13:
             handle = len(self.prepared) + 1
             self.prepared[handle] = values[2]
-            tokens = self._answered(values[2], tuple(values[3:]), in_procedure=True, handle=handle)
-            return tokens
+            return self._answered(values[2], tuple(values[3:]), in_procedure=True, handle=handle)
         if procedure == 12:
             return self._answered(self.prepared[values[0]], tuple(values[1:]), in_procedure=True)
         return b"\x79" + struct.pack("<i", 0) + _done(0, token=0xFE)

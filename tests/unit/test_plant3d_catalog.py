@@ -112,7 +112,7 @@ def test_two_classes_differing_only_in_case_do_not_hide_each_other_in_silence(dc
 
 def test_two_columns_differing_only_in_case_are_both_read(dcf: Dcf, read) -> None:
     dcf.declare("Vessel", "Equipment", {"Été": "String", "été": "String"})
-    dcf.add("Vessel", **{"Tag": "T-1", "Été": "one", "été": "two"})
+    dcf.add("Vessel", Tag="T-1", Été="one", été="two")
     snapshot = read()
     item = next(iter(snapshot.scan(["Vessel"], {}))).changed[0]
     assert (item.values["Été"], item.values["été"]) == ("one", "two")

@@ -161,7 +161,11 @@ def test_digests_are_the_same_in_another_process(dcf: Dcf, read: Read) -> None:
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     out = subprocess.run(
-        [sys.executable, "-c", program, str(dcf.path)], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", program, str(dcf.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     ).stdout
     assert out.split("\n")[:-1] == [f"{k} {v.hex()}" for k, v in digests(read()).items()]
 
@@ -273,7 +277,9 @@ def test_items_that_share_a_guid_are_both_read_and_reported(dcf: Dcf, read: Read
         ("wrong_type", "x'0102'"),
     ],
 )
-def test_a_cell_that_cannot_be_read_is_unknown_and_all_others_land(dcf: Dcf, read: Read, code: str, bad: str) -> None:
+def test_a_cell_that_cannot_be_read_is_unknown_and_all_others_land(
+    dcf: Dcf, read: Read, code: str, bad: str
+) -> None:
     pumps = [dcf.add("CentrifugalPump", Tag=f"P-{n}", Area="1") for n in range(5)]
     dcf.sql(f"UPDATE Equipment SET Area = {bad} WHERE PnPID = ?", pumps[2])
     snapshot = read()
@@ -457,7 +463,11 @@ def test_the_tag_of_an_unnamed_line_is_the_one_all_its_segments_carry(
 
 def test_from_and_to_of_a_line_go_through_what_is_inside_it(dcf: Dcf, read: Read) -> None:
     group, (one, two) = line(dcf, "L-1", [None, None])
-    pump, reducer, tank = dcf.add("CentrifugalPump", Tag="P-1"), dcf.add("GateValve", Tag="V-1"), dcf.add("Nozzles")
+    pump, reducer, tank = (
+        dcf.add("CentrifugalPump", Tag="P-1"),
+        dcf.add("GateValve", Tag="V-1"),
+        dcf.add("Nozzles"),
+    )
     owner = dcf.add("CentrifugalPump", Tag="TK-1")
     dcf.relate("AssetOwnership", Owner=owner, Owned=tank)
     dcf.relate("LineStartAsset", Line=one, Asset=pump)
@@ -488,7 +498,11 @@ def test_several_ends_are_joined_in_order_and_reported(dcf: Dcf, read: Read) -> 
 
 def test_a_nozzle_without_a_side_fills_the_open_end(dcf: Dcf, read: Read) -> None:
     group, (segment,) = line(dcf, "L-1", [None])
-    nozzle, tank, pump = dcf.add("Nozzles"), dcf.add("CentrifugalPump", Tag="TK-1"), dcf.add("CentrifugalPump", Tag="P-1")
+    nozzle, tank, pump = (
+        dcf.add("Nozzles"),
+        dcf.add("CentrifugalPump", Tag="TK-1"),
+        dcf.add("CentrifugalPump", Tag="P-1"),
+    )
     dcf.relate("AssetOwnership", Owner=tank, Owned=nozzle)
     dcf.relate("LineNozzle", Line=segment, Nozzle=nozzle)
     dcf.relate("LineEndAsset", Line=segment, Asset=pump)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from plant3d_sync import __version__
@@ -13,6 +13,11 @@ from plant3d_sync.cli import service_commands, sync_commands, tool_commands, way
 from plant3d_sync.cli.common import CHOICES
 from plant3d_sync.cli.output import print_error
 from plant3d_sync.errors import SyncError
+
+UsageProblem: type[typer.BadParameter] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+"""Base of every usage error of the parser that typer carries inside (it does not export the name)."""
 
 cli = typer.Typer(
     help="Keep an AutoCAD Plant 3D P&ID project and SYNAPSE in step.",
@@ -54,11 +59,11 @@ def run(arguments: list[str] | None = None) -> int:
     except SyncError as error:
         print_error(error, as_json=CHOICES.json)
         return error.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         return 130
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
+    except UsageProblem as error:
         error.show()
         return 2
     except KeyboardInterrupt:
@@ -71,4 +76,6 @@ def run(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """Console script."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # a run makes many small objects and no cycles
     sys.exit(run())

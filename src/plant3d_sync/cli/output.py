@@ -16,7 +16,12 @@ from plant3d_sync.errors import SyncError
 def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON document."""
     text = orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str)
-    sys.stdout.buffer.write(text + b"\n")
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None:  # a captured stdout
+        sys.stdout.write(text.decode() + "\n")
+    else:
+        sys.stdout.flush()
+        stream.write(text + b"\n")
     sys.stdout.flush()
 
 

@@ -93,7 +93,7 @@ def plan(document: Mapping[str, Any]) -> None:
                 f"{plain(cell['new'])!r} · {cell['why']}" + (f" · {line['needs']}" if line.get("needs") else "")
             )
         for name, entry in ((line.get("after") or {}).get("pending") or {}).items():
-            say(f"open     {tag} · {name} · {plain(entry['p'])!r} / {plain(entry['s'])!r} · {entry['why']}")
+            say(f"open     {tag} · {name} · {plain(entry.get('p'))!r} / {plain(entry.get('s'))!r} · {entry['why']}")
 
 
 def proposal(document: Mapping[str, Any]) -> None:

@@ -1,9 +1,409 @@
-"""Commands of this group."""
+"""serve, worker, scheduler, up; keys, audit, settings, check-config."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
 import typer
+
+from plant3d_sync.bootstrap import App, make_app
+from plant3d_sync.cli.checking import check_configuration
+from plant3d_sync.cli.common import CHOICES, JsonOption, app, wants_json
+from plant3d_sync.cli.output import print_json, say, table
+from plant3d_sync.cli.settings_page import settings_page, settings_values
+from plant3d_sync.errors import ConfigError
+from plant3d_sync.logs import get_logger
+from plant3d_sync.state import audit, keys
+from plant3d_sync.usecases.project import iso
+from plant3d_sync.worker.main import prepare, run_worker
+from plant3d_sync.worker.process import Stop
+from plant3d_sync.worker.scheduler import run_scheduler
+
+keys_app = typer.Typer(help="Keys for the web API.", no_args_is_help=True)
+audit_app = typer.Typer(help="Who did what: check it, export it.", no_args_is_help=True)
+settings_app = typer.Typer(help="What is set, and from where.", no_args_is_help=True)
+
+HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on (P3DSYNC_HOST).")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Port (SERVICE_PORT); 0 takes a free one.")
+]
+ParentOption = Annotated[bool, typer.Option("--parent-pipe", hidden=True, help="End when stdin closes.")]
+
+GRACE = 60.0
+"""Seconds that processes of `up` get to reach a safe point before they are killed."""
+
+PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before a process that ended by itself is started again."""
+
+CALM = 60.0
+"""A process that lived so long starts again without a pause."""
+
+CONFIG_EXIT = 78
+
+
+def serve(host: HostOption = None, port: PortOption = None, parent_pipe: ParentOption = False) -> None:
+    """The web API. Needs no Plant 3D credentials: only the worker reaches Plant 3D.
+
+    Example: plant3d-sync serve --port 8002
+    """
+    with app() as made:
+        prepare(made)
+        stop = Stop()
+        stop.listen()
+        if parent_pipe:
+            stop.when_parent_ends()
+        _serve(
+            made,
+            host or made.settings.p3dsync_host,
+            made.settings.service_port if port is None else port,
+            stop,
+        )
+
+
+def _serve(made: App, host: str, port: int, stop: Stop) -> None:
+    import socket
+
+    import uvicorn
+
+    from plant3d_sync.web.app import create_app
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """`Stop` listens to signals, so that every process of ours ends the same way."""
+            yield
+
+    try:
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"The web service cannot listen on {host}:{port} ({error.strerror}). Nothing was started.",
+            hint="Another process may use the port; choose one with --port or SERVICE_PORT.",
+            code="port_unavailable",
+        ) from error
+    with listening:
+        server = Server(
+            uvicorn.Config(
+                create_app(made),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=10,
+                lifespan="auto",
+            )
+        )
+        stop.then(lambda: setattr(server, "should_exit", True))
+        name, chosen = listening.getsockname()[:2]
+        shown = f"[{name}]" if ":" in name else name
+        print(orjson.dumps({"url": f"http://{shown}:{chosen}"}).decode(), flush=True)
+        get_logger().info("web.started", host=name, port=chosen)
+        server.run(sockets=[listening])
+        get_logger().info("web.stopped")
+
+
+def worker(
+    burst: Annotated[bool, typer.Option("--burst", help="End when nothing is due.")] = False,
+    parent_pipe: ParentOption = False,
+) -> None:
+    """Carry out runs that wait, one at a time; start several for more.
+
+    Example: plant3d-sync worker --burst
+    """
+    with app() as made:
+        run_worker(made, burst=burst, parent_pipe=parent_pipe)
+
+
+def scheduler(parent_pipe: ParentOption = False) -> None:
+    """Ask for a run of each active project every SYNC_INTERVAL_MINUTES. Two of them do no harm.
+
+    Example: plant3d-sync scheduler
+    """
+    with app() as made:
+        run_scheduler(made, parent_pipe=parent_pipe)
+
+
+# ---------------------------------------------------------------- up
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of `up`, started again when it ends by itself."""
+
+    name: str
+    arguments: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    again_at: float = 0.0
+    last_code: int | None = field(default=None)
+
+    def start(self, now: float) -> None:
+        """With a pipe to its stdin: when it closes, the child ends."""
+        self.process = subprocess.Popen(self.arguments, stdin=subprocess.PIPE)
+        self.started = now
+
+    def look(self, now: float) -> None:
+        """Start it again if it ended."""
+        if self.process is None:
+            if now >= self.again_at:
+                self.start(now)
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        self.close_pipe()
+        self.process, self.last_code = None, code
+        self.failures = 0 if now - self.started > CALM else self.failures + 1
+        self.again_at = now + PAUSES[min(max(self.failures, 1), len(PAUSES)) - 1]
+        get_logger().error("process.ended", process=self.name, code=code, again_in=self.again_at - now)
+
+    def close_pipe(self) -> None:
+        """Ask it to end."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+def up(host: HostOption = None, port: PortOption = None) -> None:
+    """Web API, worker and scheduler on one machine, with no server to set up. Ctrl-C ends them all.
+
+    Example: plant3d-sync up --port 8002
+    """
+    with app() as made:
+        prepare(made)
+        made.state.ready()  # one process sets an empty database up, before three use it
+    web = (["--host", host] if host else []) + (["--port", str(port)] if port is not None else [])
+    children = [Child("web", _command("serve", *web)), Child("worker", _command("worker"))]
+    children.append(Child("scheduler", _command("scheduler")))
+    stop = Stop()
+    stop.listen()
+    try:
+        while not stop.wait(0.25):
+            now = time.monotonic()
+            for child in children:
+                child.look(now)
+                if child.last_code == CONFIG_EXIT:
+                    raise ConfigError(
+                        f"The {child.name} process refused to start; its message stands above. All were stopped.",
+                        hint="`plant3d-sync check-config` names every problem.",
+                        code="process_refused",
+                    )
+    finally:
+        _end(children)
+
+
+def _command(*arguments: str) -> list[str]:
+    config = ["--config", str(Path(CHOICES.config).absolute())] if CHOICES.config else []
+    return [sys.executable, "-m", "plant3d_sync", *config, *arguments, "--parent-pipe"]
+
+
+def _end(children: list[Child]) -> None:
+    for child in children:
+        child.close_pipe()
+    limit = time.monotonic() + GRACE
+    for child in children:
+        if child.process is None:
+            continue
+        try:
+            child.process.wait(timeout=max(0.1, limit - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            get_logger().error("process.killed", process=child.name)
+            child.process.kill()
+            child.process.wait()
+
+
+# ---------------------------------------------------------------- keys
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What or who uses it.")],
+    scopes: Annotated[str, typer.Option("--scopes", help="Of read,sync,resolve,write,admin.")],
+    project: Annotated[
+        list[str] | None, typer.Option("--project", help="Only this project; may be given several times.")
+    ] = None,
+    expires_days: Annotated[float | None, typer.Option("--expires-days", help="Days until it ends.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a key and print it once; only its hash is kept.
+
+    Example: plant3d-sync keys create dashboard --scopes read
+    """
+    as_json = wants_json(json)
+    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    with app() as made:
+        projects = [made.project_name(one) for one in project] if project else None
+        with made.state.write() as connection:
+            key_id, key = keys.create(
+                connection, name, wanted, projects=projects, expires_days=expires_days, now=time.time()
+            )
+    if as_json:
+        print_json({"id": key_id, "key": key})
+    else:
+        say(key)
+        sys.stderr.write(f"Key {key_id}. It is shown this once; send it as the header X-API-Key.\n")
+
+
+@keys_app.command("list")
+def keys_list(json: JsonOption = False) -> None:
+    """Every key, without its secret.
+
+    Example: plant3d-sync keys list
+    """
+    as_json = wants_json(json)
+    with app() as made, made.state.read() as connection:
+        items = [_key_document(key) for key in keys.list_keys(connection)]
+    if as_json:
+        print_json({"items": items, "total": len(items)})
+    else:
+        headers = ("id", "name", "scopes", "projects", "expires_at", "revoked_at", "last_used_at")
+        rows = [
+            [", ".join(value) if isinstance(value := item[name], list) else value for name in headers]
+            for item in items
+        ]
+        table(headers, rows)
+
+
+def _key_document(key: keys.ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "projects": None if key.projects is None else list(key.projects),
+        "created_at": iso(key.created_at),
+        "created_by": key.created_by,
+        "expires_at": iso(key.expires_at),
+        "revoked_at": iso(key.revoked_at),
+        "last_used_at": iso(key.last_used_at),
+    }
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="Id from `keys list`.")], json: JsonOption = False
+) -> None:
+    """End a key at once.
+
+    Example: plant3d-sync keys revoke 4fd1c0a2
+    """
+    as_json = wants_json(json)
+    with app() as made, made.state.write() as connection:
+        item = _key_document(keys.revoke(connection, key_id, now=time.time()))
+    if as_json:
+        print_json(item)
+    else:
+        say(f"Key {item['id']} ({item['name']}) ended at {item['revoked_at']}.")
+
+
+# ---------------------------------------------------------------- audit
+
+
+@audit_app.command("verify")
+def audit_verify(json: JsonOption = False) -> None:
+    """Walk every chain of the audit trail; exit code 78 if an entry was changed, removed or moved.
+
+    Example: plant3d-sync audit verify
+    """
+    as_json = wants_json(json)
+    with app() as made, made.state.read() as connection:
+        count, broken = audit.verify(connection)
+    places = [{"project": item.project, "seq": item.seq, "what": item.what} for item in broken]
+    if broken:
+        first = broken[0]
+        raise ConfigError(
+            f"The audit trail does not hold: {first.project}, entry {first.seq}: {first.what}"
+            + (f", and {len(broken) - 1} more" if len(broken) > 1 else "")
+            + ". Nothing was changed.",
+            hint="Somebody wrote into the state database from outside. Compare with an export or a backup.",
+            code="audit_broken",
+            details={"entries": count, "broken": places},
+        )
+    if as_json:
+        print_json({"entries": count, "broken": []})
+    else:
+        say(f"{count} entries, every chain whole.")
+
+
+@audit_app.command("export")
+def audit_export(
+    output: Annotated[Path | None, typer.Option("--output", help="File to write; else stdout.")] = None,
+) -> None:
+    """Every entry, one JSON object a line, in the order of its chain.
+
+    Example: plant3d-sync audit export --output audit.jsonl
+    """
+    with app() as made, made.state.read() as connection:
+        if output is None:
+            for entry in audit.export(connection):
+                sys.stdout.buffer.write(orjson.dumps(entry) + b"\n")
+            return
+        with output.open("wb") as stream:
+            for entry in audit.export(connection):
+                stream.write(orjson.dumps(entry) + b"\n")
+
+
+# ---------------------------------------------------------------- settings
+
+
+def check_config(json: JsonOption = False) -> None:
+    """Every problem of settings, configuration and mapping at once; connects to nothing. Exit code 78 if any.
+
+    Example: plant3d-sync check-config
+    """
+    as_json = wants_json(json)
+    found = check_configuration(CHOICES.config)
+    if found.problems:
+        raise ConfigError(
+            f"{len(found.problems)} problems: " + "; ".join(found.problems) + ". Nothing was started.",
+            hint="docs/reference/settings.md explains every name.",
+            code="config_invalid",
+            details={"problems": found.problems},
+        )
+    if as_json:
+        print_json({"problems": [], "projects": found.projects, "warnings": found.warnings})
+        return
+    for warning in found.warnings:
+        sys.stderr.write(f"note: {warning}\n")
+    say(f"The configuration is usable. Projects: {', '.join(found.projects) or 'none'}.")
+
+
+@settings_app.command("show")
+def settings_show(json: JsonOption = False) -> None:
+    """Every setting with its value and where it comes from; secrets are hidden.
+
+    Example: plant3d-sync settings show
+    """
+    as_json = wants_json(json)
+    made = make_app(CHOICES.config)
+    values = settings_values(made.settings, made.environ)
+    if as_json:
+        print_json(values)
+    else:
+        table(("name", "value", "from"), [(item["name"], item["value"], item["from"]) for item in values])
+
+
+@settings_app.command("page")
+def settings_page_command() -> None:
+    """The reference page of all settings (docs/reference/settings.md).
+
+    Example: plant3d-sync settings page
+    """
+    sys.stdout.write(settings_page())
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
+    for command in (serve, worker, scheduler, up):
+        cli.command()(command)
+    cli.command("check-config")(check_config)
+    cli.add_typer(keys_app, name="keys")
+    cli.add_typer(audit_app, name="audit")
+    cli.add_typer(settings_app, name="settings")

@@ -6,6 +6,7 @@ The planner is fed item by item, so that its memory is the plan and the tags, no
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,13 +179,17 @@ class Planner:
         translated = self._rules.translate[item.class_name](item)
         if asked:
             self._stats[entity].total += 1
-        problem = self._identity_problem(item, link, other, entity)
+        if link is None and other is None and item.guid:
+            problem = None
+        else:
+            problem = self._identity_problem(item, link, other, entity)
         if problem is not None:
             self._disputed.update(known.plant3d_id for known in (link, other) if known is not None)
             if asked:
                 self._row_error(item, entity, problem)
             return
-        self._field_problems(item, translated)
+        if translated.problems:
+            self._field_problems(item, translated)
         tag = self._tag_of(translated)
         if tag is not None:
             self._claim_tag(tag, item.pnpid, item.class_name, item.guid, entity)
@@ -297,7 +302,11 @@ class Planner:
             )
             self._waiting += 1
             return
-        values = {name: value for name, value in translated.fields.items() if not is_blank(value)}
+        values = {
+            name: value
+            for name, value in translated.fields.items()
+            if value is not None and (value.__class__ is not str or not (value == "" or str(value).isspace()))
+        }
         values["tag"] = tag
         blank = {name: None for name, value in translated.fields.items() if is_blank(value)}
         problem = self._value_problem(values)
@@ -319,10 +328,31 @@ class Planner:
         }
         if blank:  # known to be empty, which is not the same as never agreed
             line["after"] = {"base_set": blank, "digest": item.digest.hex(), "ticks": item.timestamp}
+        unread = self._unread(item, translated, None)
+        if unread:
+            line["after"] = {"base_set": blank, "pending": unread, "digest": item.digest.hex(), "ticks": item.timestamp}
         if item.drawing:
             line["drawing"] = item.drawing
+        data = _dumps(line)
+        if len(data) > MAX_ATTRIBUTES:
+            problem = _attributes_problem(values)
+            if problem is not None:
+                self._stats[entity].created -= 1
+                self._tally.creates -= 1
+                self._value_error(item, entity, tag, problem)
+                return
         self._create_index[item.pnpid] = len(self._lines["create"])
-        self._lines["create"].append(orjson.dumps(line))
+        self._lines["create"].append(data)
+
+    def _unread(
+        self, item: PlantItem, translated: Translated, base: Mapping[str, Value] | None
+    ) -> dict[str, dict[str, object]]:
+        """Fields that never had a base because their cell cannot be read: kept open, so that SYNAPSE's side stays known."""
+        return {
+            name: {"why": "unread"}
+            for name in self._rules.classes[item.class_name].fields
+            if name not in translated.fields and (base is None or name not in base)
+        }
 
     def _skip_untagged(self, item: PlantItem, entity: Entity, translated: Translated) -> None:
         unknown = "tag" not in translated.fields
@@ -372,15 +402,14 @@ class Planner:
         if isinstance(tag, str):
             if len(tag) > MAX_TAG:
                 return "tag", "too_long", f"The tag has {len(tag)} characters; SYNAPSE holds {MAX_TAG}."
-            if any(ord(char) < 32 or char in "\x7f\x85\u2028\u2029" for char in tag):
+            if _CONTROL.search(tag):
                 return "tag", "invalid_tag", "The tag holds a line break or control character."
-        for name, limit in (("asset_subtype", MAX_SUBTYPE), ("description", MAX_DESCRIPTION)):
-            value = values.get(name)
-            if isinstance(value, str) and len(value) > limit:
-                return name, "too_long", f"{len(value)} characters; SYNAPSE holds {limit} in {name}."
-        size = sum(len(name) + len(str(value)) + 8 for name, value in values.items() if name.startswith("attr"))
-        if size > MAX_ATTRIBUTES:
-            return "attributes", "attributes_too_large", f"About {size} bytes; SYNAPSE holds {MAX_ATTRIBUTES}."
+        value = values.get("asset_subtype")
+        if isinstance(value, str) and len(value) > MAX_SUBTYPE:
+            return "asset_subtype", "too_long", f"{len(value)} characters; SYNAPSE holds {MAX_SUBTYPE}."
+        value = values.get("description")
+        if isinstance(value, str) and len(value) > MAX_DESCRIPTION:
+            return "description", "too_long", f"{len(value)} characters; SYNAPSE holds {MAX_DESCRIPTION}."
         return None
 
     def _value_error(
@@ -490,7 +519,7 @@ class Planner:
         self._tally.updates += 1
         self._fate[item.pnpid] = "updated"
         self._update_index[item.pnpid] = len(self._lines["update"])
-        self._lines["update"].append(orjson.dumps(line.to_dict()))
+        self._lines["update"].append(_dumps(line.to_dict()))
 
     def _linked(
         self,
@@ -519,6 +548,8 @@ class Planner:
         for name, code, _message in translated.problems:
             if name in rule.fields:
                 work.pending.setdefault(name, {"why": code})
+        for name, why in self._unread(item, translated, link.base).items():
+            work.pending.setdefault(name, why)
         if tag is None:
             work.pending["tag"] = {"why": "tag_lost"}
         self._emit(item, entity, translated, tag, link, asset, work, adopt)
@@ -635,7 +666,7 @@ class Planner:
             self._place(work, name, rule, outcome, plant3d, synapse, base, item, link, asset, translated)
         stats = self._stats[entity]
         stats.conflicts += work.conflicts
-        problem = self._value_problem(work.set) if work.set else None
+        problem = (self._value_problem(work.set) or _attributes_problem(work.set)) if work.set else None
         if problem is not None:
             self._value_error(item, entity, tag or link.tag, problem)
             return
@@ -678,7 +709,7 @@ class Planner:
         if isinstance(new_tag, str):
             held_tag = work.was.get("tag")
             line.old_tag = held_tag if isinstance(held_tag, str) else link.tag
-            data = orjson.dumps(line.to_dict())
+            data = _dumps(line.to_dict())
             self._renames[item.pnpid] = (line.old_tag, new_tag, data, entity.value, adopt)
             return
         bucket = "update" if work.set else "quiet"
@@ -686,7 +717,7 @@ class Planner:
             self._update_index[item.pnpid] = len(self._lines[bucket])
         elif adopt:
             self._adopt_index[item.pnpid] = len(self._lines[bucket])
-        self._lines[bucket].append(orjson.dumps(line.to_dict()))
+        self._lines[bucket].append(_dumps(line.to_dict()))
 
     def _place(
         self,
@@ -875,7 +906,7 @@ class Planner:
             drawing=item.drawing,
             needs=None if self._know.write_mode is WriteMode.SQL else "write_" + self._know.write_mode.value,
         )
-        self._lines["quiet"].append(orjson.dumps(line.to_dict()))
+        self._lines["quiet"].append(_dumps(line.to_dict()))
 
     # ------------------------------------------------------------------ absence
 
@@ -898,7 +929,12 @@ class Planner:
         )
         if link.class_name not in self._rules.classes:
             line.after = {"state": LinkState.UNLINKED.value}
-            self._lines["quiet"].append(orjson.dumps(line.to_dict()))
+            self._lines["quiet"].append(_dumps(line.to_dict()))
+            return
+        if link.archived_in_synapse:  # gone on both sides: nothing is left to do or to ask
+            line.after = {"state": LinkState.ARCHIVED.value}
+            self._lines["quiet"].append(_dumps(line.to_dict()))
+            self._released.add(link.tag)
             return
         stats = self._stats[link.entity]
         stats.missing += 1
@@ -944,7 +980,7 @@ class Planner:
         elif absence.archive:
             self._archive(line, link, stats, "missing_confirmed", unattended=absence.unattended)
             return
-        self._lines["quiet"].append(orjson.dumps(line.to_dict()))
+        self._lines["quiet"].append(_dumps(line.to_dict()))
 
     def _archive(self, line: Line, link: Link, stats: Stats, why: str, *, unattended: bool) -> None:
         line.op = Op.ARCHIVE
@@ -955,7 +991,7 @@ class Planner:
             if link.state is not LinkState.ACTIVE:  # an active one was counted as it went missing
                 self._tally.gone += 1
             self._released.add(link.tag)
-        self._lines["free"].append(orjson.dumps(line.to_dict()))
+        self._lines["free"].append(_dumps(line.to_dict()))
 
     # ------------------------------------------------------------------ the end
 
@@ -1052,13 +1088,14 @@ class Planner:
                 self._refuse_tag(pnpid, new, entity, "updated")
             if not taken:
                 break
-        for pnpid, index in list(self._create_index.items()):
-            line = orjson.loads(self._lines["create"][index])
-            if not self._held_by_other(line["tag"], pnpid, free):
+        if not self._live and not self._know.unlinked:
+            return
+        wanted = {pnpid: tag for tag, pnpid in self._holders.items() if pnpid in self._create_index}
+        for pnpid, tag in wanted.items():
+            if not self._held_by_other(tag, pnpid, free):
                 continue
-            self._lines["create"][index] = b""
-            del self._create_index[pnpid]
-            self._refuse_tag(pnpid, line["tag"], line["entity"], "created")
+            self._lines["create"][self._create_index.pop(pnpid)] = b""
+            self._refuse_tag(pnpid, tag, self._info[pnpid][2], "created")
 
     def _held_by_other(self, tag: str, pnpid: int, free: Iterable[str]) -> bool:
         holder = self._live.get(tag)
@@ -1189,6 +1226,21 @@ def _keep_open(work: _FieldWork, link: Link, name: str) -> None:
         work.observed[name] = {
             side: [where.at_base, where.away] for side, where in link.observed[name].items()
         }
+
+
+def _dumps(value: object) -> bytes:
+    """JSON in a buffer of its own size (the encoder's own buffers are several times larger)."""
+    return bytes(memoryview(orjson.dumps(value)))
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+def _attributes_problem(values: Mapping[str, Value]) -> tuple[str, str, str] | None:
+    size = sum(len(name) + len(str(value)) + 8 for name, value in values.items() if name.startswith("attr"))
+    if size <= MAX_ATTRIBUTES:
+        return None
+    return "attributes", "attributes_too_large", f"About {size} bytes; SYNAPSE holds {MAX_ATTRIBUTES}."
 
 
 def _pair(one: Value, two: Value) -> str:

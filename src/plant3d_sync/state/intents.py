@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.codec import bulk_insert, load_map
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.tables import change, intent, link, tag_history
 
@@ -99,7 +99,7 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
 def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """What was really written, one row per asset or item, in bulk. `fields`: field -> [old, new]."""
     if rows:
-        connection.execute(sa.insert(change), list(rows))
+        bulk_insert(connection, change, tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 def changes_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:

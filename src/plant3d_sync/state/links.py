@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.link import Hold, Interval, Link, LinkState, Missing
 from plant3d_sync.model.record import Asset, Value
-from plant3d_sync.state.codec import dump, load_map, load
+from plant3d_sync.state.codec import bulk_insert, dump, load, load_map
 from plant3d_sync.state.tables import link, tag_history, unlinked_asset
 
 CHUNK = 500
@@ -142,7 +142,8 @@ def to_model(row: Row[Any]) -> Link:
 def insert_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """New links in bulk; every row has the same keys."""
     if rows:
-        connection.execute(sa.insert(link), list(rows))
+        columns = tuple(rows[0])
+        bulk_insert(connection, link, columns, [tuple(row.values()) for row in rows])
 
 
 def update_one(connection: Connection, link_id: int, **values: Any) -> None:
@@ -269,6 +270,14 @@ def drop_unlinked(connection: Connection, number: int, asset_ids: Sequence[str])
                 unlinked_asset.c.asset_id.in_(asset_ids[start : start + CHUNK]),
             )
         )
+
+
+def any_unlinked(connection: Connection, number: int) -> bool:
+    """Whether we know any SYNAPSE asset without a link."""
+    found = connection.execute(
+        sa.select(unlinked_asset.c.asset_id).where(unlinked_asset.c.project == number).limit(1)
+    ).first()
+    return found is not None
 
 
 def clear_unlinked(connection: Connection, number: int) -> None:

@@ -116,6 +116,38 @@ def get(connection: Connection, run_id: str) -> Run | None:
     return _run(row) if row else None
 
 
+def end_abandoned(connection: Connection, current: Run, *, fence: int, now: float, silent_since: float) -> None:
+    """End runs by hand whose process died: they stand as running, and `current` has the lease now.
+
+    One that never got the lease counts only after a heartbeat older than `silent_since`. Queued work is the queue's.
+    """
+    rows = connection.execute(
+        sa.select(run.c.id, run.c.options).where(
+            run.c.project == current.project,
+            run.c.status == "running",
+            run.c.id != current.run_id,
+            sa.or_(run.c.fence < fence, sa.and_(run.c.fence.is_(None), run.c.heartbeat_at < silent_since)),
+        )
+    )
+    for row in rows.fetchall():
+        if load_map(row.options).get("queued"):
+            continue
+        update(
+            connection,
+            row.id,
+            status="failed",
+            outcome="failed",
+            completed_at=now,
+            phase=None,
+            error={
+                "code": "abandoned",
+                "message": "The process of this run ended before the run did. What it had written is recorded.",
+                "hint": f"Nothing has to be done: run {current.run_id} continued its work.",
+                "details": {},
+            },
+        )
+
+
 def history(
     connection: Connection,
     project: str | None,

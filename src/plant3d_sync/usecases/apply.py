@@ -16,9 +16,11 @@ from plant3d_sync.model.record import Asset, Finding, Value
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.state import audit, findings, intents, links
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.bookkeeping import change_row, gone_columns, moved_base, new_link
+from plant3d_sync.usecases.feed import observed_with_synapse
 from plant3d_sync.usecases.project import Project, World
 
 WRITES = frozenset({"create", "update", "adopt", "archive", "restore"})
@@ -166,7 +168,7 @@ def _write_batch(execution: Execution, lines: list[JsonLine]) -> None:
             plan_id=execution.plan_id,
             side="synapse",
             key=key,
-            body=body,
+            body=b"",
             lines=lines,
             at=world.clock(),
         )
@@ -267,7 +269,8 @@ def store_results(
         execution.lease.fence.check(connection)
         links.insert_many(connection, inserts)
         _update_links(connection, updates)
-        links.drop_unlinked(connection, known.number, adopted if known.next_link > 0 else [])
+        if adopted and links.any_unlinked(connection, known.number):
+            links.drop_unlinked(connection, known.number, adopted)
         intents.put_changes(connection, changes)
         for link_id, before, after in tags:
             links.remember_tag(connection, known.number, link_id, before, after, now, run)
@@ -325,8 +328,6 @@ def _new_fields(line: JsonLine, asset: Asset) -> dict[str, Value]:
 
 def _open_parts(row: dict[str, Any], line: JsonLine, asset: Asset) -> None:
     """An adopted pair may have open fields (conflicts of the first sync)."""
-    from plant3d_sync.state.codec import dump
-
     after = line.get("after") or {}
     pending = after.get("pending") or {}
     row["pending"] = dump(pending)
@@ -335,7 +336,6 @@ def _open_parts(row: dict[str, Any], line: JsonLine, asset: Asset) -> None:
 
 
 def _archived_columns(line: JsonLine, asset: Asset) -> dict[str, Any]:
-    from plant3d_sync.state.codec import dump
 
     return {
         "state": "archived",
@@ -387,8 +387,6 @@ def _refused(
     execution.outcome.add(line["entity"], "failed_" + line["op"])
     asset = result.asset
     if result.status == "conflict" and asset is not None and link is not None:
-        from plant3d_sync.state.codec import dump
-        from plant3d_sync.usecases.feed import observed_with_synapse
 
         info = asset.field_info.get("description")
         delta = links.delta(link.base, asset.fields, link.pending)
@@ -418,7 +416,6 @@ def _refused(
             run_id=execution.run_id,
             fields={},
         )
-        from plant3d_sync.state.codec import dump
 
         row |= {"base": None, "synapse_delta": dump(dict(asset.fields)), "digest": None}
         inserts.append(row)
@@ -452,10 +449,13 @@ def _error(
 
 def _altered(execution: Execution, line: JsonLine, asset: Asset) -> None:
     """SYNAPSE stored something else than it was given (trim, truncation): said once, then agreed on."""
+    held = asset.fields
     for name, value in (line.get("set") or {}).items():
-        stored = asset.fields.get(name)
+        stored = held.get(name)
+        if stored == value:
+            continue
         same = execution.rules.same.get(name)
-        if stored == value or (same is not None and same(stored, value)):
+        if same is not None and same(stored, value):
             continue
         execution.outcome.findings.append(
             Finding(

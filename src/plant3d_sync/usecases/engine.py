@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from plant3d_sync.connectors.base import PlantSnapshot
-from plant3d_sync.errors import ConfigError, GuardStop, NeedsPersonError, NotFoundError, RetryLaterError, SyncError
+from plant3d_sync.errors import (
+    ConfigError,
+    GuardStop,
+    LeaseLost,
+    NeedsPersonError,
+    NotFoundError,
+    RetryLaterError,
+    SyncError,
+)
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
@@ -37,13 +45,17 @@ class Cancelled(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """What a caller wants done. `run_id`: an already queued run to carry out."""
+    """What a caller wants done. `run_id`: an already queued run to carry out.
+
+    `attempt`: the claim under which it is carried out; a run that somebody else claimed since is left alone.
+    """
 
     asked: Asked = field(default_factory=Asked)
     dry_run: bool = False
     trigger: str = "cli"
     by: str = "cli"
     run_id: str | None = None
+    attempt: int | None = None
     request_id: str | None = None
     deadline: float | None = None
 
@@ -120,9 +132,22 @@ class Engine:
             ) as lease:
                 with world.state.write() as connection:
                     runs.update(connection, run.run_id, fence=lease.fence.number)
+                    runs.end_abandoned(
+                        connection,
+                        run,
+                        fence=lease.fence.number,
+                        now=world.clock(),
+                        silent_since=world.clock() - world.lease_seconds,
+                    )
                 report = work(run, lease)
         except Cancelled:
             return self._end_cancelled(run)
+        except RetryLaterError as error:
+            if request.attempt is None:
+                self._end_failed(run, error)
+            else:
+                self._leave_to_claimer()
+            raise
         except SyncError as error:
             self._end_failed(run, error)
             raise
@@ -135,13 +160,18 @@ class Engine:
             project_state.ensure(connection, self._project.name)
             known = runs.get(connection, request.run_id) if request.run_id else None
             if known is not None:
+                if request.attempt is not None and (known.status, known.attempts) != ("running", request.attempt):
+                    raise LeaseLost(
+                        f"Run {known.run_id} was taken over by another worker. Nothing was done here.",
+                        hint="Look at the run; nothing has to be repaired.",
+                    )
                 runs.update(
                     connection,
                     known.run_id,
                     status="running",
                     started_at=known.started_at or now,
                     heartbeat_at=now,
-                    attempts=known.attempts + 1,
+                    attempts=known.attempts + (request.attempt is None),
                 )
                 run = known
             else:
@@ -169,6 +199,11 @@ class Engine:
     def _beat(self, run_id: str) -> None:
         with self._world.state.write() as connection:
             runs.update(connection, run_id, heartbeat_at=self._world.clock())
+
+    def _leave_to_claimer(self) -> None:
+        """The claimer puts the run back into the queue; what it left undone must be compared again."""
+        with self._world.state.write() as connection:
+            project_state.update(connection, self._project.name, force_compare=True)
 
     def _end_failed(self, run: Run, error: SyncError) -> None:
         with self._world.state.write() as connection:

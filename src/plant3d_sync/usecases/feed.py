@@ -70,7 +70,10 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
                 if first and feed.reset:
                     links.clear_unlinked(connection, known.number)
                 _store(connection, known, fresh, world.clock())
-                project_state.update(connection, project.name, feed_cursor=page.next_cursor)
+                values: dict[str, object] = {"feed_cursor": page.next_cursor}
+                if fresh:  # the cursor moves past it: a run that dies after this must not look like a quiet one
+                    values["force_compare"] = True
+                project_state.update(connection, project.name, **values)
             failpoint("feed.page_stored")
         first = False
         feed.cursor = page.next_cursor

@@ -235,10 +235,12 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
     for cell, receipt in done:
         name = str(cell["field"])
         held = cell["synapse"]
-        intended = cell["new"]
-        base[name] = intended if held != intended else held
-        if receipt.value != base[name]:
-            base_plant[name] = receipt.value
+        # an undo may put back a class default, which reads as empty: its canonical value travels with the cell
+        agreed = cell["kept"] if cell.get("hold") else cell["new"]
+        stored = cell["kept"] if cell.get("hold") else receipt.value
+        base[name] = agreed
+        if stored != agreed:
+            base_plant[name] = stored
         else:
             base_plant.pop(name, None)
         if held == base[name]:
@@ -246,7 +248,7 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
         else:
             delta[name] = held
         if cell.get("hold"):
-            holds[name] = ["plant3d", held, receipt.value]
+            holds[name] = ["plant3d", held, stored]
         pending.pop(name, None)
         observed.pop(name, None)
     return {

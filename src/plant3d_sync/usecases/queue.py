@@ -203,6 +203,11 @@ def waiting(world: World, project: str) -> Run | None:
         return _one(connection, project, "queued")
 
 
+def waiting_in(connection: Connection, project: str) -> Run | None:
+    """`waiting` inside the caller's transaction."""
+    return _one(connection, project, "queued")
+
+
 def _one(connection: Connection, project: str, status: str) -> Run | None:
     row = connection.execute(
         sa.select(run_table.c.id)
@@ -294,6 +299,9 @@ def claim(world: World, holder: str, projects: Sequence[str]) -> Run | None:
     `holder`: who claims (`state.lease.holder_name`), so that others can tell whether it still lives.
     A project with a running run is passed over; so is one that another worker is claiming from right now.
     """
+    with world.state.read() as connection:  # most looks find nothing: they take no lock
+        if not _due(connection, world.clock(), projects):
+            return None
     with world.state.write() as connection:
         for run_id, project in _due(connection, world.clock(), projects):
             if not _try_lock(connection, project):
@@ -377,9 +385,7 @@ def beat(world: World, run: Run, *, phase: str | None, done: int | None, total: 
     """The claimer's sign of life, with the run's progress. False if the run is not its own any more."""
     with world.state.write() as connection:
         found = connection.execute(
-            _mine(run).values(
-                heartbeat_at=world.clock(), phase=phase, phase_done=done, phase_total=total
-            )
+            _mine(run).values(heartbeat_at=world.clock(), phase=phase, phase_done=done, phase_total=total)
         )
         if found.rowcount == 1 and phase is not None and phase != run.phase:
             runs.event(connection, run.run_id, "phase", world.clock(), phase=phase, done=done, total=total)
@@ -606,6 +612,7 @@ def _lease_holder(connection: Connection, world: World, run: Run) -> str | None:
 
 def _recover(connection: Connection, world: World, run: Run) -> None:
     now = world.clock()
+    project_state.update(connection, run.project, force_compare=True)
     if run.cancel_requested:
         _cancel_now(connection, run, now)
         return
@@ -645,5 +652,3 @@ def _recover(connection: Connection, world: World, run: Run) -> None:
         },
     )
     runs.event(connection, run.run_id, "recovered", now, times=lost)
-
-

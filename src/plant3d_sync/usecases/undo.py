@@ -189,7 +189,7 @@ def _undo_push(
         )
     ).fetchall()
     cells = []
-    for (name, (_old, new)), row in zip(change["fields"].items(), written, strict=False):
+    for (name, (old, new)), row in zip(change["fields"].items(), written, strict=False):
         now = _plant3d_now(link, name)
         if now != new:
             left.append(_left(change, name, now, "edited since"))
@@ -207,6 +207,7 @@ def _undo_push(
                 "synapse": link.synapse_fields().get(name),
                 "why": "undo",
                 "hold": True,
+                "kept": old,
             }
         )
     if not cells:

@@ -38,6 +38,7 @@ DEFAULT_DEADLINE: Final = 60.0
 
 _PAGES_PER_STEP: Final = 4096
 _BUSY_CODES: Final = frozenset({5, 6})
+_LEFTOVER_SECONDS: Final = 3600
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -90,6 +91,7 @@ def make_backup(
     temporary: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder, project)
         handle, name = tempfile.mkstemp(prefix=f".{_safe(project)}-", suffix=".part", dir=folder)
         os.close(handle)
         temporary = Path(name)
@@ -105,7 +107,7 @@ def make_backup(
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     failpoint("push.backup_verified")
-    _prune(folder, project, keep)
+    _prune(folder, project, keep, spare=info.path)
     return info
 
 
@@ -185,10 +187,14 @@ def _identity(connection: sqlite3.Connection, path: Path) -> _Identity:
 
 
 def _publish(temporary: Path, folder: Path, project: str, created: datetime) -> BackupInfo:
-    """Give the proved copy its name. A link fails where the name is taken, so no backup is ever overwritten."""
+    """Give the proved copy its name. Its checksum file is made first and claims the name: none is overwritten."""
     digest = _hash(temporary)
-    for number in range(1, 10_000):
-        final = folder / f"{_safe(project)}-{created.strftime(_STAMP)}-{number}.dcf"
+    stem = f"{_safe(project)}-{created.strftime(_STAMP)}"
+    first = max(
+        (_number(one.path) for one in list_backups(folder, project) if one.created == created), default=0
+    )
+    for number in range(first + 1, first + 10_000):
+        final = folder / f"{stem}-{number}.dcf"
         note = _note(final)
         try:
             with note.open("x", encoding="ascii") as stream:  # claims the name
@@ -203,9 +209,28 @@ def _publish(temporary: Path, folder: Path, project: str, created: datetime) -> 
     raise _failed(temporary, folder, "10,000 backups within one second")
 
 
-def _prune(folder: Path, project: str, keep: int) -> None:
-    """Remove the oldest backups beyond `keep` (at least one stays). One that cannot be removed stays for next time."""
+def _sweep(folder: Path, project: str) -> None:
+    """Remove what killed processes left an hour ago or earlier: unfinished copies, checksums without a backup."""
+    safe = _safe(project)
+    left = [*folder.glob(f".{safe}-*.part")]
+    left += [note for note in folder.glob(f"{safe}-*.dcf.sha256") if not note.with_suffix("").exists()]
+    for path in left:
+        if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _prune(folder: Path, project: str, keep: int, *, spare: Path) -> None:
+    """Remove the oldest backups beyond `keep`, never `spare`, the one just made (the clock may have been set back).
+
+    One that cannot be removed stays for the next time.
+    """
     for old in list_backups(folder, project)[max(keep, 1) :]:
+        if old.path == spare:
+            continue
         try:
             old.path.unlink(missing_ok=True)
             _note(old.path).unlink(missing_ok=True)
@@ -484,8 +509,9 @@ def _file(source: str | Path) -> Path:
 
 
 def _safe(project: str) -> str:
-    """The project's name as part of a file name."""
-    return re.sub(r"[^\w.+-]", "_", project).strip(". ") or "project"
+    """The project's name as part of a file name; two names that differ stay different."""
+    safe = re.sub(r"[^\w.+-]", "_", project).strip(". ")
+    return safe if safe == project else f"{safe}-{hashlib.sha256(project.encode()).hexdigest()[:8]}"
 
 
 def _note(path: Path) -> Path:

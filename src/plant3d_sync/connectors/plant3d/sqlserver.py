@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.guid import guid_bytes
 from plant3d_sync.connectors.plant3d.names import quotable, quoted
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
@@ -28,6 +28,10 @@ from plant3d_sync.failpoints import failpoint
 ODBC_DRIVER = "ODBC Driver 18 for SQL Server"
 DEFAULT_PORT = 1433
 MAX_PASSES = 5
+LOGIN_TIMEOUT = 15
+"""Seconds a connection may take to be made."""
+LOCK_TIMEOUT_STATEMENT = "SET LOCK_TIMEOUT 10000"
+"""Milliseconds one SELECT waits for somebody else's lock; then error 1222 and the next run tries again."""
 SCHEMA = "dbo"
 _ROWS = 1000
 _LOGIN_FAILED = frozenset({18456, 18452, 18470, 18487, 18488})
@@ -36,7 +40,10 @@ _RIGHTS_MISSING = frozenset({229, 230, 916})
 _DRIVER_MODULES = {"pyodbc": "pyodbc", "pymssql": "pymssql"}
 _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
-_ODBC_STATE = re.compile(r"\[?'?([0-9A-Z]{5})'?\]?")
+_DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
+_NO_SERVER_STATES = ("08", "HYT", "IM")
+"""SQLSTATE classes of the ODBC driver itself: connection, timeout, driver manager. Their number is not the server's."""
+_ENCRYPTION_WORDS = ("certificate", "ssl provider", "encryption not supported", "tls")
 
 CATALOGUE_TABLES = (
     "PnPDatabase",
@@ -90,7 +97,7 @@ def sqlserver_url(
     return url.render_as_string(hide_password=False)
 
 
-def engine_for(url: str | URL) -> Engine:
+def engine_for(url: str | URL, *, login_timeout: int = LOGIN_TIMEOUT) -> Engine:
     """The one place that makes an engine for SQL Server, with encryption on.
 
     pyodbc: Microsoft's ODBC Driver 18 with `Encrypt=yes`, the certificate is checked. pymssql:
@@ -107,7 +114,11 @@ def engine_for(url: str | URL) -> Engine:
     except ImportError as error:  # not installed, or a system library it needs is not
         raise _driver_missing(driver, str(error)) from error
     if driver == "pymssql":
-        arguments: dict[str, object] = {"use_datetime2": True, "login_timeout": 15, "appname": "plant3d-sync"}
+        arguments: dict[str, object] = {
+            "use_datetime2": True,
+            "login_timeout": login_timeout,
+            "appname": "plant3d-sync",
+        }
         if "encryption" not in made.query:
             arguments["encryption"] = "require"
         return create_engine(made, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
@@ -119,14 +130,17 @@ def engine_for(url: str | URL) -> Engine:
     if made.username is None and "trusted_connection" not in {given.lower() for given in made.query}:
         extra["Trusted_Connection"] = "yes"
     return create_engine(
-        made.update_query_dict(extra), connect_args={"timeout": 15}, pool_pre_ping=True, hide_parameters=True
+        made.update_query_dict(extra),
+        connect_args={"timeout": login_timeout},
+        pool_pre_ping=True,
+        hide_parameters=True,
     )
 
 
 def _parsed(url: str | URL) -> URL:
     try:
         made = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigError(
             "The database URL cannot be understood. Nothing was read or written.",
             hint="Write mssql+pyodbc://USER:PASSWORD@HOST:1433/DATABASE, with special characters "
@@ -156,13 +170,29 @@ def sql_error_number(error: BaseException) -> int | None:
     arguments = original.args
     first = arguments[0] if arguments else None
     if isinstance(first, tuple) and first:
-        first = first[0]
+        return _dblib_number(first)
     if isinstance(first, int):
-        return first
+        return _dblib_number(arguments)
+    if isinstance(first, str) and first.startswith(_NO_SERVER_STATES):
+        return None
     found = _ODBC_NUMBER.findall(str(original))
     if found:
         return int(found[-1])
     return _SQLSTATE_NUMBERS.get(first) if isinstance(first, str) else None
+
+
+def _dblib_number(arguments: tuple[object, ...]) -> int | None:
+    """The number of a pymssql error.
+
+    When no connection could be made, pymssql may report the number of an *earlier* failure in the same process;
+    then the text holds only words of its own library, whose number is the true one.
+    """
+    number = arguments[0]
+    words = arguments[1] if len(arguments) > 1 else ""
+    own = _DBLIB_NUMBER.match(words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words))
+    if own:
+        return int(own[1])
+    return number if isinstance(number, int) else None
 
 
 def _sqlstate(error: BaseException) -> str:
@@ -199,6 +229,15 @@ def error_for(error: DBAPIError, url: URL) -> SyncError:
         )
     if _sqlstate(error) == "IM002" or "Can't open lib" in str(error.orig):
         return _driver_missing(ODBC_DRIVER, "it is not installed")
+    if _sqlstate(error).startswith("08") and any(
+        word in str(error.orig).lower() for word in _ENCRYPTION_WORDS
+    ):
+        return ConfigError(
+            f"No encrypted connection to {name} could be made: {_last_sentence(error)}. Nothing was read or written.",
+            hint="Let the server offer TLS with a certificate this machine trusts (SSL_CERT_FILE names a CA file).",
+            code="source_encryption",
+            details=details,
+        )
     if number == 208:
         return errors.not_plant3d(name, ["PnPTables or PnPBase"])
     return RetryLaterError(
@@ -210,6 +249,12 @@ def error_for(error: DBAPIError, url: URL) -> SyncError:
     )
 
 
+def _last_sentence(error: DBAPIError) -> str:
+    """The driver's own words, without its brackets and numbers. Never contains the connection string."""
+    words = str(error.orig.args[-1] if error.orig is not None and error.orig.args else error.orig)
+    return _ODBC_NUMBER.sub("", words.rpartition("]")[2]).strip(" .;")
+
+
 def shown(url: URL) -> str:
     """The URL for people: no password, no options."""
     return url.set(query={}).render_as_string(hide_password=True)
@@ -219,10 +264,18 @@ def shown(url: URL) -> str:
 def _connected(engine: Engine, url: URL) -> Iterator[Connection]:
     """A connection that reads; errors of the driver become ours."""
     try:
-        with engine.connect() as connection:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
     except DBAPIError as error:
         raise error_for(error, url) from error
+    except (
+        InvalidRequestError
+    ) as error:  # how SQLAlchemy says that the connection went away while it was set up
+        raise RetryLaterError(
+            f"The connection to {shown(url)} was lost. Nothing was written.",
+            hint="The next run tries again. If it lasts, `doctor` checks host, port, encryption and login.",
+            code="source_away",
+        ) from error
 
 
 def list_databases(url: str | URL) -> list[str]:
@@ -256,7 +309,7 @@ class SqlServerSource:
         Raises ConfigError `driver_missing`, `source_login_failed`, `source_database_unknown`,
         `source_not_plant3d`, `source_unreadable`; RetryLaterError `source_busy`, `source_away`.
         """
-        engine = engine_for(self.url)
+        engine = engine_for(self.url, login_timeout=max(1, min(LOGIN_TIMEOUT, int(self.deadline))))
         try:
             copy, pass_ms = self._quiet_pass(engine)
         finally:
@@ -280,9 +333,10 @@ class SqlServerSource:
             done = False
             try:
                 with _connected(engine, self.url) as connection:
+                    connection.execute(text(LOCK_TIMEOUT_STATEMENT))
                     failpoint("source.copy_begun")
                     before = _newest(connection)
-                    transfer(connection, copy, self.name, until)
+                    transfer(connection, copy, self.name, until=until, deadline=self.deadline)
                     moved = _newest(connection) != before
                 failpoint("source.copy_closed")
                 if not moved:
@@ -307,7 +361,7 @@ def _newest(connection: Connection) -> tuple[object, object]:
     return row[0], row[1]
 
 
-def transfer(connection: Connection, copy: LocalCopy, name: str, until: float) -> None:
+def transfer(connection: Connection, copy: LocalCopy, name: str, *, until: float, deadline: float) -> None:
     """Copy every table that the project's catalogue names and that exists, with plain SELECTs.
 
     Raises ConfigError `source_not_plant3d`, RetryLaterError `source_busy` when `until` (monotonic) is passed.
@@ -318,7 +372,7 @@ def transfer(connection: Connection, copy: LocalCopy, name: str, until: float) -
         raise errors.not_plant3d(name, missing)
     with closing(copy.writable()) as target:
         for table in _needed(connection, columns):
-            _transfer_table(connection, target, *columns[table], name=name, until=until)
+            _transfer_table(connection, target, *columns[table], name=name, until=until, deadline=deadline)
 
 
 def _existing_tables(connection: Connection) -> dict[str, tuple[str, list[tuple[str, str]]]]:
@@ -359,10 +413,12 @@ def _transfer_table(
     *,
     name: str,
     until: float,
+    deadline: float,
 ) -> None:
     declared = ", ".join(_declaration(column, kind) for column, kind in columns)
     target.execute(f"CREATE TABLE {quoted(table)} ({declared})")
     statement = f"INSERT INTO {quoted(table)} VALUES ({', '.join('?' * len(columns))})"
+    kinds = [kind for _, kind in columns]
     result = connection.execution_options(stream_results=True).execute(
         text(select_statement(table, (column for column, _ in columns)))
     )
@@ -370,8 +426,10 @@ def _transfer_table(
         target.execute("BEGIN")
         for rows in result.partitions(_ROWS):
             if time.monotonic() > until:
-                raise errors.busy(name, 0.0)
-            target.executemany(statement, ([_stored(value) for value in row] for row in rows))
+                raise errors.busy(name, deadline)
+            target.executemany(
+                statement, ([_stored(v, k) for v, k in zip(row, kinds, strict=True)] for row in rows)
+            )
         target.execute("COMMIT")
 
 
@@ -390,10 +448,10 @@ def _declaration(column: str, kind: str) -> str:
     return f"{quoted(column)} {affinity.get(kind) or whole.get(kind) or 'BLOB'}{collation}"
 
 
-def _stored(value: object) -> object:
-    """A driver's value as SQLite keeps it: GUIDs as 16 bytes in .NET order, bit as 0 or 1."""
-    if isinstance(value, uuid.UUID):
-        return value.bytes_le
+def _stored(value: object, kind: str) -> object:
+    """A driver's value as SQLite keeps it: GUIDs (one driver gives text) as 16 bytes in .NET order, bit as 0 or 1."""
+    if kind == "uniqueidentifier":
+        return guid_bytes(value)
     if isinstance(value, bool):
         return int(value)
     if value is None or isinstance(value, (int, float, str, bytes)):

@@ -24,7 +24,7 @@ from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.mounts import mount_kind
 from plant3d_sync.connectors.plant3d.names import quotable
 from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
-from plant3d_sync.errors import SyncError
+from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.cells import allowed_column, check_cell
@@ -115,14 +115,15 @@ class PlantWriter:
 
         The cells of one item that may be written are written together or not at all. Nothing is retried here.
         """
-        groups: dict[int, list[CellWrite]] = {}
-        for cell in cells:
-            groups.setdefault(cell.pnpid, []).append(cell)
+        groups: dict[int, list[int]] = {}
+        for position, cell in enumerate(cells):
+            groups.setdefault(cell.pnpid, []).append(position)
         receipts: dict[int, CellReceipt] = {}
-        for group in groups.values():
-            for cell, receipt in zip(group, self._write_item(group), strict=True):
-                receipts[id(cell)] = receipt
-        return [receipts[id(cell)] for cell in cells]
+        for positions in groups.values():
+            receipts.update(
+                zip(positions, self._write_item([cells[position] for position in positions]), strict=True)
+            )
+        return [receipts[position] for position in range(len(cells))]
 
     # -- one item ---------------------------------------------------------------------------------
 
@@ -194,7 +195,8 @@ class PlantWriter:
             with store.guard():
                 outcome = self._try(store, item)
         except SyncError as error:  # a connection that cannot be had any more: the other items say the same
-            outcome = Outcome("waiting", error.error_code, error.message)
+            status: Status = "waiting" if isinstance(error, RetryLaterError) else "refused"
+            outcome = Outcome(status, error.error_code, error.message)
         return [
             item.done.get(cell.column) or _receipt(cell, outcome or _unwritten(cell)) for cell in item.cells
         ]

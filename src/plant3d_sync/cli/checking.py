@@ -1,0 +1,115 @@
+"""Everything that can be said about a configuration without connecting to anything."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from plant3d_sync.bootstrap import App
+from plant3d_sync.errors import ConfigError, SyncError
+from plant3d_sync.mapping.file import load_mapping
+from plant3d_sync.settings import Settings, load_config, load_settings, weak_points
+
+
+@dataclass(slots=True)
+class Found:
+    """All problems in one go: nobody likes to repair one, start, and read the next."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    projects: list[str] = field(default_factory=list)
+
+    def add(self, error: SyncError, prefix: str = "") -> None:
+        """The single problems of an error, or its sentence."""
+        listed = error.details.get("problems")
+        texts = (
+            [str(text) for text in listed]
+            if isinstance(listed, list)
+            else [error.message.split(". Nothing")[0]]
+        )
+        self.problems += [f"{prefix}{text}" for text in texts]
+
+
+def check_configuration(config: str | None) -> Found:
+    """Settings, configuration file, addresses, secrets, projects, mapping files."""
+    found = Found()
+    environ = dict(os.environ)
+    settings = _settings(environ, found)
+    try:
+        file, base_dir = load_config(config, settings)
+    except ConfigError as error:
+        found.add(error)
+        return found
+    app = App(settings=settings, config=file, base_dir=base_dir, environ=environ)
+    found.projects = sorted(file.projects)
+    _addresses(app, found)
+    for name in file.projects:
+        _project(app, name, found)
+    weak = weak_points(settings, file, environ)
+    if settings.debug:
+        found.warnings += weak
+    else:
+        found.problems += weak
+    if not file.projects:
+        found.warnings.append("no project is configured")
+    return found
+
+
+def _settings(environ: dict[str, str], found: Found) -> Settings:
+    try:
+        return load_settings(environ)
+    except ConfigError as error:
+        found.add(error)
+        return Settings.model_validate({})
+
+
+def _addresses(app: App, found: Found) -> None:
+    for ask in (app.synapse_url, app.synapse_key):
+        try:
+            ask()
+        except ConfigError as error:
+            found.add(error)
+    _address(
+        found, "SYNAPSE_API_URL", app.config.synapse.url or app.settings.synapse_api_url, ("http", "https")
+    )
+    redis_url = app.settings.redis_url
+    _address(
+        found,
+        "REDIS_URL",
+        redis_url.get_secret_value() if redis_url else None,
+        ("redis", "rediss", "unix", "valkey"),
+    )
+    try:
+        backend = sa.make_url(app.state_url).get_backend_name()
+    except sa.exc.ArgumentError:
+        found.problems.append("STATE_DB_URL is not an address")
+    else:
+        if backend not in ("sqlite", "postgresql"):
+            found.problems.append(f"STATE_DB_URL must be SQLite or PostgreSQL, not {backend}")
+
+
+def _address(found: Found, name: str, value: str | None, schemes: tuple[str, ...]) -> None:
+    if not value:
+        return
+    scheme = urlsplit(value).scheme
+    if scheme not in schemes:
+        found.problems.append(f"{name} must begin with {' or '.join(f'{one}://' for one in schemes)}")
+
+
+def _project(app: App, name: str, found: Found) -> None:
+    prefix = f"project {name}: "
+    try:
+        config = app.project_config(name)
+    except ConfigError as error:
+        found.add(error, prefix)
+        return
+    if "://" not in config.source and not Path(config.source).exists():
+        found.warnings.append(f"{prefix}{config.source} is not there now")
+    try:
+        load_mapping(list(config.mapping), base_dir=app.base_dir)
+    except SyncError as error:
+        found.add(error, prefix)

@@ -1,0 +1,146 @@
+"""The reference page of settings, made from the models, and the values in force."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from plant3d_sync.settings import (
+    SECRET_NAMES,
+    ConfigFile,
+    ConflictFile,
+    GuardFile,
+    MissingFile,
+    ProjectFile,
+    Settings,
+    SynapseFile,
+)
+
+MEANINGS: dict[str, str] = {
+    "state_db_url": "Our state database, unless STATE_DB_URL is set.",
+    "synapse": "How to reach SYNAPSE, below.",
+    "projects": "Projects by name, below.",
+    "synapse.url": "Root of the SYNAPSE API, in place of SYNAPSE_API_URL.",
+    "synapse.api_key_env": "Name of the variable that holds the service key. The key itself never stands in the file.",
+    "synapse.api": "Which form of the API: found out (`auto`), or the target contract.",
+    "project.synapse_project_id": "UUID of the project in SYNAPSE.",
+    "project.source": "Project folder, `ProcessPower.dcf`, or URL of the database, in place of PLANT3D_DB_*.",
+    "project.mapping": "Mapping files over one another; `stock` is the built-in one.",
+    "project.active": "Whether the scheduler runs it.",
+    "project.write": "How values get into Plant 3D: not at all, by a workbook, or directly.",
+    "project.drawings": "Folder of the drawings, to see which are open; else the folder of the database file.",
+    "project.drawings_unseen": "Whether a drawing whose state cannot be seen counts as open.",
+    "project.backups": "Folder of the backups made before each direct write.",
+    "project.keep_backups": "How many backups stay.",
+    "project.allow_copy": "Read one user's working copy of a collaboration or Vault project all the same.",
+    "project.missing": "When an absent item counts as gone, below.",
+    "project.guards": "When a run stops before its first write, below.",
+    "project.conflict": "What to do when both sides changed a shared field, below.",
+    "project.drift": "Per field: what to do when a side changed a field that it does not own.",
+    "project.interval_minutes": "Minutes between scheduled runs, in place of SYNC_INTERVAL_MINUTES.",
+    "project.direction": "What a scheduled run does.",
+    "project.workbook_days": "Days until a workbook that nobody imported is proposed again.",
+    "missing.reads": "Complete reads in a row without the item.",
+    "missing.minutes": "Minutes between the first and the last of them.",
+    "missing.policy": "Then: ask a person, archive in SYNAPSE, or keep.",
+    "guards.create": "`[share, count]`: a run stops when it would create more than both.",
+    "guards.update": "The same for updates.",
+    "guards.blank": "The same for fields that become empty.",
+    "guards.archive": "The same for archived assets.",
+    "conflict.policy": "The newest wins if both clocks can be trusted, or a person is asked.",
+    "conflict.tolerance_seconds": "Changes closer together than this are never decided by time.",
+}
+"""What each name of the configuration file means."""
+
+PARTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("The file", "", ConfigFile),
+    ("`synapse:`", "synapse.", SynapseFile),
+    ("A project", "project.", ProjectFile),
+    ("`missing:` of a project", "missing.", MissingFile),
+    ("`guards:` of a project", "guards.", GuardFile),
+    ("`conflict:` of a project", "conflict.", ConflictFile),
+)
+
+INTRODUCTION = """# Settings
+
+Made by `plant3d-sync settings page` from the program itself; do not edit it by hand.
+
+Values come from the environment; the configuration file (`--config`, `P3DSYNC_CONFIG`, or `plant3d-sync.yml` in the
+current folder) describes the projects. Secrets may come from a file: `<NAME>_FILE` holds its path. An unknown name
+that begins with `P3DSYNC_` is an error, so a slip of the pen is found at the start. `plant3d-sync check-config` names
+every problem at once, `plant3d-sync settings show` tells the values in force and where they come from.
+
+The service refuses to start with the secrets of the examples or the login `sa`, unless `DEBUG=true`.
+
+## Environment
+
+| Name | Type | Default | Meaning |
+|---|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """The page, Markdown."""
+    lines = [
+        f"| `{name.upper()}`{' (or `' + name.upper() + '_FILE`)' if name.upper() in SECRET_NAMES else ''} "
+        f"| {_type(info.annotation)} | {_default(info)} | {info.description} |"
+        for name, info in Settings.model_fields.items()
+    ]
+    parts = [INTRODUCTION + "\n".join(lines), "## Configuration file"]
+    for title, prefix, model in PARTS:
+        rows = [
+            f"| `{name}` | {_type(info.annotation)} | {_default(info)} | {MEANINGS[prefix + name]} |"
+            for name, info in model.model_fields.items()
+        ]
+        parts.append(
+            f"### {title}\n\n| Name | Type | Default | Meaning |\n|---|---|---|---|\n" + "\n".join(rows)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, types.UnionType):
+        return _type(next(one for one in arguments if one is not type(None)))
+    if origin is tuple:
+        return "`[number, number]`"
+    if origin is list:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"names with {_type(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false", SecretStr: "secret"}
+    return names[annotation]
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True, validated_data={})
+    if value is None or value == "" or value == [] or value == {} or isinstance(value, BaseModel):
+        return "–"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, list | tuple):
+        return f"`[{', '.join(str(one) for one in value)}]`"
+    return f"`{value}`"
+
+
+def settings_values(settings: Settings, environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """Name, value and origin of every setting; secrets are hidden."""
+    values = []
+    for name in Settings.model_fields:
+        upper, value = name.upper(), getattr(settings, name)
+        origin = "environment" if environ.get(upper) else "default"
+        if origin == "default" and upper in SECRET_NAMES and environ.get(upper + "_FILE"):
+            origin = f"file {environ[upper + '_FILE']}"
+        shown = "" if value is None else ("***" if isinstance(value, SecretStr) else str(value))
+        values.append({"name": upper, "value": shown, "from": origin})
+    return values

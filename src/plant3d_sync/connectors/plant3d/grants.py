@@ -1,0 +1,246 @@
+"""The least rights on SQL Server, as a script to run, and the proof that a login has no more than that.
+
+Two roles: one reads, one may update the few columns the mapping lets be written, and the stamp and revision of
+`PnPBase`. Tables of classes appear the first time an object of the class is made, so reading is granted on the
+schema. Nothing relies on DENY: a column GRANT may survive a table DENY.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.cells import allowed_column
+
+READER_ROLE: Final = "p3dsync_reader"
+WRITER_ROLE: Final = "p3dsync_writer"
+
+SERVER_ROLES: Final = (
+    "sysadmin",
+    "securityadmin",
+    "serveradmin",
+    "setupadmin",
+    "dbcreator",
+    "diskadmin",
+    "bulkadmin",
+)
+DATABASE_ROLES: Final = (
+    "db_owner",
+    "db_securityadmin",
+    "db_accessadmin",
+    "db_ddladmin",
+    "db_datawriter",
+    "db_backupoperator",
+)
+SCHEMA_RIGHTS: Final = ("INSERT", "DELETE", "UPDATE", "ALTER", "EXECUTE", "CONTROL", "TAKE OWNERSHIP")
+DATABASE_RIGHTS: Final = ("ALTER", "CONTROL", "CREATE TABLE", "ALTER ANY USER", "ALTER ANY ROLE")
+_BASE_COLUMNS: Final = ("PnPTimestamp", "PnPRevision")
+
+SERVER_ROLE_QUERY: Final = "SELECT IS_SRVROLEMEMBER(:name)"
+DATABASE_ROLE_QUERY: Final = "SELECT IS_ROLEMEMBER(:name)"
+SCHEMA_QUERY: Final = "SELECT HAS_PERMS_BY_NAME('dbo', 'SCHEMA', :name)"
+DATABASE_QUERY: Final = "SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', :name)"
+UPDATABLE_QUERY: Final = (
+    "SELECT o.[name], c.[name] FROM sys.columns AS c JOIN sys.objects AS o ON o.[object_id] = c.[object_id] "
+    "WHERE o.[type] = 'U' AND SCHEMA_NAME(o.[schema_id]) = 'dbo' AND HAS_PERMS_BY_NAME("
+    "QUOTENAME('dbo') + '.' + QUOTENAME(o.[name]), 'OBJECT', 'UPDATE', QUOTENAME(c.[name]), 'COLUMN') = 1 "
+    "ORDER BY o.[name], c.[name]"
+)
+LOGIN_QUERY: Final = "SELECT SUSER_SNAME()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RightFinding:
+    """One thing about the login. `red`: writing is refused; `amber`: worth knowing; `green`: as it should be."""
+
+    level: Literal["red", "amber", "green"]
+    code: str
+    message: str
+    hint: str = ""
+
+
+def bracketed(name: str) -> str:
+    """`[name]` for T-SQL; `]` is doubled."""
+    return "[" + name.replace("]", "]]") + "]"
+
+
+def writable_columns(catalog: Catalog, allowed: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Physical table -> columns, for the allowed (class, column) pairs that may really be written. Sorted."""
+    found: dict[str, set[str]] = {}
+    for class_name, name in allowed:
+        column, _why = allowed_column(catalog, class_name, name)
+        table = catalog.find(column.table_class) if column is not None else None
+        if column is not None and table is not None:
+            found.setdefault(table.physical, set()).add(column.name)
+    return {table: tuple(sorted(found[table])) for table in sorted(found)}
+
+
+def grant_script(
+    catalog: Catalog,
+    allowed: Iterable[tuple[str, str]],
+    *,
+    reader: str | None = None,
+    writer: str | None = None,
+) -> str:
+    """The script for one P&ID database (`<prefix>_PnId`), to be run there by an administrator.
+
+    `reader`, `writer`: database users to put into the roles, if they exist already. A column whose table does not
+    exist yet is left out with a comment, because SQL Server cannot grant on it.
+    """
+    lines = [
+        "-- plant3d-sync: least rights on one Plant 3D P&ID database. Run it in that database.",
+        "-- Give the two roles to two different logins; neither may be db_owner, db_datawriter, db_ddladmin or sa.",
+        "",
+        *_role(READER_ROLE),
+        f"GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)};",
+        f"GRANT VIEW DEFINITION ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)};",
+        "",
+        "-- Only where writing by SQL is wanted:",
+        *_role(WRITER_ROLE),
+        f"GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(WRITER_ROLE)};",
+        f"GRANT VIEW DEFINITION ON SCHEMA::[dbo] TO {bracketed(WRITER_ROLE)};",
+    ]
+    existing = {one.physical for one in catalog.classes.values() if one.has_table}
+    for table, columns in writable_columns(catalog, allowed).items():
+        if table in existing:
+            lines.append(_grant(table, columns))
+        else:
+            lines.append(
+                f"-- {table} does not exist yet: run this script again once the project has such objects."
+            )
+    lines.append(_grant("PnPBase", _BASE_COLUMNS))
+    for user, role in ((reader, READER_ROLE), (writer, WRITER_ROLE)):
+        if user:
+            lines.append(f"ALTER ROLE {bracketed(role)} ADD MEMBER {bracketed(user)};")
+    return "\n".join(lines) + "\n"
+
+
+def _role(name: str) -> list[str]:
+    return [f"IF DATABASE_PRINCIPAL_ID(N'{name}') IS NULL CREATE ROLE {bracketed(name)};"]
+
+
+def _grant(table: str, columns: Iterable[str]) -> str:
+    listed = ", ".join(bracketed(column) for column in columns)
+    return f"GRANT UPDATE ON OBJECT::[dbo].{bracketed(table)} ({listed}) TO {bracketed(WRITER_ROLE)};"
+
+
+def check_rights(
+    engine: Engine, *, catalog: Catalog, allowed: Iterable[tuple[str, str]] = (), writer: bool = False
+) -> list[RightFinding]:
+    """Ask the server what this login may do; one `green` finding when it is exactly enough.
+
+    `writer`: this login is meant to write the `allowed` columns; otherwise it should write nothing at all.
+    Raises RetryLaterError `source_away` when the server cannot be asked.
+    """
+    wanted = _wanted(catalog, allowed) if writer else frozenset()
+    try:
+        with engine.connect() as connection:
+            found = [*_too_much(connection), *_columns(connection, wanted), *_too_little(connection)]
+    except SQLAlchemyError as error:
+        raise RetryLaterError(
+            f"The server could not be asked for the rights of this login ({type(error).__name__}). Nothing was written.",
+            hint="Check that the server is up and the login valid.",
+            code="source_away",
+        ) from error
+    if any(one.level == "red" for one in found):
+        return found
+    meant = "writing the allowed columns" if writer else "reading"
+    return [
+        *found,
+        RightFinding(level="green", code="rights_fit", message=f"The login fits {meant} and no more."),
+    ]
+
+
+def _wanted(catalog: Catalog, allowed: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    pairs = {(table, name) for table, names in writable_columns(catalog, allowed).items() for name in names}
+    return frozenset((table.lower(), name.lower()) for table, name in pairs) | {
+        ("pnpbase", name.lower()) for name in _BASE_COLUMNS
+    }
+
+
+def _yes(connection: Connection, query: str, **values: str) -> bool:
+    return connection.execute(text(query), values).scalar() == 1
+
+
+def _too_much(connection: Connection) -> list[RightFinding]:
+    login = str(connection.execute(text(LOGIN_QUERY)).scalar())
+    powers = [
+        f"server role {role}" for role in SERVER_ROLES if _yes(connection, SERVER_ROLE_QUERY, name=role)
+    ]
+    powers += [f"role {role}" for role in DATABASE_ROLES if _yes(connection, DATABASE_ROLE_QUERY, name=role)]
+    powers += [
+        f"{right} on the schema" for right in SCHEMA_RIGHTS if _yes(connection, SCHEMA_QUERY, name=right)
+    ]
+    powers += [
+        f"{right} on the database"
+        for right in DATABASE_RIGHTS
+        if _yes(connection, DATABASE_QUERY, name=right)
+    ]
+    powers += ["the login sa itself"] if login.lower() == "sa" else []
+    return [
+        RightFinding(
+            level="red",
+            code="login_too_strong",
+            message=f"The login {login} can do more than it needs: {power}. Writing is refused.",
+            hint="Use a login of its own with only the role of the grant script.",
+        )
+        for power in powers
+    ]
+
+
+def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list[RightFinding]:
+    rows: list[Any] = list(connection.execute(text(UPDATABLE_QUERY)).fetchall())
+    present = {(str(table).lower(), str(name).lower()) for table, name in rows}
+    extra, missing = sorted(present - wanted), sorted(wanted - present)
+    found = []
+    if extra:
+        shown = ", ".join(f"{table}.{name}" for table, name in extra[:5])
+        found.append(
+            RightFinding(
+                level="red",
+                code="column_right_too_much",
+                message=f"The login may update {len(extra)} column(s) it does not need: {shown}. Writing is refused.",
+                hint="Revoke these rights, or run the grant script for a new login.",
+            )
+        )
+    if missing:
+        shown = ", ".join(f"{table}.{name}" for table, name in missing[:5])
+        found.append(
+            RightFinding(
+                level="red",
+                code="column_right_missing",
+                message=f"The login may not update {len(missing)} column(s) it needs: {shown}. Nothing can be written.",
+                hint="Run the grant script again; tables appear with the first object of their class.",
+            )
+        )
+    return found
+
+
+def _too_little(connection: Connection) -> list[RightFinding]:
+    found = []
+    if not _yes(connection, SCHEMA_QUERY, name="SELECT"):
+        found.append(
+            RightFinding(
+                level="red",
+                code="cannot_read",
+                message="The login may not read the schema dbo.",
+                hint=f"Put it into the role {READER_ROLE} of the grant script.",
+            )
+        )
+    if not _yes(connection, SCHEMA_QUERY, name="VIEW DEFINITION"):
+        found.append(
+            RightFinding(
+                level="amber",
+                code="cannot_see_triggers",
+                message="The login may not see definitions, so triggers on the tables would stay unnoticed.",
+                hint="GRANT VIEW DEFINITION ON SCHEMA::[dbo], as in the grant script.",
+            )
+        )
+    return found

@@ -1,0 +1,591 @@
+"""The workbook a designer imports in Plant 3D's Data Manager, where every changed cell is accepted or rejected.
+
+Layout of a Data Manager export: one sheet per class, named with its display name; row 1 the display names of the
+columns; below one item per row, every cell text, the GUID in lower case with hyphens. Sheets are protected without a
+password; DWG Number, Class Name, PnPID and PnPGuid are locked. Rows are matched by PnPID. Class names stay English in
+every language, and so do the headers PnPID and PnPGuid.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+from xml.etree.ElementTree import ParseError
+
+import openpyxl
+import xlsxwriter
+from openpyxl.cell.cell import MergedCell
+from openpyxl.comments import Comment
+from openpyxl.styles import PatternFill
+from openpyxl.utils.exceptions import InvalidFileException
+
+from plant3d_sync.connectors.base import CellWrite
+from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.model.catalog import Catalog, Column
+from plant3d_sync.model.cells import allowed_column, check_cell
+from plant3d_sync.model.record import PlantItem
+
+Language = Literal["en", "fr"]
+
+SHEET_NAME_LENGTH: Final = 31
+DRAWING: Final = "@drawing"
+"""Key of an item's row for its drawing number, which is no column of the item."""
+
+_ID, _GUID, _CLASS, _TAG = "PnPID", "PnPGuid", "PnPClassName", "Tag"
+_DRAWING_HEADERS: Final[Mapping[str, str]] = {"en": "DWG Number", "fr": "Numéro DWG"}
+_CLASS_HEADERS: Final[Mapping[str, str]] = {"en": "Class Name", "fr": "Class Name"}
+_SEEN_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {"description": ("Description", "Beschreibung")}
+"""Standard columns -> headers seen in exports of an English, French or German Plant 3D."""
+_WAS: Final[Mapping[str, str]] = {"en": "was", "fr": "avant"}
+_EMPTY: Final[Mapping[str, str]] = {"en": "(empty)", "fr": "(vide)"}
+_CHANGED_COLOUR: Final = "FFEB9C"
+_AUTHOR: Final = "plant3d-sync"
+_FORBIDDEN_IN_SHEET_NAMES: Final = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
+_ILLEGAL_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+MAX_FILE_BYTES: Final = 100 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 500 * 1024 * 1024
+MAX_RATIO: Final = 200
+"""Unpacked over packed size of one part; honest sheets reach about 20."""
+_RATIO_FROM_BYTES: Final = 1024 * 1024
+MAX_PARTS: Final = 5_000
+MAX_CELLS: Final = 20_000_000
+MAX_ROWS: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkbookCell:
+    """What became of one planned cell: `written`; `stale` (the export holds another value); `refused`."""
+
+    pnpid: int
+    column: str
+    status: Literal["written", "stale", "refused"]
+    code: str = ""
+    message: str = ""
+    sheet: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkbookReport:
+    """A written workbook, or (no cell could go in) none: `path` is None then. One entry per planned cell, in order."""
+
+    path: Path | None
+    sheets: tuple[str, ...]
+    cells: tuple[WorkbookCell, ...]
+
+    def count(self, status: str) -> int:
+        """Cells with this status."""
+        return sum(cell.status == status for cell in self.cells)
+
+
+@dataclass(slots=True)
+class _Results:
+    """Outcome per position of the planned cells."""
+
+    cells: Sequence[CellWrite]
+    done: dict[int, WorkbookCell] = field(default_factory=dict)
+
+    def put(
+        self,
+        index: int,
+        status: Literal["written", "stale", "refused"],
+        *,
+        code: str = "",
+        message: str = "",
+        sheet: str = "",
+        address: str = "",
+    ) -> None:
+        cell = self.cells[index]
+        self.done[index] = WorkbookCell(
+            pnpid=cell.pnpid,
+            column=cell.column,
+            status=status,
+            code=code,
+            message=message,
+            sheet=sheet,
+            address=address,
+        )
+
+    def open(self) -> list[int]:
+        return [index for index in range(len(self.cells)) if index not in self.done]
+
+    def report(self, path: Path | None, sheets: Iterable[str]) -> WorkbookReport:
+        return WorkbookReport(
+            path=path, sheets=tuple(sheets), cells=tuple(self.done[index] for index in range(len(self.cells)))
+        )
+
+
+def _refuse_forbidden(catalog: Catalog, results: _Results) -> None:
+    """The same rules as for direct writing: Plant 3D would overwrite, refuse or redraw the rest."""
+    for index, cell in enumerate(results.cells):
+        item = PlantItem(
+            pnpid=cell.pnpid,
+            guid=cell.plant3d_id,
+            class_name=cell.class_name,
+            timestamp=cell.expected_timestamp,
+            revision=0,
+            values={},
+        )
+        problem = check_cell(catalog, item, cell.column, cell.new)
+        if problem is not None:
+            results.put(index, "refused", code=problem[0], message=problem[1])
+
+
+# -- built from the catalog ---------------------------------------------------------------------------------------
+
+
+def build_workbook(
+    cells: Sequence[CellWrite],
+    *,
+    catalog: Catalog,
+    rows: Mapping[int, Mapping[str, object]],
+    out: Path,
+    language: Language = "en",
+) -> WorkbookReport:
+    """Make a workbook with only the items of the plan, when no fresh export is at hand.
+
+    `rows`: PnPID -> column name -> present value (`@drawing` for the drawing number); only the columns given are
+    shown, with the project's own display names. Cells the rules forbid are reported and left out.
+    Raises RetryLaterError `workbook_not_written`; `out` is complete or untouched.
+    """
+    results = _Results(cells)
+    _refuse_forbidden(catalog, results)
+    by_class: dict[str, dict[int, dict[str, int]]] = {}
+    for index in results.open():
+        cell = cells[index]
+        by_class.setdefault(cell.class_name, {}).setdefault(cell.pnpid, {})[cell.column.lower()] = index
+    if not by_class:
+        return results.report(None, ())
+    labels = {name: _class_label(catalog, name) for name in by_class}
+    names = _sheet_names(labels)
+    with _whole_or_not_at_all(out) as temporary:
+        book = xlsxwriter.Workbook(
+            str(temporary),
+            {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False},
+        )
+        try:
+            book.set_properties({"author": _AUTHOR})
+            formats = _formats(book)
+            for class_name in sorted(by_class, key=lambda one: names[one].casefold()):
+                sheet = book.add_worksheet(names[class_name])
+                _fill_sheet(
+                    sheet, formats, class_name, by_class[class_name], rows, catalog, results, language
+                )
+        finally:
+            book.close()
+    return results.report(out, sorted(names.values(), key=str.casefold))
+
+
+def _formats(book: Any) -> dict[str, Any]:
+    text = {"num_format": "@", "valign": "top"}
+    return {
+        "header": book.add_format({**text, "bold": True, "bg_color": "#D9E1F2", "bottom": 1}),
+        "locked": book.add_format({**text, "bg_color": "#F2F2F2"}),
+        "free": book.add_format({**text, "locked": False}),
+        "changed": book.add_format({**text, "locked": False, "bg_color": f"#{_CHANGED_COLOUR}"}),
+    }
+
+
+def _fill_sheet(
+    sheet: Any,
+    formats: Mapping[str, Any],
+    class_name: str,
+    items: Mapping[int, Mapping[str, int]],
+    rows: Mapping[int, Mapping[str, object]],
+    catalog: Catalog,
+    results: _Results,
+    language: Language,
+) -> None:
+    columns = _columns(class_name, items, rows, catalog, results.cells)
+    headers = _headers(columns, language)
+    widths = [len(header) for header in headers]
+    for place, header in enumerate(headers):
+        sheet.write_string(0, place, header, formats["header"])
+    for line, (pnpid, planned) in enumerate(sorted(items.items()), start=1):
+        shown = {name.lower(): value for name, value in rows.get(pnpid, {}).items()}
+        some = results.cells[next(iter(planned.values()))]
+        for place, column in enumerate(columns):
+            name = column.name.lower()
+            index = planned.get(name)
+            if index is not None:
+                value = results.cells[index].new or ""
+                style = "changed"
+                _write_text(sheet, line, place, value, formats[style])
+                sheet.write_comment(
+                    line, place, _note(results.cells[index].old, language), {"author": _AUTHOR}
+                )
+                address = xlsxwriter.utility.xl_rowcol_to_cell(line, place)
+                results.put(index, "written", sheet=sheet.get_name(), address=address)
+            else:
+                value = _known(column, some, shown)
+                locked = name in _LOCKED or column.read_only
+                _write_text(sheet, line, place, value, formats["locked" if locked else "free"])
+            widths[place] = max(widths[place], min(len(value), 60))
+    for place, width in enumerate(widths):
+        sheet.set_column(place, place, width + 2)
+    sheet.freeze_panes(1, 0)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)
+    sheet.autofilter(0, 0, len(items), len(columns) - 1)
+    sheet.protect("", {"autofilter": True, "sort": True, "format_columns": True})
+
+
+_LOCKED: Final = frozenset({DRAWING.lower(), _CLASS.lower(), "classname", _ID.lower(), _GUID.lower()})
+
+
+def _write_text(sheet: Any, line: int, place: int, value: str, style: Any) -> None:
+    if value:
+        sheet.write_string(line, place, value, style)
+    else:
+        sheet.write_blank(line, place, None, style)
+
+
+def _known(column: Column, cell: CellWrite, shown: Mapping[str, object]) -> str:
+    name = column.name.lower()
+    if name == _ID.lower():
+        return str(cell.pnpid)
+    if name == _GUID.lower():
+        return cell.plant3d_id
+    value = shown.get(name)
+    if value is None and name == DRAWING:
+        value = cell.drawing
+    if value is None and name == _TAG.lower():
+        value = cell.tag
+    if value is None and name in (_CLASS.lower(), "classname"):
+        value = column.default or cell.class_name
+    return "" if value is None else _ILLEGAL_IN_XML.sub("\ufffd", str(value))[:32_767]
+
+
+def _columns(
+    class_name: str,
+    items: Mapping[int, Mapping[str, int]],
+    rows: Mapping[int, Mapping[str, object]],
+    catalog: Catalog,
+    cells: Sequence[CellWrite],
+) -> list[Column]:
+    """DWG Number, Tag, what is planned or given and known to the catalog, Class Name, PnPID, PnPGuid."""
+    wanted = {name for planned in items.values() for name in planned}
+    given = [name.lower() for pnpid in sorted(items) for name in rows.get(pnpid, {})]
+    effective = catalog.columns.get(_actual(catalog, class_name), {})
+    order = [
+        _TAG.lower(),
+        *(name for name in dict.fromkeys([*given, *sorted(wanted)]) if name != _TAG.lower()),
+    ]
+    middle = [effective[name] for name in order if name in effective and name not in _LOCKED]
+    class_column = effective.get("classname") or Column(name=_CLASS, table_class=_CLASS)
+    return [
+        Column(name=DRAWING, table_class=""),
+        *middle,
+        class_column,
+        Column(name=_ID, table_class="", label=_ID),
+        Column(name=_GUID, table_class="", label=_GUID),
+    ]
+
+
+def _headers(columns: Sequence[Column], language: Language) -> list[str]:
+    fixed = {DRAWING: _DRAWING_HEADERS[language], _CLASS.lower(): _CLASS_HEADERS[language]}
+    return [fixed.get(column.name.lower()) or _label(column) for column in columns]
+
+
+def _actual(catalog: Catalog, class_name: str) -> str:
+    found = catalog.find(class_name)
+    return found.name if found is not None else class_name
+
+
+def _label(column: Column) -> str:
+    return column.label or column.name
+
+
+def _class_label(catalog: Catalog, class_name: str) -> str:
+    found = catalog.find(class_name)
+    return (found.label if found is not None else "") or class_name
+
+
+def _sheet_names(labels: Mapping[str, str]) -> dict[str, str]:
+    """Class -> sheet name: at most 31 UTF-16 units, no forbidden character, unique in any case, never `History`."""
+    taken = {"history"}
+    names: dict[str, str] = {}
+    for class_name in sorted(labels):
+        clean = _FORBIDDEN_IN_SHEET_NAMES.sub("_", labels[class_name]).strip().strip("'") or "Class"
+        name, number = _cut(clean, SHEET_NAME_LENGTH), 2
+        while name.casefold() in taken:
+            ending = f" ({number})"
+            name, number = _cut(clean, SHEET_NAME_LENGTH - len(ending)) + ending, number + 1
+        taken.add(name.casefold())
+        names[class_name] = name
+    return names
+
+
+def _cut(name: str, units: int) -> str:
+    """The longest beginning that Excel counts as at most `units` (UTF-16) characters."""
+    while len(name.encode("utf-16-le", "replace")) // 2 > units:
+        name = name[:-1]
+    return name.rstrip().strip("'") or "Class"
+
+
+def _note(old: str | None, language: Language) -> str:
+    return f"{_WAS[language]}: {_ILLEGAL_IN_XML.sub(chr(0xFFFD), old) if old else _EMPTY[language]}"
+
+
+# -- filled into a designer's export ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Place:
+    """A row of the export that shows an item, with the header positions of its sheet (1-based)."""
+
+    sheet: Any
+    row: int
+    headers: dict[str, list[int]]
+    guid: str
+
+
+def fill_export(
+    export: Path,
+    cells: Sequence[CellWrite],
+    *,
+    catalog: Catalog,
+    out: Path,
+    language: Language = "en",
+    headers: Mapping[str, str] | None = None,
+) -> WorkbookReport:
+    """Fill the planned cells into a workbook that was exported from the Data Manager a moment ago.
+
+    Sheets, headers in whatever language, protection and all other cells stay as they are. Items are found by PnPID
+    (and PnPGuid), columns by the project's own display name, or by `headers` (column name -> header in this export),
+    or by a header seen in exports of other languages; nothing is guessed: what cannot be identified is `refused`
+    (`header_unknown`, `item_not_in_export`), a cell that holds another value than expected is `stale`.
+    Raises ConfigError `workbook_unreadable`; RetryLaterError `workbook_not_written`. `export` is never changed.
+    """
+    results = _Results(cells)
+    _refuse_forbidden(catalog, results)
+    book = _load(export)
+    try:
+        places = _places(export, book)
+        for index in results.open():
+            _fill_cell(catalog, results, index, places, language, headers or {})
+        done = [cell for cell in results.done.values() if cell.status == "written"]
+        if done:
+            with _whole_or_not_at_all(out) as temporary:
+                book.save(str(temporary))
+    finally:
+        book.close()
+    return results.report(out if done else None, sorted({cell.sheet for cell in done}, key=str.casefold))
+
+
+def _fill_cell(
+    catalog: Catalog,
+    results: _Results,
+    index: int,
+    places: Mapping[str, list[_Place]],
+    language: Language,
+    headers: Mapping[str, str],
+) -> None:
+    cell = results.cells[index]
+    found = places.get(str(cell.pnpid), [])
+    if not found:
+        results.put(
+            index,
+            "refused",
+            code="item_not_in_export",
+            message=f"The export shows no row with PnPID {cell.pnpid}. Export the class {cell.class_name} too.",
+        )
+        return
+    if any(place.guid and place.guid.strip().lower() != cell.plant3d_id.lower() for place in found):
+        results.put(
+            index,
+            "refused",
+            code="guid_differs",
+            message=f"The row with PnPID {cell.pnpid} carries another PnPGuid: this export is of another project.",
+        )
+        return
+    column, _ = allowed_column(catalog, cell.class_name, cell.column)
+    assert column is not None  # _refuse_forbidden has seen it
+    targets = []
+    for place in found:
+        positions = _positions(place, column, headers)
+        if len(positions) == 1:
+            targets.append((place, place.sheet.cell(row=place.row, column=positions[0])))
+    if len(targets) != len(found):
+        results.put(
+            index,
+            "refused",
+            code="header_unknown",
+            message=f"The sheet {found[0].sheet.title} has no (or more than one) column headed {_label(column)!r}, "
+            f"which is how this project calls {cell.column}. Nothing was guessed.",
+        )
+        return
+    _fill_targets(results, index, targets, language)
+
+
+def _positions(place: _Place, column: Column, headers: Mapping[str, str]) -> list[int]:
+    """Where this column stands in the sheet: one position, or none, or several that cannot be told apart."""
+    told = {name.lower(): header for name, header in headers.items()}.get(column.name.lower())
+    if told is not None:
+        return place.headers.get(_key(told), [])
+    found = place.headers.get(_key(_label(column)), [])
+    seen = () if found or column.custom else _SEEN_HEADERS.get(column.name.lower(), ())
+    return found or [position for header in seen for position in place.headers.get(_key(header), [])]
+
+
+def _fill_targets(
+    results: _Results, index: int, targets: Sequence[tuple[_Place, Any]], language: Language
+) -> None:
+    cell = results.cells[index]
+    for place, target in targets:
+        shown = None if isinstance(target, MergedCell) else _text_of(target)
+        if shown is None or shown != (cell.old or ""):
+            code = "already_there" if shown == (cell.new or "") else "value_moved"
+            results.put(
+                index,
+                "stale",
+                code=code if shown is not None else "formula_in_cell",
+                message=f"The export shows {target.value!r} in {place.sheet.title}!{target.coordinate}, not "
+                f"{cell.old!r}; it was left alone.",
+                sheet=place.sheet.title,
+                address=target.coordinate,
+            )
+            return
+    for _place, target in targets:
+        if cell.new:
+            target.value = cell.new
+            target.data_type = "s"  # also for a text that starts with "="
+        else:
+            target.value = None
+        target.number_format = "@"
+        target.fill = PatternFill(fill_type="solid", fgColor=_CHANGED_COLOUR)
+        target.comment = Comment(_note(cell.old, language), _AUTHOR)
+    place, target = targets[0]
+    results.put(index, "written", sheet=place.sheet.title, address=target.coordinate)
+
+
+def _places(export: Path, book: Any) -> dict[str, list[_Place]]:
+    """PnPID (as text) -> the rows that show it, over all sheets that have a column headed PnPID."""
+    found: dict[str, list[_Place]] = {}
+    for sheet in book.worksheets:
+        if sheet.max_row > MAX_ROWS:
+            raise _unreadable(export, f"the sheet {sheet.title} has {sheet.max_row} rows")
+        headers: dict[str, list[int]] = {}
+        for position, target in enumerate(next(sheet.iter_rows(min_row=1, max_row=1), ()), start=1):
+            text = _text_of(target)
+            if text and text.strip():
+                headers.setdefault(_key(text), []).append(position)
+        ids, guids = headers.get(_key(_ID), []), headers.get(_key(_GUID), [])
+        if len(ids) != 1:
+            continue
+        for row in range(2, sheet.max_row + 1):
+            pnpid = _text_of(sheet.cell(row=row, column=ids[0]))
+            if pnpid and pnpid.strip():
+                guid = _text_of(sheet.cell(row=row, column=guids[0])) if len(guids) == 1 else ""
+                place = _Place(sheet=sheet, row=row, headers=headers, guid=guid or "")
+                found.setdefault(pnpid.strip(), []).append(place)
+    return found
+
+
+def _text_of(target: Any) -> str | None:
+    """The text shown in a cell; "" for an empty one, None for a formula (never evaluated, never trusted)."""
+    value = target.value
+    if target.data_type == "f":
+        return None
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _key(header: str) -> str:
+    return unicodedata.normalize("NFC", header).strip().casefold()
+
+
+def _load(export: Path) -> Any:
+    """Open an export after looking at its parts: size, ratio and number of cells are limited, macros not kept."""
+    try:
+        _refuse_bombs(export)
+        return openpyxl.load_workbook(export, data_only=False, keep_vba=False, keep_links=False)
+    except FileNotFoundError as error:
+        raise _unreadable(export, "there is no such file") from error
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        InvalidFileException,
+        ParseError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        NotImplementedError,
+        EOFError,
+    ) as error:
+        # openpyxl has no error of its own for a damaged part.
+        raise _unreadable(export, f"{type(error).__name__}: {error}") from error
+
+
+def _refuse_bombs(export: Path) -> None:
+    if export.stat().st_size > MAX_FILE_BYTES:
+        raise _unreadable(export, f"it is larger than {MAX_FILE_BYTES // 1024 // 1024} MB")
+    with zipfile.ZipFile(export) as archive:
+        parts = archive.infolist()
+        if len(parts) > MAX_PARTS:
+            raise _unreadable(export, f"it has {len(parts)} parts")
+        if sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES:
+            raise _unreadable(export, "it unpacks to more than 500 MB")
+        for part in parts:
+            if part.file_size > _RATIO_FROM_BYTES and part.file_size > MAX_RATIO * max(part.compress_size, 1):
+                raise _unreadable(export, f"its part {part.filename} is packed too tightly to be honest")
+            if part.filename.startswith("xl/worksheets/sheet"):
+                _refuse_endless_sheets(export, archive, part)
+
+
+def _refuse_endless_sheets(export: Path, archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    """A single cell in the last row and column makes a naive reader walk 17 billion cells."""
+    with archive.open(part) as stream:
+        head = stream.read(4096).decode("utf-8", "replace")
+    found = re.search(r'<dimension ref="[A-Z]+\d+:([A-Z]+)(\d+)"', head)
+    if found:
+        columns = 0
+        for letter in found.group(1):
+            columns = columns * 26 + ord(letter) - 64
+        if columns * int(found.group(2)) > MAX_CELLS:
+            raise _unreadable(export, f"{part.filename} claims {columns} x {found.group(2)} cells")
+
+
+def _unreadable(export: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"The workbook {export} cannot be used: {why}. Nothing was written.",
+        hint="Export it again from the Data Manager (.xlsx), or let plant3d-sync build one without --from.",
+        code="workbook_unreadable",
+        details={"reason": why},
+    )
+
+
+@contextmanager
+def _whole_or_not_at_all(out: Path) -> Iterator[Path]:
+    """A temporary file beside `out` that takes its name when the block ends well."""
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{out.stem[:40]}-", suffix=".xlsx", dir=out.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.replace(out)
+    except (OSError, xlsxwriter.exceptions.XlsxFileError) as error:
+        raise RetryLaterError(
+            f"The workbook {out} could not be written: {error}. What was there before is untouched.",
+            hint="Close it in Excel, and check the folder and the free space.",
+            code="workbook_not_written",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,205 @@
+"""The doorbell: Redis tells workers that a run waits. The run table is the queue; this may lose everything.
+
+What rings is an RQ job in the queue `plant3d-sync`, written with RQ's JSON serializer and holding a run id and
+nothing else. What listens takes the job apart itself and never imports or calls what a job names: with RQ's
+own worker any importable function can be named in a job, whatever the serializer. So whoever can write into
+this Redis can at most make a worker look into its table.
+
+Without an address the bell is silent and the worker looks into the table once a second.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+import redis
+import rq
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq.exceptions import DequeueTimeout
+from rq.serializers import JSONSerializer
+
+QUEUE = "plant3d-sync"
+FUNCTION = "plant3d_sync.worker.main.carry_out"
+"""The one name a job may hold. It is compared, never imported."""
+
+MAX_PAYLOAD = 4096
+"""Bytes of a job's payload; ours have about 100."""
+
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
+QUIET_SECONDS = 1.0
+TIMEOUT = 2.0
+"""Seconds for one call to Redis: a caller who rings is never held up for longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a wait brought: a run id, or the reason why a job was refused, or neither."""
+
+    run_id: str | None = None
+    refused: str | None = None
+    job_id: str | None = None
+
+
+NOTHING = Heard()
+
+
+class Bell:
+    """Embedded: nobody rings across processes; within one process `ring` wakes whoever waits."""
+
+    kind = "embedded"
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self, run_id: str) -> bool:
+        """Say that a run waits (or, as a hint, that one is to be cancelled). True if somebody may hear it."""
+        self._rung.set()
+        return bool(run_id)
+
+    def wait(self, seconds: float) -> Heard:
+        """Wait for the bell, at most so long."""
+        self._rung.wait(min(seconds, QUIET_SECONDS))
+        self._rung.clear()
+        return NOTHING
+
+    def wake(self) -> None:
+        """End a wait of this process."""
+        self._rung.set()
+
+    def alive(self) -> bool:
+        """Whether the bell works."""
+        return True
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+class RedisBell(Bell):
+    """RQ's queue as the bell."""
+
+    kind = "redis"
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._redis = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=TIMEOUT,
+            socket_timeout=TIMEOUT + QUIET_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._key = f"{rq.Queue.redis_queue_namespace_prefix}{QUEUE}"
+
+    def ring(self, run_id: str) -> bool:
+        """Put the run's id into RQ's queue. False if Redis cannot be reached: the run is found in the table."""
+        try:
+            queue = rq.Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
+            queue.enqueue_call(
+                func=FUNCTION,
+                args=(run_id,),
+                timeout=-1,  # our own deadline is checked between batches
+                result_ttl=0,
+                failure_ttl=60,
+                ttl=86_400,
+            )
+        except redis.RedisError:
+            return False
+        return True
+
+    def wait(self, seconds: float) -> Heard:
+        """Wait for the bell, at most a second longer than Redis allows. A dead Redis is a quiet one."""
+        if self._rung.is_set():
+            self._rung.clear()
+            return NOTHING
+        try:
+            return self._listen(max(1, int(min(seconds, TIMEOUT))))
+        except redis.RedisError:
+            self._rung.wait(min(seconds, QUIET_SECONDS))
+            self._rung.clear()
+            return NOTHING
+
+    def _listen(self, seconds: int) -> Heard:
+        try:
+            _key, raw = rq.Queue.lpop([self._key], seconds, connection=self._redis)
+        except DequeueTimeout:
+            return NOTHING
+        name = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+        key = f"rq:job:{name}"
+        size = self._redis.hstrlen(key, "data")
+        if size > MAX_PAYLOAD:
+            self._redis.delete(key)
+            return Heard(refused=f"payload of {size} bytes", job_id=name[:80])
+        data = cast("bytes | None", self._redis.hget(key, "data"))
+        self._redis.delete(key)
+        if data is None:
+            return NOTHING  # evicted or expired: the table knows
+        try:
+            return Heard(run_id=_read(data), job_id=name[:80])
+        except ValueError as error:
+            return Heard(refused=str(error), job_id=name[:80])
+
+    def alive(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            return bool(self._redis.ping())
+        except redis.RedisError:
+            return False
+
+    def policy(self) -> str | None:
+        """Redis' `maxmemory-policy`, None if it does not tell. Anything but `noeviction` may drop a ring."""
+        try:
+            answer = cast("dict[str, Any]", self._redis.config_get("maxmemory-policy"))
+        except redis.RedisError:
+            return None
+        return str(answer.get("maxmemory-policy")) if answer else None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+
+def _read(data: bytes) -> str:
+    """The run id of a job's payload. Raises ValueError naming what is wrong; nothing in it is executed."""
+    text = _unpacked(data)
+    try:
+        payload = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError("payload that is not JSON") from error
+    if not isinstance(payload, list) or len(payload) != 4:
+        raise ValueError("payload that is not a job")
+    function, instance, args, kwargs = payload
+    if function != FUNCTION or instance is not None or kwargs:
+        raise ValueError(f"function {str(function)[:80]!r}")
+    if (
+        not isinstance(args, list)
+        or len(args) != 1
+        or not isinstance(args[0], str)
+        or not RUN_ID.match(args[0])
+    ):
+        raise ValueError("arguments that are not one run id")
+    return args[0]
+
+
+def _unpacked(data: bytes) -> bytes:
+    """RQ compresses payloads with zlib; never more than `MAX_PAYLOAD` comes out."""
+    if data[:1] != b"\x78":
+        return data
+    unpack = zlib.decompressobj()
+    try:
+        text = unpack.decompress(data, MAX_PAYLOAD)
+    except zlib.error as error:
+        raise ValueError("payload that is not JSON") from error
+    if unpack.unconsumed_tail:
+        raise ValueError("payload that is too large")
+    return text
+
+
+def make_bell(url: str | None) -> Bell:
+    """The bell for REDIS_URL, or the silent one."""
+    return RedisBell(url) if url else Bell()

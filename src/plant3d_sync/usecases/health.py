@@ -1,0 +1,401 @@
+"""Status and health, judged from stored facts: nothing here reaches Plant 3D or SYNAPSE.
+
+The worker stores what it found when it tried the connections (`project.probe`) and its own signs of life
+(`component`). Whoever asks judges them by their age, so a silent worker is seen although it says nothing.
+
+===========  ===============================================================================================
+healthy      both connections answered lately, the last complete success is recent, nobody has to do anything
+degraded     it goes on, but something is late, failed, or waits for a person
+offline      nothing can be synchronised: no worker, or neither side can be reached
+===========  ===============================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state import runs
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.runs import Run
+from plant3d_sync.state.tables import component, conflict, run
+from plant3d_sync.usecases.project import iso
+
+LATE_INTERVALS = 3.0
+"""So many intervals may pass before a check or a success counts as old."""
+
+SHORTEST_PATIENCE = 30.0
+"""Seconds; however short the interval is, nothing counts as old before."""
+
+COMPONENT_SILENT = 60.0
+"""Seconds without a sign of life after which a worker or scheduler counts as gone."""
+
+NEWEST_RUNS = 20
+"""So many of the newest runs are looked at to find the last one that ended."""
+
+SIDES = ("plant3d", "synapse")
+
+
+class Health(StrEnum):
+    """The plan's three words."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+
+
+_ORDER = (Health.HEALTHY, Health.DEGRADED, Health.OFFLINE)
+
+
+def worst(found: Iterable[Health]) -> Health:
+    """The worst of several, healthy if there is none."""
+    return max(found, key=_ORDER.index, default=Health.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why it is not healthy. `since`: POSIX seconds, None if unknown."""
+
+    code: str
+    level: Health
+    message: str
+    hint: str = ""
+    since: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """As in the JSON of the status."""
+        return {
+            "code": self.code,
+            "level": self.level.value,
+            "message": self.message,
+            "hint": self.hint,
+            "since": iso(self.since),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A configured project: what is expected of it. Seconds."""
+
+    name: str
+    active: bool
+    interval: float
+    skew_allowed: float = 120.0
+
+    @property
+    def patience(self) -> float:
+        """How old a check or a success may be."""
+        return max(self.interval * LATE_INTERVALS, SHORTEST_PATIENCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One connection as the worker last found it. `ok` is False when the check is too old to count."""
+
+    side: str
+    ok: bool
+    checked_at: float | None
+    age: float | None
+    code: str | None = None
+    message: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """As in the JSON of the status."""
+        return {
+            "status": "ok" if self.ok else "error",
+            "checked_at": iso(self.checked_at),
+            "age_seconds": None if self.age is None else round(self.age, 1),
+            "code": self.code,
+            "message": self.message,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Components:
+    """When workers and schedulers were last seen (POSIX seconds), None if never."""
+
+    worker: float | None = None
+    scheduler: float | None = None
+
+    def silent(self, kind: str, now: float) -> bool:
+        """Whether nobody of this kind was seen lately."""
+        seen = self.worker if kind == "worker" else self.scheduler
+        return seen is None or now - seen > COMPONENT_SILENT
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """One project now."""
+
+    project: Watched
+    health: Health
+    reasons: list[Reason]
+    connections: dict[str, Checked]
+    last_sync: float | None = None
+    next_scheduled: float | None = None
+    current: Run | None = None
+    waiting: Run | None = None
+    pending_conflicts: int = 0
+    skew: float | None = None
+    components: Components = field(default_factory=Components)
+
+
+def read_components(connection: Connection) -> Components:
+    """The newest sign of life of each kind."""
+    rows = connection.execute(
+        sa.select(component.c.kind, sa.func.max(component.c.seen_at))
+        .where(component.c.kind.in_(["worker", "scheduler"]))
+        .group_by(component.c.kind)
+    )
+    seen = {row[0]: float(row[1]) for row in rows}
+    return Components(worker=seen.get("worker"), scheduler=seen.get("scheduler"))
+
+
+def read_status(connection: Connection, watched: Watched, *, now: float) -> Status:
+    """Everything about one project. Costs the same however many runs are stored."""
+    known = project_state.get(connection, watched.name)
+    probe: Mapping[str, Any] = known.probe if known is not None else {}
+    connections = {side: _checked(side, probe.get(side), watched, now) for side in SIDES}
+    components = read_components(connection)
+    skew = _number(probe.get("skew"))
+    status = Status(
+        project=watched,
+        health=Health.HEALTHY,
+        reasons=[],
+        connections=connections,
+        last_sync=_last_success(known),
+        current=_by_status(connection, watched.name, "running"),
+        waiting=_by_status(connection, watched.name, "queued"),
+        pending_conflicts=_pending(connection, watched.name),
+        skew=skew if skew is not None else (known.skew if known is not None else None),
+        components=components,
+    )
+    status.next_scheduled = _next_slot(watched, components, now)
+    status.reasons = [
+        *_connection_reasons(status),
+        *_component_reasons(status, now),
+        *_run_reasons(connection, status, now),
+        *_people_reasons(status),
+    ]
+    status.health = worst(reason.level for reason in status.reasons)
+    return status
+
+
+def _last_success(known: project_state.ProjectState | None) -> float | None:
+    if known is None:
+        return None
+    found = [at for at in (known.pull_ok_at, known.push_ok_at) if at is not None]
+    return max(found, default=None)
+
+
+def _by_status(connection: Connection, project: str, status: str) -> Run | None:
+    row = connection.execute(
+        sa.select(run.c.id)
+        .where(run.c.project == project, run.c.status == status)
+        .order_by(run.c.seq)
+        .limit(1)
+    ).first()
+    return runs.get(connection, row.id) if row else None
+
+
+def _pending(connection: Connection, project: str) -> int:
+    return int(
+        connection.execute(
+            sa.select(sa.func.count())
+            .select_from(conflict)
+            .where(conflict.c.project == project, conflict.c.status == "pending")
+        ).scalar()
+        or 0
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _checked(side: str, stored: object, watched: Watched, now: float) -> Checked:
+    facts: Mapping[str, object] = stored if isinstance(stored, Mapping) else {}
+    at = _number(facts.get("checked_at"))
+    if at is None or now - at > watched.patience:
+        return Checked(
+            side=side,
+            ok=False,
+            checked_at=at,
+            age=None if at is None else max(now - at, 0.0),
+            code="not_checked",
+            message="never checked" if at is None else "not checked lately",
+        )
+    return Checked(
+        side=side,
+        ok=facts.get("ok") is True,
+        checked_at=at,
+        age=max(now - at, 0.0),
+        code=_text(facts.get("code")),
+        message=_text(facts.get("message")),
+    )
+
+
+def _next_slot(watched: Watched, components: Components, now: float) -> float | None:
+    """Start of the next UTC slot; None when no scheduler would start anything then."""
+    if not watched.active or components.silent("scheduler", now):
+        return None
+    return (math.floor(now / watched.interval) + 1) * watched.interval
+
+
+def _connection_reasons(status: Status) -> list[Reason]:
+    if not status.project.active:
+        return []
+    bad = [found for found in status.connections.values() if not found.ok]
+    level = Health.OFFLINE if len(bad) == len(SIDES) else Health.DEGRADED
+    names = {"plant3d": "Plant 3D", "synapse": "SYNAPSE"}
+    return [
+        Reason(
+            code=f"{found.side}_{'not_checked' if found.code == 'not_checked' else 'unreachable'}",
+            level=level,
+            message=f"{names[found.side]}: {found.message or found.code or 'cannot be reached'}.",
+            hint="Is a worker running? It checks the connections."
+            if found.code == "not_checked"
+            else f"`plant3d-sync doctor {status.project.name}` on the worker's machine says what to do.",
+            since=found.checked_at,
+        )
+        for found in bad
+    ]
+
+
+def _component_reasons(status: Status, now: float) -> list[Reason]:
+    reasons = []
+    if status.components.silent("worker", now):
+        reasons.append(
+            Reason(
+                code="worker_silent",
+                level=Health.OFFLINE,
+                message="No worker was seen for a minute; runs wait.",
+                hint="Start `plant3d-sync worker` (or `up`).",
+                since=status.components.worker,
+            )
+        )
+    if status.project.active and status.components.silent("scheduler", now):
+        reasons.append(
+            Reason(
+                code="scheduler_silent",
+                level=Health.DEGRADED,
+                message="No scheduler was seen for a minute; nothing starts by itself.",
+                hint="Start `plant3d-sync scheduler` (or `up`).",
+                since=status.components.scheduler,
+            )
+        )
+    return reasons
+
+
+def _run_reasons(connection: Connection, status: Status, now: float) -> list[Reason]:
+    reasons = []
+    watched = status.project
+    if watched.active and (status.last_sync is None or now - status.last_sync > watched.patience):
+        reasons.append(
+            Reason(
+                code="never_synced" if status.last_sync is None else "success_too_old",
+                level=Health.DEGRADED,
+                message="No run succeeded yet."
+                if status.last_sync is None
+                else "The last complete success is older than three intervals.",
+                hint="Look at the newest runs.",
+                since=status.last_sync,
+            )
+        )
+    if status.waiting is not None and now - status.waiting.created_at > watched.patience:
+        reasons.append(
+            Reason(
+                code="run_waiting",
+                level=Health.DEGRADED,
+                message=_waiting_text(status.waiting),
+                hint="It is tried again by itself.",
+                since=status.waiting.created_at,
+            )
+        )
+    beat = status.current.heartbeat_at or status.current.started_at if status.current is not None else None
+    if beat is not None and now - beat > COMPONENT_SILENT:
+        reasons.append(
+            Reason(
+                code="run_silent",
+                level=Health.DEGRADED,
+                message="The running run gave no sign of life for a minute.",
+                hint="Another worker takes it over; look at the worker's log.",
+                since=beat,
+            )
+        )
+    return [*reasons, *_last_run_reasons(connection, watched)]
+
+
+def _waiting_text(waiting: Run) -> str:
+    error = waiting.error or {}
+    why = _text(error.get("message"))
+    return f"A run waits: {why}" if why else "A run waits longer than three intervals."
+
+
+def _last_run_reasons(connection: Connection, watched: Watched) -> list[Reason]:
+    newest = connection.execute(
+        sa.select(run.c.outcome, run.c.status, run.c.error, run.c.completed_at, run.c.dry_run)
+        .where(run.c.project == watched.name)
+        .order_by(run.c.seq.desc())
+        .limit(NEWEST_RUNS)
+    )
+    ended = [row for row in newest if row.status in ("completed", "failed") and not row.dry_run]
+    if not ended:
+        return []
+    row = ended[0]
+    if row.status == "failed":
+        error = load_map(row.error)
+        return [
+            Reason(
+                code="last_run_failed",
+                level=Health.DEGRADED,
+                message=f"The last run failed: {error.get('message') or error.get('code') or 'no reason kept'}",
+                hint=str(error.get("hint") or ""),
+                since=row.completed_at,
+            )
+        ]
+    if row.outcome == "guarded":
+        return [
+            Reason(
+                code="guard_stopped",
+                level=Health.DEGRADED,
+                message="A guard stopped the last run before its first write.",
+                hint="Look at its plan, then apply it with approved guards, or correct the source.",
+                since=row.completed_at,
+            )
+        ]
+    return []
+
+
+def _people_reasons(status: Status) -> list[Reason]:
+    reasons = []
+    if status.pending_conflicts:
+        reasons.append(
+            Reason(
+                code="conflicts_pending",
+                level=Health.DEGRADED,
+                message=f"{status.pending_conflicts} conflicts wait for a decision; their fields are frozen.",
+                hint="GET /api/v1/conflicts, or `plant3d-sync conflicts`.",
+            )
+        )
+    if status.skew is not None and abs(status.skew) > status.project.skew_allowed:
+        reasons.append(
+            Reason(
+                code="clock_skew",
+                level=Health.DEGRADED,
+                message=f"SYNAPSE's clock and ours differ by {status.skew:.0f} s; no conflict is decided by time.",
+                hint="Set the clocks by NTP.",
+            )
+        )
+    return reasons

@@ -1,0 +1,122 @@
+"""What every request needs: the state database, the configuration, the bell, a few shared limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from plant3d_sync.bootstrap import App
+from plant3d_sync.jobqueue import Bell
+from plant3d_sync.settings import ProjectFile
+from plant3d_sync.state import State, keys
+from plant3d_sync.state.keys import ApiKey
+from plant3d_sync.usecases.health import Watched
+from plant3d_sync.usecases.project import World
+from plant3d_sync.web.counts import RunCounts
+from plant3d_sync.web.errors import not_found, unknown_project
+
+WAITERS = 16
+"""So many requests may wait for a run at once; further ones are answered 202 immediately."""
+
+STREAMS = 64
+"""So many event streams may be open in one process."""
+
+
+class Places:
+    """A fixed number of places; whoever finds none is told so at once."""
+
+    def __init__(self, number: int) -> None:
+        self._free = threading.BoundedSemaphore(number)
+
+    def take(self) -> bool:
+        """Take a place if there is one."""
+        return self._free.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        """Leave the place."""
+        self._free.release()
+
+    @contextmanager
+    def one(self) -> Iterator[bool]:
+        """Hold a place for the block, if there is one."""
+        taken = self.take()
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.give_back()
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """Shared by all requests of one process. `poll`: seconds between looks at a run somebody waits for."""
+
+    app: App
+    world: World
+    bell: Bell
+    poll: float = 0.2
+    counts: RunCounts = field(default_factory=RunCounts)
+    waiters: Places = field(default_factory=lambda: Places(WAITERS))
+    streams: Places = field(default_factory=lambda: Places(STREAMS))
+
+    @property
+    def queue_kind(self) -> Literal["embedded", "redis"]:
+        """How workers hear of a run."""
+        return "redis" if self.bell.kind == "redis" else "embedded"
+
+    @property
+    def state(self) -> State:
+        """The state database."""
+        return self.world.state
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Now in POSIX seconds."""
+        return self.world.clock
+
+    def entry(self, name: str) -> ProjectFile:
+        """A project's configuration."""
+        return self.app.config.projects[name]
+
+    def watched(self, name: str) -> Watched:
+        """What is expected of a project."""
+        entry = self.entry(name)
+        minutes = entry.interval_minutes or self.app.settings.sync_interval_minutes
+        return Watched(
+            name=name,
+            active=entry.active,
+            interval=minutes * 60.0,
+            skew_allowed=entry.conflict.tolerance_seconds,
+        )
+
+    def visible(self, key: ApiKey) -> list[str]:
+        """Configured projects a key may see."""
+        return [name for name in self.app.project_names() if may_see(key, name)]
+
+    def project(self, key: ApiKey, asked: str) -> str:
+        """The configured name of a project given by name or SYNAPSE UUID. Refuses 404 what the key may not see."""
+        visible = self.visible(key)
+        if asked in visible:
+            return asked
+        for name in visible:
+            if self.entry(name).synapse_project_id.lower() == asked.lower():
+                return name
+        raise unknown_project(asked, visible)
+
+    def check(self, key: ApiKey, project: str, what: str, name: object) -> None:
+        """Refuse 404 an object of a project that the key may not see or that is not configured any more."""
+        if project not in self.app.config.projects or not may_see(key, project):
+            raise not_found(what, name)
+
+    def verify(self, presented: str) -> ApiKey | None:
+        """The key somebody presents, None unless it is good."""
+        with self.state.read() as connection:
+            return keys.verify(connection, presented, now=self.clock())
+
+
+def may_see(key: ApiKey, project: str) -> bool:
+    """Whether a key is good for a project."""
+    return key.projects is None or project in key.projects

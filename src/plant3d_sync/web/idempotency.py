@@ -1,0 +1,157 @@
+"""The same `Idempotency-Key` gives the same answer, also when the first answer was lost on its way.
+
+A row marks the request before anything is done and holds the id that a new run would get. Whoever repeats the
+request after a crash finds that id and, if the run exists, answers with it instead of asking for a second one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.engine import Connection, Row
+from starlette.responses import Response
+
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.lease import holder_is_dead, holder_name
+from plant3d_sync.state.tables import idempotency
+from plant3d_sync.web.auth import Call
+from plant3d_sync.web.errors import Refused
+
+ABANDONED = 120.0
+"""Seconds after which a request that never ended may be carried on by a repetition (the longest wait is 60)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What the work may use: the id for a run it starts. `again`: an earlier attempt may have started it."""
+
+    run_id: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer that can be stored."""
+
+    status: int
+    body: BaseModel
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -> Response:
+    """Do the work, unless this key did it before. Refuses 409 while it is being done, 422 for another body."""
+    if call.idempotency_key is None:
+        return _response(_encode(work(Ticket(run_id=uuid.uuid4().hex))))
+    digest = _digest(call, body)
+    found = _claim(call, digest)
+    if isinstance(found, Response):
+        return found
+    done = False
+    try:
+        answer = _encode(work(found))
+        with call.context.state.write() as connection:
+            connection.execute(
+                sa.update(idempotency).where(*_mine(call)).values(status_code=answer.status, answer=answer.text)
+            )
+        done = True
+    finally:
+        if not done:
+            with call.context.state.write() as connection:
+                connection.execute(sa.delete(idempotency).where(*_mine(call), idempotency.c.status_code.is_(None)))
+    return _response(answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    status: int
+    text: str
+
+
+def _encode(answer: Answer) -> _Stored:
+    text = orjson.dumps({"headers": dict(answer.headers)})[:-1] + b',"body":' + answer.body.model_dump_json().encode()
+    return _Stored(status=answer.status, text=(text + b"}").decode())
+
+
+def _response(stored: _Stored, *, replayed: bool = False) -> Response:
+    data = orjson.loads(stored.text)
+    headers = dict(data["headers"])
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        orjson.dumps(data["body"]), status_code=stored.status, media_type="application/json", headers=headers
+    )
+
+
+def _digest(call: Call, body: BaseModel | None) -> str:
+    url = call.request.url
+    text = body.model_dump_json() if body is not None else ""
+    match = call.request.headers.get("if-match", "")
+    return hashlib.sha256(f"{call.request.method} {url.path}?{url.query}\n{match}\n{text}".encode()).hexdigest()
+
+
+def _mine(call: Call) -> tuple[sa.ColumnElement[bool], ...]:
+    return (idempotency.c.key == call.idempotency_key, idempotency.c.caller == call.key.key_id)
+
+
+def _claim(call: Call, digest: str) -> Ticket | Response:
+    """Mark the request as being done, or say what became of it."""
+    ticket = Ticket(run_id=uuid.uuid4().hex)
+    try:
+        with call.context.state.write() as connection:
+            row = connection.execute(sa.select(idempotency).where(*_mine(call))).first()
+            if row is not None:
+                return _known(call, connection, row, digest)
+            connection.execute(
+                sa.insert(idempotency).values(
+                    key=call.idempotency_key,
+                    caller=call.key.key_id,
+                    route=call.request.url.path[:200],
+                    body_hash=digest,
+                    answer=_marker(ticket.run_id),
+                    created_at=call.context.clock(),
+                )
+            )
+    except sa.exc.IntegrityError as error:
+        raise _busy() from error
+    return ticket
+
+
+def _marker(run_id: str) -> str:
+    return orjson.dumps({"run_id": run_id, "holder": holder_name(run_id)}).decode()
+
+
+def _known(call: Call, connection: Connection, row: Row[tuple[object, ...]], digest: str) -> Ticket | Response:
+    if row.body_hash != digest:
+        raise Refused(
+            422,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for another request.",
+            hint="Use a new key for a new request.",
+        )
+    if row.status_code is not None:
+        return _response(_Stored(status=row.status_code, text=row.answer), replayed=True)
+    marker = load_map(row.answer)
+    if not holder_is_dead(marker.get("holder")) and call.context.clock() - row.created_at < ABANDONED:
+        raise _busy()
+    connection.execute(
+        sa.update(idempotency)
+        .where(*_mine(call))
+        .values(answer=_marker(marker["run_id"]), created_at=call.context.clock())
+    )
+    return Ticket(run_id=marker["run_id"], again=True)
+
+
+def _busy() -> Refused:
+    return Refused(
+        409,
+        "idempotency_in_progress",
+        "A request with this Idempotency-Key is being carried out.",
+        hint="Send it again in a moment to get its answer.",
+        headers={"Retry-After": "2"},
+    )

@@ -1,0 +1,757 @@
+"""What goes over the wire. Names and types of the user's plan, section 4; added fields stand behind them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Word = Annotated[str, Field(max_length=200)]
+ProjectId = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="Name in the configuration, or the SYNAPSE project's UUID.",
+        examples=["mine"],
+    ),
+]
+EntityType = Literal["equipment", "instruments", "lines", "valves"]
+RunStatus = Literal["queued", "running", "completed", "failed"]
+Outcome = Literal["clean", "with_issues", "guarded", "failed", "cancelled"]
+HealthWord = Literal["healthy", "degraded", "offline"]
+OkError = Literal["ok", "error"]
+Direction = Literal["pull", "push", "both"]
+
+
+class In(BaseModel):
+    """A request body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=20_000)
+
+
+# ---------------------------------------------------------------- requests
+
+
+class PullBody(In):
+    """Pull Plant 3D into SYNAPSE."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"project_id": "mine", "entity_types": ["equipment"], "full_sync": False}]}
+    )
+
+    project_id: ProjectId
+    entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = Field(
+        None, description="Missing or empty means all four."
+    )
+    full_sync: bool = Field(False, description="true = compare everything; false = changes since the last sync.")
+
+
+class PushBody(In):
+    """Push SYNAPSE's edits of shared fields to Plant 3D."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"project_id": "mine", "asset_ids": []}]})
+
+    project_id: ProjectId
+    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=10_000)] = Field(
+        default_factory=list, description="These assets only; empty means all modified ones."
+    )
+
+
+class NowBody(In):
+    """Synchronise both directions now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"project_id": "mine"}]})
+
+    project_id: ProjectId
+
+
+class PlanBody(In):
+    """Ask for a plan: what a run would do, without doing it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"project_id": "mine", "direction": "both"}]})
+
+    project_id: ProjectId
+    direction: Direction = "both"
+    entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = None
+    full_sync: bool = False
+    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=10_000)] = Field(
+        default_factory=list
+    )
+
+
+class ApplyBody(In):
+    """Apply exactly a stored plan."""
+
+    approve_guards: bool = Field(False, description="Go past the guards that stopped the plan.")
+
+
+class UndoBody(In):
+    """Make a plan that puts back what a run wrote."""
+
+    change_id: int | None = Field(None, ge=1, le=2**53, description="One change of the run; missing means all.")
+
+
+class ResolveBody(In):
+    """Decide a conflict."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"resolution": "plant3d"}]})
+
+    resolution: Literal["plant3d", "synapse", "manual"]
+    manual_value: str | int | float | bool | None = Field(None, description="The value, if resolution is manual.")
+    note: Annotated[str, Field(max_length=2000)] | None = None
+
+
+class ConflictFilter(In):
+    """Which pending conflicts. `asset_tag` may hold `*` and `?`."""
+
+    field: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    kind: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    asset_tag: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=60)]], Field(max_length=1000)] | None = None
+
+
+class BulkResolveBody(In):
+    """Decide many conflicts at once. Without `preview: false` it only shows which ones."""
+
+    project_id: ProjectId
+    filter: ConflictFilter = ConflictFilter()
+    resolution: Literal["plant3d", "synapse", "suggested"]
+    note: Annotated[str, Field(max_length=2000)] | None = None
+    preview: bool = True
+
+
+class KeyBody(In):
+    """Make an API key."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    scopes: Annotated[list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20)]
+    project_id: ProjectId | None = Field(None, description="Only this project; missing means all.")
+    expires_days: float | None = Field(None, gt=0, le=36_500)
+
+
+# ---------------------------------------------------------------- answers
+
+
+class Stats(BaseModel):
+    """Counts of a run. total = created + updated + unchanged + skipped + errors."""
+
+    total: int = 0
+    created: int = 0
+    updated: int = 0
+    skipped: int = 0
+    errors: int = 0
+    unchanged: int = 0
+    archived: int = 0
+    conflicts: int = 0
+    missing: int = 0
+    findings: int = 0
+
+
+class Progress(BaseModel):
+    """How far a run is. `total` is null while it is not known."""
+
+    phase: str | None = None
+    done: int | None = None
+    total: int | None = None
+
+
+class ErrorInfo(BaseModel):
+    """Why a run failed or waits."""
+
+    code: str
+    message: str = ""
+    hint: str = ""
+
+
+class SyncJob(BaseModel):
+    """A run that was asked for."""
+
+    sync_id: str
+    status: RunStatus
+    stats: Stats
+    project_id: str
+    direction: Direction
+    outcome: Outcome | None = None
+    dry_run: bool = False
+    plan_id: str | None = None
+    created_at: datetime
+    request_id: str | None = None
+
+
+class SyncNow(BaseModel):
+    """Both statistics of an immediate sync; zero, or the figures so far, while it is not done."""
+
+    sync_id: str
+    pull_stats: Stats
+    push_stats: Stats
+    status: RunStatus
+    outcome: Outcome | None = None
+    project_id: str
+    follow_up: str | None = Field(None, description="The run that waits behind the one that was already going.")
+    progress: Progress | None = None
+    error: ErrorInfo | None = None
+
+
+class SyncLog(BaseModel):
+    """One line of the history."""
+
+    sync_id: str
+    project_id: str
+    direction: Direction
+    trigger: str
+    status: RunStatus
+    outcome: Outcome | None = None
+    dry_run: bool = False
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    stats: Stats
+    errors_total: int = 0
+    plan_id: str | None = None
+    requested_by: str | None = None
+    error: ErrorInfo | None = None
+
+
+class SyncError(BaseModel):
+    """One row that could not be handled; the others went on."""
+
+    plant3d_id: str | None = None
+    asset_tag: str | None = None
+    field: str | None = None
+    code: str
+    message: str
+    hint: str = ""
+    pnpid: int | None = None
+    class_name: str | None = None
+
+
+class Guard(BaseModel):
+    """A guard that stopped a plan."""
+
+    name: str
+    limit: str
+    actual: str
+    message: str = ""
+
+
+class SyncDetail(SyncLog):
+    """A run with its row errors (paged by `errors_limit`, `errors_offset`) and everything known of it."""
+
+    errors: list[SyncError]
+    request_id: str | None = None
+    progress: Progress | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    cancel_requested: bool = False
+    pull_stats: Stats | None = None
+    push_stats: Stats | None = None
+    by_entity: dict[str, Stats] = {}
+    writes: dict[str, int] = {}
+    guards: list[Guard] = []
+    lock_ms: float | None = None
+    continued_by: str | None = Field(None, description="The run that does this one's work in its place.")
+
+
+class History(BaseModel):
+    """Runs, newest first."""
+
+    items: list[SyncLog]
+    total: int
+    limit: int
+    offset: int
+
+
+class CurrentJob(BaseModel):
+    """The run that is going, or the one that waits."""
+
+    sync_id: str
+    direction: Direction
+    status: RunStatus
+    started_at: datetime | None = None
+    progress: Progress
+
+
+class HealthReason(BaseModel):
+    """Why a project is not healthy."""
+
+    code: str
+    level: HealthWord
+    message: str
+    hint: str = ""
+    since: datetime | None = None
+
+
+class ConnectionState(BaseModel):
+    """A connection as the worker last found it; older than three intervals counts as an error."""
+
+    status: OkError
+    checked_at: datetime | None = None
+    age_seconds: float | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class SyncStatus(BaseModel):
+    """A project now. `next_scheduled` is null when nothing would start it."""
+
+    last_sync: datetime | None
+    next_scheduled: datetime | None
+    current_job: CurrentJob | None
+    health: HealthWord
+    reasons: list[HealthReason]
+    project_id: str
+    waiting_job: CurrentJob | None = None
+    connections: dict[str, ConnectionState]
+    pending_conflicts: int
+    clock_skew_seconds: float | None = None
+    worker_seen_at: datetime | None = None
+    scheduler_seen_at: datetime | None = None
+    queue: Literal["embedded", "redis"]
+
+
+class HealthAnswer(BaseModel):
+    """The plan's health check."""
+
+    status: HealthWord
+    plant3d_connection: OkError
+    synapse_connection: OkError
+    redis_connection: OkError
+    version: str
+
+
+class HealthProject(BaseModel):
+    """One project's part of the health, for holders of a key that may see it."""
+
+    project_id: str
+    health: HealthWord
+    last_sync: datetime | None
+    reasons: list[HealthReason]
+    connections: dict[str, ConnectionState]
+
+
+class HealthDetail(HealthAnswer):
+    """The health check for holders of a key."""
+
+    queue: Literal["embedded", "redis"]
+    worker_seen_at: datetime | None = None
+    scheduler_seen_at: datetime | None = None
+    projects: list[HealthProject]
+
+
+class Conflict(BaseModel):
+    """A field that both sides changed. `plant3d_updated_at` dates the row in Plant 3D, not the field."""
+
+    id: str
+    asset_tag: str | None
+    field: str
+    plant3d_value: Any
+    synapse_value: Any
+    plant3d_updated_at: datetime | None
+    synapse_updated_at: datetime | None
+    suggested_resolution: str
+    project_id: str
+    asset_id: str | None = None
+    plant3d_id: str | None = None
+    kind: str
+    explanation: str = ""
+    base_value: Any = None
+    has_base: bool | None = None
+    plant3d_seen: list[datetime | None] | None = None
+    synapse_seen: list[datetime | None] | None = None
+    plant3d_by: str | None = None
+    synapse_by: str | None = None
+    drawing: str | None = None
+    suggested_reason: str | None = None
+    status: Literal["pending", "resolved"]
+    detected_at: datetime | None = None
+    resolution: str | None = None
+    applied_value: Any = None
+    note: str | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    carried_out: bool = True
+    version: int
+
+
+class Conflicts(BaseModel):
+    """Conflicts, oldest first."""
+
+    items: list[Conflict]
+    total: int
+    limit: int
+    offset: int
+
+
+class Resolved(BaseModel):
+    """A decision. `applied_to`: applied, waiting (the next run does it) or off (writing is not allowed)."""
+
+    status: Literal["resolved"]
+    applied_value: Any
+    applied_to: dict[str, Literal["applied", "waiting", "off"]]
+    sync_id: str | None = Field(None, description="The run that carries it out.")
+
+
+class BulkResolved(BaseModel):
+    """What a bulk decision did, or would do."""
+
+    preview: bool
+    total: int = Field(description="How many conflicts match.")
+    resolved: list[str] = Field(description="Ids that were (or would be) decided.")
+    left_alone: list[dict[str, str]] = Field(description="Ids that were not, each with its reason.")
+    items: list[Conflict] = Field([], description="In a preview: the first ones, as they are now.")
+    sync_id: str | None = None
+
+
+class ProjectInfo(BaseModel):
+    """A configured project."""
+
+    project_id: str
+    synapse_project_id: str
+    active: bool
+    direction: Direction
+    write: Literal["off", "workbook", "sql"]
+    interval_minutes: float
+    last_sync: datetime | None = None
+    health: HealthWord
+    pending_conflicts: int
+
+
+class ProjectDetail(ProjectInfo):
+    """A project with its counts."""
+
+    next_scheduled: datetime | None = None
+    reasons: list[HealthReason]
+    connections: dict[str, ConnectionState]
+    links: int
+    links_by_entity: dict[str, int]
+    findings_by_code: dict[str, int]
+    work_items: int
+    mapping: list[str]
+
+
+class Projects(BaseModel):
+    """Projects this key may see, by name."""
+
+    items: list[ProjectInfo]
+    total: int
+    limit: int
+    offset: int
+
+
+class PlanInfo(BaseModel):
+    """A stored plan. `status`: draft, guarded, approved, applying, applied or expired."""
+
+    plan_id: str
+    project_id: str
+    direction: Direction
+    status: str
+    created_at: datetime
+    created_by: str | None = None
+    sync_id: str | None = None
+    fingerprint: str
+    lines_total: int
+    stats: Stats
+    push_stats: Stats
+    guards: list[Guard]
+    errors_total: int = 0
+    writes: Any = None
+    applied_at: datetime | None = None
+    applied_by: str | None = None
+    undo_of: str | None = None
+    version: int
+
+
+class Plans(BaseModel):
+    """Plans, newest first."""
+
+    items: list[PlanInfo]
+    total: int
+    limit: int
+    offset: int
+
+
+class PlanLine(BaseModel):
+    """One line of a plan. `set`/`was`: SYNAPSE field -> new and expected value; `cells`: Plant 3D cells; `why`: reasons."""
+
+    n: int
+    op: str
+    entity: str
+    plant3d_id: str
+    pnpid: int
+    class_name: str
+    asset_tag: str
+    asset_id: str | None = None
+    old_tag: str | None = None
+    set: dict[str, Any] = {}
+    was: dict[str, Any] = {}
+    cells: list[dict[str, Any]] = []
+    why: dict[str, Any] = {}
+    needs: str | None = None
+    drawing: str | None = None
+
+
+class PlanDetail(PlanInfo):
+    """A plan with its lines, paged."""
+
+    lines: list[PlanLine]
+    limit: int
+    offset: int
+    by_entity: dict[str, Stats] = {}
+    left_alone: list[dict[str, Any]] = []
+
+
+class UndoPlan(BaseModel):
+    """The plan that would undo a run. Nothing is written until it is applied."""
+
+    plan_id: str
+    project_id: str
+    sync_id: str
+    restores: int
+    left_alone: list[dict[str, Any]]
+
+
+class Finding(BaseModel):
+    """Something people should know about the drawing data."""
+
+    id: int
+    code: str
+    message: str | None = None
+    hint: str | None = None
+    asset_tag: str | None = None
+    pnpid: int | None = None
+    class_name: str | None = None
+    column: str | None = None
+    first_seen: datetime
+    data: dict[str, Any] = {}
+
+
+class Findings(BaseModel):
+    """Open findings by code, then age."""
+
+    items: list[Finding]
+    total: int
+    limit: int
+    offset: int
+
+
+class Drift(BaseModel):
+    """A field that was edited on the side that does not own it."""
+
+    id: int
+    asset_tag: str | None = None
+    field: str | None = None
+    plant3d_value: Any = None
+    synapse_value: Any = None
+    reason: str | None = None
+    drawing: str | None = None
+    pnpid: int | None = None
+    class_name: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    first_seen: datetime
+
+
+class Drifts(BaseModel):
+    """Open drift."""
+
+    items: list[Drift]
+    total: int
+    limit: int
+    offset: int
+
+
+class WorkItem(BaseModel):
+    """Something a designer has to change in a drawing."""
+
+    pnpid: int
+    field: str
+    first_seen: datetime
+    data: dict[str, Any]
+
+
+class WorkItems(BaseModel):
+    """Open work items."""
+
+    items: list[WorkItem]
+    total: int
+    limit: int
+    offset: int
+
+
+class Item(BaseModel):
+    """A linked pair."""
+
+    link_id: str
+    project_id: str
+    asset_tag: str
+    entity: str
+    class_name: str
+    plant3d_id: str
+    pnpid: int
+    asset_id: str
+    state: str
+    drawing: str | None = None
+    matched_old_tag: str | None = Field(None, description="The former tag that was searched for, if it was one.")
+
+
+class Items(BaseModel):
+    """Linked pairs by tag."""
+
+    items: list[Item]
+    total: int
+    limit: int
+    offset: int
+
+
+class ItemField(BaseModel):
+    """One field: what both last agreed on, what each side holds, who owns it (null: the mapping does not say)."""
+
+    field: str
+    owner: Literal["plant3d", "synapse", "shared"] | None = None
+    base_value: Any = None
+    has_base: bool
+    plant3d_value: Any = None
+    synapse_value: Any = None
+    waiting: str | None = Field(None, description="Why it is not settled.")
+
+
+class ItemChange(BaseModel):
+    """One write of ours, or a new tag. `fields`: name -> [old, new]."""
+
+    change_id: int | None = None
+    at: datetime
+    sync_id: str | None = None
+    side: str
+    op: str
+    outcome: str
+    fields: dict[str, Any]
+
+
+class ItemDetail(Item):
+    """A pair with its fields and what happened to it, newest first."""
+
+    fields: list[ItemField]
+    history: list[ItemChange]
+    history_total: int
+
+
+class MappingField(BaseModel):
+    """How a field of a class is filled and who owns it."""
+
+    field: str
+    columns: list[str]
+    owner: Literal["plant3d", "synapse", "shared"] | None = None
+    convert: str | None = None
+    push: bool | None = None
+    drift: str | None = None
+    conflict: str | None = None
+
+
+class MappingClass(BaseModel):
+    """What items of a Plant 3D class become. Classes below it inherit."""
+
+    class_name: str
+    entity: str | None = None
+    fields: list[MappingField]
+
+
+class MappingAnswer(BaseModel):
+    """The mapping as written, all files merged. `digest`: the one the last complete run used."""
+
+    project_id: str
+    sources: list[str]
+    placeholders: list[str]
+    digest: str | None = None
+    classes: list[MappingClass]
+
+
+class AuditEntry(BaseModel):
+    """Who did what. `hash` chains it to the entry before."""
+
+    seq: int
+    action: str
+    actor: str
+    at: datetime
+    hash: str
+    prev: str
+    facts: dict[str, Any]
+
+
+class Audit(BaseModel):
+    """Audit entries, newest first."""
+
+    items: list[AuditEntry]
+    total: int
+    limit: int
+    offset: int
+
+
+class KeyInfo(BaseModel):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    projects: list[str] | None
+    created_at: datetime
+    created_by: str | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class Keys(BaseModel):
+    """Keys, oldest first."""
+
+    items: list[KeyInfo]
+    total: int
+    limit: int
+    offset: int
+
+
+class NewKey(BaseModel):
+    """A key that was just made; `key` is shown this once."""
+
+    id: str
+    key: str
+
+
+class FieldProblem(BaseModel):
+    """One wrong field of a request."""
+
+    field: str
+    where: str
+    message: str
+    code: str
+
+
+class Problem(BaseModel):
+    """RFC 9457: what happened, what did not, what to do."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    hint: str
+    did_not_happen: str | None = None
+    errors: list[FieldProblem] = []
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """Whether this process can serve. `checks` only with `?verbose`."""
+
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, str] | None = None

@@ -1,0 +1,1 @@
+"""The worker and the scheduler: processes that carry out runs, and that say when a run is due."""

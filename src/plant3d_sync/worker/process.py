@@ -1,0 +1,134 @@
+"""What worker and scheduler processes have in common: how they are asked to end, and how others see them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+import sqlalchemy as sa
+
+from plant3d_sync import __version__
+from plant3d_sync.errors import SyncError
+from plant3d_sync.logs import get_logger
+from plant3d_sync.state.codec import dump
+from plant3d_sync.state.tables import component
+from plant3d_sync.usecases.project import World
+
+SIGNS_OF_LIFE = 5.0
+"""Seconds between two entries in `component`."""
+
+STOP_CODE = 143
+"""Exit code of a process ended at once by a second signal, as a shell would report SIGTERM."""
+
+
+class Stop:
+    """Asked to end: by SIGTERM or Ctrl-C, by the end of the parent's pipe, or by another thread.
+
+    The first time, the process ends at a safe point; the second time at once (what was written is recorded).
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._lock = threading.Lock()
+        self._then: list[Callable[[], None]] = []
+
+    def is_set(self) -> bool:
+        """Whether somebody asked."""
+        return self._asked.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until somebody asks."""
+        return self._asked.wait(seconds)
+
+    def ask(self) -> None:
+        """End at the next safe point."""
+        with self._lock:
+            first, calls = not self._asked.is_set(), list(self._then)
+            self._asked.set()
+        if first:
+            for call in calls:
+                call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call this when somebody asks."""
+        with self._lock:
+            asked = self._asked.is_set()
+            self._then.append(call)
+        if asked:
+            call()
+
+    def listen(self) -> None:
+        """Listen to signals; only in the main thread."""
+        for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                signal.signal(number, self._signal)
+
+    def _signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            os._exit(STOP_CODE)
+        # A handler may interrupt a thread that holds the lock or is writing a log line: ask from outside.
+        threading.Thread(target=self.ask, name="stop", daemon=True).start()
+
+    def when_parent_ends(self) -> None:
+        """End when the parent closes our stdin or dies: works on every system, even after kill -9 of the parent."""
+
+        def watch() -> None:
+            while sys.stdin.buffer.read(1024):
+                pass
+            self.ask()
+
+        threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+class Presence:
+    """This process' row in `component`, renewed every few seconds, removed at a graceful end."""
+
+    def __init__(self, world: World, kind: str, facts: Callable[[], Mapping[str, Any]]) -> None:
+        self._world = world
+        self._kind = kind
+        self._facts = facts
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="presence", daemon=True)
+        self.name = f"{kind}:{socket.gethostname()}:{os.getpid()}"
+
+    def __enter__(self) -> Presence:
+        self.show()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(timeout=SIGNS_OF_LIFE)
+        try:
+            with self._world.state.write() as connection:
+                connection.execute(sa.delete(component).where(component.c.name == self.name))
+        except SyncError as error:
+            get_logger().warning("presence.not_removed", code=error.error_code)
+
+    def show(self) -> None:
+        """Write the row now."""
+        values = {
+            "kind": self._kind,
+            "seen_at": self._world.clock(),
+            "data": dump({"version": __version__, "pid": os.getpid(), **self._facts()}),
+        }
+        with self._world.state.write() as connection:
+            changed = connection.execute(
+                sa.update(component).where(component.c.name == self.name).values(**values)
+            )
+            if changed.rowcount == 0:
+                connection.execute(sa.insert(component).values(name=self.name, **values))
+
+    def _loop(self) -> None:
+        while not self._ended.wait(SIGNS_OF_LIFE):
+            try:
+                self.show()
+            except SyncError as error:
+                get_logger().warning("presence.postponed", code=error.error_code, reason=error.message)

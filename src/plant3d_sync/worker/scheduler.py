@@ -1,0 +1,234 @@
+"""The scheduler: says when a run is due, never works itself.
+
+A library wakes it up; a unique row per project and UTC slot decides. So any number of schedulers is harmless, a
+late one catches up at most once, and daylight saving does not exist. A slot begins at a whole multiple of the
+project's interval since 1970 (UTC) and is known by its begin in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.bootstrap import App
+from plant3d_sync.errors import RetryLaterError, SyncError
+from plant3d_sync.jobqueue import Bell, make_bell
+from plant3d_sync.logs import get_logger
+from plant3d_sync.state import retention
+from plant3d_sync.state.tables import component
+from plant3d_sync.state.tables import slot as slot_table
+from plant3d_sync.usecases import queue
+from plant3d_sync.usecases.project import World
+from plant3d_sync.worker.main import prepare
+from plant3d_sync.worker.process import Presence, Stop
+
+WAKE = 10.0
+"""Seconds between two looks, less when an interval is short."""
+
+SKIPPED_SHOWN = 300
+"""At most so many missed slots are written down after a long pause; older ones are not."""
+
+RETENTION_EVERY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A project and when it is to run."""
+
+    name: str
+    interval_ms: int
+    direction: str
+
+
+def slot_of(now: float, interval_ms: int) -> int:
+    """Begin of the slot that holds `now` (POSIX seconds), in milliseconds."""
+    return int(now * 1000) // interval_ms * interval_ms
+
+
+def next_slot(now: float, interval_ms: int) -> float:
+    """Begin of the next slot, POSIX seconds."""
+    return (slot_of(now, interval_ms) + interval_ms) / 1000
+
+
+def planned_projects(app: App) -> list[Planned]:
+    """The active projects. Needs no credentials and no share."""
+    return [
+        Planned(
+            name=name,
+            interval_ms=max(1, int((entry.interval_minutes or app.settings.sync_interval_minutes) * 60_000)),
+            direction=entry.direction,
+        )
+        for name, entry in app.config.projects.items()
+        if entry.active
+    ]
+
+
+def tick(world: World, project: Planned, ring: Callable[[str], bool] = lambda _run: False) -> str | None:
+    """Ask for a run if this slot has none yet. Returns its id, None if there was nothing to do.
+
+    Slots missed since the last one are written down as skipped: the newest stands for all of them. So is a slot
+    that found a run still waiting.
+    """
+    now = world.clock()
+    current = slot_of(now, project.interval_ms)
+    with world.state.read() as connection:
+        if _known(connection, project.name, current):
+            return None
+    with world.state.write() as connection:
+        queue.lock_project(connection, project.name)
+        last = connection.execute(
+            sa.select(sa.func.max(slot_table.c.slot)).where(
+                slot_table.c.project == project.name, slot_table.c.slot <= current
+            )
+        ).scalar()
+        if last == current or not _insert(connection, project.name, current, now):
+            return None
+        _note_missed(connection, project, last, current, now)
+        before = queue.waiting_in(connection, project.name)
+        try:
+            run = queue.enqueue_in(
+                connection, world, project.name, project.direction, trigger="schedule", by="scheduler"
+            )
+        except RetryLaterError as error:  # a preview or a plan waits: this slot gives way to it
+            _set(connection, project.name, current, None, skipped=1)
+            get_logger().info("slot.skipped", project=project.name, code=error.error_code)
+            return None
+        _set(connection, project.name, current, run.run_id, skipped=int(before is not None))
+    get_logger().info(
+        "slot.due", project=project.name, run_id=run.run_id, joined=before is not None, slot=current // 1000
+    )
+    ring(run.run_id)
+    return run.run_id
+
+
+def _known(connection: Connection, project: str, slot: int) -> bool:
+    row = connection.execute(
+        sa.select(slot_table.c.slot).where(slot_table.c.project == project, slot_table.c.slot == slot)
+    ).first()
+    return row is not None
+
+
+def _insert(connection: Connection, project: str, slot: int, now: float, *, skipped: int = 0) -> bool:
+    """True if this slot is ours."""
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = build(slot_table).values(project=project, slot=slot, at=now, skipped=skipped)
+    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+
+
+def _set(connection: Connection, project: str, slot: int, run_id: str | None, *, skipped: int) -> None:
+    connection.execute(
+        sa.update(slot_table)
+        .where(slot_table.c.project == project, slot_table.c.slot == slot)
+        .values(run_id=run_id, skipped=skipped)
+    )
+
+
+def _note_missed(
+    connection: Connection, project: Planned, last: int | None, current: int, now: float
+) -> None:
+    if last is None:
+        return
+    first = max(
+        slot_of(last / 1000, project.interval_ms) + project.interval_ms,
+        current - SKIPPED_SHOWN * project.interval_ms,
+    )
+    missed = range(first, current, project.interval_ms)
+    for slot in missed:
+        _insert(connection, project.name, slot, now, skipped=1)
+    if missed:
+        get_logger().warning("slot.missed", project=project.name, slots=len(missed))
+
+
+def prune_when_due(world: World, days: float) -> dict[str, int] | None:
+    """Once a day, whoever comes first: remove what is old enough. None if it was done lately."""
+    now = world.clock()
+    with world.state.write() as connection:
+        taken = connection.execute(
+            sa.update(component)
+            .where(component.c.name == "retention", component.c.seen_at <= now - RETENTION_EVERY)
+            .values(seen_at=now)
+        ).rowcount
+        if not taken:
+            build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+            taken = connection.execute(
+                build(component)
+                .values(name="retention", kind="retention", seen_at=now)
+                .on_conflict_do_nothing()
+            ).rowcount
+    if not taken:
+        return None
+    removed = retention.prune(world.state, now=now, days=days)
+    get_logger().info("retention.done", **removed)
+    return removed
+
+
+class Scheduler:
+    """Looks at every active project each time the library wakes it up."""
+
+    def __init__(self, app: App, *, stop: Stop | None = None, bell: Bell | None = None) -> None:
+        url = app.settings.redis_url
+        self.app = app
+        self.stop = stop or Stop()
+        self.bell = bell or make_bell(url.get_secret_value() if url else None)
+        self.world = app.world()
+        self.projects = planned_projects(app)
+        self._ticks = 0
+
+    @property
+    def wake_seconds(self) -> float:
+        """How often to look: often enough for the shortest interval."""
+        shortest = min((project.interval_ms for project in self.projects), default=60_000) / 1000
+        return max(0.2, min(WAKE, shortest / 3))
+
+    def look(self) -> None:
+        """One look at every project. A state database that is away is looked at again next time."""
+        for project in self.projects:
+            try:
+                tick(self.world, project, self.bell.ring)
+            except SyncError as error:
+                get_logger().warning(
+                    "scheduler.postponed", project=project.name, code=error.error_code, reason=error.message
+                )
+        self._ticks += 1
+
+    def prune(self) -> None:
+        """Once a day."""
+        try:
+            prune_when_due(self.world, self.app.settings.p3dsync_retention_days)
+        except SyncError as error:
+            get_logger().warning("retention.postponed", code=error.error_code, reason=error.message)
+
+    def run(self) -> None:
+        """Until asked to stop."""
+        get_logger().info("scheduler.started", projects=[project.name for project in self.projects])
+        library = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
+        library.add_job(self.look, "interval", seconds=self.wake_seconds, misfire_grace_time=None)
+        library.add_job(self.prune, "interval", minutes=10, misfire_grace_time=None)
+        with Presence(self.world, "scheduler", self._facts):
+            self.look()
+            self.prune()
+            library.start()
+            while not self.stop.wait(1.0):  # short: Windows sees Ctrl-C only between waits
+                pass
+            library.shutdown(wait=True)
+        self.bell.close()
+        get_logger().info("scheduler.stopped", ticks=self._ticks)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"ticks": self._ticks, "projects": len(self.projects)}
+
+
+def run_scheduler(app: App, *, parent_pipe: bool = False) -> None:
+    """The scheduler as a process: signals, logs, ticks."""
+    prepare(app)
+    stop = Stop()
+    stop.listen()
+    if parent_pipe:
+        stop.when_parent_ends()
+    Scheduler(app, stop=stop).run()

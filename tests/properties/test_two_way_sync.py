@@ -1,0 +1,266 @@
+"""People edit both sides, runs crash anywhere; nothing is lost, nothing doubles, the sides meet.
+
+Longer with P3DSYNC_LONG=1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from tests.support.builders import balanced, lines, writes
+from tests.support.two_sides import TwoSides
+
+from plant3d_sync.model.outcome import FieldOutcome, Resolution, Verdict
+from plant3d_sync.model.side import Direction, Side
+from plant3d_sync.reconcile import merge, planning
+
+LONG = os.environ.get("P3DSYNC_LONG") == "1"
+EXAMPLES, STEPS = (1500, 40) if LONG else (150, 25)
+TAGS = st.sampled_from(["A", "B", "C", "D", "?", " A ", None])
+TEXTS = st.sampled_from(["one", "two", "three ", "four and more than twelve", "five", "", None])
+SPECS = st.sampled_from(["CS", "SS", None])
+PICK = st.integers(0, 50)
+
+
+class TwoWaySync(RuleBasedStateMachine):
+    """Each rule is something that happens; the invariants and the end are our promises."""
+
+    @initialize(
+        skew=st.sampled_from([0.0, 3600.0, -86400.0]),
+        known=st.booleans(),
+        policy=st.sampled_from(["archive", "keep"]),
+    )
+    def begins(self, skew: float, known: bool, policy: str) -> None:
+        self.world = TwoSides(skew=skew, skew_known=known, policy=policy)
+        for tag in ("A", "B"):
+            self.world.draws(tag, "one")
+
+    def pick(self, number: int) -> int | None:
+        alive = sorted(self.world.plant)
+        return alive[number % len(alive)] if alive else None
+
+    def pick_linked(self, number: int) -> int | None:
+        linked = sorted(self.world.links)
+        return linked[number % len(linked)] if linked else None
+
+    @rule(tag=TAGS, text=TEXTS)
+    def a_designer_places_an_item(self, tag: str | None, text: str | None) -> None:
+        if len(self.world.plant) < 5:
+            self.world.draws(tag, text)
+
+    @rule(which=PICK, text=TEXTS)
+    def a_designer_edits_a_description(self, which: int, text: str | None) -> None:
+        if (pnpid := self.pick(which)) is not None:
+            self.world.edits_plant(pnpid, "Remark", text)
+
+    @rule(which=PICK, tag=TAGS)
+    def a_designer_renames(self, which: int, tag: str | None) -> None:
+        if (pnpid := self.pick(which)) is not None:
+            self.world.edits_plant(pnpid, "Tag", tag)
+
+    @rule(one=PICK, two=PICK)
+    def a_designer_swaps_two_tags(self, one: int, two: int) -> None:
+        first, second = self.pick(one), self.pick(two)
+        if first is not None and second is not None:
+            tags = self.world.plant[first]["Tag"], self.world.plant[second]["Tag"]
+            self.world.edits_plant(first, "Tag", tags[1])
+            self.world.edits_plant(second, "Tag", tags[0])
+
+    @rule(which=PICK, spec=SPECS)
+    def a_designer_edits_a_spec(self, which: int, spec: str | None) -> None:
+        if (pnpid := self.pick(which)) is not None:
+            self.world.edits_plant(pnpid, "Spec", spec)
+
+    @rule(which=PICK)
+    def a_designer_deletes(self, which: int) -> None:
+        if (pnpid := self.pick(which)) is not None:
+            self.world.deletes(pnpid)
+
+    @rule(which=PICK, text=TEXTS)
+    def somebody_edits_a_description_in_synapse(self, which: int, text: str | None) -> None:
+        if (pnpid := self.pick_linked(which)) is not None:
+            self.world.edits_synapse(pnpid, "description", text)
+
+    @rule(which=PICK, spec=SPECS)
+    def somebody_edits_a_field_that_plant3d_owns(self, which: int, spec: str | None) -> None:
+        if (pnpid := self.pick_linked(which)) is not None:
+            self.world.edits_synapse(pnpid, "attributes.spec", spec)
+
+    @rule(which=PICK, text=TEXTS)
+    def somebody_resolves(self, which: int, text: str | None) -> None:
+        if (pnpid := self.pick_linked(which)) is not None:
+            self.world.resolves(pnpid, text)
+
+    @rule(direction=st.sampled_from(list(Direction)))
+    def a_run_completes(self, direction: Direction) -> None:
+        draft = self.world.run(direction)
+        assert balanced(draft)
+        assert draft.stats.total == len(self.world.plant)
+
+    @rule(after=st.integers(0, 6), lost=st.booleans(), direction=st.sampled_from(list(Direction)))
+    def a_run_dies(self, after: int, lost: bool, direction: Direction) -> None:
+        self.world.apply(self.world.plan(direction), upto=after, lose_last_reply=lost)
+
+    @rule(which=PICK, text=TEXTS, in_plant=st.booleans())
+    def somebody_edits_between_plan_and_write(self, which: int, text: str | None, in_plant: bool) -> None:
+        draft = self.world.plan()
+        pnpid = self.pick(which) if in_plant else self.pick_linked(which)
+        if pnpid is not None and in_plant:
+            self.world.edits_plant(pnpid, "Remark", text)
+        elif pnpid is not None:
+            self.world.edits_synapse(pnpid, "description", text)
+        self.world.apply(draft)
+
+    @invariant()
+    def no_newer_edit_was_overwritten_by_an_older_one(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.complaints == []
+
+    @invariant()
+    def every_identity_has_one_asset(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.judge_identity() == []
+
+    @invariant()
+    def the_base_holds_only_what_stood_on_both_sides(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.judge_links() == []
+
+    def teardown(self) -> None:
+        """Faults and edits stop: a few runs, then quiet, equal, or said to be open."""
+        if not hasattr(self, "world"):
+            return
+        for _ in range(4):
+            self.world.tick(3600)
+            self.world.run()
+        before = self.world.writes
+        draft = self.world.run()
+        assert self.world.complaints == []
+        assert writes(draft) == [], "the last run still wanted to write"
+        assert lines(draft, "push") == []
+        assert self.world.writes == before
+        unexplained = self.world.differences() - self.world.explained(draft)
+        assert unexplained == set(), "different, and nobody says so"
+
+
+def play(examples: int, steps: int, *, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
+    run_state_machine_as_test(
+        TwoWaySync,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            derandomize=not LONG,
+            phases=phases,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_both_sides_meet_and_no_edit_is_lost() -> None:
+    play(EXAMPLES, STEPS)
+
+
+# ------------------------------------------------------------------ does the judge bite?
+
+RIGHT = merge.merge_field
+
+
+def base_is_ignored(rule: Any, **facts: Any) -> FieldOutcome:
+    """Two-way comparison: Plant 3D's value always goes to SYNAPSE."""
+    return RIGHT(rule, **{**facts, "base": facts["synapse"], "base_plant": facts["synapse"]})
+
+
+def the_row_stamp_decides(rule: Any, **facts: Any) -> FieldOutcome:
+    """Newest wins by when a row was saved, whatever happened to the field."""
+    outcome = RIGHT(rule, **facts)
+    if outcome.verdict is Verdict.CONFLICT and outcome.reason != "flip_flop":
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=facts["plant3d"], loses=facts["synapse"], reason="newest"
+        )
+    return outcome
+
+
+def a_choice_never_becomes_void(rule: Any, **facts: Any) -> FieldOutcome:
+    """A person's choice is carried out even if a side moved on since."""
+    old = facts["resolution"]
+    if old is not None:
+        facts["resolution"] = Resolution(
+            conflict_id=old.conflict_id,
+            plant3d_value=facts["plant3d"],
+            synapse_value=facts["synapse"],
+            chosen=old.chosen,
+            by=old.by,
+        )
+    return RIGHT(rule, **facts)
+
+
+def a_blank_erases_without_a_base(rule: Any, **facts: Any) -> FieldOutcome:
+    """Plant 3D's value counts as the newer one where the sides never agreed."""
+    if facts["base"] is merge.NO_BASE:
+        facts["base"] = facts["base_plant"] = facts["synapse"]
+    return RIGHT(rule, **facts)
+
+
+def first_seen_wins(rule: Any, **facts: Any) -> FieldOutcome:
+    """Two edits within one poll go to SYNAPSE's, without asking."""
+    outcome = RIGHT(rule, **facts)
+    if outcome.verdict is Verdict.CONFLICT and rule.push and outcome.reason != "flip_flop":
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_PLANT3D, value=facts["synapse"], loses=facts["plant3d"], reason="newest"
+        )
+    return outcome
+
+
+def nothing_is_ever_agreed(rule: Any, **facts: Any) -> FieldOutcome:
+    """An altered value is written again and again."""
+    outcome = RIGHT(rule, **facts)
+    if outcome.reason == "agreed_alteration":
+        return FieldOutcome(field=rule.field, verdict=Verdict.TO_SYNAPSE, value=facts["plant3d"], reason="differs")
+    return outcome
+
+
+BROKEN: list[Callable[..., FieldOutcome]] = [
+    base_is_ignored,
+    the_row_stamp_decides,
+    a_choice_never_becomes_void,
+    a_blank_erases_without_a_base,
+    first_seen_wins,
+    nothing_is_ever_agreed,
+]
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "merge_field", request.param)
+        yield
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda engine: engine.__name__, indirect=True)
+@pytest.mark.usefixtures("broken")
+def test_a_broken_merge_is_caught() -> None:
+    with pytest.raises(AssertionError):
+        play(300, 25, phases=(Phase.generate,))
+
+
+def test_intervals_that_keep_their_first_date_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A side that was edited a second time must not be dated by its first edit."""
+
+    def first_date(times: Any) -> tuple[Side | None, str]:
+        plant, synapse = times.plant3d, times.synapse
+        if plant is not None and synapse is not None and plant.at_base and synapse.at_base:
+            return (Side.PLANT3D if plant.at_base >= synapse.at_base else Side.SYNAPSE), "guessed"
+        return None, "unknown"
+
+    monkeypatch.setattr(merge, "newest", first_date)
+    with pytest.raises(AssertionError):
+        play(400, 25, phases=(Phase.generate,))

@@ -1,0 +1,502 @@
+"""Two sides as dictionaries, our links between them, and a judge that shares no code with the planner.
+
+Reading, planning and bookkeeping are the real ones; only the two systems are played. SYNAPSE trims and cuts
+descriptions, refuses a tag that a live asset holds, and writes an item only while it holds the expected values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from tests.support.builders import CLASSES, COLUMNS, guid_of, item, knowledge, lines, meaning, rule_set, same
+
+from plant3d_sync.model.link import Link, LinkState
+from plant3d_sync.model.outcome import Resolution
+from plant3d_sync.model.plan import MissingPolicy
+from plant3d_sync.model.record import Asset, FieldInfo, PlantItem, Value
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.reconcile import planning
+from plant3d_sync.reconcile.planning import Draft
+from plant3d_sync.state.codec import dump
+from plant3d_sync.state.links import delta, to_model
+from plant3d_sync.usecases.bookkeeping import gone_columns, moved_base, new_link
+from plant3d_sync.usecases.feed import observed_with_synapse
+
+MAX_TEXT = 12
+"""SYNAPSE of this world cuts descriptions here."""
+
+
+@dataclass
+class Held:
+    """One asset."""
+
+    asset_id: str
+    plant3d_id: str | None
+    fields: dict[str, Value]
+    version: int = 1
+    archived: bool = False
+    edited_at: float | None = None
+    restored: list[str] = field(default_factory=list)
+
+
+class Refused(Exception):
+    """SYNAPSE did not take an item."""
+
+
+class TwoSides:
+    """The world. Every moment of it is remembered where the judge needs it."""
+
+    def __init__(self, *, skew: float = 0.0, skew_known: bool = True, policy: str = "archive") -> None:
+        self.now = 1_000_000.0
+        self.skew, self.skew_known, self.policy = skew, skew_known, policy
+        self.plant: dict[int, dict[str, Value]] = {}
+        self.synapse: dict[str, Held] = {}
+        self.links: dict[int, Link] = {}
+        self.resolutions: dict[tuple[int, str], Resolution] = {}
+        self.resolved_at: dict[tuple[int, str], float] = {}
+        self.rules: RuleSet = rule_set()
+        self.plant_read_at: float | None = None
+        self.feed_read_at: float | None = None
+        self.next_pnpid = 1
+        self.next_version = 1
+        # what the judge knows
+        self.edited: dict[tuple[str, int], float] = {}
+        """(side, pnpid) -> true time of the edit that the description there comes from."""
+        self.together: dict[tuple[int, str], set[tuple[str, str]]] = {}
+        """(pnpid, field) -> every pair of values (Plant 3D, SYNAPSE) that stood at one moment."""
+        self.created: dict[str, int] = {}
+        self.writes = 0
+        self.complaints: list[str] = []
+
+    # ------------------------------------------------------------------ people
+
+    def tick(self, seconds: float = 60.0) -> float:
+        self.now += seconds
+        return self.now
+
+    def draws(self, tag: Value, description: Value = None, **more: Value) -> int:
+        """A designer places an item."""
+        pnpid, self.next_pnpid = self.next_pnpid, self.next_pnpid + 1
+        self.plant[pnpid] = {"Tag": tag, "Remark": description, "Spec": None, "Note": None, "Flow": None} | more
+        self.edited["p", pnpid] = self.tick()
+        self.remember()
+        return pnpid
+
+    def edits_plant(self, pnpid: int, column: str, value: Value) -> None:
+        before, self.plant[pnpid][column] = self.plant[pnpid][column], value
+        self.tick()
+        if column == "Remark" and not same(before, value):
+            self.edited["p", pnpid] = self.now
+        self.remember()
+
+    def deletes(self, pnpid: int) -> None:
+        del self.plant[pnpid]
+        self.tick()
+
+    def edits_synapse(self, pnpid: int, name: str, value: Value) -> None:
+        held = self.held(pnpid)
+        if held is None or held.archived:
+            return
+        self.tick()
+        before, held.fields[name] = held.fields.get(name), value
+        self._touch(held)
+        if name == "description" and not same(before, value):
+            held.edited_at = self.now
+            self.edited["s", pnpid] = self.now
+        self.remember()
+
+    def resolves(self, pnpid: int, value: Value) -> None:
+        """A person looks at both values and chooses; the choice is bound to what was shown."""
+        known, held = self.links.get(pnpid), self.held(pnpid)
+        if known is None or held is None or pnpid not in self.plant:
+            return
+        key = (known.link_id, "description")
+        self.resolutions[key] = Resolution(
+            conflict_id="k",
+            plant3d_value=self.plant[pnpid]["Remark"],
+            synapse_value=held.fields.get("description"),
+            chosen=value,
+            by="eve",
+        )
+        self.resolved_at[key] = self.tick()
+
+    # ------------------------------------------------------------------ looking
+
+    def held(self, pnpid: int) -> Held | None:
+        """The asset of an item, by identity."""
+        return next((one for one in self.synapse.values() if one.plant3d_id == guid_of(pnpid)), None)
+
+    def remember(self) -> None:
+        """Write down every pair of values that stand together at this moment."""
+        for pnpid, values in self.plant.items():
+            self._remember_pair(pnpid, values)
+        for (side, pnpid), _ in list(self.edited.items()):
+            held = self.held(pnpid)
+            if side == "p" and pnpid in self.plant and held is not None:
+                both = (self.plant[pnpid]["Remark"], held.fields.get("description"))
+                if same(*both):
+                    newest = max(self.edited["p", pnpid], self.edited.get(("s", pnpid), 0.0))
+                    self.edited["p", pnpid] = self.edited["s", pnpid] = newest
+
+    def _remember_pair(self, pnpid: int, values: dict[str, Value]) -> None:
+        held = self.held(pnpid)
+        if held is None:
+            return
+        for name, column in COLUMNS.items():
+            pair = (meaning(values[column]), meaning(held.fields.get(name)))
+            self.together.setdefault((pnpid, name), set()).add(pair)
+
+    def _touch(self, held: Held) -> None:
+        self.next_version += 1
+        held.version = self.next_version
+
+    # ------------------------------------------------------------------ a run
+
+    def plan(self, direction: Direction = Direction.BOTH, order: Iterable[int] | None = None) -> Draft:
+        """Read both sides completely and plan, as a run does; remembers what SYNAPSE said first."""
+        started = self.tick()
+        news = self._read_feed(started)
+        self.snapshot = {pnpid: dict(values) for pnpid, values in self.plant.items()}
+        self.edited_when_read = dict(self.edited)
+        read = self.tick()
+        planner = planning.Planner(
+            self.rules,
+            knowledge(
+                now=read,
+                direction=direction,
+                missing=MissingPolicy(reads=2, policy=self.policy),
+                write_mode=WriteMode.SQL,
+                signature=repr(self.now),
+                skew=self.skew if self.skew_known else None,
+                last_plant3d_read=self.plant_read_at,
+                last_synapse_read=self.feed_read_at,
+                resolutions=dict(self.resolutions),
+            ),
+        )
+        for known in self.links.values():
+            planner.known_link(pnpid=known.pnpid, tag=known.tag, state=known.state)
+        for pnpid in order or self.snapshot:
+            self._see(planner, pnpid, news)
+        for pnpid, known in self.links.items():
+            live = known.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
+            if live and pnpid not in self.snapshot:
+                planner.gone(known)
+        self._read_at = (started, started)
+        return planner.finish()
+
+    def _see(self, planner: planning.Planner, pnpid: int, news: dict[str, Asset]) -> None:
+        known, one = self.links.get(pnpid), self.read_item(pnpid)
+        settled = (
+            known is not None
+            and known.state is LinkState.ACTIVE
+            and known.digest == one.digest
+            and known.base is not None
+            and not (known.pending or known.synapse_delta or known.missing or known.archived_in_synapse)
+            and one.guid not in news
+        )
+        if known is not None and settled:
+            planner.see_unchanged(pnpid, known.tag, known.class_name, known.plant3d_id, known.entity)
+        else:
+            planner.see(one, known, news.get(one.guid))
+
+    def read_item(self, pnpid: int) -> PlantItem:
+        values = self.snapshot[pnpid]
+        return item(pnpid, values["Tag"], values["Remark"], **{k.lower(): values[k] for k in ("Spec", "Note", "Flow")})
+
+    def _read_feed(self, at: float) -> dict[str, Asset]:
+        """What SYNAPSE changed since we wrote: on the link, and for this run."""
+        news: dict[str, Asset] = {}
+        by_guid = {known.plant3d_id: known for known in self.links.values()}
+        for held in self.synapse.values():
+            known = by_guid.get(held.plant3d_id or "")
+            if known is not None and known.asset_version == held.version and known.base is not None:
+                continue
+            one = self.as_asset(held)
+            news[held.plant3d_id or ""] = one
+            if known is not None:
+                away = delta(known.base, one.fields, known.pending)
+                known.observed = {
+                    name: {side: planning.Interval(at_base=seen[0], away=seen[1] or 0.0) for side, seen in sides.items()}
+                    for name, sides in observed_with_synapse(known.observed, away, self.feed_read_at, at).items()
+                }
+                known.synapse_delta = away
+                known.asset_version = held.version
+                known.archived_in_synapse = held.archived
+                known.tag = one.tag or known.tag
+                known.description_at = one.field_info["description"].updated_at if one.field_info else None
+        return news
+
+    def as_asset(self, held: Held) -> Asset:
+        info: dict[str, FieldInfo] = {}
+        if held.edited_at is not None:
+            stamp = datetime.fromtimestamp(held.edited_at + self.skew, UTC).isoformat()
+            info["description"] = FieldInfo(version=held.version, updated_at=stamp, by="sam")
+        return Asset(
+            asset_id=held.asset_id,
+            plant3d_id=held.plant3d_id,
+            version=held.version,
+            seq=held.version,
+            archived=held.archived,
+            fields=dict(held.fields),
+            field_info=info,
+        )
+
+    # ------------------------------------------------------------------ writing
+
+    def apply(self, draft: Draft, *, upto: int | None = None, lose_last_reply: bool = False) -> None:
+        """Write the plan step by step; stop after `upto` steps, the last one perhaps before it was noted."""
+        steps = _steps(lines(draft))
+        for number, step in enumerate(steps[:upto], 1):
+            note = not (lose_last_reply and number == len(steps[:upto]))
+            self._write(step, note)
+            self.remember()
+        if upto is None or upto >= len(steps):
+            self.plant_read_at, self.feed_read_at = self._read_at
+
+    def run(self, direction: Direction = Direction.BOTH) -> Draft:
+        draft = self.plan(direction)
+        self.apply(draft)
+        return draft
+
+    def _write(self, step: Sequence[dict[str, Any]], note: bool) -> None:
+        if len(step) > 1 or "set" in step[0] or step[0]["op"] == "archive":
+            self._batch(step, note)
+            return
+        [line] = step
+        if line["op"] == "push":
+            self._push(line)
+        elif line["op"] == "missing":
+            self._store(line["pnpid"], gone_columns(line))
+        elif line["op"] == "adopt":
+            self._adopted(line, self.synapse[line["asset_id"]])
+        elif note:
+            known = self.links[line["pnpid"]]
+            self._store(line["pnpid"], moved_base(known, line, None, {}))
+
+    def _batch(self, step: Sequence[dict[str, Any]], note: bool) -> None:
+        taken: list[tuple[dict[str, Any], Held]] = []
+        wanted = self._possible_tags(step)
+        for line in step:
+            try:
+                taken.append((line, self._write_one(line, wanted)))
+            except Refused:
+                known = self.links.get(line["pnpid"])
+                if known is not None:
+                    known.digest = b""
+        live = [held.fields["tag"] for held in self.synapse.values() if not held.archived]
+        if len(live) != len(set(live)):
+            self.complaints.append(f"two live assets share a tag: {sorted(map(str, live))}")
+        for line, held in taken if note else ():
+            if line["op"] == "archive":
+                self.links[line["pnpid"]].state = LinkState.ARCHIVED
+                self.links[line["pnpid"]].asset_version = held.version
+            elif line["pnpid"] in self.links:
+                columns = moved_base(self.links[line["pnpid"]], line, self.as_asset(held), line["set"])
+                self._store(line["pnpid"], columns)
+            else:
+                self._adopted(line, held)
+
+    def _possible_tags(self, step: Sequence[dict[str, Any]]) -> dict[int, str]:
+        """Tags that a batch can really give: items that fail their condition keep theirs, and so on."""
+        wanted = {line["pnpid"]: line["set"]["tag"] for line in step if "tag" in line.get("set", {})}
+        for line in step:
+            if line["op"] != "create" and not self._holds_as_expected(line):
+                wanted.pop(line["pnpid"], None)
+        while True:
+            stuck = [pnpid for pnpid, tag in wanted.items() if self._is_taken(tag, pnpid, wanted)]
+            if not stuck:
+                return wanted
+            for pnpid in stuck:
+                del wanted[pnpid]
+
+    def _holds_as_expected(self, line: dict[str, Any]) -> bool:
+        held = self.synapse[line["asset_id"]]
+        was = line.get("was") or {}
+        return not held.archived and all(held.fields.get(name) == value for name, value in was.items())
+
+    def _is_taken(self, tag: str, pnpid: int, wanted: dict[int, str]) -> bool:
+        holders = {
+            int((held.plant3d_id or "0").split("-")[-1])
+            for held in self.synapse.values()
+            if not held.archived and held.fields.get("tag") == tag and held.plant3d_id != guid_of(pnpid)
+        }
+        return any(holder not in wanted or wanted[holder] == tag for holder in holders)
+
+    def _write_one(self, line: dict[str, Any], wanted: dict[int, str]) -> Held:
+        pnpid, values = line["pnpid"], line.get("set") or {}
+        if line["op"] == "create":
+            if self.held(pnpid) is not None:
+                raise Refused("exists")
+            held = Held(f"asset-{len(self.synapse) + 1}", guid_of(pnpid), {})
+            if pnpid not in wanted:
+                raise Refused("tag_taken")
+            self.synapse[held.asset_id] = held
+            self.created[guid_of(pnpid)] = self.created.get(guid_of(pnpid), 0) + 1
+        else:
+            held = self.synapse[line["asset_id"]]
+            if not self._holds_as_expected(line):
+                raise Refused("condition")
+            if line["op"] == "archive":
+                if held.version != line["asset_version"]:
+                    raise Refused("condition")
+                held.archived = True
+                self._touch(held)
+                self.writes += 1
+                return held
+            if "tag" in values and pnpid not in wanted:
+                raise Refused("tag_taken")
+        self._judge_write("s", pnpid, values, line, held.fields.get("description"))
+        held.fields |= {name: _stored(name, value) for name, value in values.items()}
+        if line["op"] == "create":
+            held.fields = {name: held.fields.get(name) for name in COLUMNS}
+        self._touch(held)
+        self.writes += 1
+        self._remember_pair(pnpid, self.snapshot[pnpid])
+        return held
+
+    def _push(self, line: dict[str, Any]) -> None:
+        for cell in line["cells"]:
+            values = self.plant.get(line["pnpid"])
+            if cell["field"] != "description":
+                self.complaints.append(f"{cell['field']} is not ours to write into Plant 3D")
+            if values is None or values[cell["column"]] != cell["old"]:
+                continue
+            self._judge_write("p", line["pnpid"], {"description": cell["new"]}, line, cell["old"])
+            values[cell["column"]] = cell["new"]
+            self.writes += 1
+
+    def _adopted(self, line: dict[str, Any], held: Held) -> None:
+        after = line.get("after") or {}
+        fields = (after.get("base_set") or {}) | (after.get("plant_set") or {}) | (line.get("set") or {})
+        link_id = 1000 + line["pnpid"]
+        row = new_link(line, self.as_asset(held), link_id=link_id, number=1, run_id="r", fields=fields)
+        pending = after.get("pending") or {}
+        row["pending"], row["observed"] = dump(pending), dump(after.get("observed"))
+        row["synapse_delta"] = dump({name: held.fields.get(name) for name in pending})
+        self.links[line["pnpid"]] = to_model(SimpleNamespace(**row))  # type: ignore[arg-type]
+
+    def _store(self, pnpid: int, columns: dict[str, Any]) -> None:
+        known = self.links[pnpid]
+        row: dict[str, Any] = {
+            "id": known.link_id,
+            "pnpid": pnpid,
+            "plant3d_id": known.plant3d_id,
+            "class_name": known.class_name,
+            "entity": known.entity,
+            "asset_id": known.asset_id,
+            "asset_version": known.asset_version,
+            "description_version": known.description_version,
+            "description_at": known.description_at,
+            "description_by": known.description_by,
+            "tag": known.tag,
+            "base": dump(known.base) or "{}",
+            "base_plant": dump(known.base_plant),
+            "synapse_delta": dump(known.synapse_delta),
+            "pending": dump(known.pending),
+            "observed": dump({n: {s: [i.at_base, i.away] for s, i in d.items()} for n, d in known.observed.items()}),
+            "holds": dump({n: [h.side, h.value, h.kept] for n, h in known.holds.items()}),
+            "flips": dump({n: list(f) for n, f in known.flips.items()}),
+            "gone_in_synapse": int(known.archived_in_synapse),
+        }
+        self.links[pnpid] = to_model(SimpleNamespace(**(row | columns)))  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ the judge
+
+    def _judge_write(self, side: str, pnpid: int, values: dict[str, Value], line: dict[str, Any], was: Value) -> None:
+        """A write of a description may only replace an older edit by a newer one, or carry out a choice."""
+        if "description" not in values:
+            return
+        other = "p" if side == "s" else "s"
+        source, target = self.edited_when_read.get((other, pnpid), 0.0), self.edited.get((side, pnpid), 0.0)
+        if line.get("why", {}).get("description") == "resolved":
+            source = self.resolved_at[1000 + pnpid, "description"]
+        if self._is_agreed(side, pnpid, was):
+            target = 0.0
+        if source <= target and meaning(was) and not same(was, values["description"]):
+            self.complaints.append(
+                f"{pnpid}: {was!r} (edited {target:.0f}) in {side} was overwritten by {values['description']!r} "
+                f"(edited {source:.0f}): {line.get('why')}"
+            )
+        self.edited[side, pnpid] = max(source, target)
+
+    def _is_agreed(self, side: str, pnpid: int, value: Value) -> bool:
+        """Whether a side holds what both last agreed on: then no edit is lost (a to-and-fro cannot be seen)."""
+        known = self.links.get(pnpid)
+        if known is None or known.base is None or "description" not in known.base:
+            return False
+        agreed = known.base["description"]
+        return same(value, agreed if side == "s" else known.base_plant.get("description", agreed))
+
+    def judge_links(self) -> list[str]:
+        """The base never holds a value that both sides did not hold together."""
+        wrong = []
+        for pnpid, known in self.links.items():
+            for name, value in (known.base or {}).items():
+                pair = (meaning(known.base_plant.get(name, value)), meaning(value))
+                if pair not in self.together.get((pnpid, name), set()):
+                    wrong.append(f"{pnpid}.{name}: base {pair} never stood together")
+        return wrong
+
+    def judge_identity(self) -> list[str]:
+        """One live asset per identity, and no identity was created twice."""
+        live = [held.plant3d_id for held in self.synapse.values() if not held.archived]
+        twice = [guid for guid, count in self.created.items() if count > 1]
+        return [f"created twice: {guid}" for guid in twice] + [
+            f"two live assets: {guid}" for guid in set(live) if live.count(guid) > 1
+        ]
+
+    def differences(self) -> set[tuple[int, str]]:
+        """(item, field) where the sides differ in what Plant 3D or both own. No planner code in here."""
+        different: set[tuple[int, str]] = set()
+        for pnpid, values in self.plant.items():
+            held = self.held(pnpid)
+            if held is None or held.archived:
+                different.add((pnpid, "*"))
+                continue
+            for name in ("tag", "description", "attributes.spec"):
+                mine, theirs = values[COLUMNS[name]], held.fields.get(name)
+                expected = _stored(name, mine) if meaning(mine) != meaning(theirs) else mine
+                if meaning(expected) != meaning(theirs):
+                    different.add((pnpid, name))
+        return different
+
+    def explained(self, draft: Draft) -> set[tuple[int, str]]:
+        """What a plan reports as not settled."""
+        said: set[tuple[int, str]] = set()
+        numbers = {guid_of(pnpid): pnpid for pnpid in self.plant}
+        for conflict in draft.conflicts:
+            said.add((numbers.get(conflict.plant3d_id, 0), conflict.field))
+        for error in draft.errors:
+            said |= {(error.pnpid or 0, name) for name in ("*", *COLUMNS)}
+        for finding in draft.findings:
+            if finding.code in ("untagged", "duplicate_tag", "archived_in_synapse", "unlinked_asset"):
+                said |= {(finding.pnpid or 0, name) for name in ("*", *COLUMNS)}
+            if finding.code == "tag_lost":
+                said.add((finding.pnpid or 0, "tag"))
+            if finding.code == "drift":
+                said.add((finding.pnpid or 0, finding.column or ""))
+        return said
+
+
+def _stored(name: str, value: Value) -> Value:
+    """What SYNAPSE makes of a value it is given."""
+    if not isinstance(value, str):
+        return value
+    return value.strip()[:MAX_TEXT] if name == "description" else value.strip()
+
+
+def _steps(every: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Renames go in one batch (a cycle must not be torn), everything else alone."""
+    renames = [line for line in every if line.get("old_tag")]
+    steps = [[line] for line in every if not line.get("old_tag")]
+    if renames:
+        steps.insert(sum(1 for line in every if line["op"] == "archive"), renames)
+    return steps
+
+
+__all__ = ["CLASSES", "MAX_TEXT", "Held", "TwoSides"]

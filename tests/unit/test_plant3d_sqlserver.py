@@ -1,0 +1,57 @@
+"""What needs no server: URLs, error numbers of the drivers, passwords that never show."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from plant3d_sync.connectors.plant3d import open_source, sql_error_number, sqlserver_url
+from plant3d_sync.errors import ConfigError
+
+
+def test_the_url_of_the_plans_variables_keeps_any_password() -> None:
+    url = sqlserver_url("srv", None, "mine_PnId", "dom\\me", "p@:/ %")
+    source = open_source(url)
+    assert source.name == "mssql+pyodbc://dom%5Cme:***@srv:1433/mine_PnId"
+    assert source.signature() is None
+
+
+def test_an_unknown_driver_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as caught:
+        sqlserver_url("srv", 1433, "db", "u", "p", driver="odbc")
+    assert "pymssql" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["mssql+pyodbc://u:p@h:notaport/db", "mssql+nothing://u:secret@h/db"])
+def test_a_url_that_cannot_work_is_refused_without_showing_the_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_source(url).snapshot()
+    assert "secret" not in str(caught.value.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        ((1205, b"deadlock"), 1205),
+        (((18456, b"login"), "x"), 18456),
+        (
+            (
+                "40001",
+                "[40001] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]x (1205) (SQLExecDirectW)",
+            ),
+            1205,
+        ),
+        (("42000", "[42000] ...[SQL Server]conflict (3960) (SQLExecDirectW)"), 3960),
+        (("28000", "[28000] login failed for user"), 18456),
+        (("08001", "[08001] TCP Provider: no (10061) (SQLDriverConnect)"), None),
+        (("HYT00", "[HYT00] Login timeout expired (0) (SQLDriverConnect)"), None),
+        (("something else",), None),
+        ((), None),
+    ],
+)
+def test_the_number_of_the_server_is_found_in_any_drivers_error(
+    arguments: tuple[object, ...], number: int | None
+) -> None:
+    original = Exception(*arguments)
+    assert sql_error_number(original) == number
+    assert sql_error_number(DBAPIError("SELECT 1", None, original)) == number
