@@ -30,7 +30,7 @@ def make_world(tmp_path: Path, reference_synapse: RunningSynapse, samples: Path)
     """`make_world(items=200, dirty=0.1, **project settings)`."""
 
     def make(
-        *, items: int = 200, dirty: float = 0.0, seed: int = 0, name: str = "world", **options: Any
+        *, items: int = 80, dirty: float = 0.0, seed: int = 0, name: str = "world", **options: Any
     ) -> World:
         dcf = template(samples, items=items, dirty=dirty, seed=seed)
         return new_world(tmp_path / name, reference_synapse, dcf, **options)
@@ -40,12 +40,12 @@ def make_world(tmp_path: Path, reference_synapse: RunningSynapse, samples: Path)
 
 @pytest.fixture
 def world(make_world: MakeWorld) -> World:
-    """Two hundred items, nothing pulled yet."""
+    """Eighty items, nothing pulled yet."""
     return make_world()
 
 
 @pytest.fixture
 def settled(world: World) -> World:
-    """Two hundred items, pulled once."""
+    """Eighty items, pulled once."""
     world.pulled()
     return world

@@ -143,6 +143,20 @@ def test_a_source_with_a_damaged_page_makes_no_backup_that_counts(project: Proje
     assert list(folder.iterdir()) == []
 
 
+def test_a_source_whose_index_disagrees_with_its_table_makes_no_backup_that_counts(
+    project: Project, folder: Path
+) -> None:
+    project.change("CREATE INDEX stamps ON PnPBase (PnPTimestamp)")
+    [(root,)] = project.rows("SELECT rootpage FROM sqlite_master WHERE name = 'stamps'")
+    with project.database.open("r+b") as stream:
+        stream.seek((int(str(root)) - 1) * 4096)
+        stream.write(b"\x0a" + bytes(7))  # an empty leaf: readable, and wrong
+    with pytest.raises(RetryLaterError) as stopped:
+        make_backup(project.database, folder, project="p")
+    assert stopped.value.error_code == "backup_failed"
+    assert list(folder.iterdir()) == []
+
+
 def test_a_locked_source_is_given_up_within_the_deadline(project: Project, folder: Path) -> None:
     with closing(sqlite3.connect(project.database, isolation_level=None)) as plant3d:
         plant3d.execute("BEGIN EXCLUSIVE")

@@ -297,6 +297,26 @@ def test_a_line_waits_while_the_drawing_of_one_of_its_segments_is_open(project: 
     assert statuses(project.write(line)) == [("waiting", "drawing_open")]
 
 
+def test_a_project_of_2010_without_relative_paths_is_guarded_by_the_names_of_its_drawings(
+    project: Project,
+) -> None:
+    cell = project.item()
+    lock = drawing_of(project, cell.pnpid).with_suffix(".dwl")
+    project.change("DROP VIEW PnPDrawings_PNP")
+    for column in ("PnPRelativePath", "PnPType"):
+        project.change(f"ALTER TABLE PnPDrawings DROP COLUMN {column}")
+    lock.write_bytes(b"")
+    assert statuses(project.write(cell)) == [("waiting", "drawing_open")]
+    lock.unlink()
+    assert statuses(project.write(cell)) == [("applied", "")]
+
+
+def test_a_link_to_no_drawing_counts_as_a_drawing_nobody_can_see(project: Project) -> None:
+    cell = project.item()
+    project.change("UPDATE PnPDataLinks SET DwgId = 999999 WHERE RowId = ?", cell.pnpid)
+    assert statuses(project.write(cell)) == [("waiting", "drawing_unseen")]
+
+
 def test_drawings_that_cannot_be_seen_count_as_open_unless_the_project_says_otherwise(
     project: Project,
 ) -> None:
@@ -513,7 +533,7 @@ def server_statements() -> dict[str, str]:
         "write cell": write_sqlserver.update_cell("EngineeringItems", "Description", 7, "old", "new"),
         "write empty cell": write_sqlserver.update_cell("EngineeringItems", "From", 7, None, None),
         "write base": write_sqlserver.update_base(7, 1, 2, 3),
-        "read drawings": write_sqlserver.select_drawings(7),
+        "read drawings": write_sqlserver.select_drawings(7, ("PnPID", "Dwg Name")),
         "read relation": write_sqlserver.select_related(
             "PipeLineGroupRelationship", "PipeLineGroup", "PipeLine", 7
         ),

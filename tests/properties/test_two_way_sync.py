@@ -117,6 +117,10 @@ class TwoWaySync(RuleBasedStateMachine):
             self.world.edits_synapse(pnpid, "description", text)
         self.world.apply(draft)
 
+    @rule()
+    def our_state_is_lost(self) -> None:
+        self.world.loses_our_state()
+
     @invariant()
     def no_newer_edit_was_overwritten_by_an_older_one(self) -> None:
         if hasattr(self, "world"):
@@ -145,6 +149,9 @@ class TwoWaySync(RuleBasedStateMachine):
         assert writes(draft) == [], "the last run still wanted to write"
         assert lines(draft, "push") == []
         assert self.world.writes == before
+        everything = self.world.plan(full=True)
+        assert writes(everything) == [], "a complete comparison still wanted to write"
+        assert lines(everything, "push") == []
         unexplained = self.world.differences() - self.world.explained(draft)
         assert unexplained == set(), "different, and nobody says so"
 

@@ -135,13 +135,6 @@ class TwoSides:
         """Write down every pair of values that stand together at this moment."""
         for pnpid, values in self.plant.items():
             self._remember_pair(pnpid, values)
-        for (side, pnpid), _ in list(self.edited.items()):
-            held = self.held(pnpid)
-            if side == "p" and pnpid in self.plant and held is not None:
-                both = (self.plant[pnpid]["Remark"], held.fields.get("description"))
-                if same(*both):
-                    newest = max(self.edited["p", pnpid], self.edited.get(("s", pnpid), 0.0))
-                    self.edited["p", pnpid] = self.edited["s", pnpid] = newest
 
     def _remember_pair(self, pnpid: int, values: dict[str, Value]) -> None:
         held = self.held(pnpid)
@@ -157,8 +150,18 @@ class TwoSides:
 
     # ------------------------------------------------------------------ a run
 
-    def plan(self, direction: Direction = Direction.BOTH, order: Iterable[int] | None = None) -> Draft:
-        """Read both sides completely and plan, as a run does; remembers what SYNAPSE said first."""
+    def loses_our_state(self) -> None:
+        """The state database is gone; both sides are as they were."""
+        self.links, self.resolutions = {}, {}
+        self.plant_read_at = self.feed_read_at = None
+
+    def plan(
+        self, direction: Direction = Direction.BOTH, order: Iterable[int] | None = None, *, full: bool = False
+    ) -> Draft:
+        """Read both sides completely and plan, as a run does; remembers what SYNAPSE said first.
+
+        `full`: compare every item, whatever its digest says.
+        """
         started = self.tick()
         news = self._read_feed(started)
         self.snapshot = {pnpid: dict(values) for pnpid, values in self.plant.items()}
@@ -176,12 +179,13 @@ class TwoSides:
                 last_plant3d_read=self.plant_read_at,
                 last_synapse_read=self.feed_read_at,
                 resolutions=dict(self.resolutions),
+                unlinked=self._tags_without_link(),
             ),
         )
         for known in self.links.values():
             planner.known_link(pnpid=known.pnpid, tag=known.tag, state=known.state)
         for pnpid in order or self.snapshot:
-            self._see(planner, pnpid, news)
+            self._see(planner, pnpid, news, full)
         for pnpid, known in self.links.items():
             live = known.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
             if live and pnpid not in self.snapshot:
@@ -189,7 +193,15 @@ class TwoSides:
         self._read_at = (started, started)
         return planner.finish()
 
-    def _see(self, planner: planning.Planner, pnpid: int, news: dict[str, Asset]) -> None:
+    def _tags_without_link(self) -> dict[str, tuple[str, str]]:
+        linked = {known.asset_id for known in self.links.values()}
+        return {
+            str(held.fields["tag"]): (held.asset_id, "Equipment")
+            for held in self.synapse.values()
+            if not held.archived and held.asset_id not in linked
+        }
+
+    def _see(self, planner: planning.Planner, pnpid: int, news: dict[str, Asset], full: bool) -> None:
         known, one = self.links.get(pnpid), self.read_item(pnpid)
         settled = (
             known is not None
@@ -199,7 +211,7 @@ class TwoSides:
             and not (known.pending or known.synapse_delta or known.missing or known.archived_in_synapse)
             and one.guid not in news
         )
-        if known is not None and settled:
+        if known is not None and settled and not full:
             planner.see_unchanged(pnpid, known.tag, known.class_name, known.plant3d_id, known.entity)
         else:
             planner.see(one, known, news.get(one.guid))

@@ -496,6 +496,21 @@ def test_several_ends_are_joined_in_order_and_reported(dcf: Dcf, read: Read) -> 
     assert [f.pnpid for f in found(snapshot, "several_ends")] == [segment]
 
 
+def test_a_valve_that_sits_before_a_nozzle_is_not_where_the_line_goes(dcf: Dcf, read: Read) -> None:
+    group, (segment,) = line(dcf, "L-1", [None])
+    valve, nozzle, tank = (
+        dcf.add("GateValve", Tag="V-1"),
+        dcf.add("Nozzles"),
+        dcf.add("CentrifugalPump", Tag="TK-1"),
+    )
+    dcf.relate("AssetOwnership", Owner=tank, Owned=nozzle)
+    for asset in (valve, nozzle):
+        dcf.relate("LineEndAsset", Line=segment, Asset=asset)
+    snapshot = read()
+    assert items(snapshot)[group].to_tag == "TK-1"
+    assert found(snapshot, "several_ends") == []
+
+
 def test_a_nozzle_without_a_side_fills_the_open_end(dcf: Dcf, read: Read) -> None:
     group, (segment,) = line(dcf, "L-1", [None])
     nozzle, tank, pump = (

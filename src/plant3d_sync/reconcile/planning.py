@@ -140,6 +140,7 @@ class Planner:
         self._shared_tags: dict[str, list[int]] = {}
         self._info: dict[int, tuple[str, str, str]] = {}
         self._live: dict[str, int] = {}
+        self._guids: dict[str, int] = {}
         self._released: set[str] = set()
         self._errors: list[RowError] = []
         self._findings: list[Finding] = []
@@ -266,6 +267,16 @@ class Planner:
                 )
             )
         return None
+
+    def _same_identity(self, item: PlantItem, first: int, link: Link | None) -> RowError:
+        """Two rows with one PnPGuid: neither is created; a linked one goes on under its own PnPID."""
+        class_name, guid, entity = self._info.get(first, ("", item.guid, ""))
+        if first in self._create_index and entity:
+            self._unplan(first, entity)
+            self._stats[entity].skipped -= 1
+            self._stats[entity].errors += 1
+            self._errors.append(_guid_error(first, guid, class_name, item.pnpid))
+        return _guid_error(item.pnpid, item.guid, item.class_name, first)
 
     def _field_problems(self, item: PlantItem, translated: Translated) -> None:
         for name, code, message in translated.problems:
@@ -1216,6 +1227,17 @@ class _FieldWork:
 def _was_archived(link: Link) -> bool:
     """Whether the asset was archived when it was last seen."""
     return link.archived_in_synapse or link.state is LinkState.ARCHIVED
+
+
+def _guid_error(pnpid: int, guid: str, class_name: str, other: int) -> RowError:
+    return RowError(
+        code="duplicate_guid",
+        message=f"PnPGuid {guid} is also on PnPID {other}. Nothing was written for this item.",
+        hint="Audit the project in Plant 3D; two items must not share one identity.",
+        plant3d_id=guid,
+        pnpid=pnpid,
+        class_name=class_name or None,
+    )
 
 
 def _keep_open(work: _FieldWork, link: Link, name: str) -> None:

@@ -10,6 +10,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.state import runs
 from plant3d_sync.state.codec import bulk_insert, load_map
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.tables import change, intent, link, tag_history
@@ -42,8 +43,12 @@ def record(
     body: bytes,
     lines: Sequence[Mapping[str, Any]],
     at: float,
+    refs: Sequence[Sequence[int]] | None = None,
 ) -> int:
-    """Store what is about to be written, under the current fence. Returns the intent's id."""
+    """Store what is about to be written, under the current fence. Returns the intent's id.
+
+    `refs`: where the lines stand in the stored plan, as [chunk, first, last + 1]; then they are not stored again.
+    """
     fence.check(connection)
     done = connection.execute(
         sa.insert(intent).values(
@@ -54,7 +59,7 @@ def record(
             fence=fence.number,
             idempotency_key=key,
             body=body,
-            lines=orjson.dumps(list(lines)),
+            lines=orjson.dumps({"refs": refs} if refs is not None else list(lines)),
             status="open",
             created_at=at,
         )
@@ -78,7 +83,7 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
     """Intents whose outcome nobody has stored: a process died, or a reply was lost."""
     rows = connection.execute(
         sa.select(intent).where(intent.c.project == project, intent.c.status == "open").order_by(intent.c.id)
-    )
+    ).fetchall()
     return [
         Intent(
             intent_id=row.id,
@@ -89,11 +94,21 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
             fence=row.fence,
             key=row.idempotency_key,
             body=row.body,
-            lines=orjson.loads(row.lines),
+            lines=_lines(connection, row.plan_id, orjson.loads(row.lines)),
             status=row.status,
         )
         for row in rows
     ]
+
+
+def _lines(connection: Connection, plan_id: str, stored: Any) -> list[dict[str, Any]]:
+    """The lines themselves, or looked up in the plan they stand in."""
+    if isinstance(stored, list):
+        return stored
+    lines: list[dict[str, Any]] = []
+    for chunk, first, end in stored["refs"]:
+        lines += runs.chunk(connection, plan_id, chunk)[first:end]
+    return lines
 
 
 def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -105,7 +120,15 @@ def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 def changes_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     """Everything a run wrote, in order."""
     rows = connection.execute(sa.select(change).where(change.c.run_id == run_id).order_by(change.c.id))
-    return [{**row._mapping, "fields": load_map(row.fields)} for row in rows]
+    return [_change(row) for row in rows]
+
+
+def _change(row: Any) -> dict[str, Any]:
+    """A change with fields as field -> [old, new]; a creation stores only the new values."""
+    fields = load_map(row.fields)
+    if row.op == "create":
+        fields = {name: value if isinstance(value, list) else [None, value] for name, value in fields.items()}
+    return {**row._mapping, "fields": fields}
 
 
 def changes_of_link(connection: Connection, link_id: int, *, limit: int = 200, offset: int = 0) -> list[dict[str, Any]]:
@@ -117,7 +140,7 @@ def changes_of_link(connection: Connection, link_id: int, *, limit: int = 200, o
         .limit(limit)
         .offset(offset)
     )
-    return [{**row._mapping, "fields": load_map(row.fields)} for row in rows]
+    return [_change(row) for row in rows]
 
 
 def find_tag(connection: Connection, number: int, tag: str) -> list[int]:

@@ -29,7 +29,8 @@ class Brief:
     class_name: str
     plant3d_id: str
     entity: str
-    gone_in_synapse: bool
+    gone_in_synapse: int
+    """0 no, 1 newly seen archived, 2 archived and said by a finished run."""
 
 
 def briefs(connection: Connection, number: int) -> Iterator[Brief]:
@@ -53,7 +54,7 @@ def briefs(connection: Connection, number: int) -> Iterator[Brief]:
         link.c.gone_in_synapse,
     ).where(link.c.project == number)
     for row in connection.execute(statement).tuples():
-        yield Brief(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], bool(row[8]))
+        yield Brief(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], row[8])
 
 
 def by_items(connection: Connection, number: int, guids: Sequence[str], pnpids: Sequence[int]) -> list[Link]:
@@ -140,10 +141,12 @@ def to_model(row: Row[Any]) -> Link:
 
 
 def insert_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """New links in bulk; every row has the same keys."""
-    if rows:
-        columns = tuple(rows[0])
-        bulk_insert(connection, link, columns, [tuple(row.values()) for row in rows])
+    """New links in bulk."""
+    groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row), []).append(tuple(row.values()))
+    for columns, values in groups.items():
+        bulk_insert(connection, link, columns, values)
 
 
 def update_one(connection: Connection, link_id: int, **values: Any) -> None:
@@ -167,6 +170,13 @@ def update_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
             {"link_id": row["link_id"], **{"v_" + name: row[name] for name in columns}}
             for row in rows
         ],
+    )
+
+
+def gone_is_known(connection: Connection, number: int) -> None:
+    """A run that ended said which assets are archived in SYNAPSE; only later ones count as newly lost."""
+    connection.execute(
+        sa.update(link).where(link.c.project == number, link.c.gone_in_synapse == 1).values(gone_in_synapse=2)
     )
 
 

@@ -19,7 +19,7 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.bookkeeping import change_row, gone_columns, moved_base, new_link
+from plant3d_sync.usecases.bookkeeping import change_row, created_link, gone_columns, moved_base, new_link
 from plant3d_sync.usecases.feed import observed_with_synapse
 from plant3d_sync.usecases.project import Project, World
 
@@ -66,6 +66,8 @@ class Execution:
     stop: Callable[[], None] = lambda: None
     """Called between batches; raises when the run must end (cancel, deadline, lease lost)."""
     next_link: int = 1
+    stored_lines: bool = False
+    """Whether the chunks are those of the stored plan, so that an intent can point at its lines."""
 
     def check(self) -> None:
         """End here if the run must end."""
@@ -80,11 +82,12 @@ class Execution:
 def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], total: int) -> None:
     """Write all lines, chunk by chunk. Lines of Plant 3D are left to `push`."""
     batch: list[JsonLine] = []
+    refs: list[list[int]] = []
     quiet: list[JsonLine] = []
     done = 0
     size = min(execution.project.batch_size, execution.project.synapse.capabilities().max_batch_items)
-    for chunk in chunks:
-        for line in chunk():
+    for number, chunk in enumerate(chunks):
+        for index, line in enumerate(chunk()):
             if line["op"] == "push":
                 continue
             if not _may_run(execution, line):
@@ -93,11 +96,15 @@ def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLin
                 line["op"] == "adopt" and line.get("set")
             ):
                 if len(batch) >= size and not _belongs_with(batch[-1], line, len(batch)):
-                    _write_batch(execution, batch)
+                    _write_batch(execution, batch, refs if execution.stored_lines else None)
                     done += len(batch)
                     execution.world.progress("write", done, total)
-                    batch = []
+                    batch, refs = [], []
                 batch.append(line)
+                if refs and refs[-1][0] == number and refs[-1][2] == index:
+                    refs[-1][2] = index + 1
+                else:
+                    refs.append([number, index, index + 1])
             else:
                 quiet.append(line)
             if len(quiet) >= 1000:
@@ -105,7 +112,7 @@ def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLin
                 done += len(quiet)
                 quiet = []
     if batch:
-        _write_batch(execution, batch)
+        _write_batch(execution, batch, refs if execution.stored_lines else None)
     if quiet:
         _remember_quiet(execution, quiet)
     execution.world.progress("write", total, total)
@@ -140,7 +147,9 @@ def _asset_write(line: JsonLine) -> AssetWrite:
     )
 
 
-def _write_batch(execution: Execution, lines: list[JsonLine]) -> None:
+def _write_batch(
+    execution: Execution, lines: list[JsonLine], refs: Sequence[Sequence[int]] | None = None
+) -> None:
     """One call to SYNAPSE: intent committed first, receipts and base in one transaction after it."""
     execution.check()
     world, synapse = execution.world, execution.project.synapse
@@ -171,6 +180,7 @@ def _write_batch(execution: Execution, lines: list[JsonLine]) -> None:
             body=b"",
             lines=lines,
             at=world.clock(),
+            refs=refs,
         )
     failpoint("pull.intent_stored")
     results = synapse.send(body, key=key)
@@ -218,6 +228,7 @@ def store_results(
     tags: list[tuple[int, str, str]] = []
     adopted: list[str] = []
     unknown: list[JsonLine] = []
+    created_count: dict[str, int] = {}
     for line, result in zip(lines, results, strict=True):
         link = old.get(line.get("link_id") or 0)
         asset = result.asset
@@ -232,6 +243,31 @@ def store_results(
         if line["op"] == "archive":
             updates.append({"link_id": line["link_id"], **_archived_columns(line, asset)})
             link_id: int | None = line["link_id"]
+        elif link is None and line["op"] == "create" and "digest" in (line.get("after") or {}):
+            link_id = _new_id(execution)
+            row, text = created_link(line, asset, link_id=link_id, number=known.number, run_id=run)
+            inserts.append(row)
+            adopted.append(asset.asset_id)
+            if "base_plant" in row:
+                _altered(execution, line, asset)
+            changes.append(
+                {
+                    "project": known.number,
+                    "run_id": run,
+                    "intent_id": intent_id,
+                    "link_id": link_id,
+                    "pnpid": line["pnpid"],
+                    "tag": asset.tag,
+                    "side": "synapse",
+                    "op": "create",
+                    "outcome": outcome,
+                    "fields": text,
+                    "at": now,
+                }
+            )
+            execution.outcome.written += 1
+            created_count[line["entity"]] = created_count.get(line["entity"], 0) + 1
+            continue
         elif link is None:
             link_id = _new_id(execution)
             row = new_link(
@@ -265,6 +301,8 @@ def store_results(
         )
         execution.outcome.written += 0 if result.status == "unchanged" else 1
         _count(execution, line, "done_" + line["op"])
+    for entity, number in created_count.items():
+        execution.outcome.add(entity, "done_create", number)
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.insert_many(connection, inserts)
@@ -478,6 +516,7 @@ def _remember_quiet(execution: Execution, lines: list[JsonLine]) -> None:
     execution.check()
     failpoint("pull.before_bookkeeping")
     old = _links_of(execution, lines)
+    seen = _seen_in_feed(execution, lines)
     updates: list[dict[str, Any]] = []
     inserts: list[dict[str, Any]] = []
     for line in lines:
@@ -485,7 +524,7 @@ def _remember_quiet(execution: Execution, lines: list[JsonLine]) -> None:
         if line["op"] in ("missing", "archive"):
             updates.append({"link_id": line["link_id"], **gone_columns(line)})
         elif line["op"] == "adopt" and link is None:
-            row, asset_known = _adopted_quietly(execution, line)
+            row, asset_known = _adopted_quietly(execution, line, seen.get(line["id"]))
             if asset_known:
                 inserts.append(row)
         elif link is not None:
@@ -499,9 +538,20 @@ def _remember_quiet(execution: Execution, lines: list[JsonLine]) -> None:
     failpoint("pull.bookkeeping_stored")
 
 
-def _adopted_quietly(execution: Execution, line: JsonLine) -> tuple[dict[str, Any], bool]:
+def _seen_in_feed(execution: Execution, lines: Sequence[JsonLine]) -> dict[str, Asset]:
+    """The assets to adopt as the feed showed them; what changes in SYNAPSE after that is in the next feed."""
+    ids = [line["id"] for line in lines if line["op"] == "adopt"]
+    if not ids:
+        return {}
+    with execution.world.state.read() as connection:
+        return links.unlinked_by_plant3d_id(connection, execution.known.number, ids)
+
+
+def _adopted_quietly(
+    execution: Execution, line: JsonLine, seen: Asset | None
+) -> tuple[dict[str, Any], bool]:
     """Tie an asset that already equals the item."""
-    asset = execution.project.synapse.get(line["asset_id"])
+    asset = seen if seen is not None else execution.project.synapse.get(line["asset_id"])
     if asset is None:
         return {}, False
     row = new_link(

@@ -60,6 +60,41 @@ def new_link(
     }
 
 
+def created_link(
+    line: Mapping[str, Any], asset: Asset, *, link_id: int, number: int, run_id: str
+) -> tuple[dict[str, Any], str]:
+    """Columns of a freshly created pair, and its base as JSON (the usual case, so it is kept lean)."""
+    sent: Mapping[str, Value] = line["set"]
+    held = asset.fields
+    base = {name: held.get(name) for name in sent}
+    text = dump(base) or "{}"
+    after = line["after"]
+    info = asset.field_info.get("description")
+    row: dict[str, Any] = {
+        "id": link_id,
+        "project": number,
+        "pnpid": line["pnpid"],
+        "plant3d_id": line["id"],
+        "class_name": line["class"],
+        "entity": line["entity"],
+        "asset_id": asset.asset_id,
+        "asset_version": asset.version,
+        "description_version": info.version if info else None,
+        "description_at": info.updated_at if info else None,
+        "description_by": info.by if info else None,
+        "tag": asset.tag,
+        "state": "active",
+        "digest": bytes.fromhex(after["digest"]),
+        "ticks": after["ticks"],
+        "base": text,
+        "drawing": line.get("drawing"),
+        "run_id": run_id,
+    }
+    if base != sent:
+        row["base_plant"] = dump({name: value for name, value in sent.items() if base[name] != value})
+    return row, text
+
+
 def moved_base(
     link: Link, line: Mapping[str, Any], asset: Asset | None, sent: Mapping[str, Value]
 ) -> dict[str, Any]:
@@ -170,4 +205,4 @@ def change_row(
     }
 
 
-__all__ = ["change_row", "gone_columns", "links", "moved_base", "new_link"]
+__all__ = ["change_row", "created_link", "gone_columns", "links", "moved_base", "new_link"]

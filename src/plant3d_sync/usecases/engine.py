@@ -267,8 +267,10 @@ class Engine:
                 return self._end_guarded(run, planned, report)
             failpoint("guards.passed")
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
-            lines = planned.draft.lines
-            self._carry_out(execution, self._chunks(plan_id, len(lines)), len(lines), snapshot)
+            execution.stored_lines = True
+            count = len(planned.draft.lines)
+            planned.draft.lines.clear()
+            self._carry_out(execution, self._chunks(plan_id, count), count, snapshot)
             return self._finish(run, planned, report, execution, feed, request)
         finally:
             snapshot.close()
@@ -315,6 +317,9 @@ class Engine:
         total = dict.fromkeys(STAT_NAMES, 0)
         for counts in by_entity.values():
             total = add_stats(total, counts)
+        with self._world.state.read() as connection:
+            open_findings = finding_state.counts_by_code(connection, known.number)
+        total["findings"] = sum(open_findings.values())
         report = Report(
             project=self._project.name,
             direction=request.asked.direction.value,
@@ -323,7 +328,7 @@ class Engine:
             completed_at=now,
             stats=total,
             by_entity=by_entity,
-            extra={"unchanged_source": True},
+            extra={"unchanged_source": True, "findings_by_code": open_findings},
         )
         if request.asked.direction is not Direction.PULL:
             report.pull_stats, report.push_stats = total, dict.fromkeys(STAT_NAMES, 0)
@@ -576,6 +581,8 @@ class Engine:
                 phase=None,
             )
             runs.set_plan(connection, str(report.plan_id), status="applied")
+            if complete and planned.newly_gone:
+                links.gone_is_known(connection, execution.known.number)
             self._remember_project(connection, planned, report, feed, request, complete, waiting)
         failpoint("run.finished")
         return report
@@ -725,6 +732,7 @@ class Engine:
                 phase=None,
             )
             runs.set_plan(connection, stored.plan_id, status="applied", applied_by=request.by)
+            links.gone_is_known(connection, execution.known.number)
             audit.append(
                 connection,
                 self._project.name,

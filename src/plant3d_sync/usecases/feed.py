@@ -25,6 +25,7 @@ class Feed:
     """What was read: assets that are news to us, and where the feed stands.
 
     `news`: plant3d_id -> asset for everything that is not our own echo. `unlinked`: assets without an identity of ours.
+    `identities`: every identity of ours that a reading from the beginning showed.
     """
 
     news: dict[str, Asset] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Feed:
     echoes: int = 0
     reset: bool = False
     started_at: float = 0.0
+    identities: set[str] = field(default_factory=set)
 
 
 def read_feed(world: World, project: Project, known: ProjectState, *, full: bool, keep: bool) -> Feed:
@@ -61,6 +63,8 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
             for asset in fresh:
                 if asset.plant3d_id:
                     feed.news[asset.plant3d_id] = asset
+                    if feed.reset:
+                        feed.identities.add(asset.plant3d_id)
                 else:
                     feed.unlinked.append(asset)
         else:
@@ -124,7 +128,7 @@ def _store(connection: Connection, known: ProjectState, assets: Sequence[Asset],
             description_by=info.by if info else None,
             synapse_delta=dump(delta),
             observed=dump(observed),
-            gone_in_synapse=int(asset.archived),
+            gone_in_synapse=sa.case((link_table.c.gone_in_synapse == 2, 2), else_=1) if asset.archived else 0,
             tag=asset.tag or item.tag,
         )
     if loose:

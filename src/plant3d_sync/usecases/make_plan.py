@@ -42,6 +42,8 @@ class Planned:
     read_at: float
     signature: str | None
     mapping_digest: str
+    newly_gone: bool = False
+    """Whether some linked asset was found archived in SYNAPSE since the last run that ended."""
 
 
 def make_plan(
@@ -83,8 +85,7 @@ def make_plan(
     lost = 0
     for brief in briefs.values():
         planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=LinkState(brief.state))
-        news = feed.news.get(brief.plant3d_id)
-        if news is not None and news.archived and not brief.gone_in_synapse:
+        if LinkState(brief.state) in GUARD_STATES and _lost_in_synapse(brief, feed):
             lost += 1
     digests = _known_digests(briefs, feed, everything)
     seen: set[int] = set()
@@ -114,7 +115,18 @@ def make_plan(
         read_at=read_at,
         signature=signature,
         mapping_digest=mapping_digest,
+        newly_gone=any(brief.gone_in_synapse == 1 for brief in briefs.values()),
     )
+
+
+def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
+    """Archived or removed in SYNAPSE since the last run that ended."""
+    if brief.gone_in_synapse:
+        return brief.gone_in_synapse == 1
+    if feed.reset and brief.plant3d_id not in feed.identities:
+        return True
+    news = feed.news.get(brief.plant3d_id)
+    return news is not None and news.archived
 
 
 def _live_tag(brief: Brief, feed: Feed) -> str:

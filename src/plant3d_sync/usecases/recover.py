@@ -61,8 +61,8 @@ def _asset_now(execution: Execution, feed: Feed, line: dict[str, Any]) -> Asset 
                 return None  # the receipt is already stored
             return links.unlinked_by_plant3d_id(connection, execution.known.number, [line["id"]]).get(line["id"])
         found = links.by_ids(connection, [line["link_id"]]).get(line["link_id"])
-    if found is None or not found.synapse_delta:
-        return None
+    if found is None or found.asset_version == line.get("asset_version"):
+        return None  # SYNAPSE did not change it since the plan was made
     return execution.project.synapse.get(found.asset_id)
 
 

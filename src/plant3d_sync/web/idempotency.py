@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import sqlalchemy as sa
@@ -37,11 +37,12 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer that can be stored."""
+    """An answer that can be stored. `kept`: what is stored in place of a body that must not be."""
 
     status: int
     body: BaseModel
     headers: Mapping[str, str] = field(default_factory=dict)
+    kept: BaseModel | None = None
 
 
 def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -> Response:
@@ -54,10 +55,12 @@ def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -
         return found
     done = False
     try:
-        answer = _encode(work(found))
+        made = work(found)
+        answer = _encode(made)
+        kept = answer if made.kept is None else _encode(replace(made, body=made.kept))
         with call.context.state.write() as connection:
             connection.execute(
-                sa.update(idempotency).where(*_mine(call)).values(status_code=answer.status, answer=answer.text)
+                sa.update(idempotency).where(*_mine(call)).values(status_code=answer.status, answer=kept.text)
             )
         done = True
     finally:

@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Word = Annotated[str, Field(max_length=200)]
+NO_NUL = r"^[^\x00]*$"
+"""Text that every database can hold."""
+
 ProjectId = Annotated[
     str,
     Field(
         min_length=1,
         max_length=200,
+        pattern=NO_NUL,
         description="Name in the configuration, or the SYNAPSE project's UUID.",
         examples=["mine"],
     ),
@@ -23,6 +26,15 @@ Outcome = Literal["clean", "with_issues", "guarded", "failed", "cancelled"]
 HealthWord = Literal["healthy", "degraded", "offline"]
 OkError = Literal["ok", "error"]
 Direction = Literal["pull", "push", "both"]
+
+
+ManualValue = (
+    bool
+    | Annotated[int, Field(ge=-(2**53), le=2**53)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[str, Field(max_length=20_000)]
+    | None
+)
 
 
 class In(BaseModel):
@@ -54,7 +66,7 @@ class PushBody(In):
     model_config = ConfigDict(json_schema_extra={"examples": [{"project_id": "mine", "asset_ids": []}]})
 
     project_id: ProjectId
-    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=10_000)] = Field(
+    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)] = Field(
         default_factory=list, description="These assets only; empty means all modified ones."
     )
 
@@ -76,7 +88,7 @@ class PlanBody(In):
     direction: Direction = "both"
     entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = None
     full_sync: bool = False
-    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=10_000)] = Field(
+    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)] = Field(
         default_factory=list
     )
 
@@ -99,17 +111,17 @@ class ResolveBody(In):
     model_config = ConfigDict(json_schema_extra={"examples": [{"resolution": "plant3d"}]})
 
     resolution: Literal["plant3d", "synapse", "manual"]
-    manual_value: str | int | float | bool | None = Field(None, description="The value, if resolution is manual.")
-    note: Annotated[str, Field(max_length=2000)] | None = None
+    manual_value: ManualValue = Field(None, description="The value, if resolution is manual.")
+    note: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
 
 
 class ConflictFilter(In):
     """Which pending conflicts. `asset_tag` may hold `*` and `?`."""
 
-    field: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    kind: Annotated[str, Field(min_length=1, max_length=60)] | None = None
-    asset_tag: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=60)]], Field(max_length=1000)] | None = None
+    field: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
+    kind: Annotated[str, Field(min_length=1, max_length=60, pattern=NO_NUL)] | None = None
+    asset_tag: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
+    ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=60, pattern=NO_NUL)]], Field(max_length=1000)] | None = None
 
 
 class BulkResolveBody(In):
@@ -118,15 +130,15 @@ class BulkResolveBody(In):
     project_id: ProjectId
     filter: ConflictFilter = ConflictFilter()
     resolution: Literal["plant3d", "synapse", "suggested"]
-    note: Annotated[str, Field(max_length=2000)] | None = None
+    note: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
     preview: bool = True
 
 
 class KeyBody(In):
     """Make an API key."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    scopes: Annotated[list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20)]
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
+    scopes: Annotated[list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20, pattern=NO_NUL)]
     project_id: ProjectId | None = Field(None, description="Only this project; missing means all.")
     expires_days: float | None = Field(None, gt=0, le=36_500)
 
@@ -712,10 +724,10 @@ class Keys(BaseModel):
 
 
 class NewKey(BaseModel):
-    """A key that was just made; `key` is shown this once."""
+    """A key that was just made. `key` is shown this once: a repetition of the request shows null."""
 
     id: str
-    key: str
+    key: str | None
 
 
 class FieldProblem(BaseModel):

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.cells import ANNOTATIONS, GROUPS, UNKNOWN_DRAWING, BaseRow, Outcome
+from plant3d_sync.connectors.plant3d.cells import (
+    ANNOTATIONS,
+    GROUPS,
+    BaseRow,
+    Outcome,
+    drawing_columns,
+    drawing_names,
+)
 from plant3d_sync.connectors.plant3d.copy import file_guard, read_header, sqlite_uri
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS
@@ -121,15 +128,21 @@ class SqliteCells(SqliteReads):
         ids |= self._related(names, *ANNOTATIONS, ids)
         if not {"pnpdatalinks", "pnpdrawings"} <= names:
             return []
-        found: set[str] = set()
-        for one in sorted(ids):
-            links = self.connection.execute(
-                "SELECT d.[PnPID], d.[PnPType], d.[PnPRelativePath], d.[Dwg Name] FROM [PnPDataLinks] AS l "
-                "LEFT JOIN [PnPDrawings] AS d ON d.[PnPID] = l.[DwgId] WHERE l.[RowId] = ?",
-                (one,),
-            )
-            found |= {_drawing(row) for row in links if str(row[1]).upper() != "FOLDER"}
-        return sorted(found)
+        present = {
+            row[0].lower()
+            for row in self.connection.execute("SELECT name FROM pragma_table_info('PnPDrawings')")
+        }
+        columns = ", ".join(f"d.{quoted(name)}" for name in drawing_columns(present))
+        query = (
+            f"SELECT {columns} FROM [PnPDataLinks] AS l "
+            "LEFT JOIN [PnPDrawings] AS d ON d.[PnPID] = l.[DwgId] WHERE l.[RowId] = ?"
+        )
+        rows = (
+            dict(zip(drawing_columns(present), row, strict=True))
+            for one in sorted(ids)
+            for row in self.connection.execute(query, (one,))
+        )
+        return drawing_names(rows)
 
     def _related(self, names: set[str], relation: str, one: str, other: str, ids: set[int]) -> set[int]:
         if relation.lower() not in names:
@@ -248,13 +261,6 @@ def _inode(path: Path) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return state.st_dev, state.st_ino
-
-
-def _drawing(row: Sequence[object]) -> str:
-    """What to look for beside: relative path, else file name; a link to no drawing is a drawing nobody can see."""
-    if row[0] is None:
-        return UNKNOWN_DRAWING
-    return next((text for text in row[2:] if isinstance(text, str) and text.strip()), UNKNOWN_DRAWING)
 
 
 def _refuse_copies(path: Path) -> None:

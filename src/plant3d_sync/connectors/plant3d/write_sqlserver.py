@@ -23,13 +23,20 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column, quoted_name, table
 from sqlalchemy.sql.expression import ColumnClause, TableClause
 from sqlalchemy.types import TypeEngine
 
-from plant3d_sync.connectors.plant3d.cells import ANNOTATIONS, GROUPS, UNKNOWN_DRAWING, BaseRow, Outcome
+from plant3d_sync.connectors.plant3d.cells import (
+    ANNOTATIONS,
+    GROUPS,
+    BaseRow,
+    Outcome,
+    drawing_columns,
+    drawing_names,
+)
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
@@ -135,6 +142,7 @@ class SqlServerCells:
         self._owned = owned
         self._current: Connection | None = None
         self._tables: frozenset[str] = frozenset()
+        self._drawing_columns: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, spec: str | Path | Engine, *, deadline_ms: int) -> SqlServerCells:
@@ -150,6 +158,7 @@ class SqlServerCells:
         try:
             with engine.connect() as connection:
                 store._tables = _table_names(connection)
+                store._drawing_columns = _column_names(connection, "PnPDrawings", store._tables)
                 _refuse_triggers(connection, store.name)
         except SQLAlchemyError as error:
             if owned:
@@ -196,11 +205,12 @@ class SqlServerCells:
             ids |= self._related(connection, *ANNOTATIONS, ids)
             if not {"pnpdatalinks", "pnpdrawings"} <= self._tables:
                 return []
-            found: set[str] = set()
-            for one in sorted(ids):
-                rows = connection.execute(select_drawings(one)).fetchall()
-                found |= {_drawing(row) for row in rows if str(row[1]).upper() != "FOLDER"}
-        return sorted(found)
+            columns = drawing_columns(self._drawing_columns)
+            return drawing_names(
+                dict(zip(columns, row, strict=True))
+                for one in sorted(ids)
+                for row in connection.execute(select_drawings(one, columns)).fetchall()
+            )
 
     def begin(self) -> None:
         """See `CellStore`. The lock itself is taken by the reads that follow."""
@@ -326,24 +336,22 @@ def select_related(relation: str, one: str, other: str, pnpid: int) -> Select[An
     return select(value).select_from(_named(relation, key, value)).where(key == pnpid)
 
 
-def select_drawings(pnpid: int) -> Select[Any]:
-    """The drawings that link to this row: id, kind, relative path, name; ids are NULL for a link to nowhere."""
+def select_drawings(pnpid: int, names: Sequence[str]) -> Select[Any]:
+    """The drawings that link to this row; all columns are NULL for a link to nowhere. `names`: with `PnPID`."""
     links = _named("PnPDataLinks", _column("RowId", BigInteger), _column("DwgId", BigInteger))
-    names = ("PnPID", "PnPType", "PnPRelativePath", "Dwg Name")
     drawings = _named("PnPDrawings", *(_column(name) for name in names))
     joined = links.outerjoin(drawings, drawings.c.PnPID == links.c.DwgId)
     return select(*(drawings.c[name] for name in names)).select_from(joined).where(links.c.RowId == pnpid)
 
 
-def _drawing(row: Row[Any]) -> str:
-    values = list(row)
-    if values[0] is None:
-        return UNKNOWN_DRAWING
-    return next((name for name in values[2:] if isinstance(name, str) and name.strip()), UNKNOWN_DRAWING)
-
-
 def _table_names(connection: Connection) -> frozenset[str]:
     return frozenset(name.lower() for name in inspect(connection).get_table_names(schema=SCHEMA))
+
+
+def _column_names(connection: Connection, name: str, tables: frozenset[str]) -> frozenset[str]:
+    if name.lower() not in tables:
+        return frozenset()
+    return frozenset(str(one["name"]).lower() for one in inspect(connection).get_columns(name, schema=SCHEMA))
 
 
 def _refuse_triggers(connection: Connection, name: str) -> None:

@@ -75,6 +75,24 @@ def write_item(write: AssetWrite) -> dict[str, object]:
     return item
 
 
+_KEYS: dict[str, str] = {}
+"""`attributes.x` -> `x`, for the field names met so far (as many as the mapping has)."""
+
+_NAMES: dict[str, str] = {}
+"""`x` -> `attributes.x`; bounded, since SYNAPSE may hold any key."""
+
+_MOST_NAMES: Final = 5000
+
+
+def _name_of(key: str) -> str:
+    name = _NAMES.get(key)
+    if name is None:
+        name = ATTRIBUTE + key
+        if len(_NAMES) < _MOST_NAMES:
+            _NAMES[key] = name
+    return name
+
+
 def _nest(write: AssetWrite) -> dict[str, object]:
     values: dict[str, object] = {}
     attributes: dict[str, Value] = {}
@@ -85,8 +103,13 @@ def _nest(write: AssetWrite) -> dict[str, object]:
             raise _unsendable(write, name, "not a finite number")
         if name in PLAIN_FIELDS:
             values[name] = value
+            continue
+        key = _KEYS.get(name)
+        if key is not None:
+            attributes[key] = value
         elif name.startswith(ATTRIBUTE) and len(name) > len(ATTRIBUTE):
-            attributes[name[len(ATTRIBUTE) :]] = value
+            key = _KEYS[name] = name[len(ATTRIBUTE) :]
+            attributes[key] = value
         else:
             raise ConfigError(
                 f"The field '{name}' is not one a sync may write to SYNAPSE. Nothing was sent.",
@@ -286,11 +309,12 @@ def read_asset(raw: object, project_id: str) -> Asset:
         "asset_subtype": subtype or None,
         "description": description or None,
     }
+    names = _NAMES
     for key, value in attributes.items():
         kind = type(value)
         if kind is dict or kind is list:
             value = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-        fields[ATTRIBUTE + key] = None if value == "" else value
+        fields[names.get(key) or _name_of(key)] = None if value == "" else value
     return Asset(
         asset_id=asset_id,
         plant3d_id=plant3d_id,

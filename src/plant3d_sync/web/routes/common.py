@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
-from plant3d_sync.web.schemas import Problem
+from plant3d_sync.web.schemas import NO_NUL
 
 ProjectQuery = Annotated[
     str,
     Query(
         min_length=1,
         max_length=200,
+        pattern=NO_NUL,
         description="Name in the configuration, or the SYNAPSE project's UUID.",
         examples=["mine"],
     ),
@@ -20,7 +21,8 @@ ProjectQuery = Annotated[
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in the answer.")]
 Offset = Annotated[int, Query(ge=0, le=2**53, description="Items to leave out.")]
 Wait = Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of the run.")]
-IdPath = Annotated[str, Path(min_length=1, max_length=60)]
+IdPath = Annotated[str, Path(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
+Text = Annotated[str | None, Query(min_length=1, max_length=200, pattern=NO_NUL)]
 
 _TEXT = {
     400: "The request cannot be read.",
@@ -44,7 +46,6 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": _TEXT[status],
-            "model": Problem,
             "content": {"application/problem+json": {"schema": schema}},
         }
         for status in wanted

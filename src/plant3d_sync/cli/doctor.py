@@ -1,0 +1,247 @@
+"""`doctor`: look at everything a run needs, write nothing, and put the cure beside each failure.
+
+Outside in: this machine, our state, then per project the Plant 3D side, the mapping, the way back, SYNAPSE.
+A check that cannot be made because an earlier one failed is `skipped`, never silently left out.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+import sqlalchemy as sa
+
+from plant3d_sync import __version__
+from plant3d_sync.bootstrap import App
+from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
+from plant3d_sync.cli.doctor_source import check_source
+from plant3d_sync.connectors.plant3d.copy import sqlite_uri
+from plant3d_sync.connectors.synapse.client import SynapseClient
+from plant3d_sync.connectors.synapse.probe import NAMES, probe
+from plant3d_sync.errors import SyncError
+from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.settings import weak_points
+from plant3d_sync.state import State
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.store import SCHEMA
+
+OLDEST: Final = (3, 11)
+LITTLE_SPACE: Final = 500 * 1024 * 1024
+"""Bytes below which a disk is worth a warning: a copy of a large project and its backups need that much."""
+
+NO_SPACE: Final = 50 * 1024 * 1024
+YEAR_OF_RELEASE: Final = 2026
+CLOCK_WARNING: Final = 30.0
+"""Seconds between our clock and the state database's from which times in the run list mislead."""
+
+_RETRYABLE: Final = frozenset({"synapse_name", "synapse_connection", "synapse_away", "synapse_busy"})
+
+
+def run_doctor(app: App, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Every check of the machine, of our state, and of these projects, in order. Writes nothing anywhere.
+
+    Each entry: check, project (None for the machine), result (ok, warning, failed, skipped), message, hint, code,
+    exit_code (what a run would end with because of it; 0 unless failed).
+    """
+    lines = [*_machine(app), *_settings(app, names)]
+    state_lines, state = _state(app)
+    lines += [*state_lines, _redis(app)]
+    try:
+        for name in names:
+            lines += _project(app, name, state)
+    finally:
+        if state is not None:
+            state.close()
+    return [line.to_dict() for line in lines]
+
+
+# ---------------------------------------------------------------- this machine
+
+
+def _machine(app: App) -> list[Line]:
+    lines = [_python(), _clock()]
+    folders = {"disk space (temporary)": Path(tempfile.gettempdir())}
+    database = sa.make_url(app.state_url).database if app.state_url.startswith("sqlite") else None
+    if database:
+        folders["disk space (state)"] = _existing(Path(database).parent)
+    return lines + [_space(check, folder) for check, folder in folders.items()]
+
+
+def _python() -> Line:
+    found = platform.python_version()
+    what = f"plant3d-sync {__version__}, Python {found}, SQLite {sqlite3.sqlite_version}, {platform.system()}"
+    if sys.version_info < OLDEST:
+        return failed("python", f"{what}: too old", "Install Python 3.11 or newer.", "python_too_old", 78)
+    return ok("python", what)
+
+
+def _clock() -> Line:
+    now = datetime.now(UTC)
+    if now.year < YEAR_OF_RELEASE:
+        return failed("clock", f"this machine thinks it is {now:%Y-%m-%d}", "Set the clock by NTP.", "clock_wrong", 78)
+    return ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    for candidate in (folder, *folder.parents):
+        if candidate.is_dir():
+            return candidate
+    return Path.cwd()
+
+
+def _space(check: str, folder: Path) -> Line:
+    free = shutil.disk_usage(folder).free
+    what = f"{free / 1024**3:.1f} GiB free in {folder}"
+    if free < NO_SPACE:
+        hint = "Free space on that disk; for the temporary folder, TMPDIR may name a bigger one."
+        return failed(check, what, hint, "no_space", 75)
+    if free < LITTLE_SPACE:
+        return warning(check, what, "Free some space: every read copies the Plant 3D database once.", "little_space")
+    return ok(check, what)
+
+
+# ---------------------------------------------------------------- settings, state, Redis
+
+
+def _settings(app: App, names: Sequence[str]) -> list[Line]:
+    weak = weak_points(app.settings, app.config, app.environ)
+    lines = [ok("settings", "environment and configuration file are readable")]
+    if weak and not app.settings.debug:
+        hint = "Use values of your own. DEBUG=true allows them on a test machine."
+        lines = [warning("settings", "; ".join(weak), hint, "weak_secret")]
+    if not names:
+        hint = "Add one under `projects:` in plant3d-sync.yml, or set SYNAPSE_PROJECT_ID and PLANT3D_DB_*."
+        lines.append(warning("projects", "no project is configured", hint, "no_project"))
+    return lines
+
+
+def _state(app: App) -> tuple[list[Line], State | None]:
+    """The state database's lines, and the database itself if it is there and of this version."""
+    try:
+        missing = _state_missing(app.state_url)
+        if missing is not None:
+            return [missing, skipped("schema", "it is set up by the first command that needs it")], None
+        state = State(app.state_url)
+        version = _version(app.state_url, state)
+    except SyncError as error:
+        return [from_error("state database", error), skipped("schema")], None
+    except (sqlite3.Error, sa.exc.ArgumentError) as error:
+        hint = "STATE_DB_URL must name our own SQLite file or PostgreSQL database, not another one."
+        message = f"the state database cannot be read: {error}"
+        return [failed("state database", message, hint, "state_unavailable", 78), skipped("schema")], None
+    reachable = ok("state database", state.shown)
+    if version != SCHEMA:
+        hint = "Back the state database up, then run: plant3d-sync db upgrade"
+        message = f"schema {version or 'none'}, this program needs {SCHEMA}"
+        state.close()
+        return [reachable, failed("schema", message, hint, "schema_version", 78)], None
+    return [reachable, ok("schema", version), *_state_clock(state)], state
+
+
+def _state_missing(url: str) -> Line | None:
+    """A line if the SQLite file is not there yet (opening it would make it)."""
+    made = sa.make_url(url)
+    if made.get_backend_name() != "sqlite" or not made.database or Path(made.database).is_file():
+        return None
+    where = made.render_as_string(hide_password=True)
+    return ok("state database", f"{where} does not exist yet; the first run makes it")
+
+
+def _version(url: str, state: State) -> str | None:
+    """The schema's version. A SQLite file is asked read-only, so that a wrong file is not touched."""
+    database = sa.make_url(url).database
+    if state.dialect != "sqlite" or not database:
+        return state.schema_version()
+    with closing(sqlite3.connect(sqlite_uri(Path(database)), uri=True)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if found else None
+        return str(row[0]) if row else None
+
+
+def _state_clock(state: State) -> list[Line]:
+    """Leases count on the state database's clock, times in lists on ours: they should agree."""
+    if state.dialect == "sqlite":
+        return []
+    with state.read() as connection:
+        apart = float(connection.execute(sa.select(state.now_sql())).scalar() or 0.0) - time.time()
+    what = f"the state database's clock differs by {apart:+.1f} s"
+    if abs(apart) > CLOCK_WARNING:
+        return [warning("state clock", what, "Set both clocks by NTP.", "state_clock_skew")]
+    return [ok("state clock", what)]
+
+
+def _redis(app: App) -> Line:
+    if app.settings.redis_url is None:
+        return skipped("redis", "REDIS_URL is not set: workers look into the run table once a second")
+    url = app.settings.redis_url.get_secret_value()
+    hint = "Start Redis or correct REDIS_URL. Nothing is lost without it: workers poll the run table."
+    try:
+        with closing(redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        return warning("redis", f"no answer ({type(error).__name__})", hint, "redis_away")
+    return ok("redis", "answers")
+
+
+# ---------------------------------------------------------------- one project
+
+
+def _project(app: App, name: str, state: State | None) -> list[Line]:
+    lines: list[Line] = []
+    try:
+        config = app.project_config(name)
+    except SyncError as error:
+        lines.append(from_error("source", error))
+    else:
+        lines += check_source(app, config, _remembered(state, name))
+    lines += _synapse(app, name)
+    return [line.of(name) for line in lines]
+
+
+def _remembered(state: State | None, name: str) -> SourceIdentity | None:
+    if state is None:
+        return None
+    with state.read() as connection:
+        known = project_state.get(connection, name)
+    return known.identity if known else None
+
+
+def _synapse(app: App, name: str) -> list[Line]:
+    """SYNAPSE from the outside in. The source may be misconfigured; SYNAPSE is asked all the same."""
+    try:
+        client = app.synapse(name)
+    except SyncError as error:
+        rest = [skipped(f"synapse {check}") for check in NAMES[1:]]
+        return [from_error("synapse address", error), *rest]
+    assert isinstance(client, SynapseClient)
+    try:
+        checks = probe(client)
+    finally:
+        client.close()
+    return [
+        Line(
+            check=f"synapse {check.name}",
+            result=check.status,
+            message=check.message,
+            hint=check.hint,
+            code=check.code,
+            exit_code=_exit_code(check.code) if check.status == "failed" else 0,
+        )
+        for check in checks
+    ]
+
+
+def _exit_code(code: str) -> int:
+    """What a run would end with: SYNAPSE that is away may come back, all else needs somebody."""
+    return 75 if code in _RETRYABLE else 78

@@ -1,0 +1,229 @@
+"""Reading the state database for lists: pages in a stable order, with their totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.model.link import Link
+from plant3d_sync.state import runs
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.runs import CHUNK_LINES, StoredPlan
+from plant3d_sync.state.tables import audit, change, finding, link, plan, tag_history, work_item
+
+
+def total(connection: Connection, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+    """Rows of a table."""
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar() or 0)
+
+
+def plans(connection: Connection, project: str, *, limit: int, offset: int) -> tuple[list[StoredPlan], int]:
+    """Plans, newest first."""
+    found = runs.plans(connection, project, limit=limit, offset=offset)
+    return found, total(connection, plan, plan.c.project == project)
+
+
+def plan_lines(
+    connection: Connection, stored: StoredPlan, *, limit: int, offset: int
+) -> list[tuple[int, dict[str, Any]]]:
+    """Some lines of a plan with their numbers (from 0)."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    end = min(offset + limit, stored.lines)
+    for number in range(offset // CHUNK_LINES, stored.chunks):
+        first = number * CHUNK_LINES
+        if first >= end:
+            break
+        for n, line in enumerate(runs.chunk(connection, stored.plan_id, number), first):
+            if offset <= n < end:
+                found.append((n, line))
+    return found
+
+
+def entity_counts(connection: Connection, number: int) -> dict[str, int]:
+    """Live links per entity."""
+    rows = connection.execute(
+        sa.select(link.c.entity, sa.func.count())
+        .where(link.c.project == number, link.c.state.not_in(["archived", "unlinked"]))
+        .group_by(link.c.entity)
+        .order_by(link.c.entity)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def work_items(
+    connection: Connection, number: int, *, limit: int, offset: int
+) -> tuple[list[dict[str, Any]], int]:
+    """What designers have to change, by item and field."""
+    where = work_item.c.project == number
+    rows = connection.execute(
+        sa.select(work_item)
+        .where(where)
+        .order_by(work_item.c.pnpid, work_item.c.field)
+        .limit(limit)
+        .offset(offset)
+    )
+    found = [
+        {
+            "pnpid": row.pnpid,
+            "field": row.field,
+            "first_seen": row.first_seen,
+            "data": {
+                name: value for name, value in load_map(row.data).items() if name not in ("pnpid", "field")
+            },
+        }
+        for row in rows
+    ]
+    return found, total(connection, work_item, where)
+
+
+def findings_total(connection: Connection, number: int) -> dict[str, int]:
+    """Open findings per code."""
+    rows = connection.execute(
+        sa.select(finding.c.code, sa.func.count())
+        .where(finding.c.project == number, finding.c.closed_at.is_(None))
+        .group_by(finding.c.code)
+        .order_by(finding.c.code)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+# ---------------------------------------------------------------- items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A link found by its tag, or by a former one."""
+
+    row: Row[Any]
+    old_tag: str | None
+
+
+def search_items(
+    connection: Connection, number: int, text: str | None, *, limit: int, offset: int
+) -> tuple[list[Found], int]:
+    """Links whose present or former tag begins with `text` (upper and lower case are the same), by tag."""
+    where = [link.c.project == number]
+    former: dict[int, str] = {}
+    if text is not None:
+        pattern = _prefix(text)
+        former = _former(connection, number, pattern)
+        where.append(
+            sa.or_(sa.func.lower(link.c.tag).like(pattern, escape="\\"), link.c.id.in_(sorted(former)))
+        )
+    rows = connection.execute(
+        sa.select(link).where(*where).order_by(link.c.tag, link.c.id).limit(limit).offset(offset)
+    )
+    lowered = (text or "").lower()
+    found = [
+        Found(row=row, old_tag=None if row.tag.lower().startswith(lowered) else former.get(row.id)) for row in rows
+    ]
+    return found, total(connection, link, *where)
+
+
+FORMER_TAGS = 500
+"""So many former tags are looked through; a longer text finds fewer."""
+
+
+def _former(connection: Connection, number: int, pattern: str) -> dict[int, str]:
+    rows = connection.execute(
+        sa.select(tag_history.c.link_id, tag_history.c.old_tag)
+        .where(tag_history.c.project == number, sa.func.lower(tag_history.c.old_tag).like(pattern, escape="\\"))
+        .order_by(tag_history.c.id.desc())
+        .limit(FORMER_TAGS)
+    )
+    found: dict[int, str] = {}
+    for row in rows:
+        found.setdefault(row.link_id, row.old_tag)
+    return found
+
+
+def _prefix(text: str) -> str:
+    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped + "%"
+
+
+def link_row(connection: Connection, link_id: int) -> Row[Any] | None:
+    """One link."""
+    return connection.execute(sa.select(link).where(link.c.id == link_id)).first()
+
+
+def field_values(item: Link) -> dict[str, dict[str, Any]]:
+    """Per field: base, both sides as last seen, and why it waits."""
+    base: Mapping[str, Any] = item.base or {}
+    synapse = item.synapse_fields()
+    fields: dict[str, dict[str, Any]] = {}
+    for name in sorted({*base, *synapse, *item.pending}):
+        entry = item.pending.get(name)
+        plant3d = item.base_plant.get(name, base.get(name))
+        held = synapse.get(name)
+        if entry is not None:
+            plant3d, held = entry.get("p", plant3d), entry.get("s", held)
+        fields[name] = {
+            "base_value": base.get(name),
+            "has_base": name in base,
+            "plant3d_value": plant3d,
+            "synapse_value": held,
+            "waiting": None if entry is None else str(entry.get("why") or entry.get("reason") or "waiting"),
+        }
+    return fields
+
+
+def item_history(
+    connection: Connection, link_id: int, *, limit: int, offset: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Our writes of one pair, newest first, and how many there are."""
+    where = change.c.link_id == link_id
+    rows = connection.execute(
+        sa.select(change).where(where).order_by(change.c.id.desc()).limit(limit).offset(offset)
+    )
+    found = [
+        {
+            "change_id": row.id,
+            "at": row.at,
+            "sync_id": row.run_id,
+            "side": row.side,
+            "op": row.op,
+            "outcome": row.outcome,
+            "fields": load_map(row.fields),
+        }
+        for row in rows
+    ]
+    return found, total(connection, change, where)
+
+
+# ---------------------------------------------------------------- audit
+
+
+def audit_entries(
+    connection: Connection, chain: str, *, limit: int, offset: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Entries of a chain, newest first. Entries are numbered without gaps, so the newest number is the total."""
+    newest = int(
+        connection.execute(sa.select(sa.func.max(audit.c.seq)).where(audit.c.project == chain)).scalar() or 0
+    )
+    rows = connection.execute(
+        sa.select(audit)
+        .where(audit.c.project == chain, audit.c.seq <= newest - offset)
+        .order_by(audit.c.seq.desc())
+        .limit(limit)
+    )
+    found = []
+    for row in rows:
+        facts = orjson.loads(row.body)
+        found.append(
+            {
+                "seq": row.seq,
+                "action": str(facts.pop("action", "")),
+                "actor": str(facts.pop("actor", "")),
+                "at": float(facts.pop("at", 0.0)),
+                "hash": row.hash,
+                "prev": row.prev,
+                "facts": facts,
+            }
+        )
+    return found, newest

@@ -1,0 +1,214 @@
+"""`/api/v1/conflicts`: see them, decide them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from plant3d_sync.errors import NeedsPersonError, RetryLaterError
+from plant3d_sync.model.side import Direction
+from plant3d_sync.usecases.conflicts import get_conflict, list_conflicts, resolve_conflict
+from plant3d_sync.web import schemas as s
+from plant3d_sync.web.auth import Call, Decides, Needs
+from plant3d_sync.web.errors import wrong_field
+from plant3d_sync.web.idempotency import Answer, Ticket, once
+from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Text, refusals
+from plant3d_sync.web.routes.sync import ask
+
+router = APIRouter(prefix="/api/v1/conflicts", tags=["conflicts"])
+
+CanRead = Annotated[Call, Depends(Needs("read"))]
+CanResolve = Annotated[Call, Depends(Decides("resolve"))]
+
+BULK = 1000
+"""So many conflicts are decided by one call."""
+
+SHOWN = 50
+"""So many are shown in full by a preview."""
+
+
+@router.get(
+    "",
+    operation_id="listConflicts",
+    summary="List conflicts",
+    response_model=s.Conflicts,
+    responses=refusals(),
+)
+def conflicts(
+    call: CanRead,
+    project_id: ProjectQuery,
+    status: Annotated[Literal["pending", "resolved", "all"], Query()] = "pending",
+    field: Text = None,
+    kind: Text = None,
+    asset_tag: Text = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> s.Conflicts:
+    """Conflicts of a project, oldest first; the unresolved ones unless asked otherwise. Tags may hold `*` and `?`."""
+    items, total = list_conflicts(
+        call.context.state,
+        call.project(project_id),
+        status=status,
+        limit=limit,
+        offset=offset,
+        field=field,
+        tag=asset_tag,
+        kind=kind,
+    )
+    return s.Conflicts(
+        items=[s.Conflict.model_validate(item) for item in items], total=total, limit=limit, offset=offset
+    )
+
+
+@router.post(
+    "/resolve",
+    operation_id="resolveConflicts",
+    summary="Resolve many conflicts",
+    response_model=s.BulkResolved,
+    responses=refusals(400, 409, 413),
+)
+def resolve_many(body: s.BulkResolveBody, call: CanResolve) -> Response:
+    """Decide all pending conflicts that match the filter. Shows them first: only `preview: false` decides."""
+    project = call.project(body.project_id)
+
+    def work(ticket: Ticket) -> Answer:
+        return Answer(status=200, body=_bulk(call, ticket, project, body))
+
+    return once(call, body, work)
+
+
+def _bulk(call: Call, ticket: Ticket, project: str, body: s.BulkResolveBody) -> s.BulkResolved:
+    wanted = body.filter
+    found, total = list_conflicts(
+        call.context.state,
+        project,
+        status="pending",
+        limit=BULK,
+        field=wanted.field,
+        tag=wanted.asset_tag,
+        kind=wanted.kind,
+    )
+    if wanted.ids is not None:
+        found = [item for item in found if item["id"] in wanted.ids]
+        total = len(found)
+    resolved: list[str] = []
+    left: list[dict[str, str]] = []
+    for item in found:
+        choice = item["suggested_resolution"] if body.resolution == "suggested" else body.resolution
+        if choice not in ("plant3d", "synapse"):
+            left.append({"id": item["id"], "reason": "there is no suggestion"})
+        elif body.preview or _decide(call, project, item, choice, body.note, left):
+            resolved.append(item["id"])
+    sync_id = None if body.preview or not resolved else _carry_out(call, ticket, project)
+    return s.BulkResolved(
+        preview=body.preview,
+        total=total,
+        resolved=resolved,
+        left_alone=left,
+        items=[s.Conflict.model_validate(item) for item in found[:SHOWN]] if body.preview else [],
+        sync_id=sync_id,
+    )
+
+
+def _decide(
+    call: Call,
+    project: str,
+    item: Mapping[str, Any],
+    choice: str,
+    note: str | None,
+    left: list[dict[str, str]],
+) -> bool:
+    try:
+        resolve_conflict(
+            call.context.world,
+            item["id"],
+            resolution=choice,
+            note=note,
+            by=call.by,
+            version=item["version"],
+            write_mode=call.context.entry(project).write,
+        )
+    except NeedsPersonError as error:
+        left.append({"id": item["id"], "reason": error.error_code})
+        return False
+    return True
+
+
+def _carry_out(call: Call, ticket: Ticket, project: str) -> str | None:
+    """Queue the run that carries choices out; None if a plan waits, then the run after it does."""
+    try:
+        return ask(call, ticket, project, Direction.BOTH, trigger="resolve").run_id
+    except RetryLaterError as error:
+        if error.error_code != "run_waiting":
+            raise
+        return None
+
+
+@router.get(
+    "/{conflict_id}",
+    operation_id="getConflict",
+    summary="Get conflict details",
+    response_model=s.Conflict,
+    responses=refusals(),
+)
+def conflict(conflict_id: IdPath, call: CanRead, response: Response) -> s.Conflict:
+    """Base, both values, both times, both authors where known, and a suggestion with its reason."""
+    found = _visible(call, conflict_id)
+    response.headers["ETag"] = f'"{found["version"]}"'
+    return s.Conflict.model_validate(found)
+
+
+def _visible(call: Call, conflict_id: str) -> dict[str, Any]:
+    found = get_conflict(call.context.state, conflict_id)
+    call.context.check(call.key, found["project_id"], "conflict", conflict_id)
+    return found
+
+
+@router.post(
+    "/{conflict_id}/resolve",
+    operation_id="resolveConflict",
+    summary="Resolve a conflict",
+    response_model=s.Resolved,
+    responses=refusals(400, 409, 412, 413),
+)
+def resolve(
+    conflict_id: IdPath,
+    body: s.ResolveBody,
+    call: CanResolve,
+    if_match: Annotated[
+        str | None, Header(max_length=60, description='The version you looked at, as in ETag: `"3"`.')
+    ] = None,
+) -> Response:
+    """Decide a conflict. The decision is bound to the two values it was made between."""
+    found = _visible(call, conflict_id)
+    project = str(found["project_id"])
+    if body.resolution == "manual" and "manual_value" not in body.model_fields_set:
+        raise wrong_field("manual_value", "is needed when resolution is manual", "missing")
+
+    def work(ticket: Ticket) -> Answer:
+        done = resolve_conflict(
+            call.context.world,
+            conflict_id,
+            resolution=body.resolution,
+            manual_value=body.manual_value,
+            note=body.note,
+            by=call.by,
+            version=version_of(if_match),
+            write_mode=call.context.entry(project).write,
+        )
+        sync_id = _carry_out(call, ticket, project)
+        return Answer(status=200, body=s.Resolved.model_validate({**done, "sync_id": sync_id}))
+
+    return once(call, body, work)
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version in an If-Match header: None for none and `*`, -1 (which no object has) for anything else."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().removeprefix("W/").strip('"')
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+
+

@@ -1,0 +1,473 @@
+"""Looking: projects, findings, drift, work items, items with their history, the mapping, the audit, keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Path, Response
+
+from plant3d_sync.mapping.file import ClassSpec, MappingFile, load_mapping
+from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import keys, links
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.tables import project as project_table
+from plant3d_sync.usecases import health
+from plant3d_sync.usecases.health import Status
+from plant3d_sync.web import documents, queries
+from plant3d_sync.web import schemas as s
+from plant3d_sync.web.auth import Call, Decides, Needs
+from plant3d_sync.web.errors import Refused, not_found, unknown_project
+from plant3d_sync.web.idempotency import Answer, Ticket, once
+from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Text, refusals
+
+router = APIRouter(prefix="/api/v1")
+
+CanRead = Annotated[Call, Depends(Needs("read"))]
+IsAdmin = Annotated[Call, Depends(Needs("admin"))]
+AdminDecides = Annotated[Call, Depends(Decides("admin"))]
+
+
+# ---------------------------------------------------------------- projects
+
+
+@router.get(
+    "/projects",
+    operation_id="listProjects",
+    tags=["projects"],
+    summary="List projects",
+    response_model=s.Projects,
+    responses=refusals(),
+)
+def projects(call: CanRead, limit: Limit = 100, offset: Offset = 0) -> s.Projects:
+    """Projects of the configuration that the key may see, by name."""
+    names = sorted(call.context.visible(call.key))
+    items = [_project_info(call, _status(call, name)) for name in names[offset : offset + limit]]
+    return s.Projects(
+        items=[s.ProjectInfo.model_validate(item) for item in items], total=len(names), limit=limit, offset=offset
+    )
+
+
+def _status(call: Call, name: str) -> Status:
+    context = call.context
+    with context.state.read() as connection:
+        return health.read_status(connection, context.watched(name), now=context.clock())
+
+
+def _project_info(call: Call, found: Status) -> dict[str, Any]:
+    entry = call.context.entry(found.project.name)
+    return {
+        "project_id": found.project.name,
+        "synapse_project_id": entry.synapse_project_id,
+        "active": entry.active,
+        "direction": entry.direction,
+        "write": entry.write,
+        "interval_minutes": found.project.interval / 60.0,
+        "last_sync": documents.when(found.last_sync),
+        "health": found.health.value,
+        "pending_conflicts": found.pending_conflicts,
+    }
+
+
+@router.get(
+    "/projects/{project_id}",
+    operation_id="getProject",
+    tags=["projects"],
+    summary="Get a project",
+    response_model=s.ProjectDetail,
+    responses=refusals(),
+)
+def project(
+    project_id: Annotated[str, Path(min_length=1, max_length=200, pattern=s.NO_NUL)], call: CanRead
+) -> s.ProjectDetail:
+    """A project with its health and counts."""
+    name = call.project(project_id)
+    found = _status(call, name)
+    number = _number(call, name)
+    with call.context.state.read() as connection:
+        by_entity = queries.entity_counts(connection, number)
+        by_code = queries.findings_total(connection, number)
+        _items, work = queries.work_items(connection, number, limit=1, offset=0)
+        all_links = links.count(connection, number)
+    return s.ProjectDetail.model_validate(
+        _project_info(call, found)
+        | {
+            "next_scheduled": documents.when(found.next_scheduled),
+            "reasons": [documents.reason(one) for one in found.reasons],
+            "connections": {side: documents.connection(one) for side, one in found.connections.items()},
+            "links": all_links,
+            "links_by_entity": by_entity,
+            "findings_by_code": by_code,
+            "work_items": work,
+            "mapping": list(call.context.entry(name).mapping),
+        }
+    )
+
+
+def _number(call: Call, name: str) -> int:
+    """The project's number in our tables; 0 (which none has) before its first run."""
+    with call.context.state.read() as connection:
+        known = project_state.get(connection, name)
+    return known.number if known is not None else 0
+
+
+# ---------------------------------------------------------------- findings, drift, work items
+
+
+@router.get(
+    "/findings",
+    operation_id="listFindings",
+    tags=["findings"],
+    summary="List open findings",
+    response_model=s.Findings,
+    responses=refusals(),
+)
+def findings(
+    call: CanRead, project_id: ProjectQuery, code: Text = None, limit: Limit = 100, offset: Offset = 0
+) -> s.Findings:
+    """What the last complete read found odd in the Plant 3D data."""
+    number = _number(call, call.project(project_id))
+    with call.context.state.read() as connection:
+        rows, total = finding_state.open_findings(connection, number, code=code, limit=limit, offset=offset)
+    items = [
+        s.Finding(
+            id=row["id"],
+            code=row["code"],
+            message=row.get("message"),
+            hint=row.get("hint"),
+            asset_tag=row.get("tag"),
+            pnpid=row.get("pnpid"),
+            class_name=row.get("class"),
+            column=row.get("column"),
+            first_seen=documents.at(row["first_seen"]),
+            data=row.get("data") or {},
+        )
+        for row in rows
+    ]
+    return s.Findings(items=items, total=total, limit=limit, offset=offset)
+
+
+@router.get(
+    "/drift",
+    operation_id="listDrift",
+    tags=["findings"],
+    summary="List drift",
+    response_model=s.Drifts,
+    responses=refusals(),
+)
+def drift(call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: Offset = 0) -> s.Drifts:
+    """Fields edited on the side that does not own them."""
+    number = _number(call, call.project(project_id))
+    with call.context.state.read() as connection:
+        rows, total = finding_state.open_findings(connection, number, code="drift", limit=limit, offset=offset)
+    return s.Drifts(items=[_drift(row) for row in rows], total=total, limit=limit, offset=offset)
+
+
+def _drift(row: dict[str, Any]) -> s.Drift:
+    data = row.get("data") or {}
+    return s.Drift(
+        id=row["id"],
+        asset_tag=row.get("tag"),
+        field=row.get("column"),
+        plant3d_value=data.get("plant3d"),
+        synapse_value=data.get("synapse"),
+        reason=data.get("reason"),
+        drawing=data.get("drawing"),
+        pnpid=row.get("pnpid"),
+        class_name=row.get("class"),
+        message=row.get("message"),
+        hint=row.get("hint"),
+        first_seen=documents.at(row["first_seen"]),
+    )
+
+
+@router.get(
+    "/work-items",
+    operation_id="listWorkItems",
+    tags=["findings"],
+    summary="List work for designers",
+    response_model=s.WorkItems,
+    responses=refusals(),
+)
+def work_items(call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: Offset = 0) -> s.WorkItems:
+    """What has to be changed in drawings, since we may not write it."""
+    number = _number(call, call.project(project_id))
+    with call.context.state.read() as connection:
+        rows, total = queries.work_items(connection, number, limit=limit, offset=offset)
+    items = [
+        s.WorkItem(
+            pnpid=row["pnpid"], field=row["field"], first_seen=documents.at(row["first_seen"]), data=row["data"]
+        )
+        for row in rows
+    ]
+    return s.WorkItems(items=items, total=total, limit=limit, offset=offset)
+
+
+# ---------------------------------------------------------------- items
+
+
+@router.get(
+    "/items",
+    operation_id="listItems",
+    tags=["items"],
+    summary="Find linked items by tag",
+    response_model=s.Items,
+    responses=refusals(),
+)
+def items(
+    call: CanRead, project_id: ProjectQuery, tag: Text = None, limit: Limit = 100, offset: Offset = 0
+) -> s.Items:
+    """Pairs whose present or former tag begins with `tag`; all of them without it. Ordered by tag."""
+    name = call.project(project_id)
+    with call.context.state.read() as connection:
+        found, total = queries.search_items(
+            connection, _number(call, name), tag, limit=limit, offset=offset
+        )
+    return s.Items(
+        items=[s.Item.model_validate(_item(name, one.row) | {"matched_old_tag": one.old_tag}) for one in found],
+        total=total,
+        limit=limit,
+        offset=offset,
+    )
+
+
+def _item(project: str, row: sa.Row[Any]) -> dict[str, Any]:
+    return {
+        "link_id": str(row.id),
+        "project_id": project,
+        "asset_tag": row.tag,
+        "entity": row.entity,
+        "class_name": row.class_name,
+        "plant3d_id": row.plant3d_id,
+        "pnpid": row.pnpid,
+        "asset_id": row.asset_id,
+        "state": row.state,
+        "drawing": row.drawing,
+    }
+
+
+@router.get(
+    "/items/{link_id}",
+    operation_id="getItem",
+    tags=["items"],
+    summary="Get one item with its fields and history",
+    response_model=s.ItemDetail,
+    responses=refusals(),
+)
+def item(
+    link_id: Annotated[str, Path(pattern=r"^[0-9]{1,18}$")],
+    call: CanRead,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> s.ItemDetail:
+    """Where each value comes from: the base, both sides, the owner, and every write of ours."""
+    with call.context.state.read() as connection:
+        row = queries.link_row(connection, int(link_id))
+        name = _name_of(connection, row.project) if row is not None else None
+        if row is None or name is None:
+            raise not_found("item", link_id)
+        call.context.check(call.key, name, "item", link_id)
+        history, total = queries.item_history(connection, int(link_id), limit=limit, offset=offset)
+    owners = _owners(call, name, row.class_name)
+    fields = [
+        s.ItemField(field=field, owner=owners.get(field), **values)
+        for field, values in queries.field_values(links.to_model(row)).items()
+    ]
+    return s.ItemDetail.model_validate(
+        _item(name, row)
+        | {
+            "fields": fields,
+            "history": [change | {"at": documents.at(change["at"])} for change in history],
+            "history_total": total,
+        }
+    )
+
+
+def _name_of(connection: sa.Connection, number: int) -> str | None:
+    found = connection.execute(sa.select(project_table.c.name).where(project_table.c.number == number)).scalar()
+    return None if found is None else str(found)
+
+
+def _mapping(call: Call, name: str) -> MappingFile:
+    app = call.context.app
+    return load_mapping(list(call.context.entry(name).mapping), base_dir=app.base_dir)
+
+
+def _owners(call: Call, name: str, class_name: str) -> dict[str, Any]:
+    """Owner per field. Which class inherits from which only Plant 3D knows: where classes differ, none is named."""
+    mapping = _mapping(call, name)
+    owners: dict[str, set[str]] = {}
+    for spec in mapping.classes.values():
+        for field, one in spec.fields.items():
+            if one is not None:
+                owners.setdefault(field, set()).add(one.entry.owner.value if one.entry.owner else "plant3d")
+    found = {field: next(iter(names)) for field, names in owners.items() if len(names) == 1}
+    own = mapping.classes.get(class_name.lower())
+    if own is not None:
+        found |= {
+            field: one.entry.owner.value
+            for field, one in own.fields.items()
+            if one is not None and one.entry.owner is not None
+        }
+    return {"asset_type": "plant3d", **found}
+
+
+# ---------------------------------------------------------------- mapping
+
+
+@router.get(
+    "/mapping",
+    operation_id="getMapping",
+    tags=["projects"],
+    summary="Get the mapping of a project",
+    response_model=s.MappingAnswer,
+    responses=refusals(),
+)
+def mapping(call: CanRead, project_id: ProjectQuery) -> s.MappingAnswer:
+    """The mapping as written, all files merged, not yet compared with the Plant 3D project."""
+    name = call.project(project_id)
+    merged = _mapping(call, name)
+    with call.context.state.read() as connection:
+        known = project_state.get(connection, name)
+    return s.MappingAnswer(
+        project_id=name,
+        sources=list(merged.sources),
+        placeholders=list(merged.placeholders),
+        digest=known.mapping_digest if known is not None else None,
+        classes=[_mapping_class(spec) for _key, spec in sorted(merged.classes.items())],
+    )
+
+
+def _mapping_class(spec: ClassSpec) -> s.MappingClass:
+    fields = [
+        s.MappingField.model_validate(
+            {
+                "field": field,
+                "columns": list(one.entry.column or []),
+                "owner": one.entry.owner.value if one.entry.owner else None,
+                "convert": one.entry.convert,
+                "push": one.entry.push,
+                "drift": one.entry.drift.value if one.entry.drift else None,
+                "conflict": one.entry.conflict.value if one.entry.conflict else None,
+            }
+        )
+        for field, one in sorted(spec.fields.items())
+        if one is not None
+    ]
+    return s.MappingClass(
+        class_name=spec.name, entity=str(spec.entity) if spec.entity is not None else None, fields=fields
+    )
+
+
+# ---------------------------------------------------------------- audit and keys
+
+
+@router.get(
+    "/audit",
+    operation_id="listAudit",
+    tags=["admin"],
+    summary="Who did what",
+    response_model=s.Audit,
+    responses=refusals(),
+)
+def audit(call: IsAdmin, project_id: Text = None, limit: Limit = 100, offset: Offset = 0) -> s.Audit:
+    """Audit entries of a project, newest first; without a project those of the service itself (keys)."""
+    if project_id is None and call.key.projects is not None:
+        raise unknown_project("(the service)", call.context.visible(call.key))
+    chain = keys.AUDIT_CHAIN if project_id is None else call.project(project_id)
+    with call.context.state.read() as connection:
+        rows, total = queries.audit_entries(connection, chain, limit=limit, offset=offset)
+    entries = [s.AuditEntry.model_validate(row | {"at": documents.at(row["at"])}) for row in rows]
+    return s.Audit(items=entries, total=total, limit=limit, offset=offset)
+
+
+@router.get(
+    "/keys",
+    operation_id="listKeys",
+    tags=["admin"],
+    summary="List API keys",
+    response_model=s.Keys,
+    responses=refusals(),
+)
+def api_keys(call: IsAdmin, limit: Limit = 100, offset: Offset = 0) -> s.Keys:
+    """Keys without their secrets. A key bound to projects sees only keys bound to some of them."""
+    with call.context.state.read() as connection:
+        found = [key for key in keys.list_keys(connection) if _within(call, key.projects)]
+    return s.Keys(
+        items=[_key_info(key) for key in found[offset : offset + limit]],
+        total=len(found),
+        limit=limit,
+        offset=offset,
+    )
+
+
+def _within(call: Call, wanted: tuple[str, ...] | None) -> bool:
+    own = call.key.projects
+    return own is None or (wanted is not None and set(wanted) <= set(own))
+
+
+def _key_info(key: keys.ApiKey) -> s.KeyInfo:
+    times = ("created_at", "expires_at", "revoked_at", "last_used_at")
+    data = key.to_dict()
+    return s.KeyInfo.model_validate(data | {name: documents.when(getattr(key, name)) for name in times})
+
+
+@router.post(
+    "/keys",
+    operation_id="createKey",
+    tags=["admin"],
+    summary="Make an API key",
+    status_code=201,
+    response_model=s.NewKey,
+    responses=refusals(400, 409, 413),
+)
+def create_key(body: s.KeyBody, call: AdminDecides) -> Response:
+    """The key is shown in this answer and never again."""
+    wanted = (call.project(body.project_id),) if body.project_id is not None else None
+    if not _within(call, wanted):
+        raise Refused(
+            403,
+            "scope_missing",
+            "This key is bound to projects and can only make keys for them.",
+            hint="Name the project in `project_id`.",
+        )
+
+    def work(_ticket: Ticket) -> Answer:
+        with call.context.state.write() as connection:
+            key_id, key = keys.create(
+                connection,
+                body.name,
+                body.scopes,
+                projects=wanted,
+                expires_days=body.expires_days,
+                now=call.context.clock(),
+                by=call.by,
+            )
+        return Answer(
+            status=201, body=s.NewKey(id=key_id, key=key), kept=s.NewKey(id=key_id, key=None)
+        )
+
+    return once(call, body, work)
+
+
+@router.post(
+    "/keys/{key_id}/revoke",
+    operation_id="revokeKey",
+    tags=["admin"],
+    summary="Revoke an API key",
+    response_model=s.KeyInfo,
+    responses=refusals(400, 409, 413),
+)
+def revoke_key(key_id: IdPath, call: AdminDecides) -> Response:
+    """From now on the key is refused."""
+    with call.context.state.read() as connection:
+        known = keys.get(connection, key_id)
+    if known is None or not _within(call, known.projects):
+        raise not_found("key", key_id)
+
+    def work(_ticket: Ticket) -> Answer:
+        with call.context.state.write() as connection:
+            done = keys.revoke(connection, key_id, now=call.context.clock(), by=call.by)
+        return Answer(status=200, body=_key_info(done))
+
+    return once(call, None, work)
