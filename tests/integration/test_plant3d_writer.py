@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import create_engine, event
 from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.connectors.plant3d import write_sqlserver
 from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
@@ -523,6 +524,68 @@ def project_server_writer(project: Project, engine: Engine) -> Iterator[Callable
         engine, catalog=project.catalog, allowed=ALLOWED, drawings=project.locks(), clock=lambda: NOW
     ) as writer:
         yield writer.write
+
+
+@pytest.mark.parametrize(
+    ("lost", "found"), [("after", ("applied", "")), ("before", ("waiting", "connection_lost"))]
+)
+def test_a_connection_lost_around_commit_is_settled_by_looking(
+    project: Project, lost: str, found: tuple[str, str]
+) -> None:
+    class Cut(sqlite3.Connection):
+        def commit(self) -> None:
+            if lost == "after":
+                super().commit()
+            elif not self.in_transaction:
+                return
+            raise sqlite3.OperationalError("the connection was cut")
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:", factory=Cut)
+        connection.execute("ATTACH DATABASE ? AS dbo", (str(project.database),))
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect)
+    cell = project.item()
+    with project_server_writer(project, engine) as write:
+        assert statuses(write([cell])) == [found]
+    engine.dispose()
+    stored = project.rows("SELECT Description FROM EngineeringItems WHERE PnPID = ?", cell.pnpid)
+    assert stored == [(cell.new if lost == "after" else cell.old,)]
+    assert statuses(project.write(cell)) == [("found_applied" if lost == "after" else "applied", "")]
+
+
+class DriverError(Exception):
+    """As the drivers of SQL Server raise: a number first (pymssql), or SQLSTATE and text (pyodbc)."""
+
+
+def odbc(state: str, number: int) -> DriverError:
+    return DriverError(
+        state, f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server] text ({number}) (SQLExecDirectW)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (DriverError(1205, b"deadlock"), "waiting", "source_locked"),
+        (odbc("40001", 1205), "waiting", "source_locked"),
+        (odbc("42000", 1222), "waiting", "source_locked"),
+        (odbc("HYT00", 0), "waiting", "connection_lost"),
+        (odbc("42000", 3960), "waiting", "source_locked"),
+        (odbc("42000", 229), "refused", "no_right"),
+        (odbc("42S22", 207), "refused", "column_missing"),
+        (odbc("22001", 2628), "refused", "too_long"),
+        (odbc("28000", 18456), "waiting", "source_login_failed"),
+        (odbc("42000", 547), "refused", "sql_error"),
+        (DriverError("08S01", "Communication link failure"), "waiting", "connection_lost"),
+    ],
+)
+def test_errors_of_sql_server_are_told_apart_by_number(error: Exception, status: str, code: str) -> None:
+    store = write_sqlserver.SqlServerCells(create_engine("sqlite://"), deadline_ms=1, owned=True)
+    wrapped = DBAPIError("UPDATE", {}, error, connection_invalidated=code == "connection_lost")
+    outcome = store.judge(wrapped)
+    assert (outcome.status, outcome.code) == (status, code)
 
 
 def server_statements() -> dict[str, str]:

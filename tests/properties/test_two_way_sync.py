@@ -21,7 +21,7 @@ from plant3d_sync.model.side import Direction, Side
 from plant3d_sync.reconcile import merge, planning
 
 LONG = os.environ.get("P3DSYNC_LONG") == "1"
-EXAMPLES, STEPS = (1500, 40) if LONG else (150, 25)
+EXAMPLES, STEPS = (800, 40) if LONG else (150, 25)
 TAGS = st.sampled_from(["A", "B", "C", "D", "?", " A ", None])
 TEXTS = st.sampled_from(["one", "two", "three ", "four and more than twelve", "five", "", None])
 SPECS = st.sampled_from(["CS", "SS", None])

@@ -398,7 +398,8 @@ MakeWorld = Callable[..., World]
 class Recorder:
     """Passes requests on to SYNAPSE and notes every batch at the moment it is made.
 
-    `unintended`: batches for which the state held no open intent under the current fence at that moment.
+    `unintended`: batches for which the state held no open intent under the current fence at that moment, or
+    whose key is not the hash of project, run and body.
     `edit` may change the answer, `request` the body, before it goes on.
     """
 
@@ -433,9 +434,11 @@ class Recorder:
         self.batches.append(seen.json)
         fences = self.world.rows("SELECT fence FROM lease")
         found = self.world.rows(
-            "SELECT fence, body, plan_id FROM intent WHERE idempotency_key = ? AND status = 'open'", key
+            "SELECT fence, run_id FROM intent WHERE idempotency_key = ? AND status = 'open'", key
         )
-        if len(found) != 1 or found[0]["fence"] != fences[0]["fence"] or found[0]["body"] != seen.body:
+        parts = (self.world.uuid, found[0]["run_id"]) if len(found) == 1 else ("", "")
+        made_of = b"|".join([*(part.encode() for part in parts), seen.body])
+        if len(found) != 1 or found[0]["fence"] != fences[0]["fence"] or key != hashlib.sha256(made_of).hexdigest():
             self.unintended.append(key)
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from plant3d_sync import __version__
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.doctor_source import check_source
+from plant3d_sync.cli.output import plain, say
 from plant3d_sync.connectors.plant3d.copy import sqlite_uri
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.probe import NAMES, probe
@@ -44,7 +45,23 @@ YEAR_OF_RELEASE: Final = 2026
 CLOCK_WARNING: Final = 30.0
 """Seconds between our clock and the state database's from which times in the run list mislead."""
 
-_RETRYABLE: Final = frozenset({"synapse_name", "synapse_connection", "synapse_away", "synapse_busy"})
+_SOMEBODY: Final = frozenset(
+    {
+        "synapse_unauthorized",
+        "synapse_forbidden",
+        "synapse_key_invalid",
+        "synapse_project_unknown",
+        "synapse_no_contract",
+        "synapse_contract",
+        "synapse_redirect",
+        "synapse_not_json",
+        "synapse_refused",
+        "synapse_tls",
+        "synapse_encryption",
+        "synapse_url",
+    }
+)
+"""Codes that waiting does not cure."""
 
 
 def run_doctor(app: App, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -63,6 +80,27 @@ def run_doctor(app: App, names: Sequence[str]) -> list[dict[str, Any]]:
         if state is not None:
             state.close()
     return [line.to_dict() for line in lines]
+
+
+def show_doctor(checks: Sequence[Mapping[str, Any]]) -> None:
+    """The checks for people: one line each, the cure under whatever is not well, a verdict at the end."""
+    width = max((len(check["check"]) for check in checks), default=0)
+    shown: str | None = None
+    for check in checks:
+        if check["project"] != shown:
+            shown = check["project"]
+            say(f"\nProject {plain(shown)}")
+        say(f"  {check['result']:8} {check['check']:{width}}  {_sentence(check['message'])}")
+        if check["hint"] and check["result"] in ("warning", "failed"):
+            code = f"   [{check['code']}]" if check["code"] else ""
+            say(f"  {'':8} {'':{width}}  -> {plain(check['hint'])}{code}")
+    bad = sum(check["result"] == "failed" for check in checks)
+    soft = sum(check["result"] == "warning" for check in checks)
+    say(f"\n{len(checks)} checks: {bad} failed, {soft} warnings. Nothing was written.")
+
+
+def _sentence(message: str) -> str:
+    return "; ".join(plain(part) for part in message.splitlines())
 
 
 # ---------------------------------------------------------------- this machine
@@ -88,7 +126,9 @@ def _python() -> Line:
 def _clock() -> Line:
     now = datetime.now(UTC)
     if now.year < YEAR_OF_RELEASE:
-        return failed("clock", f"this machine thinks it is {now:%Y-%m-%d}", "Set the clock by NTP.", "clock_wrong", 78)
+        return failed(
+            "clock", f"this machine thinks it is {now:%Y-%m-%d}", "Set the clock by NTP.", "clock_wrong", 78
+        )
     return ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
 
@@ -107,7 +147,9 @@ def _space(check: str, folder: Path) -> Line:
         hint = "Free space on that disk; for the temporary folder, TMPDIR may name a bigger one."
         return failed(check, what, hint, "no_space", 75)
     if free < LITTLE_SPACE:
-        return warning(check, what, "Free some space: every read copies the Plant 3D database once.", "little_space")
+        return warning(
+            check, what, "Free some space: every read copies the Plant 3D database once.", "little_space"
+        )
     return ok(check, what)
 
 
@@ -243,5 +285,5 @@ def _synapse(app: App, name: str) -> list[Line]:
 
 
 def _exit_code(code: str) -> int:
-    """What a run would end with: SYNAPSE that is away may come back, all else needs somebody."""
-    return 75 if code in _RETRYABLE else 78
+    """What a run would end with: 78 where somebody has to act, 75 where SYNAPSE is away and may come back."""
+    return 78 if code in _SOMEBODY else 75

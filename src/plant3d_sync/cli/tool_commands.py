@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from plant3d_sync.cli.common import JsonOption, app, wants_json
-from plant3d_sync.cli.output import plain, print_json, say, table
+from plant3d_sync.cli.output import plain, print_json, say
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
 
 mapping_app = typer.Typer(help="Check the mapping.", no_args_is_help=True)
@@ -17,7 +17,9 @@ db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
 
 def inspect(
     source: Annotated[str, typer.Argument(help="Project folder, .dcf file or SQLAlchemy URL.")],
-    allow_copy: Annotated[bool, typer.Option("--allow-copy", help="Also collaboration and Vault copies.")] = False,
+    allow_copy: Annotated[
+        bool, typer.Option("--allow-copy", help="Also collaboration and Vault copies.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """What a Plant 3D database holds: classes, columns, tags, relations, and what is odd in it.
@@ -50,7 +52,9 @@ def inspect(
 @mapping_app.command("check")
 def mapping_check(
     file: Annotated[Path, typer.Argument(help="Mapping file.")],
-    source: Annotated[str | None, typer.Option("--source", help="Plant 3D database to check against.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Plant 3D database to check against.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Read a mapping and say what is wrong, missing in the project, or worth adding.
@@ -88,7 +92,7 @@ def doctor(
 
     Example: plant3d-sync doctor mine
     """
-    from plant3d_sync.cli.doctor import run_doctor
+    from plant3d_sync.cli.doctor import run_doctor, show_doctor
 
     as_json = wants_json(json)
     with app() as made:
@@ -97,10 +101,7 @@ def doctor(
     if as_json:
         print_json({"ok": not failed, "checks": checks})
     else:
-        table(
-            ["check", "result", "what", "what to do"],
-            [[check["check"], check["result"], check["message"], check["hint"]] for check in checks],
-        )
+        show_doctor(checks)
     raise typer.Exit(max((int(check["exit_code"]) for check in failed), default=0))
 
 
@@ -150,14 +151,18 @@ def sample(
     if as_json:
         print_json(document)
     else:
-        say(f"{report.path}: {report.items} items, {report.drawings} drawings, hazards: {report.hazards or 'none'}")
+        say(
+            f"{report.path}: {report.items} items, {report.drawings} drawings, hazards: {report.hazards or 'none'}"
+        )
 
 
 def synapse_dev(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
     db: Annotated[str | None, typer.Option("--db", help="File or URL; in memory without it.")] = None,
-    api_key: Annotated[str | None, typer.Option("--api-key", help="Else SYNAPSE_API_KEY, else generated.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", help="Else SYNAPSE_API_KEY, else generated.")
+    ] = None,
     project: Annotated[str | None, typer.Option("--project", help="UUID of the project to have.")] = None,
 ) -> None:
     """The reference SYNAPSE server (target contract), for trying and testing.
@@ -181,14 +186,17 @@ def failpoints(json: JsonOption = False) -> None:
         say(name)
 
 
-def demo() -> None:
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folder, to go on by hand.")] = False,
+    items: Annotated[int, typer.Option("--items", min=100, max=100_000, help="Size of the sample.")] = 2000,
+) -> None:
     """Show the whole loop on a sample database and the reference SYNAPSE.
 
-    Example: plant3d-sync demo
+    Example: plant3d-sync demo --keep
     """
     from plant3d_sync.cli.demo import run_demo
 
-    raise typer.Exit(run_demo())
+    raise typer.Exit(run_demo(keep=keep, items=items))
 
 
 def register(cli: typer.Typer) -> None:

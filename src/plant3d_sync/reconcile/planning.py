@@ -67,6 +67,8 @@ class Knowledge:
     resolutions: Mapping[tuple[int, str], Resolution] = field(default_factory=dict)
     only_assets: frozenset[str] | None = None
     workbook_days: float = 14.0
+    lost: frozenset[str] = frozenset()
+    """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -198,6 +200,17 @@ class Planner:
             return
         if link is None and asset is None:
             self._new(item, entity, translated, tag)
+        elif link is not None and item.guid in self._know.lost:
+            self._findings.append(
+                Finding(
+                    code="asset_lost",
+                    message="The asset is not in SYNAPSE any more (removed there, or an older backup); created again.",
+                    pnpid=item.pnpid,
+                    class_name=item.class_name,
+                    tag=link.tag,
+                )
+            )
+            self._new(item, entity, translated, tag, link_id=link.link_id)
         elif (asset is not None and asset.archived) or (
             asset is None and link is not None and _was_archived(link)
         ):
@@ -293,7 +306,15 @@ class Planner:
 
     # ------------------------------------------------------------------ new items
 
-    def _new(self, item: PlantItem, entity: Entity, translated: Translated, tag: str | None) -> None:
+    def _new(
+        self,
+        item: PlantItem,
+        entity: Entity,
+        translated: Translated,
+        tag: str | None,
+        *,
+        link_id: int | None = None,
+    ) -> None:
         if tag is None:
             self._skip_untagged(item, entity, translated)
             return
@@ -344,6 +365,8 @@ class Planner:
             line["after"] = {"base_set": blank, "pending": unread, "digest": item.digest.hex(), "ticks": item.timestamp}
         if item.drawing:
             line["drawing"] = item.drawing
+        if link_id is not None:
+            line["link_id"] = link_id
         data = _dumps(line)
         if len(data) > MAX_ATTRIBUTES:
             problem = _attributes_problem(values)

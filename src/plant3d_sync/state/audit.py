@@ -87,11 +87,13 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
             broken.append(Broken(project=row.project, seq=row.seq, what="the entry was changed"))
         expected[row.project] = (row.seq, row.hash)
     for head in connection.execute(sa.select(audit_head)):
-        seq, entry_hash = expected.get(head.project, (0, GENESIS))
+        seq, entry_hash = expected.pop(head.project, (0, GENESIS))
         if head.seq != seq:
             broken.append(Broken(project=head.project, seq=seq, what=f"entries up to {head.seq} are missing"))
         elif head.hash != entry_hash:
             broken.append(Broken(project=head.project, seq=seq, what="the head does not match the last entry"))
+    for name, (seq, _hash_of_last) in expected.items():
+        broken.append(Broken(project=name, seq=seq, what="the head is missing"))
     return count, broken
 
 

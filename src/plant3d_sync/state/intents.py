@@ -127,7 +127,11 @@ def _change(row: Any) -> dict[str, Any]:
     """A change with fields as field -> [old, new]; a creation stores only the new values."""
     fields = load_map(row.fields)
     if row.op == "create":
-        fields = {name: value if isinstance(value, list) else [None, value] for name, value in fields.items()}
+        fields = {
+            name: value if isinstance(value, list) else [None, value]
+            for name, value in fields.items()
+            if value is not None
+        }
     return {**row._mapping, "fields": fields}
 
 

@@ -53,7 +53,7 @@ def briefs(connection: Connection, number: int) -> Iterator[Brief]:
         link.c.entity,
         link.c.gone_in_synapse,
     ).where(link.c.project == number)
-    for row in connection.execute(statement).tuples():
+    for row in connection.execute(statement):
         yield Brief(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], row[8])
 
 
@@ -203,7 +203,7 @@ def unlinked(connection: Connection, number: int) -> Iterator[tuple[str, str | N
         unlinked_asset.c.asset_type,
         unlinked_asset.c.archived,
     ).where(unlinked_asset.c.project == number)
-    for row in connection.execute(statement).tuples():
+    for row in connection.execute(statement):
         yield row[0], row[1], row[2], row[3] or "", bool(row[4])
 
 

@@ -58,7 +58,7 @@ class State:
                 try:
                     yield connection
                 except BaseException:
-                    connection.exec_driver_sql("ROLLBACK")
+                    _roll_back(connection)
                     raise
                 connection.exec_driver_sql("COMMIT")
             else:
@@ -74,7 +74,7 @@ class State:
                 try:
                     yield connection
                 finally:
-                    connection.exec_driver_sql("ROLLBACK")
+                    _roll_back(connection)
             else:
                 with connection.begin():
                     yield connection
@@ -138,6 +138,13 @@ class State:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def _roll_back(connection: Connection) -> None:
+    """End a SQLite transaction; SQLite itself has ended it already after a full disk and some other errors."""
+    raw = connection.connection.dbapi_connection
+    if raw is not None and raw.in_transaction:
+        connection.exec_driver_sql("ROLLBACK")
 
 
 SCHEMA = "0001"

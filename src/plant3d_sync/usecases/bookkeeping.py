@@ -63,12 +63,17 @@ def new_link(
 def created_link(
     line: Mapping[str, Any], asset: Asset, *, link_id: int, number: int, run_id: str
 ) -> tuple[dict[str, Any], str]:
-    """Columns of a freshly created pair, and its base as JSON (the usual case, so it is kept lean)."""
+    """Columns of a freshly created pair, and its base as JSON (the usual case, so it is kept lean).
+
+    The base holds what was sent and, as empty, what Plant 3D is known to leave empty.
+    """
     sent: Mapping[str, Value] = line["set"]
     held = asset.fields
     base = {name: held.get(name) for name in sent}
     text = dump(base) or "{}"
     after = line["after"]
+    blank = after.get("base_set") or {}  # empty on both sides: agreed on too, so that filling one is a change
+    agreed = text if not blank else dump({**base, **{name: held.get(name) for name in blank}})
     info = asset.field_info.get("description")
     row: dict[str, Any] = {
         "id": link_id,
@@ -86,12 +91,15 @@ def created_link(
         "state": "active",
         "digest": bytes.fromhex(after["digest"]),
         "ticks": after["ticks"],
-        "base": text,
+        "base": agreed,
         "drawing": line.get("drawing"),
         "run_id": run_id,
     }
     if base != sent:
         row["base_plant"] = dump({name: value for name, value in sent.items() if base[name] != value})
+    if "pending" in after:
+        row["pending"] = dump(after["pending"])
+        row["synapse_delta"] = dump({name: held.get(name) for name in after["pending"]})
     return row, text
 
 
@@ -140,6 +148,7 @@ def moved_base(
         "drawing": line.get("drawing"),
         "digest": bytes.fromhex(after["digest"]) if "digest" in after else None,
         "ticks": after.get("ticks"),
+        "asset_id": link.asset_id,
         "asset_version": link.asset_version,
         "description_version": link.description_version,
         "description_at": link.description_at,
@@ -150,6 +159,7 @@ def moved_base(
     if asset is not None:
         info = asset.field_info.get("description")
         columns |= {
+            "asset_id": asset.asset_id,
             "asset_version": asset.version,
             "description_version": info.version if info else None,
             "description_at": info.updated_at if info else None,

@@ -75,6 +75,7 @@ class Engine:
         started = world.clock()
         with world.state.read() as connection:
             known = project_state.get(connection, project.name) or ProjectState(name=project.name, number=0)
+        self._check_project(known)
         known.skew = project.synapse.capabilities().skew_seconds
         feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=False)
         snapshot, signature = self._snapshot()
@@ -247,8 +248,8 @@ class Engine:
     def _sync(self, request: Request, run: Run, lease: Lease) -> Report:
         world, project = self._world, self._project
         known = self._known()
-        skew = project.synapse.capabilities().skew_seconds
-        known.skew = skew
+        self._check_project(known)
+        known.skew = project.synapse.capabilities().skew_seconds
         feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
         with world.state.read() as connection:
             open_intents = bool(intents.still_open(connection, project.name))
@@ -281,6 +282,17 @@ class Engine:
         if known is None:
             raise AssertionError("the run made the project's row")
         return known
+
+    def _check_project(self, known: ProjectState) -> None:
+        """Links belong to one SYNAPSE project; pointing the configuration at another one would mix two plants."""
+        remembered, configured = known.synapse_project_id, self._project.config.synapse_project_id
+        if remembered and remembered.lower() != configured.lower():
+            raise ConfigError(
+                f"{known.name} was linked with the SYNAPSE project {remembered} and is now configured for "
+                f"{configured}. Nothing was written.",
+                hint="Give the new pair a project name of its own, or put the old id back.",
+                code="synapse_project_changed",
+            )
 
     def _full_feed(self, known: ProjectState, request: Request) -> bool:
         """A new mapping may need fields that were never kept: read SYNAPSE from the beginning."""
@@ -496,8 +508,9 @@ class Engine:
         )
         report.extra["findings_by_code"] = _by_code(draft.findings)
         report.extra["planned_writes"] = draft.writes
-        if request.asked.direction is not Direction.PULL:
+        if request.asked.direction is Direction.BOTH:
             report.pull_stats = draft.stats.to_dict()
+        if request.asked.direction is not Direction.PULL:
             report.push_stats = draft.push_stats.to_dict()
         if request.asked.direction is Direction.PUSH:
             conflicts = report.stats["conflicts"]
@@ -645,6 +658,7 @@ class Engine:
     def _apply_stored(self, stored: StoredPlan, request: Request, run: Run, lease: Lease) -> Report:
         world, project = self._world, self._project
         known = self._known()
+        self._check_project(known)
         known.skew = project.synapse.capabilities().skew_seconds
         feed = read_feed(world, project, known, full=False, keep=True)
         snapshot, signature = self._snapshot()

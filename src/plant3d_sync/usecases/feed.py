@@ -34,6 +34,9 @@ class Feed:
     entries: int = 0
     echoes: int = 0
     reset: bool = False
+    complete: bool = False
+    seen: set[str] = field(default_factory=set)
+    """Identities met in a read from the beginning; `complete` says that it got to the end."""
     started_at: float = 0.0
     identities: set[str] = field(default_factory=set)
 
@@ -57,6 +60,9 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
     for page in project.synapse.changes(feed.cursor):
         failpoint("feed.page_read")
         feed.entries += len(page.assets)
+        if feed.reset:
+            feed.seen.update(asset.plant3d_id for asset in page.assets if asset.plant3d_id)
+            feed.complete = not page.has_more
         if page.assets:
             with world.state.read() as connection:
                 fresh = _news(connection, known.number, page.assets, feed)

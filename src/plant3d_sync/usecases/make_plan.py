@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from plant3d_sync.connectors.base import PlantSnapshot
@@ -80,9 +80,10 @@ def make_plan(
             resolutions=finding_state.resolutions(connection, project.name),
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
+            lost=_lost(briefs.values(), feed),
         )
     planner = Planner(rules, knowledge)
-    lost = 0
+    lost = len(knowledge.lost)
     for brief in briefs.values():
         planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=LinkState(brief.state))
         if LinkState(brief.state) in GUARD_STATES and _lost_in_synapse(brief, feed):
@@ -127,6 +128,17 @@ def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
         return True
     news = feed.news.get(brief.plant3d_id)
     return news is not None and news.archived
+
+
+def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
+    """Links whose asset a complete read of SYNAPSE did not show: told only by a read from the beginning."""
+    if not feed.complete:
+        return frozenset()
+    return frozenset(
+        brief.plant3d_id
+        for brief in briefs
+        if brief.state == "active" and not brief.gone_in_synapse and brief.plant3d_id not in feed.seen
+    )
 
 
 def _live_tag(brief: Brief, feed: Feed) -> str:

@@ -344,7 +344,7 @@ def _due(connection: Connection, now: float, projects: Sequence[str]) -> list[tu
             since <= now,
             ~sa.exists().where(busy.c.project == run_table.c.project, busy.c.status == "running"),
         )
-        .order_by(since, run_table.c.seq)
+        .order_by(since, run_table.c.attempts, run_table.c.seq)
         .limit(50)
     )
     return [(row.id, row.project) for row in rows]

@@ -7,6 +7,7 @@ declaration closes a route, it does not open it. What a key may do is declared p
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -52,7 +53,6 @@ class RateLimits:
                 code="settings_invalid",
             ) from error
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._clock = _now
 
     def request(self, key: ApiKey) -> None:
         """Count a request. Refuses 429."""
@@ -66,7 +66,7 @@ class RateLimits:
         if self._limiter.hit(limit, kind, name):
             return
         reset = self._limiter.get_window_stats(limit, kind, name).reset_time
-        seconds = max(1, round(reset - self._clock()))
+        seconds = max(1, round(reset - time.time()))
         raise Refused(
             429,
             "too_many_requests",
@@ -74,12 +74,6 @@ class RateLimits:
             hint="Wait as long as Retry-After says.",
             headers={"Retry-After": str(seconds)},
         )
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
 
 
 class Gate:
@@ -206,7 +200,7 @@ class Needs:
 class Decides(Needs):
     """`Needs` of a POST: takes an `Idempotency-Key` too."""
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         request: Request,
         _key: Annotated[str | None, Security(_scheme)] = None,

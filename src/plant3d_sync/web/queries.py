@@ -159,8 +159,8 @@ def field_values(item: Link) -> dict[str, dict[str, Any]]:
     fields: dict[str, dict[str, Any]] = {}
     for name in sorted({*base, *synapse, *item.pending}):
         entry = item.pending.get(name)
-        plant3d = item.base_plant.get(name, base.get(name))
-        held = synapse.get(name)
+        plant3d: object = item.base_plant.get(name, base.get(name))
+        held: object = synapse.get(name)
         if entry is not None:
             plant3d, held = entry.get("p", plant3d), entry.get("s", held)
         fields[name] = {

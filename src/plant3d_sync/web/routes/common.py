@@ -39,6 +39,11 @@ _TEXT = {
 }
 
 
+def accepted_or(done: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Answers of an operation that starts a run: `done` when it is over already, or a refusal."""
+    return {200: done, **refusals(*statuses)}
+
+
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problem answers of an operation: what every one of them may give, and these."""
     wanted = sorted({401, 403, 404, 422, 429, 500, 503, *statuses})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Response
 
@@ -15,7 +15,7 @@ from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.errors import not_found
 from plant3d_sync.web.idempotency import Answer, Ticket, once
-from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, refusals
+from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, accepted_or, refusals
 from plant3d_sync.web.routes.conflicts import version_of
 from plant3d_sync.web.routes.sync import ask, await_end, job_answer
 
@@ -25,7 +25,7 @@ CanRead = Annotated[Call, Depends(Needs("read"))]
 CanSync = Annotated[Call, Depends(Decides("sync"))]
 CanWrite = Annotated[Call, Depends(Decides("write"))]
 
-_DONE = {200: {"model": s.SyncJob, "description": "The run is done."}}
+_DONE: dict[str, Any] = {"model": s.SyncJob, "description": "The run is done."}
 
 
 @router.get(
@@ -50,7 +50,7 @@ def plans(call: CanRead, project_id: ProjectQuery, limit: Limit = 50, offset: Of
     summary="Make a plan",
     status_code=202,
     response_model=s.SyncJob,
-    responses={**_DONE, **refusals(400, 409, 413)},
+    responses=accepted_or(_DONE, 400, 409, 413),
 )
 def make(body: s.PlanBody, call: CanSync, wait: Wait = 0) -> Response:
     """Ask what a run would do. The worker makes the plan and writes nothing else; the run's `plan_id` names it."""
@@ -117,7 +117,7 @@ def _visible(call: Call, plan_id: str) -> StoredPlan:
     summary="Apply a plan",
     status_code=202,
     response_model=s.SyncJob,
-    responses={**_DONE, **refusals(400, 409, 412, 413)},
+    responses=accepted_or(_DONE, 400, 409, 412, 413),
 )
 def apply(
     plan_id: IdPath,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
@@ -20,7 +20,7 @@ from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.errors import not_found
 from plant3d_sync.web.idempotency import Answer, Ticket, once
-from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, refusals
+from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, accepted_or, refusals
 from plant3d_sync.web.stream import event_stream
 
 router = APIRouter(prefix="/api/v1/sync", tags=["sync"])
@@ -121,7 +121,7 @@ def visible_run(call: Call, run_id: str) -> Run:
     return run
 
 
-_DONE = {200: {"model": s.SyncJob, "description": "The run is done."}}
+_DONE: dict[str, Any] = {"model": s.SyncJob, "description": "The run is done."}
 
 
 @router.post(
@@ -130,7 +130,7 @@ _DONE = {200: {"model": s.SyncJob, "description": "The run is done."}}
     summary="Pull data from Plant 3D to SYNAPSE",
     status_code=202,
     response_model=s.SyncJob,
-    responses={**_DONE, **refusals(400, 409, 413)},
+    responses=accepted_or(_DONE, 400, 409, 413),
 )
 def pull(body: s.PullBody, call: CanSync, wait: Wait = 0) -> Response:
     """Ask for a pull. A project has at most one running and one waiting run; a second request joins the waiting one."""
@@ -151,7 +151,7 @@ def pull(body: s.PullBody, call: CanSync, wait: Wait = 0) -> Response:
     summary="Push data from SYNAPSE to Plant 3D",
     status_code=202,
     response_model=s.SyncJob,
-    responses={**_DONE, **refusals(400, 409, 413)},
+    responses=accepted_or(_DONE, 400, 409, 413),
 )
 def push(body: s.PushBody, call: CanSync, wait: Wait = 0) -> Response:
     """Ask for a push of shared fields. What is really written depends on the project's write setting."""
@@ -292,7 +292,7 @@ def events(
     summary="Stop a run",
     status_code=202,
     response_model=s.SyncJob,
-    responses={**_DONE, **refusals(400, 409, 413)},
+    responses=accepted_or(_DONE, 400, 409, 413),
 )
 def cancel(sync_id: IdPath, call: CanSync) -> Response:
     """A waiting run ends at once, a running one between two batches; what it wrote stays and is recorded."""

@@ -1,0 +1,322 @@
+"""`demo`: the whole loop in front of your eyes, on a sample gold mine and the reference SYNAPSE.
+
+Every command shown is really run, as a process of its own. After each one the demo asks our own records
+(`runs --json`) and the reference server (`/dev/writes`) whether it did what the text says; if not, it says so and
+ends with 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+
+import plant3d_sync
+from plant3d_sync.cli.output import plain, say
+from plant3d_sync.errors import SyncError
+from plant3d_sync.sample import edits, write_sample
+
+KEY: Final = "demo-key-for-this-machine-only"
+PROJECT: Final = "mine"
+STATE: Final = "state.db"
+READY_SECONDS: Final = 30.0
+_OUTSIDE: Final = ("P3DSYNC_", "PLANT3D_", "SYNAPSE_", "STATE_DB_", "SYNC_", "REDIS_")
+_NEW_TAG: Final = "900-PU-999"
+_NEW_DESCRIPTION: Final = "Standby pump, added in the demo"
+_CHANGED_DESCRIPTION: Final = "Broyeur à mâchoires, décrit dans la démo"
+
+
+class DemoError(SyncError):
+    """A step did not do what the demo says. A bug of ours, or a machine that cannot run it."""
+
+    code = "demo_failed"
+    exit_code = 1
+
+
+def run_demo(*, keep: bool = False, items: int = 2000) -> int:
+    """Play the demo; 0 if every step did what its text says, else 1. The folder is removed unless `keep`."""
+    started = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="plant3d-sync-demo-"))
+    try:
+        with _reference_synapse(folder) as (url, project):
+            show = _Show(folder=folder, url=url, project=project, items=items)
+            show.play()
+            _goodbye(show, keep=keep, seconds=time.monotonic() - started)
+    except SyncError as error:
+        say(f"\nThe demo stopped: {plain(error.message)}")
+        say(f"  {plain(error.hint)}")
+        say(f"  Everything it wrote is in {folder}; it was kept so that you can look.")
+        return 1
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+# ---------------------------------------------------------------- the stage
+
+
+@contextmanager
+def _reference_synapse(folder: Path) -> Iterator[tuple[str, str]]:
+    """The reference server on a free port as a process of its own: its address and its project."""
+    project = str(uuid.uuid4())
+    command = _command(
+        "synapse-dev",
+        "--port",
+        "0",
+        "--db",
+        str(folder / "synapse.db"),
+        "--api-key",
+        KEY,
+        "--project",
+        project,
+    )
+    log = folder / "synapse.log"
+    with log.open("w", encoding="utf-8") as complaints:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            encoding="utf-8",
+            env=_environment(),
+        )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.strip():
+            process.wait(timeout=READY_SECONDS)
+            raise DemoError(
+                f"The reference SYNAPSE did not start: {log.read_text(encoding='utf-8').strip()[-500:]}",
+                hint="Try it alone: plant3d-sync synapse-dev --port 0",
+            )
+        yield json.loads(line)["url"], project
+    finally:
+        process.terminate()
+        process.wait(timeout=READY_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _environment() -> dict[str, str]:
+    """This process's variables without anybody's real settings, and what the demo needs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OUTSIDE)}
+    source = str(Path(plant3d_sync.__file__).resolve().parents[1])  # children run in another folder
+    path = os.pathsep.join(filter(None, [source, kept.get("PYTHONPATH")]))
+    return {**kept, "SYNAPSE_API_KEY": KEY, "PYTHONUTF8": "1", "PYTHONPATH": path}
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "plant3d_sync", *words]
+
+
+@dataclass(slots=True)
+class _Show:
+    """The steps, in order. `written` and `changed` follow what the reference server counts."""
+
+    folder: Path
+    url: str
+    project: str
+    items: int
+    step: int = 0
+    writes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dcf(self) -> Path:
+        return self.folder / "ProcessPower.dcf"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "plant3d-sync.yml"
+
+    def play(self) -> None:
+        """All steps."""
+        self.introduce()
+        self.set_up()
+        self.first_pull()
+        self.second_pull()
+        self.edited_pull()
+
+    # ------------------------------------------------------------ steps
+
+    def introduce(self) -> None:
+        say("plant3d-sync demo: a Plant 3D P&ID project on one side, SYNAPSE on the other.")
+        say("Démonstration : un projet P&ID d'un côté, SYNAPSE de l'autre; rien de réel n'est touché.")
+        say(f"Everything happens in {self.folder}")
+
+    def set_up(self) -> None:
+        self.headline("A sample project, a reference SYNAPSE, a configuration")
+        report = write_sample(self.dcf, items=self.items)
+        counts = ", ".join(f"{count} {name}" for name, count in report.by_entity.items())
+        say(f"Plant 3D   {self.dcf.name}: a gold mine with {counts}")
+        say(f"SYNAPSE    {self.url}, empty, a process of its own")
+        self.config.write_text(_configuration(self.url, self.project, self.folder), encoding="utf-8")
+        say(f"Settings   {self.config.name}:")
+        for line in self.config.read_text(encoding="utf-8").splitlines():
+            say(f"             {line}")
+        self.writes = self.counted()
+
+    def first_pull(self) -> None:
+        self.headline("Pull: everything is new")
+        self.run("pull", PROJECT)
+        self.check(created=self.items, sent=self.items)
+        say(f"Checked: SYNAPSE counted {self.items} assets created, one per item.")
+
+    def second_pull(self) -> None:
+        self.headline("Pull again: nothing changed, so nothing is written")
+        self.run("pull", PROJECT)
+        self.check(unchanged=self.items, sent=0)
+        say("Checked: SYNAPSE was not written to at all.")
+
+    def edited_pull(self) -> None:
+        self.headline("A designer works in Plant 3D")
+        made = _edit(self.dcf)
+        for line in made:
+            say(f"  - {line}")
+        self.headline("Plan: see exactly that, before anything is written")
+        self.run("pull", PROJECT, "--dry-run")
+        self.check(sent=0, dry_run=True, created=1, updated=2, missing=1, unchanged=self.items - 3)
+        plan_id = str(self.latest()["plan_id"])
+        self.run("show", plan_id)
+        self.headline("Apply: do exactly that plan")
+        self.run("apply", plan_id)
+        self.check(created=1, updated=2, missing=1, unchanged=self.items - 3, sent=3)
+        say(
+            "Checked: 3 writes. The new item was created, the renamed one kept its asset, and the deleted one"
+        )
+        say(
+            "is only noted as missing: after three reads without it, a person is asked before it is archived."
+        )
+        self.headline("And once more: nothing left to do")
+        self.run("pull", PROJECT)
+        self.check(created=0, updated=0, sent=0)
+        self.run("runs", PROJECT)
+
+    # ------------------------------------------------------------ running and checking
+
+    def headline(self, text: str) -> None:
+        self.step += 1
+        title = f"{self.step}. {text}"
+        say(f"\n{title}\n{'-' * len(title)}")
+
+    def run(self, *words: str) -> None:
+        """Show the command, run it in the demo's folder, its output straight to the terminal."""
+        say(f"$ plant3d-sync {' '.join(words)}")
+        sys.stdout.flush()
+        code = subprocess.run(_command(*words), cwd=self.folder, env=_environment()).returncode
+        if code != 0:
+            raise DemoError(
+                f"`plant3d-sync {' '.join(words)}` ended with {code} instead of 0.",
+                hint="Its own message is above.",
+            )
+
+    def latest(self) -> dict[str, Any]:
+        """The newest run as `runs --json` tells it."""
+        command = _command("runs", PROJECT, "--limit", "1", "--json")
+        answer = subprocess.run(
+            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, encoding="utf-8"
+        )
+        if answer.returncode != 0:
+            raise DemoError(f"`runs` ended with {answer.returncode}: {answer.stderr[-500:]}")
+        found: dict[str, Any] = json.loads(answer.stdout)["items"][0]
+        return found
+
+    def counted(self) -> dict[str, int]:
+        """What the reference server counts: assets really changed, by status."""
+        with httpx2.Client(trust_env=False, headers={"X-API-Key": KEY}, timeout=30) as client:
+            found = client.get(f"{self.url}/dev/writes").raise_for_status().json()
+        return {"effective": int(found["effective"]), **found["by_status"]}
+
+    def check(self, *, sent: int, dry_run: bool = False, **stats: int) -> None:
+        """The run's own figures and the server's must both be these. Raises DemoError if not."""
+        run, counted = self.latest(), self.counted()
+        seen = {name: run["stats"][name] for name in stats}
+        written = counted["effective"] - self.writes.get("effective", 0)
+        self.writes = counted
+        wanted = {"outcome": "clean", "dry_run": dry_run, "written to SYNAPSE": sent, **stats}
+        actual = {"outcome": run["outcome"], "dry_run": run["dry_run"], "written to SYNAPSE": written, **seen}
+        if wanted != actual:
+            raise DemoError(
+                f"This step should have ended with {wanted}, but it was {actual}.",
+                hint="Please report this with the output above.",
+                details={"wanted": wanted, "actual": actual},
+            )
+
+
+def _configuration(url: str, project: str, folder: Path) -> str:
+    return (
+        f"state_db_url: sqlite:///{(folder / STATE).as_posix()}\n"
+        f"synapse: {{url: {url}, api_key_env: SYNAPSE_API_KEY}}\n"
+        "projects:\n"
+        f"  {PROJECT}: {{synapse_project_id: {project}, source: ProcessPower.dcf}}\n"
+    )
+
+
+def _edit(dcf: Path) -> list[str]:
+    """A description, a rename, a deletion, a new item, the way Plant 3D would save them; one line about each."""
+    equipment, valves = edits.find(dcf, "JawCrusher"), edits.find(dcf, "HandValves")
+    described, renamed, deleted = _tagged(equipment), _tagged(valves), _tagged(valves[::-1])
+    new_name = f"{renamed.tag}A"
+    edits.set_value(dcf, described.pnpid, "Description", _CHANGED_DESCRIPTION)
+    edits.rename_tag(dcf, renamed.pnpid, new_name)
+    edits.delete_item(dcf, deleted.pnpid)
+    edits.add_item(dcf, "HorizontalCentrifugalPump", {"Tag": _NEW_TAG, "Description": _NEW_DESCRIPTION})
+    return [
+        f"describes {described.tag}: {_CHANGED_DESCRIPTION!r} instead of {described.description!r}",
+        f"renames {renamed.tag} to {new_name}",
+        f"deletes {deleted.tag}",
+        f"adds {_NEW_TAG}: {_NEW_DESCRIPTION!r}",
+    ]
+
+
+def _tagged(found: list[edits.Found]) -> edits.Found:
+    for item in found:
+        if item.tag and "?" not in item.tag:
+            return item
+    raise DemoError("The sample has no tagged item of a class the demo edits.", hint="Use more --items.")
+
+
+# ---------------------------------------------------------------- what next
+
+
+def _goodbye(show: _Show, *, keep: bool, seconds: float) -> None:
+    say(f"\nDone in {seconds:.0f} s: every step did what it said.\n")
+    say("What to try next")
+    if keep:
+        _go_on(show)
+    else:
+        say("  keep the folder and go on by hand     python3 dev.py demo --keep")
+    say("  look at a project of yours, read-only  plant3d-sync inspect PATH_OF_THE_PROJECT")
+    say("  connect it                             docs/quickstart.md")
+    say("  what it does to your project           docs/explanation/what-it-does-to-your-project.md")
+    if sys.prefix != sys.base_prefix:
+        say(f"  (plant3d-sync is {Path(sys.executable).parent / 'plant3d-sync'})")
+
+
+def _go_on(show: _Show) -> None:
+    """The commands that continue where the demo ended; the server stops with the demo, so it comes first."""
+    setting = _setting_line()
+    port = show.url.rpartition(":")[2]
+    quoted: Callable[[str], str] = shlex.quote if os.name == "posix" else lambda text: f'"{text}"'
+    say(f"  cd {quoted(str(show.folder))}")
+    say(f"  {setting}")
+    say(f"  plant3d-sync synapse-dev --port {port} --db synapse.db      (in a second terminal, same folder)")
+    say("  plant3d-sync doctor mine")
+    say("  plant3d-sync pull mine --dry-run")
+    say("  plant3d-sync runs mine")
+
+
+def _setting_line() -> str:
+    return f"export SYNAPSE_API_KEY={KEY}" if os.name == "posix" else f'$env:SYNAPSE_API_KEY = "{KEY}"'

@@ -1,0 +1,338 @@
+"""The Plant 3D side of `doctor`: the database, what we remember of it, the mapping, and the way back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
+from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
+from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.copy import file_guard, read_header
+from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.grants import RightFinding, check_rights
+from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
+from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
+from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource, engine_for, list_databases
+from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
+from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
+from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.side import WriteMode
+from plant3d_sync.reconcile.guard import check_identity
+from plant3d_sync.usecases.project import ProjectConfig
+
+LOCK_BUDGET_MS: Final = 1000.0
+"""While we hold the read lock Plant 3D cannot save: well under a second is the promise."""
+
+CONNECT_SECONDS: Final = 10.0
+SHOWN: Final = 3
+"""Problems told in one line; `mapping check` tells all."""
+
+_UNENCRYPTED: Final = frozenset({"no", "false", "optional", "off", "0"})
+
+
+def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) -> list[Line]:
+    """From the name of the source to the rights for writing. `known`: the database as the last run saw it."""
+    try:
+        source = open_source(
+            config.source,
+            deadline=app.settings.p3dsync_source_deadline_seconds,
+            allow_copy=config.allow_copy,
+        )
+    except SyncError as error:
+        return [from_error("source", error), *_skipped("snapshot", "mapping")]
+    lines = _file(source, config) if isinstance(source, SqliteSource) else _server(source)
+    if any(line.result == "failed" and line.check != "mount" for line in lines):
+        return [*lines, *_skipped("snapshot", "identity", "mapping")]
+    try:
+        snapshot = source.snapshot()
+    except SyncError as error:
+        return [*lines, _unread(source, error), *_skipped("identity", "mapping")]
+    assert isinstance(snapshot, Snapshot)
+    try:
+        lines += [*_read(source, snapshot), _identity(known, snapshot.identity)]
+        mapping_lines, rules = _mapping(app, config, snapshot)
+        lines += mapping_lines
+        return lines + _way_back(app, config, source, snapshot, rules)
+    finally:
+        snapshot.close()
+
+
+def _skipped(*checks: str) -> list[Line]:
+    return [skipped(check) for check in checks]
+
+
+# ---------------------------------------------------------------- a file
+
+
+def _file(source: SqliteSource, config: ProjectConfig) -> list[Line]:
+    """What can be said of the file before it is locked."""
+    path = source.path
+    try:
+        with file_guard(path):
+            if not path.exists():
+                raise errors.not_found(path)
+            header = read_header(path)
+    except SyncError as error:
+        return [from_error("source", error)]
+    size = path.stat().st_size
+    wal = header[18] == 2
+    return [
+        ok("source", f"{path} ({size / 1024**2:.1f} MiB)"),
+        ok("file kind", "SQLite database"),
+        _copy(path, allowed=config.allow_copy),
+        _journal(path, wal=wal),
+        _mount(path, writing=config.write is WriteMode.SQL),
+        _room(size),
+    ]
+
+
+def _copy(path: Path, *, allowed: bool) -> Line:
+    kind = copy_kind(path)
+    if kind is None:
+        return ok("working copy", "no sign of a collaboration or Vault copy")
+    if not allowed:
+        return from_error("working copy", errors.is_copy(str(path), kind))
+    hint = "Point at the master project, unless this is meant for trying."
+    return warning("working copy", f"one user's {kind} copy, allowed by allow_copy", hint, "source_is_copy")
+
+
+def _journal(path: Path, *, wal: bool) -> Line:
+    if not wal:
+        return ok("journal mode", "rollback journal")
+    hint = "This account also needs write rights on the folder; WAL does not work over a network share."
+    return warning("journal mode", "write-ahead log, unusual for Plant 3D", hint, "journal_wal")
+
+
+def _mount(path: Path, *, writing: bool) -> Line:
+    """Only a writer depends on locks that reach the others; a reader may at worst copy a file during a save."""
+    kind = mount_kind(path)
+    if kind in SAFE_KINDS:
+        return ok("mount", f"{kind}: file locks reach the other programs")
+    what = f"{kind}: file locks on this mount may not reach Plant 3D"
+    hint = "Mount the share without nobrl, nolock or local_lock (SMB 3 or NFS 4), or run beside the file."
+    if writing:
+        return failed("mount", what, hint, "mount_unsafe", 78)
+    return warning("mount", what, hint, "mount_unsafe")
+
+
+def _room(size: int) -> Line:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    what = f"a read copies {size / 1024**2:.1f} MiB, {free / 1024**2:.0f} MiB are free"
+    if free < size * 2:
+        return failed("room for the copy", what, errors.no_space(what).hint, "no_space", 75)
+    return ok("room for the copy", what)
+
+
+# ---------------------------------------------------------------- SQL Server
+
+
+def _server(source: object) -> list[Line]:
+    """Name, connection, encryption of a SQL Server source; login and database show when it is read."""
+    assert isinstance(source, SqlServerSource)
+    host, port = source.url.host or "localhost", source.url.port or 1433
+    lines = [ok("source", source.name)]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        hint = "Correct PLANT3D_DB_HOST, or the name server."
+        return [
+            *lines,
+            failed("server name", f"{host} has no address ({error.strerror})", hint, "source_name", 75),
+        ]
+    lines.append(ok("server name", f"{host} is {found[0][4][0]}"))
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            lines.append(ok("server connection", f"port {port} answers"))
+    except OSError as error:
+        hint = (
+            "Is SQL Server running, is TCP/IP switched on for it, is the port right and open in the firewall?"
+        )
+        why = error.strerror or "no answer in time"
+        return [
+            *lines,
+            failed(
+                "server connection", f"no connection to {host}, port {port} ({why})", hint, "source_away", 75
+            ),
+        ]
+    return [*lines, _encryption(source)]
+
+
+def _encryption(source: SqlServerSource) -> Line:
+    given = {name.lower(): str(value).lower() for name, value in source.url.query.items()}
+    if given.get("encrypt") in _UNENCRYPTED or given.get("encryption") == "off":
+        hint = "Remove that option from the URL; give the server a certificate this machine trusts."
+        return warning("encryption", "switched off in the URL", hint, "source_unencrypted")
+    if given.get("trustservercertificate") in ("yes", "true", "1"):
+        hint = "Install the certificate of the company's CA here and remove TrustServerCertificate."
+        return warning("encryption", "required, but any certificate is accepted", hint, "source_unverified")
+    return ok("encryption", "required by us; a server without it is refused")
+
+
+def _unread(source: object, error: SyncError) -> Line:
+    """Why the database could not be read; for a wrong database name also which names this login sees."""
+    line = from_error("snapshot", error)
+    if error.error_code != "source_database_unknown" or not isinstance(source, SqlServerSource):
+        return line
+    try:
+        names = list_databases(source.url)
+    except SyncError:  # the first error is the news; the list is a courtesy
+        return line
+    likely = [name for name in names if name.lower().endswith("_pnid")]
+    shown = ", ".join(likely or names) or "none"
+    hint = f"Databases this login may open: {shown}. Set PLANT3D_DB_NAME (or the URL) to the right one."
+    return failed("snapshot", error.message, hint, error.error_code, error.exit_code)
+
+
+# ---------------------------------------------------------------- what was read
+
+
+def _read(source: object, snapshot: Snapshot) -> list[Line]:
+    ms = snapshot.lock_ms
+    items = sum(snapshot.counts(sorted(snapshot.catalog.classes)).values())
+    read = ok("snapshot", f"a Plant 3D P&ID database: {len(snapshot.catalog.classes)} classes, {items} rows")
+    if isinstance(source, SqlServerSource):
+        return [read, ok("read time", f"{ms:.0f} ms for one pass, without locks that others wait for")]
+    if ms > LOCK_BUDGET_MS:
+        hint = "Run this service near the file (same machine, fast network): Plant 3D cannot save meanwhile."
+        return [read, warning("lock time", f"the file was held for {ms:.0f} ms", hint, "lock_long")]
+    return [read, ok("lock time", f"the file was held for {ms:.0f} ms")]
+
+
+def _identity(known: SourceIdentity | None, seen: SourceIdentity) -> Line:
+    if known is None:
+        return ok("identity", f"DBID {seen.dbid}; never read before")
+    hits = check_identity(known, seen)
+    if hits:
+        hint = (
+            "If an older copy was put back, or the project moved to another database, on purpose: "
+            "pull --dry-run, look at the plan, then apply it with --approve-guards. Else correct `source`."
+        )
+        message = " ".join(hit.message for hit in hits)
+        return failed("identity", message, hint, f"guard_{hits[0].name}", GuardStop.exit_code)
+    return ok("identity", f"DBID {seen.dbid}, the one of the last run; its counters did not go back")
+
+
+def _mapping(app: App, config: ProjectConfig, snapshot: Snapshot) -> tuple[list[Line], RuleSet | None]:
+    """The mapping by itself, then against the classes and columns of this project."""
+    try:
+        mapping = load_mapping(list(config.mapping), base_dir=app.base_dir)
+        problems = check_mapping(mapping, snapshot.catalog)
+        errors_found = [problem for problem in problems if problem.severity is Severity.ERROR]
+        if not errors_found:
+            line = _mapping_line(config, problems)
+            return [line], compile_rules(mapping, snapshot.catalog)
+    except SyncError as error:
+        return [from_error("mapping", error)], None
+    hint = "Correct the lines named here, then run: plant3d-sync mapping check FILE --source SOURCE"
+    return [failed("mapping", _some(errors_found), hint, "mapping_invalid", 78)], None
+
+
+def _mapping_line(config: ProjectConfig, problems: Iterable[Problem]) -> Line:
+    names = " + ".join(config.mapping)
+    # What the built-in mapping names and this project lacks is no news: projects of other years have other columns.
+    warnings = [one for one in problems if one.severity is Severity.WARNING and one.file != STOCK]
+    if warnings:
+        hint = "plant3d-sync mapping check FILE --source SOURCE tells all of them."
+        return warning("mapping", f"{names} fits, with warnings: {_some(warnings)}", hint, "mapping_warnings")
+    summary = [problem.message for problem in problems if problem.code == "summary"]
+    return ok("mapping", f"{names} fits this project: {'; '.join(summary)}")
+
+
+def _some(problems: list[Problem]) -> str:
+    more = len(problems) - SHOWN
+    return "; ".join(map(str, problems[:SHOWN])) + (f"; and {more} more" if more > 0 else "")
+
+
+# ---------------------------------------------------------------- the way back
+
+
+def _way_back(
+    app: App, config: ProjectConfig, source: object, snapshot: Snapshot, rules: RuleSet | None
+) -> list[Line]:
+    """What `write: sql` needs: rights, a place for backups, and a view of the drawings' lock files."""
+    if config.write is not WriteMode.SQL:
+        return [skipped("write", f"write: {config.write.value}: nothing is written into Plant 3D's database")]
+    lines = [_drawings(config)]
+    if isinstance(source, SqlServerSource):
+        return lines + _rights(source, snapshot, rules)
+    assert isinstance(source, SqliteSource)
+    return [*lines, _file_rights(source.path), _backups(app, config, source.path)]
+
+
+def _drawings(config: ProjectConfig) -> Line:
+    folder = drawings_folder(config)
+    if folder is None or not folder.is_dir():
+        where = f"{folder} is not there" if folder else "no folder is configured"
+        hint = "Set `drawings:` to the project's folder of P&ID drawings, as seen from the worker's machine."
+        if config.drawings_unseen_are_open:
+            return failed(
+                "drawings", f"{where}: every drawing counts as open", hint, "drawing_folder_unseen", 78
+            )
+        return warning("drawings", f"{where}: drawings count as closed", hint, "drawing_folder_unseen")
+    locks = DrawingLocks(folder, unseen_counts_as_open=config.drawings_unseen_are_open)
+    sign = locks.project_sign()
+    if sign is not None:
+        hint = "Writing waits until the project settings are closed in Plant 3D."
+        return warning("drawings", f"project settings are open ({sign.name})", hint, "project_settings_open")
+    return ok("drawings", f"{folder}, {len(locks.open_drawings())} open now")
+
+
+def _file_rights(path: Path) -> Line:
+    missing = [str(place) for place in (path, path.parent) if not os.access(place, os.W_OK)]
+    if missing:
+        hint = "Give this account write rights on the file and on its folder (SQLite puts its journal there)."
+        return failed("rights", f"no right to write: {', '.join(missing)}", hint, "source_read_only", 78)
+    return ok("rights", "the file and its folder can be written")
+
+
+def _backups(app: App, config: ProjectConfig, path: Path) -> Line:
+    folder = _backup_folder(app, config)
+    place = next((one for one in (folder, *folder.parents) if one.is_dir()), Path.cwd())
+    if not os.access(place, os.W_OK):
+        hint = "Set `backups:` to a folder this account may write to: without a backup nothing is written."
+        return failed("backups", f"no right to write in {place}", hint, "backup_folder", 78)
+    free, size = shutil.disk_usage(place).free, path.stat().st_size
+    what = f"{folder}: {free / 1024**2:.0f} MiB free, one backup takes {size / 1024**2:.1f} MiB"
+    if free < size * 2:
+        return failed("backups", what, "Free space there, or set `backups:` elsewhere.", "no_space", 75)
+    return ok("backups", what)
+
+
+def _backup_folder(app: App, config: ProjectConfig) -> Path:
+    """Where backups would go, found without opening (and so making) the state database."""
+    if config.backups or "state" in app.__dict__:
+        return app.backup_folder(config)
+    kind, _, database = app.state_url.partition(":///")
+    beside = Path(database).parent if kind.startswith("sqlite") and database else app.base_dir
+    return beside / "plant3d-backups" / config.name
+
+
+def _rights(source: SqlServerSource, snapshot: Snapshot, rules: RuleSet | None) -> list[Line]:
+    """Too little stops the run, too much stops the writer: both are told here first."""
+    if rules is None:
+        return _skipped("rights")
+    engine = engine_for(source.url)
+    try:
+        allowed = pushable_columns(snapshot.catalog, rules)
+        found = check_rights(engine, catalog=snapshot.catalog, allowed=allowed, writer=True)
+    except RetryLaterError as error:
+        return [from_error("rights", error)]
+    finally:
+        engine.dispose()
+    return [_right(one) for one in found]
+
+
+def _right(finding: RightFinding) -> Line:
+    if finding.level == "red":
+        return failed("rights", finding.message, finding.hint, finding.code, 78)
+    if finding.level == "amber":
+        return warning("rights", finding.message, finding.hint, finding.code)
+    return ok("rights", finding.message)

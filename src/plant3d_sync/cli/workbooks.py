@@ -1,0 +1,111 @@
+"""The workbook route: plan the push, then put its cells where a designer can import and accept them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from plant3d_sync.bootstrap import App
+from plant3d_sync.cli.output import ProgressLine
+from plant3d_sync.connectors.base import CellWrite
+from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
+from plant3d_sync.errors import NotFoundError
+from plant3d_sync.model.record import PlantItem
+from plant3d_sync.model.side import Direction
+from plant3d_sync.state import runs
+from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.make_plan import Asked
+
+
+def make_workbook(app: App, name: str, *, export: Path | None, out: Path, language: str) -> dict[str, Any]:
+    """Write the workbook. Changes nothing but that file and the stored plan.
+
+    The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
+    """
+    if language not in ("en", "fr"):
+        raise NotFoundError(f"{language!r} is not a language of the workbook.", hint="en or fr.", code="language_unknown")
+    project = app.project(name)
+    plan = Engine(app.world(ProgressLine()), project).plan(
+        Request(asked=Asked(direction=Direction.PUSH), dry_run=True, trigger="workbook")
+    )
+    with app.state.read() as connection:
+        stored = runs.get_plan(connection, str(plan.plan_id))
+        lines = (
+            [line for line in runs.all_lines(connection, stored) if line["op"] == "push"] if stored else []
+        )
+    cells = [cell for line in lines for cell in _cells(line)]
+    snapshot = project.source.snapshot()
+    try:
+        wanted = {cell.pnpid for cell in cells}
+        rows = {
+            item.pnpid: _row(item)
+            for batch in snapshot.scan(sorted(project.rules(snapshot.catalog).classes), {})
+            for item in batch.changed
+            if item.pnpid in wanted
+        }
+        if export is not None:
+            report = fill_export(
+                export, cells, catalog=snapshot.catalog, out=out, language="fr" if language == "fr" else "en"
+            )
+        else:
+            report = build_workbook(
+                cells,
+                catalog=snapshot.catalog,
+                rows=rows,
+                out=out,
+                language="fr" if language == "fr" else "en",
+            )
+    finally:
+        snapshot.close()
+    tags = {cell.pnpid: cell.tag for cell in cells}
+    refused = [
+        {
+            "pnpid": cell.pnpid,
+            "tag": tags.get(cell.pnpid),
+            "column": cell.column,
+            "status": cell.status,
+            "code": cell.code or cell.status,
+            "message": cell.message,
+        }
+        for cell in report.cells
+        if cell.status != "written"
+    ]
+    return {
+        "project": name,
+        "plan_id": plan.plan_id,
+        "path": str(report.path) if report.path else None,
+        "sheets": list(report.sheets),
+        "written": sum(1 for cell in report.cells if cell.status == "written"),
+        "refused": refused,
+        "errors": [error.to_dict() for error in plan.errors],
+    }
+
+
+def _cells(line: dict[str, Any]) -> list[CellWrite]:
+    return [
+        CellWrite(
+            pnpid=line["pnpid"],
+            plant3d_id=line["id"],
+            class_name=line["class"],
+            table_class=cell["table_class"],
+            column=cell["column"],
+            old=cell["old"],
+            new=cell["new"],
+            expected_timestamp=cell["ticks"],
+            tag=line["tag"],
+            field=cell["field"],
+            drawing=line.get("drawing"),
+        )
+        for cell in line["cells"]
+    ]
+
+
+def _row(item: PlantItem) -> dict[str, object]:
+    """The columns an engineer needs to recognise the item, in the Data Manager's order."""
+    shown: dict[str, object] = {"@drawing": item.drawing}
+    for name in ("Tag", "Size", "Spec", "Description", "Manufacturer", "Comment", "ClassName"):
+        if name in item.values:
+            shown[name] = item.values[name]
+    shown["PnPID"] = item.pnpid
+    shown["PnPGuid"] = item.guid
+    return shown

@@ -1,0 +1,140 @@
+"""Makes the web application from settings and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.utils import get_openapi
+
+from plant3d_sync import __version__
+from plant3d_sync.bootstrap import App
+from plant3d_sync.errors import ConfigError
+from plant3d_sync.jobqueue import Bell, make_bell
+from plant3d_sync.settings import Settings, weak_points
+from plant3d_sync.usecases.project import World
+from plant3d_sync.web import errors
+from plant3d_sync.web.auth import HEADER, Gate, RateLimits
+from plant3d_sync.web.context import Context
+from plant3d_sync.web.layers import BodyLimit, Envelope
+from plant3d_sync.web.metrics import Metrics
+from plant3d_sync.web.routes import conflicts, looking, plans, service, sync
+from plant3d_sync.web.schemas import Problem
+from plant3d_sync.web.watch import Watch
+
+_DESCRIPTION = (
+    "Keeps AutoCAD Plant 3D P&ID projects and SYNAPSE in step. Every call needs an API key in X-API-Key. "
+    "Errors are application/problem+json: what happened, what did not happen, what to do."
+)
+
+
+def create_app(
+    app: App, *, world: World | None = None, bell: Bell | None = None, poll: float = 0.2
+) -> FastAPI:
+    """The web service. It opens the state database, and neither Plant 3D nor SYNAPSE.
+
+    `world`, `bell`, `poll` (seconds between looks at a run somebody waits for): other than the configured ones.
+    Raises ConfigError `weak_secrets` for sample secrets or an `sa` login unless DEBUG, RetryLaterError when the
+    state database is away.
+    """
+    settings = app.settings
+    refuse_weak(app)
+    rates = RateLimits(settings.p3dsync_rate_limit)
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+    context = Context(
+        app=app,
+        world=world or app.world(),
+        bell=bell or make_bell(redis_url),
+        poll=poll,
+    )
+    web = FastAPI(
+        title="plant3d-sync",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    web.state.context = context
+    web.state.watch = Watch(context)
+    web.state.metrics = Metrics(context)
+    for router in (sync.router, conflicts.router, plans.router, looking.router, service.router):
+        web.include_router(router)
+    errors.install(web)
+    web.add_middleware(Gate, context=lambda: context, rates=rates)
+    web.add_middleware(BodyLimit, most=settings.p3dsync_max_body_bytes)
+    _add_cors(web, settings)
+    web.add_middleware(Envelope)
+    web.openapi = lambda: _openapi(web)  # type: ignore[method-assign]
+    return web
+
+
+@asynccontextmanager
+async def _lifespan(web: FastAPI) -> AsyncIterator[None]:
+    yield
+    web.state.watch.close()
+    web.state.context.bell.close()
+
+
+def refuse_weak(app: App) -> None:
+    """Do not start with what anybody can look up. Raises ConfigError `weak_secrets`."""
+    found = weak_points(app.settings, app.config, app.environ)
+    if found and not app.settings.debug:
+        raise ConfigError(
+            "The service would be open to anybody: " + "; ".join(found) + ". Nothing was started.",
+            hint="Set real secrets and a login with few rights (or DEBUG=true on a machine of your own).",
+            code="weak_secrets",
+            details={"problems": found},
+        )
+
+
+def _add_cors(web: FastAPI, settings: Settings) -> None:
+    origins = [origin.strip() for origin in settings.p3dsync_cors_origins.split(",") if origin.strip()]
+    if not origins:
+        return
+    if any("*" in origin for origin in origins):
+        raise ConfigError(
+            "P3DSYNC_CORS_ORIGINS must name origins, not `*`. Nothing was started.",
+            hint="List them: https://synapse.example.com,https://other.example.com",
+            code="settings_invalid",
+        )
+    web.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=[HEADER, "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-ID"],
+        expose_headers=["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID"],
+        max_age=600,
+    )
+
+
+def _openapi(web: FastAPI) -> dict[str, Any]:
+    """The description, with the problem schema that every refusal refers to. Made once."""
+    if web.openapi_schema is None:
+        document = get_openapi(
+            title=web.title,
+            version=web.version,
+            description=web.description,
+            routes=web.routes,
+            tags=[
+                {"name": "sync", "description": "Ask for runs, watch and stop them."},
+                {"name": "conflicts", "description": "Fields that both sides changed."},
+                {"name": "plans", "description": "What would be written, before it is."},
+                {"name": "projects", "description": "Projects and their mapping."},
+                {"name": "findings", "description": "What people should look at."},
+                {"name": "items", "description": "Linked pairs and their provenance."},
+                {"name": "admin", "description": "Audit and keys."},
+                {"name": "service", "description": "The service itself."},
+            ],
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas["Problem"] = schema
+        web.openapi_schema = document
+    return web.openapi_schema

@@ -1,0 +1,248 @@
+"""Prometheus metrics, read from the state database when they are asked for: right with any number of processes.
+
+Sums over runs are kept and carried on: only runs that ended since the last scrape are read.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from sqlalchemy.engine import Connection
+
+from plant3d_sync import __version__
+from plant3d_sync.state.store import SCHEMA
+from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, quarantine, run
+from plant3d_sync.usecases import health
+from plant3d_sync.web.context import Context
+
+CACHED_SECONDS = 10.0
+BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds; upper bounds of the run durations."""
+
+P = "plant3d_sync_"
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Ended runs of one project, direction and outcome."""
+
+    count: int = 0
+    seconds: float = 0.0
+    within: list[int] = field(default_factory=lambda: [0] * len(BUCKETS))
+
+
+class Metrics:
+    """Collects the metrics of one process's scrapes. What was read is good for ten seconds."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._sums: dict[tuple[str, str, str], _Sum] = {}
+        self._read_up_to = 0
+        self._cached: list[Metric] = []
+        self._cached_at = -CACHED_SECONDS
+
+    def render(self, visible: Iterable[str]) -> bytes:
+        """The text of a scrape: metrics of the service and of these projects."""
+        names = set(visible)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Only(self._fresh(), names))
+        return generate_latest(registry)
+
+    def _fresh(self) -> list[Metric]:
+        with self._lock:
+            if time.monotonic() - self._cached_at >= CACHED_SECONDS:
+                with self._context.state.read() as connection:
+                    self._carry_on(connection)
+                    self._cached = list(self._collect(connection))
+                self._cached_at = time.monotonic()
+            return self._cached
+
+    def _carry_on(self, connection: Connection) -> None:
+        """Add the runs that ended since, up to the oldest one that is not over."""
+        open_from = connection.execute(
+            sa.select(sa.func.min(run.c.seq)).where(run.c.status.in_(["queued", "running"]))
+        ).scalar()
+        newest = int(connection.execute(sa.select(sa.func.max(run.c.seq))).scalar() or 0)
+        up_to = newest if open_from is None else int(open_from) - 1
+        if up_to <= self._read_up_to:
+            return
+        duration = run.c.completed_at - run.c.started_at
+        rows = connection.execute(
+            sa.select(
+                run.c.project,
+                run.c.direction,
+                sa.func.coalesce(run.c.outcome, run.c.status),
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(duration), 0.0),
+                *(sa.func.sum(sa.case((duration <= bound, 1), else_=0)) for bound in BUCKETS),
+            )
+            .where(run.c.seq > self._read_up_to, run.c.seq <= up_to, run.c.dry_run == 0)
+            .group_by(run.c.project, run.c.direction, sa.func.coalesce(run.c.outcome, run.c.status))
+        )
+        for row in rows:
+            kept = self._sums.setdefault((row[0], row[1], row[2]), _Sum())
+            kept.count += int(row[3])
+            kept.seconds += float(row[4])
+            kept.within = [old + int(more) for old, more in zip(kept.within, row[5:], strict=True)]
+        self._read_up_to = up_to
+
+    def _collect(self, connection: Connection) -> Iterator[Metric]:
+        now = self._context.clock()
+        yield from self._runs()
+        yield from _projects(connection)
+        yield from _going(connection, now)
+        yield from _waiting_for_people(connection, now)
+        yield from _backups(connection)
+        yield from _service(connection)
+
+    def _runs(self) -> Iterator[Metric]:
+        total = CounterMetricFamily(P + "runs", "Runs that ended.", labels=["project", "direction", "outcome"])
+        durations = HistogramMetricFamily(
+            P + "run_duration_seconds", "Time from start to end.", labels=["project", "direction", "outcome"]
+        )
+        for labels, kept in sorted(self._sums.items()):
+            total.add_metric(labels, kept.count)
+            buckets = [(str(bound), count) for bound, count in zip(BUCKETS, kept.within, strict=True)]
+            durations.add_metric(labels, [*buckets, ("+Inf", kept.count)], sum_value=kept.seconds)
+        yield total
+        yield durations
+
+
+class _Only:
+    """A collector that shows what belongs to no project, or to one of these."""
+
+    def __init__(self, metrics: list[Metric], projects: set[str]) -> None:
+        self._metrics = metrics
+        self._projects = projects
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry."""
+        for metric in self._metrics:
+            shown = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+            shown.samples = [
+                sample
+                for sample in metric.samples
+                if "project" not in sample.labels or sample.labels["project"] in self._projects
+            ]
+            yield shown
+
+
+def _projects(connection: Connection) -> Iterator[Metric]:
+    success = GaugeMetricFamily(
+        P + "run_last_success_timestamp_seconds",
+        "When a run last succeeded; the alert computes the age.",
+        labels=["project", "direction"],
+    )
+    skew = GaugeMetricFamily(P + "clock_skew_seconds", "SYNAPSE's clock minus ours.", labels=["project", "side"])
+    rows = connection.execute(
+        sa.select(project.c.name, project.c.pull_ok_at, project.c.push_ok_at, project.c.skew).order_by(project.c.name)
+    )
+    for row in rows:
+        for direction, at in (("pull", row.pull_ok_at), ("push", row.push_ok_at)):
+            if at is not None:
+                success.add_metric([row.name, direction], at)
+        if row.skew is not None:
+            skew.add_metric([row.name, "synapse"], row.skew)
+    yield success
+    yield skew
+
+
+def _going(connection: Connection, now: float) -> Iterator[Metric]:
+    in_progress = GaugeMetricFamily(
+        P + "run_in_progress_seconds", "How long the running run has been going.", labels=["project"]
+    )
+    waiting = GaugeMetricFamily(P + "queue_waiting_runs", "Runs that wait.", labels=["project"])
+    rows = connection.execute(
+        sa.select(run.c.project, run.c.status, sa.func.count(), sa.func.min(run.c.started_at))
+        .where(run.c.status.in_(["queued", "running"]))
+        .group_by(run.c.project, run.c.status)
+    )
+    for name, status, count, started in rows:
+        if status == "queued":
+            waiting.add_metric([name], count)
+        elif started is not None:
+            in_progress.add_metric([name], max(now - started, 0.0))
+    yield in_progress
+    yield waiting
+
+
+def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
+    conflicts = GaugeMetricFamily(P + "conflicts_open", "Conflicts that wait for a decision.", labels=["project"])
+    oldest = GaugeMetricFamily(P + "conflict_oldest_seconds", "Age of the oldest one.", labels=["project"])
+    for name, count, since in connection.execute(
+        sa.select(conflict.c.project, sa.func.count(), sa.func.min(conflict.c.detected_at))
+        .where(conflict.c.status == "pending")
+        .group_by(conflict.c.project)
+    ):
+        conflicts.add_metric([name], count)
+        oldest.add_metric([name], max(now - since, 0.0))
+    plans = GaugeMetricFamily(P + "plan_pending", "Plans stopped by a guard or not yet applied.", labels=["project"])
+    plan_age = GaugeMetricFamily(P + "plan_oldest_seconds", "Age of the oldest one.", labels=["project"])
+    for name, count, since in connection.execute(
+        sa.select(plan.c.project, sa.func.count(), sa.func.min(plan.c.created_at))
+        .where(plan.c.status.in_(["draft", "guarded"]))
+        .group_by(plan.c.project)
+    ):
+        plans.add_metric([name], count)
+        plan_age.add_metric([name], max(now - since, 0.0))
+    drift = GaugeMetricFamily(P + "drift_fields", "Fields edited on the side that does not own them.", labels=["project"])
+    for name, count in connection.execute(
+        sa.select(project.c.name, sa.func.count())
+        .join(finding, finding.c.project == project.c.number)
+        .where(finding.c.code == "drift", finding.c.closed_at.is_(None))
+        .group_by(project.c.name)
+    ):
+        drift.add_metric([name], count)
+    aside = GaugeMetricFamily(P + "quarantined_records", "Records set aside.", labels=["project", "reason"])
+    for name, code, count in connection.execute(
+        sa.select(project.c.name, quarantine.c.code, sa.func.count())
+        .join(quarantine, quarantine.c.project == project.c.number)
+        .group_by(project.c.name, quarantine.c.code)
+    ):
+        aside.add_metric([name, code], count)
+    yield from (conflicts, oldest, plans, plan_age, drift, aside)
+
+
+def _backups(connection: Connection) -> Iterator[Metric]:
+    last = GaugeMetricFamily(
+        P + "backup_last_success_timestamp_seconds", "When Plant 3D's database was last backed up.", labels=["project"]
+    )
+    size = GaugeMetricFamily(P + "backup_bytes", "Bytes of all kept backups.", labels=["project"])
+    for name, at, total in connection.execute(
+        sa.select(backup.c.project, sa.func.max(backup.c.created_at), sa.func.sum(backup.c.bytes))
+        .where(backup.c.removed_at.is_(None))
+        .group_by(backup.c.project)
+    ):
+        last.add_metric([name], at)
+        size.add_metric([name], total or 0)
+    yield last
+    yield size
+
+
+def _service(connection: Connection) -> Iterator[Metric]:
+    seen = health.read_components(connection)
+    for name, text, at in (
+        ("worker_last_seen_timestamp_seconds", "When a worker last showed itself.", seen.worker),
+        ("scheduler_last_tick_timestamp_seconds", "When a scheduler last showed itself.", seen.scheduler),
+    ):
+        if at is not None:
+            yield GaugeMetricFamily(P + name, text, value=at)
+    entries = CounterMetricFamily(P + "audit_entries", "Entries of the audit.", labels=["project"])
+    for row in connection.execute(sa.select(audit_head.c.project, audit_head.c.seq)):
+        entries.add_metric([row.project], row.seq)
+    yield entries
+    info = GaugeMetricFamily(P + "build_info", "What runs.", labels=["version", "schema"])
+    info.add_metric([__version__, SCHEMA], 1)
+    yield info

@@ -1,0 +1,136 @@
+"""The health check: an answer within a second, whatever hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from plant3d_sync import __version__
+from plant3d_sync.errors import SyncError
+from plant3d_sync.state.keys import ApiKey
+from plant3d_sync.usecases import health
+from plant3d_sync.usecases.health import Components, Health, Status
+from plant3d_sync.web import documents
+from plant3d_sync.web import schemas as s
+from plant3d_sync.web.context import Context, may_see
+
+ANSWER_WITHIN = 0.8
+"""Seconds. What is not known by then is told as an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the state database says. `readable` is False when it did not answer."""
+
+    readable: bool
+    components: Components = field(default_factory=Components)
+    projects: tuple[Status, ...] = ()
+
+
+class Watch:
+    """Reads the facts in threads of its own: one look at a time is shared by everybody who asks meanwhile."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health")
+        self._lock = threading.Lock()
+        self._going: dict[str, Future[Any]] = {}
+        self._last = Facts(readable=False)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _shared(self, name: str, work: Callable[[], Any]) -> Future[Any]:
+        with self._lock:
+            going = self._going.get(name)
+            if going is None or going.done():
+                going = self._going[name] = self._threads.submit(work)
+            return going
+
+    async def answer(self, presented: str | None) -> s.HealthAnswer:
+        """The plan's fields; more for a valid key. Asynchronous, so that it answers when every thread is busy."""
+        wanted: list[Future[Any]] = [
+            self._shared("facts", self._read),
+            self._shared("bell", self._context.bell.alive),
+        ]
+        if presented:
+            wanted.append(self._threads.submit(self._verify, presented))
+        await asyncio.wait([asyncio.wrap_future(one) for one in wanted], timeout=ANSWER_WITHIN)
+        facts = _result(wanted[0])
+        bell = _result(wanted[1])
+        key = _result(wanted[2]) if presented else None
+        if not isinstance(facts, Facts):
+            facts = Facts(readable=False, components=self._last.components, projects=self._last.projects)
+        return self._document(facts, bell is True, key if isinstance(key, ApiKey) else None)
+
+    def _verify(self, presented: str) -> ApiKey | None:
+        try:
+            return self._context.verify(presented)
+        except SyncError:
+            return None  # the answer says anyway that the state database does not answer
+
+    def _read(self) -> Facts:
+        context = self._context
+        try:
+            with context.state.read() as connection:
+                statuses = [
+                    health.read_status(connection, context.watched(name), now=context.clock())
+                    for name in context.app.project_names()
+                ]
+                facts = Facts(
+                    readable=True, components=health.read_components(connection), projects=tuple(statuses)
+                )
+        except SyncError:
+            return Facts(readable=False, components=self._last.components, projects=self._last.projects)
+        self._last = facts
+        return facts
+
+    def _document(self, facts: Facts, bell: bool, key: ApiKey | None) -> s.HealthAnswer:
+        active = [status for status in facts.projects if status.project.active]
+        level = health.worst([status.health for status in facts.projects])
+        if not facts.readable:
+            level = Health.OFFLINE
+        elif not bell:
+            level = health.worst([level, Health.DEGRADED])
+        plain: dict[str, Any] = {
+            "status": level.value,
+            "plant3d_connection": _side(active, "plant3d", facts.readable),
+            "synapse_connection": _side(active, "synapse", facts.readable),
+            "redis_connection": "ok" if bell else "error",
+            "version": __version__,
+        }
+        if key is None:
+            return s.HealthAnswer.model_validate(plain)
+        return s.HealthDetail.model_validate(
+            plain
+            | {
+                "queue": self._context.queue_kind,
+                "worker_seen_at": documents.when(facts.components.worker),
+                "scheduler_seen_at": documents.when(facts.components.scheduler),
+                "projects": [_project(status) for status in facts.projects if may_see(key, status.project.name)],
+            }
+        )
+
+
+def _result(future: Future[Any]) -> Any:
+    """What a look brought, None if it is still going."""
+    return future.result() if future.done() else None
+
+
+def _side(active: list[Status], side: str, readable: bool) -> str:
+    return "ok" if readable and all(status.connections[side].ok for status in active) else "error"
+
+
+def _project(status: Status) -> dict[str, Any]:
+    return {
+        "project_id": status.project.name,
+        "health": status.health.value,
+        "last_sync": documents.when(status.last_sync),
+        "reasons": [documents.reason(one) for one in status.reasons],
+        "connections": {side: documents.connection(one) for side, one in status.connections.items()},
+    }

