@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,6 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from tests.support.builders import item, link as model_link
-from tests.support.postgres import empty_database, server
 
 from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
 from plant3d_sync.model.link import Hold, Interval, Link, LinkState, Missing
@@ -29,9 +29,17 @@ from plant3d_sync.state.lease import Fence, Lease, holder_name, holder_of
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.state.tables import audit as audit_table
 from plant3d_sync.state.tables import audit_head, lease, metadata
+from tests.support.builders import item
+from tests.support.builders import link as model_link
+from tests.support.postgres import empty_database, server
 
 IDENTITY = SourceIdentity(
-    dbid="d", pnpid_counter=7, change_counter=None, signature="é", newest_timestamp=638_000_000_000_000_001, rows=3
+    dbid="d",
+    pnpid_counter=7,
+    change_counter=None,
+    signature="é",
+    newest_timestamp=638_000_000_000_000_001,
+    rows=3,
 )
 
 
@@ -42,25 +50,60 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'deep' / 'state.db'}"
-        return
-    with empty_database(request.getfixturevalue("postgres")) as url:
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    """A state database that holds nothing yet."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path / 'deep' / 'state.db'}"
+        if kind == "postgresql":
+            url = stack.enter_context(empty_database(request.getfixturevalue("postgres")))
+        state = State(url)
+        stack.callback(state.close)
+        yield state
+
+
+@pytest.fixture(scope="module")
+def ready_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state database after its migrations; tests get copies of it."""
+    path = tmp_path_factory.mktemp("ready") / "state.db"
+    state = State(f"sqlite:///{path}")
+    state.upgrade()
+    with state.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    state.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def ready_postgres(postgres: str) -> Iterator[str]:
+    with empty_database(postgres) as url:
+        state = State(url)
+        state.upgrade()
+        state.close()
         yield url
 
 
 @pytest.fixture
-def empty(empty_url: str) -> Iterator[State]:
-    state = State(empty_url)
-    yield state
-    state.close()
+def state_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if kind == "sqlite":
+        shutil.copy(request.getfixturevalue("ready_sqlite"), tmp_path / "state.db")
+        yield f"sqlite:///{tmp_path / 'state.db'}"
+        return
+    template = request.getfixturevalue("ready_postgres")
+    with empty_database(request.getfixturevalue("postgres"), template=template) as url:
+        yield url
 
 
 @pytest.fixture
-def state(empty: State) -> State:
-    empty.upgrade()
-    return empty
+def state(state_url: str) -> Iterator[State]:
+    """A state database of this version."""
+    state = State(state_url)
+    yield state
+    state.close()
 
 
 # ------------------------------------------------------------------ schema
@@ -73,8 +116,9 @@ def test_an_empty_database_is_brought_to_this_version_once(empty: State) -> None
     assert empty.head() == SCHEMA
 
 
-def test_the_migrations_make_exactly_the_tables_the_code_uses(state: State) -> None:
-    with state.engine.connect() as connection:
+def test_the_migrations_make_exactly_the_tables_the_code_uses(empty: State) -> None:
+    empty.upgrade()
+    with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
@@ -125,8 +169,14 @@ def test_a_project_is_remembered(state: State) -> None:
         first = projects.ensure(connection, "mine")
         second = projects.ensure(connection, "other")
         projects.update(
-            connection, "mine", identity=IDENTITY, last_counts={"a": {"b": 1}}, skew=-3600.25, force_compare=True,
-            plant_read_at=1_767_225_600.123456, waiting=3,
+            connection,
+            "mine",
+            identity=IDENTITY,
+            last_counts={"a": {"b": 1}},
+            skew=-3600.25,
+            force_compare=True,
+            plant_read_at=1_767_225_600.123456,
+            waiting=3,
         )
     with state.read() as connection:
         known = projects.get(connection, "mine")
@@ -145,10 +195,17 @@ def full_link() -> Link:
         base_plant={"description": "longer"},
         synapse_delta={"attributes.spec": None},
         pending={"description": {"why": "conflict", "p": "a", "s": None}},
-        observed={"description": {"p": Interval(at_base=None, away=2.5), "s": Interval(at_base=1.25, away=3.0)}},
+        observed={
+            "description": {"p": Interval(at_base=None, away=2.5), "s": Interval(at_base=1.25, away=3.0)}
+        },
         holds={"description": Hold(side="synapse", value=None, kept="x")},
         flips={"description": (3, "pair")},
-        missing=Missing(since="2026-01-01T00:00:00+00:00", reads=2, last_counted="2026-01-02T00:00:00+00:00", signature=None),
+        missing=Missing(
+            since="2026-01-01T00:00:00+00:00",
+            reads=2,
+            last_counted="2026-01-02T00:00:00+00:00",
+            signature=None,
+        ),
         archived_in_synapse=True,
         description_at="2026-01-01T00:00:00Z",
         description_by="sam",
@@ -178,10 +235,14 @@ def row_of(one: Link, number: int, **more: Any) -> dict[str, Any]:
         "base_plant": dump(one.base_plant),
         "synapse_delta": dump(one.synapse_delta),
         "pending": dump(one.pending),
-        "observed": dump({n: {s: [i.at_base, i.away] for s, i in d.items()} for n, d in one.observed.items()}),
+        "observed": dump(
+            {n: {s: [i.at_base, i.away] for s, i in d.items()} for n, d in one.observed.items()}
+        ),
         "holds": dump({n: [h.side, h.value, h.kept] for n, h in one.holds.items()}),
         "flips": dump({n: list(f) for n, f in one.flips.items()}),
-        "missing": dump([missing.since, missing.reads, missing.last_counted, missing.signature]) if missing else None,
+        "missing": dump([missing.since, missing.reads, missing.last_counted, missing.signature])
+        if missing
+        else None,
         "drawing": "PID-1",
         "run_id": "r",
     } | more
@@ -198,7 +259,12 @@ def test_a_link_comes_back_as_it_was_stored(state: State) -> None:
         assert links.by_ids(connection, [one.link_id]) == {one.link_id: one}
         assert links.by_asset_ids(connection, 1, [one.asset_id]) == [one]
         [brief] = links.briefs(connection, 1)
-    assert (brief.open, brief.gone_in_synapse, brief.tag, brief.digest) == (True, True, "P-5", b"\x00\x01\xff")
+    assert (brief.open, brief.gone_in_synapse, brief.tag, brief.digest) == (
+        True,
+        True,
+        "P-5",
+        b"\x00\x01\xff",
+    )
 
 
 def test_a_settled_link_is_not_open_and_an_empty_base_is_not_no_base(state: State) -> None:
@@ -216,7 +282,9 @@ def test_links_are_found_and_changed_in_any_number(state: State) -> None:
     many = [model_link(item(n, f"T-{n}"), base={"tag": f"T-{n}"}) for n in range(1, 1202)]
     with state.write() as connection:
         links.insert_many(connection, [row_of(one, 1) for one in many])
-        links.update_many(connection, [{"link_id": one.link_id, "tag": "new", "asset_version": 9} for one in many[:700]])
+        links.update_many(
+            connection, [{"link_id": one.link_id, "tag": "new", "asset_version": 9} for one in many[:700]]
+        )
     with state.read() as connection:
         assert links.count(connection, 1) == 1201
         assert len(links.by_items(connection, 1, [one.plant3d_id for one in many], [])) == 1201
@@ -244,7 +312,12 @@ def test_an_old_tag_finds_its_item(state: State) -> None:
 
 def test_assets_without_a_link_are_kept_replaced_and_dropped(state: State) -> None:
     loose = Asset(
-        asset_id="x", plant3d_id="g", version=3, seq=0, archived=False, fields={"tag": "A", "description": None},
+        asset_id="x",
+        plant3d_id="g",
+        version=3,
+        seq=0,
+        archived=False,
+        fields={"tag": "A", "description": None},
         field_info={"description": FieldInfo(version=2, updated_at="t", by="sam")},
     )
     with state.write() as connection:
@@ -268,9 +341,20 @@ def test_what_waits_without_a_base_is_not_forgotten_when_synapse_changes() -> No
 
 def test_a_plan_of_many_lines_comes_back_in_order(state: State) -> None:
     stored = runs.StoredPlan(
-        plan_id="p", project="mine", direction="pull", status="draft", created_at=1.5, created_by="eve", run_id="r",
-        fingerprint="f", mapping_digest="m", identity=IDENTITY, signature=None, header={"stats": {"total": 1}},
-        lines=1203, chunks=3,
+        plan_id="p",
+        project="mine",
+        direction="pull",
+        status="draft",
+        created_at=1.5,
+        created_by="eve",
+        run_id="r",
+        fingerprint="f",
+        mapping_digest="m",
+        identity=IDENTITY,
+        signature=None,
+        header={"stats": {"total": 1}},
+        lines=1203,
+        chunks=3,
     )
     with state.write() as connection:
         runs.put_plan(connection, stored, [orjson.dumps({"n": n}) for n in range(1203)])
@@ -295,8 +379,12 @@ def test_a_plan_is_approved_once(state: State) -> None:
 def test_a_run_and_its_story_come_back(state: State) -> None:
     with state.write() as connection:
         for name in ("r1", "r2"):
-            runs.insert(connection, runs.Run(run_id=name, project="mine", direction="pull", options={"full": True}))
-        runs.update(connection, "r1", status="completed", outcome="clean", stats={"total": 4}, completed_at=9.5)
+            runs.insert(
+                connection, runs.Run(run_id=name, project="mine", direction="pull", options={"full": True})
+            )
+        runs.update(
+            connection, "r1", status="completed", outcome="clean", stats={"total": 4}, completed_at=9.5
+        )
         runs.put_errors(connection, "r1", [{"code": "a"}, {"code": "b"}])
         runs.put_errors(connection, "r1", [{"code": "c"}])
         runs.event(connection, "r1", "started", 1.0)
@@ -310,8 +398,16 @@ def test_a_run_and_its_story_come_back(state: State) -> None:
         story = runs.events(connection, "r1")
         assert runs.events(connection, "r1", after=story[0]["id"]) == story[1:]
     assert done is not None
-    assert (done.stats, done.options, done.outcome, done.completed_at) == ({"total": 4}, {"full": True}, "clean", 9.5)
-    assert [(event["event"], event.get("which")) for event in story] == [("started", None), ("guard", "update")]
+    assert (done.stats, done.options, done.outcome, done.completed_at) == (
+        {"total": 4},
+        {"full": True},
+        "clean",
+        9.5,
+    )
+    assert [(event["event"], event.get("which")) for event in story] == [
+        ("started", None),
+        ("guard", "update"),
+    ]
 
 
 def finding(code: str = "untagged", pnpid: int = 1, message: str = "No tag.") -> Finding:
@@ -337,7 +433,10 @@ def test_work_items_keep_their_age(state: State) -> None:
         findings.replace_work_items(connection, 1, [work], 10.0)
         findings.replace_work_items(connection, 1, [work | {"what": "y"}, {"pnpid": 2, "field": "tag"}], 20.0)
     with state.read() as connection:
-        assert [(one["pnpid"], one["first_seen"]) for one in findings.work_items(connection, 1)] == [(1, 10.0), (2, 20.0)]
+        assert [(one["pnpid"], one["first_seen"]) for one in findings.work_items(connection, 1)] == [
+            (1, 10.0),
+            (2, 20.0),
+        ]
     with state.write() as connection:
         findings.replace_work_items(connection, 1, [], 30.0)
     with state.read() as connection:
@@ -347,10 +446,18 @@ def test_work_items_keep_their_age(state: State) -> None:
 # ------------------------------------------------------------------ conflicts
 
 
-def found_conflict(plant3d: str = "a", synapse: str | None = "b", field: str = "description") -> dict[str, Any]:
+def found_conflict(
+    plant3d: str = "a", synapse: str | None = "b", field: str = "description"
+) -> dict[str, Any]:
     return {
-        "link_id": 5, "plant3d_id": "g", "asset_id": "x", "tag": "P-1", "field": field, "kind": "both_changed",
-        "plant3d": plant3d, "synapse": synapse,
+        "link_id": 5,
+        "plant3d_id": "g",
+        "asset_id": "x",
+        "tag": "P-1",
+        "field": field,
+        "kind": "both_changed",
+        "plant3d": plant3d,
+        "synapse": synapse,
     }
 
 
@@ -363,7 +470,12 @@ class Desk:
     def run(self, *found: dict[str, Any], examined: bool = True) -> list[str]:
         with self.state.write() as connection:
             return findings.sync_conflicts(
-                connection, "mine", found, new_id=lambda: f"c{next(self.numbers)}", run_id="r", at=1.0,
+                connection,
+                "mine",
+                found,
+                new_id=lambda: f"c{next(self.numbers)}",
+                run_id="r",
+                at=1.0,
                 examined=lambda _row: examined,
             )
 
@@ -373,7 +485,9 @@ class Desk:
 
     def waits(self, *fields: str) -> None:
         """The link with these fields open, as a run leaves it."""
-        one = model_link(item(1, "P-1"), link_id=5, plant3d_id="g", pending={name: {"why": "x"} for name in fields})
+        one = model_link(
+            item(1, "P-1"), link_id=5, plant3d_id="g", pending={name: {"why": "x"} for name in fields}
+        )
         with self.state.write() as connection:
             if links.count(connection, 1) == 0:
                 links.insert_many(connection, [row_of(one, 1)])
@@ -382,7 +496,14 @@ class Desk:
     def choose(self, version: int, chosen: object = "a") -> bool:
         with self.state.write() as connection:
             return findings.choose(
-                connection, "c1", version=version, resolution="plant3d", chosen=chosen, note=None, by="eve", at=2.0
+                connection,
+                "c1",
+                version=version,
+                resolution="plant3d",
+                chosen=chosen,
+                note=None,
+                by="eve",
+                at=2.0,
             )
 
     def resolutions(self) -> dict[tuple[int, str], Any]:
@@ -405,7 +526,9 @@ def test_a_conflict_closes_itself_when_the_sides_agree(state: State) -> None:
     desk.run(found_conflict(field="*"))
     assert [one["field"] for one in desk.all()] == ["*"]
     assert [one["resolution"] for one in desk.all("resolved")] == ["converged"]
-    assert desk.run(found_conflict(), found_conflict(field="*")) == ["c3"], "a new disagreement is a new conflict"
+    assert desk.run(found_conflict(), found_conflict(field="*")) == ["c3"], (
+        "a new disagreement is a new conflict"
+    )
 
 
 def test_a_choice_is_bound_to_the_version_that_was_seen(state: State) -> None:
@@ -468,7 +591,14 @@ def test_values_that_move_before_a_choice_ask_for_a_fresh_look(state: State) -> 
 
 
 def test_an_intent_needs_the_current_fence_and_stays_open_until_closed(state: State) -> None:
-    facts: dict[str, Any] = {"run_id": "r", "plan_id": "p", "side": "synapse", "key": "k", "body": b"{}", "at": 1.0}
+    facts: dict[str, Any] = {
+        "run_id": "r",
+        "plan_id": "p",
+        "side": "synapse",
+        "key": "k",
+        "body": b"{}",
+        "at": 1.0,
+    }
     with Lease(state, "mine", "r") as held:
         with state.write() as connection:
             number = intents.record(connection, held.fence, lines=[{"pnpid": 1}], **facts)
@@ -476,7 +606,12 @@ def test_an_intent_needs_the_current_fence_and_stays_open_until_closed(state: St
             intents.record(connection, Fence("mine", held.fence.number - 1), lines=[], **facts)
         with state.read() as connection:
             [one] = intents.still_open(connection, "mine")
-        assert (one.intent_id, one.key, one.lines, one.fence) == (number, "k", [{"pnpid": 1}], held.fence.number)
+        assert (one.intent_id, one.key, one.lines, one.fence) == (
+            number,
+            "k",
+            [{"pnpid": 1}],
+            held.fence.number,
+        )
         with state.write() as connection:
             intents.close(connection, number, status="done", at=2.0)
         with state.read() as connection:
@@ -486,8 +621,17 @@ def test_an_intent_needs_the_current_fence_and_stays_open_until_closed(state: St
 def test_changes_come_back_by_run_and_by_item(state: State) -> None:
     rows = [
         {
-            "project": 1, "run_id": "r", "intent_id": 1, "link_id": n % 2, "pnpid": n, "tag": "T", "side": "synapse",
-            "op": "update", "outcome": "updated", "fields": dump({"tag": [None, f"T-{n}"]}), "at": float(n),
+            "project": 1,
+            "run_id": "r",
+            "intent_id": 1,
+            "link_id": n % 2,
+            "pnpid": n,
+            "tag": "T",
+            "side": "synapse",
+            "op": "update",
+            "outcome": "updated",
+            "fields": dump({"tag": [None, f"T-{n}"]}),
+            "at": float(n),
         }
         for n in range(4)
     ]
@@ -555,7 +699,7 @@ def test_a_given_back_fence_is_void(state: State) -> None:
         held.fence.check(connection)
 
 
-def test_a_killed_holder_on_this_machine_is_replaced_at_once(state: State, empty_url: str) -> None:
+def test_a_killed_holder_on_this_machine_is_replaced_at_once(state: State, state_url: str) -> None:
     program = (
         "import sys, time\n"
         "from plant3d_sync.state import State\n"
@@ -566,7 +710,7 @@ def test_a_killed_holder_on_this_machine_is_replaced_at_once(state: State, empty
     )
     source = str(Path(sys.modules["plant3d_sync"].__file__ or "").parent.parent)
     with subprocess.Popen(
-        [sys.executable, "-c", program, empty_url],
+        [sys.executable, "-c", program, state_url],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": source},
     ) as process:
@@ -585,7 +729,10 @@ def test_a_holder_on_another_machine_is_waited_for(state: State) -> None:
     with state.write() as connection:
         connection.execute(
             sa.insert(lease).values(
-                project="mine", holder=orjson.dumps(elsewhere).decode(), fence=4, expires_at=state.now_sql() + 60.0
+                project="mine",
+                holder=orjson.dumps(elsewhere).decode(),
+                fence=4,
+                expires_at=state.now_sql() + 60.0,
             )
         )
     with pytest.raises(RetryLaterError), Lease(state, "mine", "near"):
@@ -654,7 +801,9 @@ def test_of_many_that_want_the_lease_at_once_one_gets_it(state: State) -> None:
 def write_audit(state: State, entries: int = 4) -> None:
     with state.write() as connection:
         for n in range(entries):
-            assert audit.append(connection, "mine", action="a", actor="eve", at=n + 0.5, n=n, text="é") == n + 1
+            assert (
+                audit.append(connection, "mine", action="a", actor="eve", at=n + 0.5, n=n, text="é") == n + 1
+            )
         audit.append(connection, "other", action="b", actor="bob", at=9.0)
 
 
@@ -691,7 +840,13 @@ def test_an_untouched_trail_is_sound_and_readable(state: State) -> None:
 @pytest.mark.parametrize("seq", [1, 2, 4])
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("body", '{"action":"a"}'), ("prev", "f" * 64), ("hash", "f" * 64), ("seq", 99), ("project", "elsewhere")],
+    [
+        ("body", '{"action":"a"}'),
+        ("prev", "f" * 64),
+        ("hash", "f" * 64),
+        ("seq", 99),
+        ("project", "elsewhere"),
+    ],
 )
 def test_every_changed_column_is_named(state: State, column: str, value: object, seq: int) -> None:
     write_audit(state)
@@ -733,7 +888,9 @@ def test_an_inserted_entry_is_named_even_with_a_good_hash(state: State) -> None:
     with state.read() as connection:
         last = connection.execute(sa.select(audit_table).where(at_seq(4))).one()
     good = audit._hash(last.hash, 5, "mine", "{}")
-    found = tamper(state, sa.insert(audit_table).values(project="mine", seq=5, body="{}", prev=last.hash, hash=good))
+    found = tamper(
+        state, sa.insert(audit_table).values(project="mine", seq=5, body="{}", prev=last.hash, hash=good)
+    )
     assert [one.project for one in found] == ["mine"]
 
 
@@ -741,7 +898,11 @@ def test_an_inserted_entry_is_named_even_with_a_good_hash(state: State) -> None:
 def test_a_changed_or_removed_head_is_named(state: State, change: dict[str, object] | None) -> None:
     write_audit(state)
     where = audit_head.c.project == "mine"
-    statement = sa.delete(audit_head).where(where) if change is None else sa.update(audit_head).where(where).values(change)
+    statement = (
+        sa.delete(audit_head).where(where)
+        if change is None
+        else sa.update(audit_head).where(where).values(change)
+    )
     assert [one.project for one in tamper(state, statement)] == ["mine"]
 
 
@@ -776,7 +937,9 @@ def test_the_digest_of_changes_covers_every_column_and_the_order() -> None:
 # ------------------------------------------------------------------ full
 
 
-def test_a_full_state_database_is_told_and_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_state_database_is_told_and_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     roomy = State(url)
     roomy.upgrade()

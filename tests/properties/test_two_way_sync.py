@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from tests.support.builders import balanced, lines, writes
-from tests.support.two_sides import TwoSides
 
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Verdict
 from plant3d_sync.model.side import Direction, Side
 from plant3d_sync.reconcile import merge, planning
+from tests.support.builders import balanced, lines, writes
+from tests.support.two_sides import TwoSides
 
 LONG = os.environ.get("P3DSYNC_LONG") == "1"
 EXAMPLES, STEPS = (800, 40) if LONG else (150, 25)
@@ -191,7 +191,11 @@ def the_row_stamp_decides(rule: Any, **facts: Any) -> FieldOutcome:
     outcome = RIGHT(rule, **facts)
     if outcome.verdict is Verdict.CONFLICT and outcome.reason != "flip_flop":
         return FieldOutcome(
-            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=facts["plant3d"], loses=facts["synapse"], reason="newest"
+            field=rule.field,
+            verdict=Verdict.TO_SYNAPSE,
+            value=facts["plant3d"],
+            loses=facts["synapse"],
+            reason="newest",
         )
     return outcome
 
@@ -222,7 +226,11 @@ def first_seen_wins(rule: Any, **facts: Any) -> FieldOutcome:
     outcome = RIGHT(rule, **facts)
     if outcome.verdict is Verdict.CONFLICT and rule.push and outcome.reason != "flip_flop":
         return FieldOutcome(
-            field=rule.field, verdict=Verdict.TO_PLANT3D, value=facts["synapse"], loses=facts["plant3d"], reason="newest"
+            field=rule.field,
+            verdict=Verdict.TO_PLANT3D,
+            value=facts["synapse"],
+            loses=facts["plant3d"],
+            reason="newest",
         )
     return outcome
 
@@ -231,7 +239,9 @@ def nothing_is_ever_agreed(rule: Any, **facts: Any) -> FieldOutcome:
     """An altered value is written again and again."""
     outcome = RIGHT(rule, **facts)
     if outcome.reason == "agreed_alteration":
-        return FieldOutcome(field=rule.field, verdict=Verdict.TO_SYNAPSE, value=facts["plant3d"], reason="differs")
+        return FieldOutcome(
+            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=facts["plant3d"], reason="differs"
+        )
     return outcome
 
 

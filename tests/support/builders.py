@@ -46,7 +46,8 @@ def catalog(*columns: Column, picklists: Mapping[str, tuple[str, ...]] | None = 
     own = columns or tuple(column(name) for name in COLUMNS.values())
     return Catalog(
         classes={
-            name: PlantClass(name=name, base=None, label=name, physical=name, has_table=True) for name in CLASSES
+            name: PlantClass(name=name, base=None, label=name, physical=name, has_table=True)
+            for name in CLASSES
         },
         columns={name: {one.name.lower(): one for one in own} for name in CLASSES},
         picklists=picklists or {},
@@ -79,7 +80,9 @@ def translated(item: PlantItem) -> Translated:
     return Translated(fields=fields, columns=dict(COLUMNS), problems=tuple(problems))
 
 
-def rule_set(fields: Mapping[str, FieldRule] | None = None, classes: Iterable[str] = tuple(CLASSES)) -> RuleSet:
+def rule_set(
+    fields: Mapping[str, FieldRule] | None = None, classes: Iterable[str] = tuple(CLASSES)
+) -> RuleSet:
     chosen = dict(fields or field_rules())
     return RuleSet(
         classes={name: ClassRule(class_name=name, entity=CLASSES[name], fields=chosen) for name in classes},
@@ -131,7 +134,9 @@ def link(of: PlantItem, *, base: Mapping[str, Value] | None | str = "agreed", **
 
 def asset(of: Link, *, archived: bool = False, stamp: str | None = None, **fields: Value) -> Asset:
     """The asset of a link as SYNAPSE holds it now; keyword names use `_` for the dot."""
-    held = of.synapse_fields() | {name.replace("attributes_", "attributes."): value for name, value in fields.items()}
+    held = of.synapse_fields() | {
+        name.replace("attributes_", "attributes."): value for name, value in fields.items()
+    }
     info = {"description": FieldInfo(version=2, updated_at=stamp, by="sam")} if stamp else {}
     return Asset(
         asset_id=of.asset_id,
@@ -182,7 +187,11 @@ def plan(
         planner.see(one, known_link, news.get(one.guid), other)
         seen.add(one.pnpid)
     for known in links:
-        if known.pnpid not in seen and known.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING):
+        if known.pnpid not in seen and known.state in (
+            LinkState.ACTIVE,
+            LinkState.MISSING,
+            LinkState.PENDING,
+        ):
             planner.gone(known)
     return planner.finish()
 

@@ -43,11 +43,12 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def empty_database(uri: str) -> Iterator[str]:
-    """SQLAlchemy URL of a new empty database on that server, dropped afterwards."""
+def empty_database(uri: str, *, template: str | None = None) -> Iterator[str]:
+    """SQLAlchemy URL of a new database on that server, empty or like `template` (a URL), dropped afterwards."""
     name = f"p3dtest_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(uri, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        like = f' TEMPLATE "{make_url(template).database}"' if template else ""
+        admin.execute(f'CREATE DATABASE "{name}"{like}')  # type: ignore[call-overload]
     try:
         url = make_url(uri).set(drivername="postgresql+psycopg", database=name)
         yield url.render_as_string(hide_password=False)

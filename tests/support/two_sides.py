@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from tests.support.builders import CLASSES, COLUMNS, guid_of, item, knowledge, lines, meaning, rule_set, same
-
 from plant3d_sync.model.link import Link, LinkState
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import MissingPolicy
@@ -26,6 +24,7 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.links import delta, to_model
 from plant3d_sync.usecases.bookkeeping import gone_columns, moved_base, new_link
 from plant3d_sync.usecases.feed import observed_with_synapse
+from tests.support.builders import CLASSES, COLUMNS, guid_of, item, knowledge, lines, meaning, rule_set, same
 
 MAX_TEXT = 12
 """SYNAPSE of this world cuts descriptions here."""
@@ -82,7 +81,13 @@ class TwoSides:
     def draws(self, tag: Value, description: Value = None, **more: Value) -> int:
         """A designer places an item."""
         pnpid, self.next_pnpid = self.next_pnpid, self.next_pnpid + 1
-        self.plant[pnpid] = {"Tag": tag, "Remark": description, "Spec": None, "Note": None, "Flow": None} | more
+        self.plant[pnpid] = {
+            "Tag": tag,
+            "Remark": description,
+            "Spec": None,
+            "Note": None,
+            "Flow": None,
+        } | more
         self.edited["p", pnpid] = self.tick()
         self.remember()
         return pnpid
@@ -218,7 +223,9 @@ class TwoSides:
 
     def read_item(self, pnpid: int) -> PlantItem:
         values = self.snapshot[pnpid]
-        return item(pnpid, values["Tag"], values["Remark"], **{k.lower(): values[k] for k in ("Spec", "Note", "Flow")})
+        return item(
+            pnpid, values["Tag"], values["Remark"], **{k.lower(): values[k] for k in ("Spec", "Note", "Flow")}
+        )
 
     def _read_feed(self, at: float) -> dict[str, Asset]:
         """What SYNAPSE changed since we wrote: on the link, and for this run."""
@@ -233,8 +240,13 @@ class TwoSides:
             if known is not None:
                 away = delta(known.base, one.fields, known.pending)
                 known.observed = {
-                    name: {side: planning.Interval(at_base=seen[0], away=seen[1] or 0.0) for side, seen in sides.items()}
-                    for name, sides in observed_with_synapse(known.observed, away, self.feed_read_at, at).items()
+                    name: {
+                        side: planning.Interval(at_base=seen[0], away=seen[1] or 0.0)
+                        for side, seen in sides.items()
+                    }
+                    for name, sides in observed_with_synapse(
+                        known.observed, away, self.feed_read_at, at
+                    ).items()
                 }
                 known.synapse_delta = away
                 known.asset_version = held.version
@@ -410,7 +422,9 @@ class TwoSides:
             "base_plant": dump(known.base_plant),
             "synapse_delta": dump(known.synapse_delta),
             "pending": dump(known.pending),
-            "observed": dump({n: {s: [i.at_base, i.away] for s, i in d.items()} for n, d in known.observed.items()}),
+            "observed": dump(
+                {n: {s: [i.at_base, i.away] for s, i in d.items()} for n, d in known.observed.items()}
+            ),
             "holds": dump({n: [h.side, h.value, h.kept] for n, h in known.holds.items()}),
             "flips": dump({n: list(f) for n, f in known.flips.items()}),
             "gone_in_synapse": int(known.archived_in_synapse),
@@ -419,7 +433,9 @@ class TwoSides:
 
     # ------------------------------------------------------------------ the judge
 
-    def _judge_write(self, side: str, pnpid: int, values: dict[str, Value], line: dict[str, Any], was: Value) -> None:
+    def _judge_write(
+        self, side: str, pnpid: int, values: dict[str, Value], line: dict[str, Any], was: Value
+    ) -> None:
         """A write of a description may only replace an older edit by a newer one, or carry out a choice."""
         if "description" not in values:
             return

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.builders import catalog, column, item
 
-from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.catalog import Column
+from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.record import Value
+from tests.support.builders import catalog, column, item
 
 
 def checked(value: Value, one: Column | None = None, **of_item: Any) -> str | None:
@@ -79,7 +79,9 @@ def test_a_selection_list_takes_only_its_own_values() -> None:
     colour = column("Colour", picklist="Colours")
     assert checked("red", colour) is None
     assert checked("green", colour) == "not_in_picklist"
-    assert checked("anything", column("Colour", picklist="Unread")) is None, "a list that was not read limits nothing"
+    assert checked("anything", column("Colour", picklist="Unread")) is None, (
+        "a list that was not read limits nothing"
+    )
 
 
 def test_a_column_filled_from_another_object_is_refused() -> None:

@@ -88,13 +88,18 @@ def test_the_same_or_a_grown_database_passes() -> None:
 @pytest.mark.parametrize(
     ("seen", "names"),
     [
-        (replace(KNOWN, dbid="22222222-0000-0000-0000-000000000000", pnpid_counter=1, change_counter=1), ["database_id"]),
+        (
+            replace(KNOWN, dbid="22222222-0000-0000-0000-000000000000", pnpid_counter=1, change_counter=1),
+            ["database_id"],
+        ),
         (replace(KNOWN, pnpid_counter=4999), ["pnpid_counter"]),
         (replace(KNOWN, change_counter=76), ["change_counter"]),
         (replace(KNOWN, pnpid_counter=4999, change_counter=76), ["pnpid_counter", "change_counter"]),
     ],
 )
-def test_another_or_an_older_database_is_refused_with_the_reason(seen: SourceIdentity, names: list[str]) -> None:
+def test_another_or_an_older_database_is_refused_with_the_reason(
+    seen: SourceIdentity, names: list[str]
+) -> None:
     hits = check_identity(KNOWN, seen)
     assert [hit.name for hit in hits] == names
     assert all("Nothing was written" in hit.message for hit in hits)

@@ -68,9 +68,12 @@ def test_times_in_another_offset_count_the_same(offset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "archive", "unattended"), [("ask", True, False), ("archive", True, True), ("keep", False, False)]
+    ("policy", "archive", "unattended"),
+    [("ask", True, False), ("archive", True, True), ("keep", False, False)],
 )
-def test_only_the_policy_archive_lets_a_run_archive_by_itself(policy: str, archive: bool, unattended: bool) -> None:
+def test_only_the_policy_archive_lets_a_run_archive_by_itself(
+    policy: str, archive: bool, unattended: bool
+) -> None:
     last = reads(MissingPolicy(policy=policy), (0, "a"), (1, "b"), (2, "c"))[-1]
     assert (last.archive, last.unattended) == (archive, unattended)
     assert last.state is LinkState.PENDING

@@ -7,13 +7,20 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+
+from plant3d_sync.model.link import Hold, Interval, LinkState, Missing
+from plant3d_sync.model.outcome import Resolution
+from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
+from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
+from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
+from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft
 from tests.support.builders import (
     WRITING,
     asset,
     balanced,
+    catalog,
     codes,
     column,
-    catalog,
     field_rules,
     item,
     lines,
@@ -22,13 +29,6 @@ from tests.support.builders import (
     rule_set,
     writes,
 )
-
-from plant3d_sync.model.link import Hold, Interval, LinkState, Missing
-from plant3d_sync.model.outcome import Resolution
-from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
-from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
-from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
-from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft
 
 
 def order_of(draft: Draft) -> list[int]:
@@ -82,7 +82,9 @@ def test_an_item_without_identity_is_an_error_of_its_row() -> None:
         ({"tag": "P-1", "spec": "s" * 70_000}, "attributes", "attributes_too_large"),
     ],
 )
-def test_a_value_synapse_would_refuse_is_found_while_planning(wrong: dict[str, Any], field: str, code: str) -> None:
+def test_a_value_synapse_would_refuse_is_found_while_planning(
+    wrong: dict[str, Any], field: str, code: str
+) -> None:
     draft = plan([item(1, **wrong), item(2, "P-2")])
     assert [(error.field, error.code) for error in draft.errors] == [(field, code)]
     assert order_of(draft) == [2], "the other item lands"
@@ -104,7 +106,9 @@ def test_two_new_items_with_one_tag_are_both_skipped_and_name_each_other() -> No
     assert order_of(draft) == [3]
     named = {finding.pnpid: finding.data["others"] for finding in draft.findings}
     assert named == {1: [2], 2: [1]}
-    assert all(str(other) in finding.message for finding in draft.findings for other in finding.data["others"])
+    assert all(
+        str(other) in finding.message for finding in draft.findings for other in finding.data["others"]
+    )
     assert (draft.stats.created, draft.stats.skipped) == (1, 2)
 
 
@@ -183,7 +187,12 @@ def test_the_tag_of_an_archived_item_can_be_used_again() -> None:
     gone = link(
         item(1, "A"),
         state=LinkState.PENDING,
-        missing=Missing(since="2026-01-01T00:00:00+00:00", reads=3, last_counted="2026-01-01T00:00:00+00:00", signature=None),
+        missing=Missing(
+            since="2026-01-01T00:00:00+00:00",
+            reads=3,
+            last_counted="2026-01-01T00:00:00+00:00",
+            signature=None,
+        ),
     )
     draft = plan([item(2, "A")], [gone], missing=MissingPolicy(policy="archive"))
     assert [(line["op"], line["pnpid"]) for line in lines(draft)] == [("archive", 1), ("create", 2)]
@@ -202,7 +211,9 @@ def test_an_item_that_lost_its_tag_keeps_synapse_s_tag_for_as_long_as_it_lasts()
     [line] = lines(draft, "update")
     assert line["set"] == {"description": "new"}
     assert "tag_lost" in codes(draft)
-    assert line["after"]["pending"] == {"tag": {"why": "tag_lost"}}, "stays open, so that every run says it again"
+    assert line["after"]["pending"] == {"tag": {"why": "tag_lost"}}, (
+        "stays open, so that every run says it again"
+    )
 
 
 def test_a_value_that_cannot_be_translated_stays_open_and_changes_nothing() -> None:
@@ -295,7 +306,10 @@ def test_a_missing_item_is_asked_about_and_archived_only_by_policy() -> None:
 def replace_missing(known: Any, reads: int) -> Any:
     known.state = LinkState.MISSING
     known.missing = Missing(
-        since="1970-01-01T00:00:00+00:00", reads=reads, last_counted="1970-01-01T00:00:00+00:00", signature=None
+        since="1970-01-01T00:00:00+00:00",
+        reads=reads,
+        last_counted="1970-01-01T00:00:00+00:00",
+        signature=None,
     )
     return known
 
@@ -325,7 +339,9 @@ def test_an_item_that_reappears_is_active_again_without_a_write() -> None:
 
 def test_a_class_that_left_the_mapping_is_unlinked_not_archived() -> None:
     known = [link(item(n, f"T-{n}", class_name="Gauge")) for n in range(3)]
-    draft = plan([], known, rules=rule_set(classes=("Pump",)), missing=MissingPolicy(reads=1, policy="archive"))
+    draft = plan(
+        [], known, rules=rule_set(classes=("Pump",)), missing=MissingPolicy(reads=1, policy="archive")
+    )
     assert not writes(draft)
     assert {line["after"]["state"] for line in lines(draft)} == {"unlinked"}
     again = plan([item(9, "T-1")], known, rules=rule_set(classes=("Pump",)))
@@ -334,7 +350,9 @@ def test_a_class_that_left_the_mapping_is_unlinked_not_archived() -> None:
 
 def test_kinds_that_were_not_asked_for_are_not_touched_and_not_counted() -> None:
     gauge, pump = item(1, "G-1", class_name="Gauge"), item(2, "P-1")
-    draft = plan([gauge, pump], [link(item(3, "G-3", class_name="Gauge"))], entities=frozenset({Entity.EQUIPMENT}))
+    draft = plan(
+        [gauge, pump], [link(item(3, "G-3", class_name="Gauge"))], entities=frozenset({Entity.EQUIPMENT})
+    )
     assert [line["pnpid"] for line in lines(draft)] == [2]
     assert draft.stats.total == 1
     assert set(draft.by_entity) == {"equipment"}
@@ -365,7 +383,9 @@ def test_a_pull_leaves_synapse_s_edit_of_a_shared_field_waiting_for_a_push() -> 
 
 
 def test_a_push_leaves_plant3d_s_edit_waiting_for_a_pull_and_writes_nothing_into_synapse() -> None:
-    draft = plan([item(1, "P-1", "new"), item(2, "P-2")], [link(item(1, "P-1", "old"))], direction=Direction.PUSH)
+    draft = plan(
+        [item(1, "P-1", "new"), item(2, "P-2")], [link(item(1, "P-1", "old"))], direction=Direction.PUSH
+    )
     assert not writes(draft)
     assert lines(draft)[0]["after"]["pending"]["description"]["why"] == "waits_for_pull"
 
@@ -471,8 +491,11 @@ def test_both_sides_edited_in_one_poll_is_a_conflict_with_all_its_facts() -> Non
 
 def test_the_later_of_two_edits_seen_apart_wins() -> None:
     open_fields = {"description": {"why": "x", "p": "plant", "s": "synapse"}}
-    draft = both_edited(link={"observed": {"description": BOTH}, "pending": open_fields}, direction=Direction.BOTH,
-                        write_mode=WriteMode.SQL)
+    draft = both_edited(
+        link={"observed": {"description": BOTH}, "pending": open_fields},
+        direction=Direction.BOTH,
+        write_mode=WriteMode.SQL,
+    )
     assert [cell["new"] for cell in lines(draft, "push")[0]["cells"]] == ["synapse"]
 
 
@@ -493,7 +516,8 @@ def test_ask_leaves_even_a_clear_order_to_a_person_with_a_suggestion() -> None:
     )
     open_fields = {"description": {"why": "x", "p": "plant", "s": "synapse"}}
     draft = both_edited(
-        rules=rule_set(field_rules(d=description)), link={"observed": {"description": BOTH}, "pending": open_fields}
+        rules=rule_set(field_rules(d=description)),
+        link={"observed": {"description": BOTH}, "pending": open_fields},
     )
     assert draft.conflicts[0].suggestion == "synapse"
     assert draft.conflicts[0].suggestion_reason == "synapse_changed_later"
@@ -565,8 +589,12 @@ def test_the_remembered_spelling_goes_when_both_sides_hold_the_same_again() -> N
 
 def test_a_guard_stops_mass_changes_and_says_how_many() -> None:
     before = [item(n, f"T-{n}", "old") for n in range(20)]
-    limits = Limits(update=Limit(share=0.3, count=5), blank=Limit(share=0.1, count=5), archive=Limit(share=0.1, count=5))
-    changed = plan([item(n, f"T-{n}", "new") for n in range(20)], [link(one) for one in before], limits=limits)
+    limits = Limits(
+        update=Limit(share=0.3, count=5), blank=Limit(share=0.1, count=5), archive=Limit(share=0.1, count=5)
+    )
+    changed = plan(
+        [item(n, f"T-{n}", "new") for n in range(20)], [link(one) for one in before], limits=limits
+    )
     blanked = plan([item(n, f"T-{n}", None) for n in range(20)], [link(one) for one in before], limits=limits)
     vanished = plan([item(0, "T-0", "old")], [link(one) for one in before], limits=limits)
     assert [hit.name for hit in changed.guards] == ["update"]
@@ -577,7 +605,9 @@ def test_a_guard_stops_mass_changes_and_says_how_many() -> None:
 def test_the_first_sync_has_no_create_guard() -> None:
     limits = Limits(create=Limit(share=0.1, count=2))
     assert not plan([item(n, f"T-{n}") for n in range(20)], limits=limits).guards
-    hits = plan([item(n, f"T-{n}") for n in range(20)], unchanged=[link(item(99, "T-99"))], limits=limits).guards
+    hits = plan(
+        [item(n, f"T-{n}") for n in range(20)], unchanged=[link(item(99, "T-99"))], limits=limits
+    ).guards
     assert [hit.name for hit in hits] == ["create"]
 
 

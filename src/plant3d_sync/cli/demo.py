@@ -16,18 +16,23 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx2
+import sqlalchemy as sa
 
 import plant3d_sync
 from plant3d_sync.cli.output import plain, say
 from plant3d_sync.errors import SyncError
 from plant3d_sync.sample import edits, write_sample
+from plant3d_sync.state import State
+from plant3d_sync.state import runs as run_state
+from plant3d_sync.state.tables import plan as plan_table
 
 KEY: Final = "demo-key-for-this-machine-only"
 PROJECT: Final = "mine"
@@ -124,7 +129,7 @@ def _command(*words: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Show:
-    """The steps, in order. `written` and `changed` follow what the reference server counts."""
+    """The steps, in order. `writes`: what the reference server had counted when we last looked."""
 
     folder: Path
     url: str
@@ -186,9 +191,7 @@ class _Show:
         for line in made:
             say(f"  - {line}")
         self.headline("Plan: see exactly that, before anything is written")
-        self.run("pull", PROJECT, "--dry-run")
-        self.check(sent=0, dry_run=True, created=1, updated=2, missing=1, unchanged=self.items - 3)
-        plan_id = str(self.latest()["plan_id"])
+        plan_id = self.plan()
         self.run("show", plan_id)
         self.headline("Apply: do exactly that plan")
         self.run("apply", plan_id)
@@ -222,16 +225,34 @@ class _Show:
                 hint="Its own message is above.",
             )
 
-    def latest(self) -> dict[str, Any]:
-        """The newest run as `runs --json` tells it."""
-        command = _command("runs", PROJECT, "--limit", "1", "--json")
-        answer = subprocess.run(
-            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, encoding="utf-8"
+    def plan(self) -> str:
+        """Run a dry run, and check the plan it stored: one creation, two updates, one item missing, no write."""
+        self.run("pull", PROJECT, "--dry-run")
+        with self.state() as state, state.read() as connection:
+            newest = sa.select(plan_table.c.id).order_by(plan_table.c.created_at.desc()).limit(1)
+            plan_id = str(connection.execute(newest).scalar_one())
+            stored = run_state.get_plan(connection, plan_id)
+            lines = list(run_state.all_lines(connection, stored)) if stored is not None else []
+        seen = Counter(str(line["op"]) for line in lines if line["op"] != "touch")
+        counted = self.counted()
+        expect(
+            {"create": 1, "update": 2, "missing": 1, "written": 0}, {**seen, "written": self.sent(counted)}
         )
-        if answer.returncode != 0:
-            raise DemoError(f"`runs` ended with {answer.returncode}: {answer.stderr[-500:]}")
-        found: dict[str, Any] = json.loads(answer.stdout)["items"][0]
-        return found
+        return plan_id
+
+    @contextmanager
+    def state(self) -> Iterator[State]:
+        """The demo's state database, to check what was remembered."""
+        state = State(f"sqlite:///{(self.folder / STATE).as_posix()}")
+        try:
+            yield state
+        finally:
+            state.close()
+
+    def sent(self, counted: Mapping[str, int]) -> int:
+        """Writes since the last look."""
+        before, self.writes = self.writes, counted
+        return counted["effective"] - before["effective"]
 
     def counted(self) -> dict[str, int]:
         """What the reference server counts: assets really changed, by status."""
@@ -239,20 +260,25 @@ class _Show:
             found = client.get(f"{self.url}/dev/writes").raise_for_status().json()
         return {"effective": int(found["effective"]), **found["by_status"]}
 
-    def check(self, *, sent: int, dry_run: bool = False, **stats: int) -> None:
-        """The run's own figures and the server's must both be these. Raises DemoError if not."""
-        run, counted = self.latest(), self.counted()
-        seen = {name: run["stats"][name] for name in stats}
-        written = counted["effective"] - self.writes.get("effective", 0)
-        self.writes = counted
-        wanted = {"outcome": "clean", "dry_run": dry_run, "written to SYNAPSE": sent, **stats}
-        actual = {"outcome": run["outcome"], "dry_run": run["dry_run"], "written to SYNAPSE": written, **seen}
-        if wanted != actual:
-            raise DemoError(
-                f"This step should have ended with {wanted}, but it was {actual}.",
-                hint="Please report this with the output above.",
-                details={"wanted": wanted, "actual": actual},
-            )
+    def check(self, *, sent: int, **stats: int) -> None:
+        """The newest run's own figures and the server's must both be these. Raises DemoError if not."""
+        with self.state() as state, state.read() as connection:
+            run = run_state.history(connection, PROJECT, limit=1)[0]
+        seen = {name: run.stats[name] for name in stats}
+        expect(
+            {"outcome": "clean", "written": sent, **stats},
+            {"outcome": run.outcome, "written": self.sent(self.counted()), **seen},
+        )
+
+
+def expect(wanted: Mapping[str, object], seen: Mapping[str, object]) -> None:
+    """Stop the demo unless a step did what its text says."""
+    if dict(wanted) != dict(seen):
+        raise DemoError(
+            f"This step should have ended with {dict(wanted)}, but it was {dict(seen)}.",
+            hint="Please report this with the output above.",
+            details={"wanted": dict(wanted), "seen": dict(seen)},
+        )
 
 
 def _configuration(url: str, project: str, folder: Path) -> str:

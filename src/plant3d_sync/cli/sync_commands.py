@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from plant3d_sync.cli import render
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, wants_json
-from plant3d_sync.cli.output import ProgressLine, print_json
-from plant3d_sync.errors import NotFoundError
+from plant3d_sync.cli.output import ProgressLine, print_error, print_json
+from plant3d_sync.errors import GuardStop, NotFoundError, SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.usecases.engine import Engine, Request
@@ -29,11 +31,33 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help="Store a plan and pri
 
 def _run(project: str, request: Request, json: bool) -> None:
     progress = ProgressLine()
-    with app() as made:
+    with app() as made, _failures_as_documents(project, request, json):
         engine = Engine(made.world(progress), made.project(project))
         report = engine.run(request)
     progress.close()
     _show(report, json)
+
+
+@contextmanager
+def _failures_as_documents(project: str, request: Request, json: bool) -> Iterator[None]:
+    """With --json a failed run is the same document as any run, with the error in it."""
+    try:
+        yield
+    except SyncError as error:
+        if not json:
+            raise
+        run_id = error.details.get("run_id")
+        failed = Report(
+            project=project,
+            direction=request.asked.direction.value,
+            run_id=str(run_id) if run_id else None,
+            status="failed",
+            outcome="guarded" if isinstance(error, GuardStop) else "failed",
+            dry_run=request.dry_run,
+        )
+        print_error(error, as_json=False)
+        print_json({**failed.to_dict(), "error": error.to_dict()})
+        raise typer.Exit(error.exit_code) from error
 
 
 def _show(report: Report, json: bool) -> None:
@@ -115,8 +139,10 @@ def apply(
             raise NotFoundError(
                 f"There is no plan {plan_id}. Nothing was done.", hint="`plant3d-sync runs PROJECT` lists plan ids."
             )
-        engine = Engine(made.world(progress), made.project(stored.project))
-        report = engine.apply(plan_id, approve_guards=approve_guards, request=Request(trigger="apply"))
+        request = Request(trigger="apply")
+        with _failures_as_documents(stored.project, request, as_json):
+            engine = Engine(made.world(progress), made.project(stored.project))
+            report = engine.apply(plan_id, approve_guards=approve_guards, request=request)
     progress.close()
     _show(report, as_json)
 

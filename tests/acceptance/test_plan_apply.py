@@ -1,0 +1,195 @@
+"""A stored plan: it writes nothing until it is applied, and then exactly what it says, as far as it still holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from plant3d_sync.sample import edits
+from tests.support.wayback import (
+    at_rest,
+    both,
+    cell,
+    changed_cells,
+    description,
+    kept,
+    now,
+    ok,
+    only_these,
+    planned,
+    push,
+    redescribed,
+    refusals,
+    user_describes,
+)
+from tests.support.world import MakeWorld, World
+
+
+@pytest.fixture
+def ready(make_world: MakeWorld) -> World:
+    """A pulled project that may be written to."""
+    world = make_world(write="sql", drawings_unseen="closed")
+    world.pulled()
+    return world
+
+
+def edited_both_ways(world: World) -> tuple[int, int]:
+    """One description edited in SYNAPSE and another in Plant 3D."""
+    upwards, downwards = (item.pnpid for item in world.items("equipment")[:2])
+    user_describes(world, upwards, "From SYNAPSE")
+    redescribed(world, downwards, "From the designer")
+    return upwards, downwards
+
+
+def test_a_plan_of_both_directions_writes_nothing_and_apply_writes_exactly_it(ready: World) -> None:
+    upwards, downwards = edited_both_ways(ready)
+    before, writes = kept(ready), ready.writes()
+    tables = ready.every_table(but=("plan", "plan_chunk"))
+    plan = planned(ready)
+    assert (plan["pull_stats"]["updated"], plan["push_stats"]["updated"]) == (1, 1)
+    assert changed_cells(before, ready.dcf) == {} and ready.writes() == writes
+    assert ready.every_table(but=("plan", "plan_chunk")) == tables
+    late = ready.items("valves")[0].pnpid
+    user_describes(ready, late, "Edited after the plan")
+    report = ok(ready.apply(plan["plan_id"]))
+    assert report["writes"] == {"synapse": 1, "plant3d": 1}
+    only_these(before, ready, {upwards: "From SYNAPSE"})
+    assert both(ready, downwards) == ("From the designer", "From the designer")
+    assert cell(ready, late) != "Edited after the plan", "only what the plan says"
+    now(ready)
+    assert cell(ready, late) == "Edited after the plan"
+    at_rest(ready)
+
+
+@pytest.mark.parametrize("direction", ["pull", "push"])
+def test_a_plan_of_one_direction_leaves_the_other_alone(ready: World, direction: str) -> None:
+    upwards, downwards = edited_both_ways(ready)
+    report = ok(ready.apply(planned(ready, "--direction", direction)["plan_id"]))
+    expected = {"synapse": 1, "plant3d": 0} if direction == "pull" else {"synapse": 0, "plant3d": 1}
+    assert report["writes"] == expected
+    assert (cell(ready, upwards) == "From SYNAPSE") == (direction == "push")
+    assert (description(ready, downwards) == "From the designer") == (direction == "pull")
+    now(ready)
+    at_rest(ready)
+
+
+def test_lines_that_moved_since_the_plan_are_refused_and_the_rest_is_applied(ready: World) -> None:
+    saved, retyped, recell, fine = (item.pnpid for item in ready.items("equipment")[:4])
+    for pnpid in (saved, retyped, recell, fine):
+        user_describes(ready, pnpid, f"Planned {pnpid}")
+    plan = planned(ready)
+    edits.set_value(ready.dcf, saved, "Manufacturer", "ACME")
+    user_describes(ready, retyped, "Typed again")
+    redescribed(ready, recell, "The designer was faster")
+    before = kept(ready)
+    report = ok(ready.apply(plan["plan_id"]), 3)
+    assert refusals(report) == dict.fromkeys((saved, retyped, recell), "stale")
+    assert report["writes"]["plant3d"] == 1
+    only_these(before, ready, {fine: f"Planned {fine}"})
+    assert description(ready, retyped) == "Typed again"
+    now(ready)
+    assert cell(ready, saved) == f"Planned {saved}" and cell(ready, retyped) == "Typed again"
+
+
+def test_a_line_of_a_deleted_item_is_refused(ready: World) -> None:
+    gone, fine = (item.pnpid for item in ready.items("equipment")[:2])
+    user_describes(ready, gone, "Gone")
+    user_describes(ready, fine, "Fine")
+    plan = planned(ready)
+    edits.delete_item(ready.dcf, gone)
+    assert refusals(ok(ready.apply(plan["plan_id"]), 3)) == {gone: "stale"}
+    assert cell(ready, fine) == "Fine"
+
+
+def test_a_line_whose_asset_was_archived_since_is_refused(ready: World) -> None:
+    gone, fine = (item.pnpid for item in ready.items("equipment")[:2])
+    user_describes(ready, gone, "Gone")
+    user_describes(ready, fine, "Fine")
+    plan = planned(ready)
+    old = cell(ready, gone)
+    ready.user_edits(ready.asset_of(gone)["id"], deleted_at=True)
+    assert refusals(ok(ready.apply(plan["plan_id"]), 3)) == {gone: "stale"}
+    assert (cell(ready, gone), cell(ready, fine)) == (old, "Fine")
+
+
+def test_a_plan_is_applied_once(ready: World) -> None:
+    upwards, _ = edited_both_ways(ready)
+    plan = planned(ready)
+    ok(ready.apply(plan["plan_id"]))
+    before, writes = ready.fingerprint(), ready.writes()
+    again = ready.apply(plan["plan_id"])
+    assert again.code == 5 and again.error == "plan_applied", again.out
+    assert (ready.fingerprint(), ready.writes()) == (before, writes)
+
+
+def test_a_plan_is_refused_after_the_mapping_changed(ready: World) -> None:
+    upwards, downwards = edited_both_ways(ready)
+    plan = planned(ready)
+    mapping = ready.folder / "mine.yml"
+    mapping.write_text("version: 1\n", encoding="utf-8")
+    ready.configure(mapping=["stock", "mine.yml"])
+    before, writes = ready.fingerprint(), ready.writes()
+    refused = ready.apply(plan["plan_id"])
+    assert refused.code == 5 and refused.error == "plan_stale", refused.out
+    assert (ready.fingerprint(), ready.writes()) == (before, writes)
+    ok(ready.apply(planned(ready)["plan_id"]))
+    assert cell(ready, upwards) == "From SYNAPSE"
+
+
+def test_a_plan_for_direct_writing_is_refused_once_writing_was_switched_off(ready: World) -> None:
+    upwards, _ = edited_both_ways(ready)
+    plan = planned(ready)
+    ready.configure(write="off")
+    before, writes = ready.fingerprint(), ready.writes()
+    refused = ready.apply(plan["plan_id"])
+    assert refused.code == 5 and refused.error == "plan_stale", refused.out
+    assert (ready.fingerprint(), ready.writes()) == (before, writes)
+
+
+def test_an_older_plan_does_not_undo_a_newer_one(ready: World) -> None:
+    pnpid = ready.items("equipment")[0].pnpid
+    user_describes(ready, pnpid, "First")
+    older = planned(ready)["plan_id"]
+    user_describes(ready, pnpid, "Second")
+    newer = planned(ready)["plan_id"]
+    ok(ready.apply(newer))
+    assert both(ready, pnpid) == ("Second", "Second")
+    ok(ready.apply(older), 3)
+    assert both(ready, pnpid) == ("Second", "Second")
+    at_rest(ready)
+
+
+def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(make_world: MakeWorld) -> None:
+    world = make_world(write="sql", drawings_unseen="closed", guards={"update": [0.05, 3]})
+    world.pulled()
+    upwards, *many = (item.pnpid for item in world.items("equipment")[:9])
+    user_describes(world, upwards, "From SYNAPSE")
+    for pnpid in many:
+        redescribed(world, pnpid, f"Mass {pnpid}")
+    before, writes = kept(world), world.writes()
+    stopped = now(world, code=5)
+    assert [hit["kind"] for hit in stopped["guards"]] == ["update"]
+    assert changed_cells(before, world.dcf) == {} and world.writes() == writes, "a guard stops both directions"
+    refused = world.apply(stopped["plan_id"])
+    assert refused.code == 5 and refused.error == "guard"
+    assert changed_cells(before, world.dcf) == {} and world.writes() == writes
+    report = ok(world.apply(stopped["plan_id"], "--approve-guards"))
+    assert report["writes"] == {"synapse": len(many), "plant3d": 1}
+    only_these(before, world, {upwards: "From SYNAPSE"})
+    at_rest(world)
+
+
+def test_a_push_after_a_stopped_run_is_not_lost(make_world: MakeWorld) -> None:
+    world = make_world(write="sql", drawings_unseen="closed", guards={"update": [0.05, 3]})
+    world.pulled()
+    upwards, *many = (item.pnpid for item in world.items("equipment")[:9])
+    old = {pnpid: cell(world, pnpid) for pnpid in many}
+    user_describes(world, upwards, "From SYNAPSE")
+    for pnpid in many:
+        redescribed(world, pnpid, f"Mass {pnpid}")
+    now(world, code=5)
+    for pnpid in many:
+        redescribed(world, pnpid, old[pnpid])
+    now(world)
+    assert cell(world, upwards) == "From SYNAPSE"
+    at_rest(world)
+    assert push(world)["writes"] == {"synapse": 0, "plant3d": 0}

@@ -1,0 +1,253 @@
+"""Undo: what a run wrote goes back, what was edited since stays and is listed, and later runs leave it so."""
+
+from __future__ import annotations
+
+import pytest
+
+from plant3d_sync.sample import edits
+from tests.support.wayback import (
+    at_rest,
+    both,
+    cell,
+    changed_cells,
+    description,
+    kept,
+    now,
+    ok,
+    push,
+    redescribed,
+    undone,
+    user_describes,
+    values_only,
+)
+from tests.support.world import MakeWorld, World
+
+
+@pytest.fixture
+def ready(make_world: MakeWorld) -> World:
+    """A pulled project that may be written to."""
+    world = make_world(write="sql", drawings_unseen="closed")
+    world.pulled()
+    return world
+
+
+def items(world: World, count: int) -> list[int]:
+    return [item.pnpid for item in world.items("equipment")[:count]]
+
+
+def shown(world: World) -> dict[str, tuple[str, str | None, bool]]:
+    """SYNAPSE's side without versions and times."""
+    return {
+        asset["plant3d_id"]: (asset["tag"], asset["description"], asset["deleted_at"] is not None, asset["attributes"])  # type: ignore[misc]
+        for asset in world.assets()
+    }
+
+
+def test_undoing_a_run_of_both_directions_puts_back_all_but_what_was_edited_since(ready: World) -> None:
+    up = items(ready, 4)
+    down = [item.pnpid for item in ready.items("valves")[:4]]
+    before, assets = kept(ready), shown(ready)
+    for pnpid in up:
+        user_describes(ready, pnpid, f"Up {pnpid}")
+    for pnpid in down:
+        redescribed(ready, pnpid, f"Down {pnpid}")
+    run = now(ready)
+    assert run["writes"] == {"synapse": 4, "plant3d": 4}
+    redescribed(ready, up[0], "The designer went on")
+    user_describes(ready, up[1], "The user went on")
+    user_describes(ready, down[0], "Edited in SYNAPSE since")
+    now(ready)
+    middle = ready.fingerprint(), ready.writes()
+    plan = undone(ready, run["run_id"])
+    assert (ready.fingerprint(), ready.writes()) == middle, "a plan writes nothing"
+    left = {(entry["pnpid"], entry["field"]): entry for entry in plan["left_alone"]}
+    assert set(left) == {(up[0], "description"), (up[1], "description"), (down[0], "description")}
+    assert all(entry["reason"] == "edited since" for entry in left.values())
+    assert plan["restores"] == 5
+    report = ok(ready.apply(plan["plan_id"]))
+    assert report["writes"] == {"synapse": 3, "plant3d": 2}
+    for pnpid in up[2:]:
+        assert cell(ready, pnpid) == before_cell(before, pnpid)
+        assert description(ready, pnpid) == f"Up {pnpid}", "the user's words stay where he typed them"
+    for pnpid in down[1:]:
+        assert description(ready, pnpid) == assets[ready.guid(pnpid)][1]
+        assert cell(ready, pnpid) == f"Down {pnpid}", "the designer's words stay where he typed them"
+    assert both(ready, up[0]) == ("The designer went on", "The designer went on")
+    assert both(ready, up[1]) == ("The user went on", "The user went on")
+    assert both(ready, down[0]) == ("Edited in SYNAPSE since", "Edited in SYNAPSE since")
+    untouched = {guid: state for guid, state in shown(ready).items() if guid not in {ready.guid(p) for p in (*up, down[0])}}
+    assert untouched == {guid: assets[guid] for guid in untouched}
+    touched = {key[1] for key in values_only(changed_cells(before, ready.dcf))}
+    assert touched == {up[0], up[1], *down}
+    at_rest(ready)
+
+
+def before_cell(path: object, pnpid: int) -> str | None:
+    import sqlite3
+
+    connection = sqlite3.connect(str(path))
+    try:
+        row = connection.execute("SELECT Description FROM EngineeringItems WHERE PnPID = ?", (pnpid,)).fetchone()
+    finally:
+        connection.close()
+    value: str | None = row[0]
+    return value
+
+
+def test_an_undone_push_is_held_until_somebody_types_in_synapse_again(ready: World) -> None:
+    (pnpid,) = items(ready, 1)
+    old = cell(ready, pnpid)
+    user_describes(ready, pnpid, "Unwanted")
+    run = push(ready)
+    ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
+    assert both(ready, pnpid) == (old, "Unwanted")
+    at_rest(ready)
+    ready.user_edits(ready.asset_of(pnpid)["id"], notes="another field")
+    at_rest(ready)
+    assert both(ready, pnpid) == (old, "Unwanted"), "held"
+    user_describes(ready, pnpid, "Better")
+    now(ready)
+    assert both(ready, pnpid) == ("Better", "Better")
+    at_rest(ready)
+
+
+def test_an_undone_pull_is_held_until_somebody_types_in_plant_3d_again(ready: World) -> None:
+    (pnpid,) = items(ready, 1)
+    old = description(ready, pnpid)
+    redescribed(ready, pnpid, "Unwanted")
+    run = ready.pulled()
+    ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
+    assert both(ready, pnpid) == ("Unwanted", old)
+    at_rest(ready)
+    assert both(ready, pnpid) == ("Unwanted", old)
+    redescribed(ready, pnpid, "Better")
+    now(ready)
+    assert both(ready, pnpid) == ("Better", "Better")
+    at_rest(ready)
+
+
+def test_an_undone_rename_is_held_until_the_tag_changes_again(ready: World) -> None:
+    (pnpid,) = items(ready, 1)
+    old = ready.asset_of(pnpid)["tag"]
+    edits.rename_tag(ready.dcf, pnpid, "P-7777")
+    run = ready.pulled()
+    ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
+    assert ready.asset_of(pnpid)["tag"] == old
+    at_rest(ready)
+    assert ready.asset_of(pnpid)["tag"] == old
+    edits.rename_tag(ready.dcf, pnpid, "P-7778")
+    now(ready)
+    assert ready.asset_of(pnpid)["tag"] == "P-7778"
+    at_rest(ready)
+
+
+def test_an_undone_creation_is_archived_and_stays_so(ready: World) -> None:
+    added = edits.add_item(ready.dcf, "GateValve", {"Tag": "HV-9002", "Code": "HV", "Number": "9002"})
+    run = ready.pulled()
+    assert ready.asset_of(added)["deleted_at"] is None
+    ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
+    assert ready.asset_of(added)["deleted_at"] is not None
+    edits.set_value(ready.dcf, added, "Description", "It lives on in Plant 3D")
+    for _ in range(2):
+        now_or_pull = ready.pull("--full")
+        assert now_or_pull.code in (0, 3)
+        assert now_or_pull.json["writes"] == {"synapse": 0, "plant3d": 0}
+    assert ready.asset_of(added)["deleted_at"] is not None
+
+
+def test_a_created_asset_that_somebody_edited_since_is_left_alone(ready: World) -> None:
+    added = edits.add_item(ready.dcf, "GateValve", {"Tag": "HV-9002", "Code": "HV", "Number": "9002"})
+    run = ready.pulled()
+    ready.user_edits(ready.asset_of(added)["id"], notes="mine now")
+    ready.pulled()
+    plan = undone(ready, run["run_id"])
+    assert [(entry["pnpid"], entry["reason"]) for entry in plan["left_alone"]] == [(added, "edited since")]
+    assert plan["restores"] == 0
+
+
+def test_an_edit_between_undo_and_apply_is_not_overwritten(ready: World) -> None:
+    pushed, pulled = items(ready, 2)
+    user_describes(ready, pushed, "Up")
+    redescribed(ready, pulled, "Down")
+    run = now(ready)
+    plan = undone(ready, run["run_id"])
+    redescribed(ready, pushed, "Designer, just now")
+    user_describes(ready, pulled, "User, just now")
+    report = ok(ready.apply(plan["plan_id"]), 3)
+    assert report["writes"] == {"synapse": 0, "plant3d": 0}
+    assert {error["pnpid"] for error in report["errors"]} == {pushed, pulled}
+    assert cell(ready, pushed) == "Designer, just now" and description(ready, pulled) == "User, just now"
+
+
+def test_one_change_of_a_run_can_be_undone_alone(ready: World) -> None:
+    first, second = items(ready, 2)
+    old = cell(ready, first)
+    for pnpid in (first, second):
+        user_describes(ready, pnpid, f"Up {pnpid}")
+    run = push(ready)
+    (change,) = ready.rows("SELECT id FROM change WHERE run_id = ? AND pnpid = ?", run["run_id"], first)
+    plan = undone(ready, run["run_id"], "--change", str(change["id"]))
+    assert plan["restores"] == 1
+    ok(ready.apply(plan["plan_id"]))
+    assert cell(ready, first) == old and cell(ready, second) == f"Up {second}"
+    at_rest(ready)
+
+
+@pytest.mark.parametrize("side", ["push", "pull"])
+def test_an_undo_can_be_undone(ready: World, side: str) -> None:
+    (pnpid,) = items(ready, 1)
+    old = cell(ready, pnpid)
+    if side == "push":
+        user_describes(ready, pnpid, "New")
+    else:
+        redescribed(ready, pnpid, "New")
+    run = now(ready)
+    undo = ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
+    assert both(ready, pnpid) == ((old, "New") if side == "push" else ("New", old))
+    again = ok(ready.apply(undone(ready, undo["run_id"])["plan_id"]))
+    assert again["writes"]["plant3d"] + again["writes"]["synapse"] == 1
+    assert both(ready, pnpid) == ("New", "New")
+    at_rest(ready)
+    user_describes(ready, pnpid, "Free again")
+    now(ready)
+    assert both(ready, pnpid) == ("Free again", "Free again"), "nothing is held any more"
+
+
+def test_an_undo_cannot_be_done_twice(ready: World) -> None:
+    (pnpid,) = items(ready, 1)
+    user_describes(ready, pnpid, "New")
+    run = push(ready)
+    first, second = undone(ready, run["run_id"])["plan_id"], undone(ready, run["run_id"])["plan_id"]
+    ok(ready.apply(first))
+    before = ready.fingerprint()
+    assert ready.apply(first).error == "plan_applied"
+    said = ready.apply(second)
+    assert ready.fingerprint() == before, said.out
+    assert undone(ready, run["run_id"])["restores"] == 0, "nothing of it stands any more"
+
+
+def test_an_undo_after_writing_was_switched_off_is_planned_and_waits(ready: World) -> None:
+    (pnpid,) = items(ready, 1)
+    user_describes(ready, pnpid, "New")
+    run = push(ready)
+    ready.configure(write="off")
+    before = ready.fingerprint()
+    plan = undone(ready, run["run_id"])
+    said = ready.apply(plan["plan_id"])
+    assert ready.fingerprint() == before and said.code != 1, said.out
+
+
+def test_undoing_a_push_gives_back_an_empty_cell(ready: World) -> None:
+    pnpid = next(item.pnpid for item in ready.items("equipment") if cell(ready, item.pnpid) in (None, ""))
+    old = cell(ready, pnpid)
+    user_describes(ready, pnpid, "Filled")
+    run = push(ready)
+    ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
+    assert cell(ready, pnpid) in (None, "") and old in (None, "")
+    at_rest(ready)
+
+
+def test_undo_of_an_unknown_run_or_change_is_refused(ready: World) -> None:
+    assert ready.cli("undo", "nonsense").code == 2 or ready.cli("undo", "nonsense").code == 5
+    (run,) = ready.rows("SELECT id FROM run LIMIT 1")
+    assert ready.cli("undo", run["id"], "--change", "999999").code != 0
