@@ -11,7 +11,7 @@ Scenarios, in this order within a round:
   first      first pull of everything
   unchanged  the same again, nothing changed, a whole process
   1 %        1 % of the items got a new description (raw SQL, with revision and timestamp, as Plant 3D does)
-  poll       nothing changed, inside one running process, per call (ours only)
+  poll       nothing changed, inside one running process as the worker runs it, per call (ours only)
 
 A round in which the sink did not receive exactly the expected items stops the benchmark: a fast run that
 does less is no result. POSIX only (wait4).
@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
-import io
 import json
 import os
 import resource
@@ -253,26 +252,20 @@ def poll_child(config: str) -> int:
 
 
 def in_process_pull(config: str) -> Callable[[], None]:
-    """One pull per call, through the command line's own entry point without a new process.
+    """One pull per call as the worker does it: settings, mapping and connections are kept, every run is a run.
 
-    This includes reading the configuration and building the objects each time, which a running worker
-    does once: the figure is an upper bound of what the use case itself costs.
+    A call takes the lease, asks SYNAPSE's feed, looks at the file and stores a completed run.
     """
-    from plant3d_sync.cli.main import main
+    from plant3d_sync.bootstrap import make_app
+    from plant3d_sync.usecases.engine import Engine, Request
+
+    app = make_app(config)
+    engine = Engine(app.world(), app.project("bench"))
 
     def pull() -> None:
-        argv, sys.argv = sys.argv, ["plant3d-sync", "--config", config, "pull", "bench", "--json"]
-        log = io.StringIO()
-        code: object = 0
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(log):
-                code = main()
-        except SystemExit as end:
-            code = end.code
-        finally:
-            sys.argv = argv
-        if code not in (0, None):
-            raise VoidError(f"A pull inside the process ended with {code}:\n{log.getvalue()[-2000:]}")
+        report = engine.run(Request(trigger="schedule", by="bench"))
+        if report.exit_code or not report.extra.get("unchanged_source"):
+            raise VoidError(f"A poll was no poll: {report.to_dict()}")
 
     return pull
 

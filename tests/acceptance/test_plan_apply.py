@@ -117,7 +117,7 @@ def test_a_plan_is_applied_once(ready: World) -> None:
     ok(ready.apply(plan["plan_id"]))
     before, writes = ready.fingerprint(), ready.writes()
     again = ready.apply(plan["plan_id"])
-    assert again.code == 5 and again.error == "plan_applied", again.out
+    assert again.code == 3 and again.error == "plan_applied", again.out
     assert (ready.fingerprint(), ready.writes()) == (before, writes)
 
 
@@ -129,7 +129,7 @@ def test_a_plan_is_refused_after_the_mapping_changed(ready: World) -> None:
     ready.configure(mapping=["stock", "mine.yml"])
     before, writes = ready.fingerprint(), ready.writes()
     refused = ready.apply(plan["plan_id"])
-    assert refused.code == 5 and refused.error == "plan_stale", refused.out
+    assert refused.code == 3 and refused.error == "plan_stale", refused.out
     assert (ready.fingerprint(), ready.writes()) == (before, writes)
     ok(ready.apply(planned(ready)["plan_id"]))
     assert cell(ready, upwards) == "From SYNAPSE"
@@ -141,7 +141,7 @@ def test_a_plan_for_direct_writing_is_refused_once_writing_was_switched_off(read
     ready.configure(write="off")
     before, writes = ready.fingerprint(), ready.writes()
     refused = ready.apply(plan["plan_id"])
-    assert refused.code == 5 and refused.error == "plan_stale", refused.out
+    assert refused.code == 3 and refused.error == "plan_stale", refused.out
     assert (ready.fingerprint(), ready.writes()) == (before, writes)
 
 

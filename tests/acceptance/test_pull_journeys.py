@@ -316,7 +316,7 @@ def test_guards_stop_only_when_share_and_count_are_both_exceeded(make_world: Mak
     world = make_world(guards={"update": [0.0, 10], "blank": [0.99, 0]})
     world.pulled()
     for item in world.items("valves")[:5]:
-        edits.set_value(world.dcf, item.pnpid, "Size", None)
+        edits.set_value(world.dcf, item.pnpid, "Status", None)
     assert world.pulled()["stats"]["updated"] >= 5
 
 

@@ -566,7 +566,7 @@ def test_a_read_only_database_is_told_before_anything_is_written(ready: World) -
     ready.dcf.chmod(0o444)
     try:
         said = ready.cli("push", NAME)
-        assert said.code in (2, 4) and said.error == "source_read_only", said.out
+        assert said.code == 78 and said.error == "source_read_only", said.out
     finally:
         ready.dcf.chmod(0o644)
     assert ready.fingerprint() == before
@@ -642,7 +642,7 @@ def test_without_a_verified_backup_nothing_is_written_and_the_next_run_heals(rea
 
         with patch.object(module, "_copy_out", rotten):
             said = ready.cli("push", NAME)
-    assert said.code == 4 and said.error == "backup_failed", (said.code, said.out, said.err)
+    assert said.code == 75 and said.error == "backup_failed", (said.code, said.out, said.err)
     assert ready.fingerprint() == before
     assert not list(place.glob("*.dcf")) if place.is_dir() else True, "never half a backup"
     assert push(ready)["writes"]["plant3d"] == 1
@@ -697,7 +697,7 @@ def test_every_cell_written_has_an_intent_a_before_image_a_change_and_an_audit_e
     }
     changes = ready.rows("SELECT pnpid, fields FROM change WHERE side = 'plant3d' AND run_id = ?", report["run_id"])
     assert {row["pnpid"]: orjson.loads(row["fields"])["description"][1] for row in changes} == wanted
-    entries = ready.rows("SELECT entry FROM audit WHERE entry LIKE '%plant3d.write%'")
+    entries = ready.rows("SELECT body FROM audit WHERE body LIKE '%plant3d.write%'")
     assert len(entries) == len(wanted)
     invariants.no_run_is_stuck(ready)
     invariants.no_secret_was_told(ready)

@@ -165,7 +165,7 @@ def test_checks_store_what_was_found_with_its_time_and_only_what_is_due(plant: P
 
 
 @POSIX
-@pytest.mark.parametrize("point", ["plan.stored", "pull.request_sent", "run.before_finish"])
+@pytest.mark.parametrize("point", ["plan.stored", "pull.reply_received", "run.before_finish"])
 def test_a_worker_killed_in_mid_run_is_replaced_and_nothing_is_done_twice(
     plant: Plant, app: App, point: str
 ) -> None:

@@ -37,7 +37,11 @@ def server() -> Iterator[str]:
             warnings.simplefilter("ignore")
             running = embedded.get_server(folder / "data")
         with running as one:
-            yield one.get_uri()
+            uri = one.get_uri()
+            with psycopg.connect(uri, autocommit=True) as admin:  # a test server need not survive a power cut
+                admin.execute("ALTER SYSTEM SET fsync = off")
+                admin.execute("SELECT pg_reload_conf()")
+            yield uri
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

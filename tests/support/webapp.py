@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -278,9 +280,24 @@ def configured(folder: Path, **environ: str) -> App:
     return make_app(path, {"SYNAPSE_API_KEY": SECRET, **environ})
 
 
+@functools.cache
+def empty_state() -> bytes:
+    """A state database with its schema and nothing in it, made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        state = State(f"sqlite:///{path}")
+        state.ready()
+        with state.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        state.close()
+        return path.read_bytes()
+
+
 @contextmanager
 def desk(folder: Path, *, state: State | None = None, **environ: str) -> Iterator[Desk]:
     """The service as a client sees it. Faults of the service are answers here, as they are outside."""
+    if not (folder / "state.db").exists():
+        (folder / "state.db").write_bytes(empty_state())
     app = configured(folder, **environ)
     clock = Clock()
     world = World(state=state or app.state, clock=clock)

@@ -64,7 +64,7 @@ def _settings(environ: dict[str, str], found: Found) -> Settings:
         return load_settings(environ)
     except ConfigError as error:
         found.add(error)
-        return Settings.model_validate({})
+        return Settings.model_construct()  # the defaults, so that the rest can be checked too
 
 
 def _addresses(app: App, found: Found) -> None:

@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ READY_SECONDS: Final = 30.0
 _OUTSIDE: Final = ("P3DSYNC_", "PLANT3D_", "SYNAPSE_", "STATE_DB_", "SYNC_", "REDIS_")
 _NEW_TAG: Final = "900-PU-999"
 _NEW_DESCRIPTION: Final = "Standby pump, added in the demo"
-_CHANGED_DESCRIPTION: Final = "Broyeur à mâchoires, décrit dans la démo"
+_CHANGED_DESCRIPTION: Final = "Décrit pendant la démonstration"
 
 
 class DemoError(SyncError):
@@ -292,8 +292,10 @@ def _configuration(url: str, project: str, folder: Path) -> str:
 
 def _edit(dcf: Path) -> list[str]:
     """A description, a rename, a deletion, a new item, the way Plant 3D would save them; one line about each."""
-    equipment, valves = edits.find(dcf, "JawCrusher"), edits.find(dcf, "HandValves")
-    described, renamed, deleted = _tagged(equipment), _tagged(valves), _tagged(valves[::-1])
+    # None of the three stands at the end of a line: a line's `to` would change with the tag of its end.
+    described = _tagged(edits.find(dcf, "Equipment"))
+    renamed = _tagged(edits.find(dcf, "FieldMountedDiscreteInstrument"))
+    deleted = _tagged(edits.find(dcf, "ElectricMotor"))
     new_name = f"{renamed.tag}A"
     edits.set_value(dcf, described.pnpid, "Description", _CHANGED_DESCRIPTION)
     edits.rename_tag(dcf, renamed.pnpid, new_name)
@@ -320,28 +322,29 @@ def _tagged(found: list[edits.Found]) -> edits.Found:
 def _goodbye(show: _Show, *, keep: bool, seconds: float) -> None:
     say(f"\nDone in {seconds:.0f} s: every step did what it said.\n")
     say("What to try next")
+    program = Path(sys.executable).with_name("plant3d-sync.cmd" if os.name == "nt" else "plant3d-sync")
+    if program.is_file():
+        say(f"  (the command plant3d-sync is {program})")
     if keep:
         _go_on(show)
     else:
-        say("  keep the folder and go on by hand     python3 dev.py demo --keep")
+        say("  keep the folder and go on by hand      python3 dev.py demo --keep")
     say("  look at a project of yours, read-only  plant3d-sync inspect PATH_OF_THE_PROJECT")
     say("  connect it                             docs/quickstart.md")
     say("  what it does to your project           docs/explanation/what-it-does-to-your-project.md")
-    if sys.prefix != sys.base_prefix:
-        say(f"  (plant3d-sync is {Path(sys.executable).parent / 'plant3d-sync'})")
 
 
 def _go_on(show: _Show) -> None:
     """The commands that continue where the demo ended; the server stops with the demo, so it comes first."""
-    setting = _setting_line()
     port = show.url.rpartition(":")[2]
-    quoted: Callable[[str], str] = shlex.quote if os.name == "posix" else lambda text: f'"{text}"'
-    say(f"  cd {quoted(str(show.folder))}")
-    say(f"  {setting}")
-    say(f"  plant3d-sync synapse-dev --port {port} --db synapse.db      (in a second terminal, same folder)")
-    say("  plant3d-sync doctor mine")
-    say("  plant3d-sync pull mine --dry-run")
-    say("  plant3d-sync runs mine")
+    quoted = shlex.quote(str(show.folder)) if os.name == "posix" else f'"{show.folder}"'
+    say("  In one terminal:")
+    say(f"    cd {quoted}")
+    say(f"    {_setting_line()}")
+    say(f"    plant3d-sync synapse-dev --port {port} --db synapse.db")
+    say("  In another, after the same cd and the same key:")
+    for words in ("doctor mine", "pull mine --full", "pull mine --dry-run", "runs mine"):
+        say(f"    plant3d-sync {words}")
 
 
 def _setting_line() -> str:

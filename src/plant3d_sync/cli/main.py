@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from plant3d_sync import __version__
-from plant3d_sync.cli import service_commands, sync_commands, tool_commands, way_back_commands
 from plant3d_sync.cli.common import CHOICES
 from plant3d_sync.cli.output import print_error
 from plant3d_sync.errors import SyncError
@@ -44,15 +45,39 @@ def options(
         raise typer.Exit
 
 
-sync_commands.register(cli)
-tool_commands.register(cli)
-way_back_commands.register(cli)
-service_commands.register(cli)
+GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "service_commands")
+"""Modules with commands, in the order of the help."""
+
+DAILY = frozenset({"pull", "push", "now", "plan", "apply", "runs", "show", "links"})
+"""Commands of the first group: a scheduled pull should not wait for the imports of the web and the worker."""
+
+_registered: list[str] = []
+
+
+def _register(arguments: Sequence[str]) -> None:
+    """Import what this command line needs: the first group for a daily command, else every group."""
+    daily = _registered in ([], list(GROUPS[:1])) and _command(arguments) in DAILY
+    for name in GROUPS[:1] if daily else GROUPS:
+        if name not in _registered:
+            import_module(f"plant3d_sync.cli.{name}").register(cli)
+            _registered.append(name)
+
+
+def _command(arguments: Sequence[str]) -> str | None:
+    """The command's name on a command line, None if there is none or an option we do not know stands before it."""
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        elif word != "--json" and not word.startswith("--config="):
+            return word
+    return None
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     CHOICES.config, CHOICES.json = None, False
+    _register(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(cli)
     try:
         result = command.main(args=arguments, prog_name="plant3d-sync", standalone_mode=False)

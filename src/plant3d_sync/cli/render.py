@@ -32,7 +32,8 @@ def report(item: Report) -> None:
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
     if stats["findings"]:
         found = item.extra.get("findings_by_code") or {}
-        say(f"Findings: {stats['findings']} ({', '.join(f'{code} {count}' for code, count in found.items())})")
+        kinds = ", ".join(f"{code} {count}" for code, count in found.items())
+        say(f"Findings: {stats['findings']}" + (f" ({kinds})" if kinds else ""))
     for error in item.errors[:SHOWN]:
         say(f"  ! {plain(error.tag or error.pnpid)} {error.field or ''} [{error.code}] {plain(error.message)}")
     if len(item.errors) > SHOWN:

@@ -385,7 +385,7 @@ def settings_show(json: JsonOption = False) -> None:
     made = make_app(CHOICES.config)
     values = settings_values(made.settings, made.environ)
     if as_json:
-        print_json(values)
+        print_json({"settings": values})
     else:
         table(("name", "value", "from"), [(item["name"], item["value"], item["from"]) for item in values])
 

@@ -138,7 +138,7 @@ class KeyBody(In):
     """Make an API key."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
-    scopes: Annotated[list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20, pattern=NO_NUL)]
+    scopes: Annotated[list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20)]
     project_id: ProjectId | None = Field(None, description="Only this project; missing means all.")
     expires_days: float | None = Field(None, gt=0, le=36_500)
 

@@ -24,6 +24,7 @@ from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, C
 from plant3d_sync.connectors.synapse import errors, wire
 from plant3d_sync.connectors.synapse.errors import Transient, WireError
 from plant3d_sync.errors import ConfigError, SyncError
+from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
 
 if TYPE_CHECKING:
@@ -584,6 +585,8 @@ class SynapseClient:
             self._deadline.until = until
         try:
             with http.stream(call.method, target, content=call.body, headers=headers) as response:
+                if call.writes:
+                    failpoint("pull.request_sent")  # SYNAPSE has it and began to answer
                 body = self._body(response, until)
                 if isinstance(body, Exception):
                     return body

@@ -1,0 +1,245 @@
+"""kill -9 at every step of a pull: the next run ends where an undisturbed one would have.
+
+The killed run is a real process that sends itself SIGKILL at a named point; nothing of it tidies up. Then runs follow
+until they have nothing to write, and both sides, links, bases, conflicts, changes and audit are compared with an
+undisturbed history of the same inputs, less ids and times.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plant3d_sync.failpoints import PULL_POINTS
+from plant3d_sync.sample import edits
+from tests.support import invariants
+from tests.support.synapse_dev import RunningSynapse
+from tests.support.world import NAME, MakeWorld, World, new_world, template
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
+
+AFTER_A_CRASH = "recover.receipts_stored"
+"""Passed only by a run that finds another one's open intent."""
+
+WRITING = (
+    "pull.before_intent",
+    "pull.intent_stored",
+    "pull.request_sent",
+    "pull.reply_received",
+    "pull.receipts_stored",
+)
+
+
+def edit_nothing(dcf: Path) -> None:
+    """The items are all new."""
+
+
+def edit(dcf: Path) -> None:
+    """An update, a rename, a swap, a new item, a deletion, and one half of a conflict."""
+    valves, gone = edits.find(dcf, "HandValves"), edits.find(dcf, "Instrumentation")[0]
+    edits.set_value(dcf, valves[0].pnpid, "Description", "Vanne neuve")
+    edits.rename_tag(dcf, valves[1].pnpid, "HV-8000")
+    edits.swap_tags(dcf, valves[2].pnpid, valves[3].pnpid)
+    edits.add_item(dcf, "GateValve", {"Tag": "HV-9000"})
+    edits.delete_item(dcf, gone.pnpid)
+    edits.set_value(dcf, valves[4].pnpid, "Description", "texte de Plant 3D")
+
+
+def prepare_first_pull(world: World, edited: Path) -> None:
+    """A handful of new items in batches of two."""
+    world.env["SYNC_BATCH_SIZE"] = "2"
+
+
+def prepare_edits(world: World, edited: Path) -> None:
+    """A settled pull, then the designers' edits, a drift in SYNAPSE, and the other half of the conflict."""
+    world.configure(missing={"reads": 1, "minutes": 0, "policy": "archive"}, guards={"archive": [0.9, 50]})
+    world.pulled()
+    world.env["SYNC_BATCH_SIZE"] = "2"
+    drifted, disputed = world.items("equipment")[0], world.items("valves")[4]
+    shutil.copyfile(edited, world.dcf)
+    world.user_edits(world.asset_of(drifted.pnpid)["id"], attributes={"area": "999"})
+    world.user_edits(world.asset_of(disputed.pnpid)["id"], description="texte de SYNAPSE")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Inputs before the run that is killed. `code`: how it ends when nobody kills it."""
+
+    name: str
+    items: int
+    edit: Callable[[Path], None]
+    prepare: Callable[[World, Path], None]
+    code: int
+
+
+FIRST = Scenario("first", 5, edit_nothing, prepare_first_pull, 0)
+EDITS = Scenario("edits", 40, edit, prepare_edits, 3)
+SCENARIOS = {scenario.name: scenario for scenario in (FIRST, EDITS)}
+
+
+@dataclass
+class Undisturbed:
+    """What a run that nobody kills passes and leaves."""
+
+    points: Counter[str] = field(default_factory=Counter)
+    dump: dict[str, Any] = field(default_factory=dict)
+    writes: int = 0
+
+
+Killing = Callable[..., World]
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """The database before and after the edits, one for all worlds of a scenario: edits hold times and new ids."""
+    folder = tmp_path_factory.mktemp("kill")
+    made = {}
+    for name, scenario in SCENARIOS.items():
+        before, after = template(folder, items=scenario.items), folder / f"{name}-edited.dcf"
+        shutil.copyfile(before, after)
+        scenario.edit(after)
+        made[name] = (before, after)
+    return made
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, reference_synapse: RunningSynapse, files: dict[str, tuple[Path, Path]]
+) -> Iterator[dict[str, Undisturbed]]:
+    """Every scenario once, undisturbed."""
+    found = {}
+    for name, scenario in SCENARIOS.items():
+        world = new_world(tmp_path_factory.mktemp(name), reference_synapse, files[name][0])
+        scenario.prepare(world, files[name][1])
+        trace = world.folder / "trace"
+        said = world.process("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINT_TRACE": str(trace)})
+        assert said.code == scenario.code, (said.code, said.out, said.err)
+        points = Counter(trace.read_text(encoding="ascii").split())
+        trace.unlink()
+        to_rest(world, scenario)
+        found[name] = Undisturbed(points=points, dump=world.dump(), writes=world.writes())
+    yield found
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, reference_synapse: RunningSynapse, files: dict[str, tuple[Path, Path]]) -> Killing:
+    """A fresh world of a scenario, ready for the run that is killed."""
+
+    def make(scenario: Scenario, number: int) -> World:
+        before, after = files[scenario.name]
+        world = new_world(tmp_path / f"{scenario.name}-{number}", reference_synapse, before)
+        scenario.prepare(world, after)
+        return world
+
+    return make
+
+
+def kill_at(world: World, point: str, count: int) -> None:
+    said = world.process("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": f"{point}:{count}"})
+    assert said.code == -signal.SIGKILL, (point, count, said.code, said.out, said.err)
+    invariants.writes_had_intents(world)
+    invariants.one_asset_per_identity(world)
+
+
+def to_rest(world: World, scenario: Scenario) -> int:
+    """Run until a run writes nothing; at most two runs write. Returns how many runs it took."""
+    for number in range(1, 4):
+        before = world.writes()
+        said = world.pull()
+        assert said.code == scenario.code, (said.code, said.out, said.err)
+        if world.writes() == before:
+            return number
+    raise AssertionError("it still writes after two runs")
+
+
+def assert_as_if_nothing_had_died(world: World, expected: Undisturbed, where: str) -> None:
+    now = world.dump()
+    for part, value in expected.dump.items():
+        assert now[part] == value, f"{part} differs after a kill at {where}"
+    assert world.writes() == expected.writes, f"a cell was written twice after a kill at {where}"
+    invariants.changes_match_synapse(world)
+    invariants.audit_tells_everything(world)
+    invariants.bases_were_shared(world)
+    invariants.no_run_is_stuck(world)
+    invariants.source_is_sound(world)
+    invariants.no_secret_was_told(world)
+
+
+def kill_and_compare(make: Killing, scenario: Scenario, expected: Undisturbed, point: str, count: int) -> None:
+    world = make(scenario, count)
+    kill_at(world, point, count)
+    to_rest(world, scenario)
+    assert_as_if_nothing_had_died(world, expected, f"{point}:{count} of {scenario.name}")
+
+
+def test_every_point_of_a_pull_is_passed_by_some_scenario(undisturbed: dict[str, Undisturbed]) -> None:
+    passed = {point for one in undisturbed.values() for point in one.points}
+    assert passed | {AFTER_A_CRASH} == set(PULL_POINTS)
+
+
+@pytest.mark.parametrize("point", [point for point in PULL_POINTS if point != AFTER_A_CRASH])
+def test_a_pull_of_edits_killed_at_a_point_ends_as_if_nothing_had_died(
+    prepared: Killing, undisturbed: dict[str, Undisturbed], point: str
+) -> None:
+    kill_and_compare(prepared, EDITS, undisturbed["edits"], point, 1)
+
+
+@pytest.mark.parametrize("point", WRITING)
+def test_a_first_pull_killed_at_its_second_batch_ends_as_if_nothing_had_died(
+    prepared: Killing, undisturbed: dict[str, Undisturbed], point: str
+) -> None:
+    kill_and_compare(prepared, FIRST, undisturbed["first"], point, 2)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("second", ["feed.page_stored", AFTER_A_CRASH, "plan.stored"])
+def test_a_run_that_repairs_may_be_killed_too(
+    prepared: Killing, undisturbed: dict[str, Undisturbed], scenario: Scenario, second: str
+) -> None:
+    world = prepared(scenario, 1)
+    kill_at(world, "pull.reply_received", 1)
+    kill_at(world, second, 1)
+    to_rest(world, scenario)
+    assert_as_if_nothing_had_died(world, undisturbed[scenario.name], f"{second} after a kill")
+
+
+def test_a_change_in_synapse_that_a_dead_run_had_read_is_not_forgotten(make_world: MakeWorld) -> None:
+    """The feed's cursor has moved past it, and the source did not change."""
+    world = make_world(items=10)
+    world.pulled()
+    drifted = world.assets()[0]
+    world.user_edits(drifted["id"], attributes={"class": "nonsense"})
+    kill_at(world, "feed.page_stored", 1)
+    world.pulled()
+    (now,) = [asset for asset in world.assets() if asset["id"] == drifted["id"]]
+    assert now["attributes"] == drifted["attributes"]
+    invariants.all_hold(world)
+
+
+def test_a_killed_run_is_shown_as_failed_once_another_one_took_over(make_world: MakeWorld) -> None:
+    world = make_world(items=5)
+    kill_at(world, "plan.stored", 1)
+    (killed,) = world.rows("SELECT id, status FROM run")
+    assert killed["status"] == "running"
+    world.pulled()
+    shown = world.cli("show", killed["id"]).json
+    assert (shown["status"], shown["outcome"], shown["error"]["code"]) == ("failed", "failed", "abandoned")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", [point for point in PULL_POINTS if point != AFTER_A_CRASH])
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+def test_a_pull_killed_at_every_passage_of_a_point_ends_as_if_nothing_had_died(
+    prepared: Killing, undisturbed: dict[str, Undisturbed], scenario: Scenario, point: str
+) -> None:
+    expected = undisturbed[scenario.name]
+    for count in range(1, expected.points[point] + 1):
+        kill_and_compare(prepared, scenario, expected, point, count)
