@@ -214,7 +214,7 @@ def test_a_mount_that_keeps_locks_to_itself_stops_direct_writing_only(
     monkeypatch.setattr(doctor_source, "mount_kind", lambda path: "nobrl")
     assert checks(doctor(settled))["mount"]["result"] == "warning"
     settled.configure(write="sql")
-    assert failed_checks(doctor(settled)) == {"mount": ("mount_unsafe", 78)}
+    assert failed_checks(doctor(settled)) == {"mount": ("unsafe_mount", 78)}
 
 
 # ---------------------------------------------------------------- SYNAPSE, Redis, SQL Server

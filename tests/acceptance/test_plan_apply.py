@@ -167,7 +167,7 @@ def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(mak
         redescribed(world, pnpid, f"Mass {pnpid}")
     before, writes = kept(world), world.writes()
     stopped = now(world, code=5)
-    assert [hit["kind"] for hit in stopped["guards"]] == ["update"]
+    assert [hit["name"] for hit in stopped["guards"]] == ["update"]
     assert changed_cells(before, world.dcf) == {} and world.writes() == writes, "a guard stops both directions"
     refused = world.apply(stopped["plan_id"])
     assert refused.code == 5 and refused.error == "guard"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from plant3d_sync.connectors.plant3d.writer import PlantWriter
 from plant3d_sync.sample import edits
 from plant3d_sync.sample.project import write_project
 from tests.support import invariants
+from tests.support.dcf import Dcf
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
     at_rest,
@@ -39,10 +39,12 @@ from tests.support.wayback import (
     redescribed,
     refusals,
     revision,
+    stamped,
+    undone,
     user_describes,
     values_only,
 )
-from tests.support.world import NAME, UNTOUCHED, MakeWorld, World
+from tests.support.world import NAME, SOURCE, UNTOUCHED, MakeWorld, Said, World, new_world
 
 
 @pytest.fixture
@@ -319,13 +321,6 @@ def tamper(world: World, plan_id: str, pnpid: int, values: dict[str, Any]) -> No
 
 
 # ---------------------------------------------------------------- refused for one item, the others go on
-
-
-def poisons(world: World, pnpid: int) -> dict[str, str]:
-    return {
-        "too_long": "x" * 300,
-        "control_character": "two\nlines",
-    }
 
 
 @pytest.mark.parametrize(
@@ -626,7 +621,7 @@ def test_without_a_verified_backup_nothing_is_written_and_the_next_run_heals(rea
         said = ready.cli("push", NAME)
         place.unlink()
     elif trouble == "disk_full":
-        said = ready.process("push", NAME, env={"P3DSYNC_TEST": "1"}) if False else limited(ready)
+        said = limited(ready)
     else:
         from plant3d_sync.connectors.plant3d import backup as module
 
@@ -667,10 +662,8 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-def limited(world: World) -> Any:
+def limited(world: World) -> Said:
     """`push` in a process whose files may not grow while it copies the database: a disk that is full."""
-    from tests.support.world import SOURCE, Said
-
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, "--config", str(world.config), "--json", "push", NAME],
         capture_output=True,
@@ -701,3 +694,70 @@ def test_every_cell_written_has_an_intent_a_before_image_a_change_and_an_audit_e
     assert len(entries) == len(wanted)
     invariants.no_run_is_stuck(ready)
     invariants.no_secret_was_told(ready)
+
+
+# ---------------------------------------------------------------- databases that our sample did not make
+
+
+def foreign(path: Path) -> dict[str, int]:
+    """A project without the sample's habits: case-sensitive columns, odd names, items on several drawings and on none."""
+    dcf = Dcf(path, nocase=False, page_size=512)
+    first = dcf.add("PnPDrawings", PnPRelativePath="PID DWG\\A.dwg", **{"Dwg Name": "A.dwg"})
+    second = dcf.add("PnPDrawings", PnPRelativePath="PID DWG\\B.dwg", **{"Dwg Name": "B.dwg"})
+    items = {
+        "pump": dcf.add("CentrifugalPump", Tag="P-1", Description="Pompe n° 1", **{"Größe mm": "12"}),
+        "other": dcf.add("CentrifugalPump", Tag="P-2", Description=None, pnpid=2**31 + 7),
+        "valve": dcf.add("GateValve", Tag="HV-1", Description="", Size='2"'),
+        "instrument": dcf.add("FieldMountedDCS", Tag="FT-1", Description="it's \"odd\" \\ [x] %_"),
+        "line": dcf.add("PipeLineGroup", Tag="L-1", LineNumber="1", Description="Ligne"),
+    }
+    segment = dcf.add("Primary", Tag="L-1")
+    dcf.relate("PipeLineGroupRelationship", PipeLineGroup=items["line"], PipeLine=segment)
+    dcf.draw(first, items["pump"], items["valve"], segment)
+    dcf.draw(second, items["pump"], items["instrument"])
+    dcf.sql("UPDATE PnPBase SET PnPRevision = NULL WHERE PnPID = ?", items["valve"])
+    dcf.sql("CREATE TABLE [Somebody's own table] (a, b)")
+    dcf.sql("INSERT INTO [Somebody's own table] VALUES (1, x'00ff')")
+    return items
+
+
+def test_the_same_loop_on_a_database_that_our_sample_did_not_make(
+    tmp_path: Path, reference_synapse: RunningSynapse
+) -> None:
+    items = foreign(tmp_path / "foreign.dcf")
+    world = new_world(
+        tmp_path / "world", reference_synapse, tmp_path / "foreign.dcf", write="sql", drawings_unseen="closed"
+    )
+    world.pulled()
+    wanted: dict[int, str | None] = {pnpid: f"Neu {name} ½ 'q'" for name, pnpid in items.items()}
+    for pnpid, text in wanted.items():
+        user_describes(world, pnpid, text)
+    before = kept(world)
+    assert push(world)["writes"]["plant3d"] == len(items)
+    only_these(before, world, wanted)
+    at_rest(world)
+    run = world.rows("SELECT id FROM run WHERE direction = 'push' ORDER BY seq LIMIT 1")[0]["id"]
+    ok(world.apply(undone(world, run)["plan_id"]))
+    texts = {key[1]: value for key, value in changed_cells(before, world.dcf).items() if key[2] == "Description"}
+    assert {key: value for key, value in texts.items() if value[0] or value[1]} == {}, "as before, but for NULL and ''"
+    at_rest(world)
+
+
+@pytest.mark.realfile
+def test_the_same_loop_on_a_copy_of_a_real_database(
+    real_dcf: Path, tmp_path: Path, reference_synapse: RunningSynapse
+) -> None:
+    world = new_world(tmp_path / "world", reference_synapse, real_dcf, write="sql", drawings_unseen="closed", allow_copy=True)
+    assert world.pull().code in (0, 3)
+    chosen = [asset for asset in world.live().values() if asset["plant3d_id"]][:20]
+    for number, asset in enumerate(chosen):
+        world.user_edits(asset["id"], description=f"Edited {number}")
+    before = kept(world)
+    report = world.cli("push", NAME).json
+    refused = refusals(report)
+    cells = changed_cells(before, world.dcf)
+    assert report["writes"]["plant3d"] == len(chosen) - len(refused) > 0
+    assert set(values_only(cells).values()) <= {f"Edited {number}" for number in range(len(chosen))}
+    assert stamped(cells) == {key[1] for key in values_only(cells)}
+    again = world.cli("now", NAME).json
+    assert again["writes"] == {"synapse": 0, "plant3d": 0}

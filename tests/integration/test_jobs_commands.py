@@ -66,7 +66,9 @@ def cli(plant: Plant, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Captu
 
 
 def test_a_key_is_printed_once_listed_without_its_secret_and_can_be_revoked(cli) -> None:  # type: ignore[no-untyped-def]
-    made = cli("keys", "create", "dashboard", "--scopes", "read,sync", "--project", "mine", "--expires-days", "30")
+    made = cli(
+        "keys", "create", "dashboard", "--scopes", "read,sync", "--project", "mine", "--expires-days", "30"
+    )
     assert set(made) == {"id", "key"}
     listed = cli("keys", "list")
     assert made["key"].rpartition("_")[2] not in json.dumps(listed)
@@ -84,7 +86,9 @@ def test_a_changed_audit_entry_is_found_and_named(cli, plant: Plant) -> None:  #
     assert (whole.code, whole["broken"]) == (0, [])
     state = State(plant.state_url)
     with closing(state.engine.raw_connection()) as raw:
-        for (name,) in raw.cursor().execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        for (name,) in (
+            raw.cursor().execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        ):
             raw.cursor().execute(f"DROP TRIGGER {name}")
         raw.cursor().execute("UPDATE audit SET body = replace(body, 'one', 'won') WHERE seq = 1")
         raw.commit()
@@ -188,7 +192,12 @@ def test_a_line_is_one_json_object_with_its_ids_even_if_a_value_holds_line_break
     logs.unbind()
     (line,) = text.splitlines()
     found = json.loads(line)
-    assert (found["run_id"], found["request_id"], found["level"], found["event"]) == ("r1", "q1", "info", "test.event")
+    assert (found["run_id"], found["request_id"], found["level"], found["event"]) == (
+        "r1",
+        "q1",
+        "info",
+        "test.event",
+    )
 
 
 # ---------------------------------------------------------------- up

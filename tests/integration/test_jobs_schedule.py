@@ -104,7 +104,9 @@ def test_a_changed_interval_goes_on_with_the_new_slots(jobs: Queueing) -> None:
 
 
 @pytest.mark.parametrize("day", [datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 3, 14, tzinfo=UTC)])
-def test_hours_in_which_clocks_change_in_toronto_have_twelve_slots_like_any_other(jobs: Queueing, day: datetime) -> None:
+def test_hours_in_which_clocks_change_in_toronto_have_twelve_slots_like_any_other(
+    jobs: Queueing, day: datetime
+) -> None:
     made = 0
     for minute in range(4 * 60, 9 * 60, 2):  # the change is at 06:00 and at 07:00 UTC
         jobs.clock.now = (day + timedelta(minutes=minute)).timestamp()
@@ -145,7 +147,10 @@ def old_and_new(jobs: Queueing) -> None:
             projects.ensure(connection, "p")
             for status in ("completed", "queued"):
                 run_id = f"{status}-{number}"
-                runs.insert(connection, Run(run_id=run_id, project="p", direction="pull", status=status, created_at=at))
+                runs.insert(
+                    connection,
+                    Run(run_id=run_id, project="p", direction="pull", status=status, created_at=at),
+                )
                 runs.event(connection, run_id, "queued", at)
                 runs.put_errors(connection, run_id, [{"code": "x"}])
                 if status == "completed":
@@ -153,16 +158,32 @@ def old_and_new(jobs: Queueing) -> None:
             for status in ("applied", "guarded"):
                 connection.execute(
                     sa.insert(plan).values(
-                        id=f"{status}-{number}", project="p", direction="pull", status=status, created_at=at,
-                        fingerprint="f", mapping_digest="m", header="{}", lines=0, chunks=0,
+                        id=f"{status}-{number}",
+                        project="p",
+                        direction="pull",
+                        status=status,
+                        created_at=at,
+                        fingerprint="f",
+                        mapping_digest="m",
+                        header="{}",
+                        lines=0,
+                        chunks=0,
                     )
                 )
             connection.execute(
                 sa.insert(change),
                 [
                     {
-                        "project": 1, "run_id": f"completed-{number}", "intent_id": 1, "pnpid": line, "tag": "t",
-                        "side": "synapse", "op": "update", "outcome": "updated", "fields": "{}", "at": at,
+                        "project": 1,
+                        "run_id": f"completed-{number}",
+                        "intent_id": 1,
+                        "pnpid": line,
+                        "tag": "t",
+                        "side": "synapse",
+                        "op": "update",
+                        "outcome": "updated",
+                        "fields": "{}",
+                        "at": at,
                     }
                     for line in range(1200)
                 ],

@@ -192,9 +192,11 @@ def test_sigterm_puts_the_run_back_and_the_process_ends_by_itself(plant: Plant, 
     interrupted = see(app, run.run_id)
     assert interrupted.status in ("queued", "completed")
     with app.state.read() as connection:
-        left = connection.execute(
-            sa.select(component.c.name).where(component.c.kind == "worker")
-        ).scalars().all()
+        left = (
+            connection.execute(sa.select(component.c.name).where(component.c.kind == "worker"))
+            .scalars()
+            .all()
+        )
     assert left == []
     Worker(app).work(burst=True)
     assert see(app, run.run_id).status == "completed"
@@ -206,7 +208,9 @@ def asleep(process: subprocess.Popen[str], plant: Plant) -> bool:
     """Stop the process where it holds no lock on the state file; if it does, let it go on for a moment."""
     process.send_signal(signal.SIGSTOP)
     try:
-        with closing(sqlite3.connect(plant.folder / "state.db", timeout=0.1, isolation_level=None)) as connection:
+        with closing(
+            sqlite3.connect(plant.folder / "state.db", timeout=0.1, isolation_level=None)
+        ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError:
@@ -293,7 +297,9 @@ def crowd(plant: Plant, names: list[str], *, wanted: int) -> list[Run]:
     for name in names:
         mine = sorted((run for run in found if run.project == name), key=lambda run: run.started_at or 0)
         for earlier, later in zip(mine, mine[1:], strict=False):
-            assert (earlier.completed_at or 0) <= (later.started_at or 0) + 0.01, "two runs of one project overlap"
+            assert (earlier.completed_at or 0) <= (later.started_at or 0) + 0.01, (
+                "two runs of one project overlap"
+            )
         assert len(plant.assets(name)) == ITEMS
     return found
 
@@ -334,8 +340,10 @@ def test_workers_killed_at_random_during_forty_runs_leave_none_stuck_and_the_dat
             ask(app, name, full=True)
         with plant.process("worker") as worker:
             wait_until(
-                lambda: any(queue.running(app.world(), name) for name in ("a", "b"))
-                or not any(queue.waiting(app.world(), name) for name in ("a", "b")),
+                lambda: (
+                    any(queue.running(app.world(), name) for name in ("a", "b"))
+                    or not any(queue.waiting(app.world(), name) for name in ("a", "b"))
+                ),
                 what=f"a run starts in turn {turn}",
             )
             with pytest.raises(Exception, match="timed out"):

@@ -94,8 +94,17 @@ class TwoWaySync(RuleBasedStateMachine):
 
     @rule(which=PICK, text=TEXTS)
     def somebody_resolves(self, which: int, text: str | None) -> None:
-        if (pnpid := self.pick_linked(which)) is not None:
-            self.world.resolves(pnpid, text)
+        asked = sorted(n for n, known in self.world.links.items() if known.pending.get("description"))
+        pool = asked if asked and which % 2 else sorted(self.world.links)
+        if pool:
+            self.world.resolves(pool[which % len(pool)], text)
+
+    @rule(which=PICK, one=TEXTS, two=TEXTS)
+    def both_sides_edit_a_description(self, which: int, one: str | None, two: str | None) -> None:
+        pnpid = self.pick_linked(which)
+        if pnpid is not None and pnpid in self.world.plant:
+            self.world.edits_plant(pnpid, "Remark", one)
+            self.world.edits_synapse(pnpid, "description", two)
 
     @rule(direction=st.sampled_from(list(Direction)))
     def a_run_completes(self, direction: Direction) -> None:
@@ -175,6 +184,62 @@ def play(examples: int, steps: int, *, phases: tuple[Phase, ...] = tuple(Phase))
 @pytest.mark.timeout(1200)
 def test_both_sides_meet_and_no_edit_is_lost() -> None:
     play(EXAMPLES, STEPS)
+
+
+# ------------------------------------------------------------------ stories
+
+
+def test_a_third_value_chosen_by_hand_reaches_both_sides_even_through_pulls_only_at_first() -> None:
+    world = TwoSides(skew_known=False)
+    pnpid = world.draws("A", "one")
+    world.run()
+    world.edits_plant(pnpid, "Remark", "two")
+    world.edits_synapse(pnpid, "description", "three")
+    assert len(world.run().conflicts) == 1
+    world.resolves(pnpid, "by hand")
+    for direction in (Direction.PULL, Direction.PULL, Direction.BOTH, Direction.BOTH):
+        world.run(direction)
+        assert world.judge_links() == []
+        held = world.held(pnpid)
+        assert held is not None
+        assert held.fields["description"] == "by hand"
+    assert world.plant[pnpid]["Remark"] == "by hand"
+    assert writes(world.plan(full=True)) == []
+
+
+@pytest.mark.parametrize("before", [None, "", "one"])
+def test_a_description_filled_after_the_creation_arrives(before: str | None) -> None:
+    world = TwoSides()
+    pnpid = world.draws("A", before)
+    world.run(Direction.PULL)
+    world.edits_plant(pnpid, "Remark", "filled")
+    world.run(Direction.PULL)
+    held = world.held(pnpid)
+    assert held is not None
+    assert held.fields["description"] == "filled"
+
+
+def test_a_conflict_of_the_first_sync_stays_open_when_synapse_changes_other_fields() -> None:
+    world = TwoSides()
+    pnpid = world.draws("A", "one")
+    world.run()
+    world.loses_our_state()
+    world.edits_plant(pnpid, "Remark", "two")
+    assert [conflict.kind for conflict in world.run().conflicts] == ["first_sync_differs"]
+    for note in ("x", "y", "z"):
+        world.edits_synapse(pnpid, "attributes.note", note)
+        assert [conflict.kind for conflict in world.run().conflicts] == ["first_sync_differs"]
+
+
+def test_a_lost_state_is_rebuilt_without_a_duplicate() -> None:
+    world = TwoSides()
+    for number in range(20):
+        world.draws(f"T-{number}", f"text {number}")
+    world.run()
+    world.loses_our_state()
+    draft = world.run()
+    assert (draft.stats.created, writes(draft), len(world.synapse)) == (0, [], 20)
+    assert world.run().stats.unchanged == 20
 
 
 # ------------------------------------------------------------------ does the judge bite?

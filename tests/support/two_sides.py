@@ -443,6 +443,12 @@ class TwoSides:
         source, target = self.edited_when_read.get((other, pnpid), 0.0), self.edited.get((side, pnpid), 0.0)
         if line.get("why", {}).get("description") == "resolved":
             source = self.resolved_at[1000 + pnpid, "description"]
+            choice = self.resolutions[1000 + pnpid, "description"]
+            shown = (choice.plant3d_value if side == "p" else choice.synapse_value, choice.chosen)
+            if not any(same(was, value) for value in shown):
+                self.complaints.append(
+                    f"{pnpid}: {was!r} in {side} was overwritten by a choice made without seeing it"
+                )
         if self._is_agreed(side, pnpid, was):
             target = 0.0
         if source <= target and meaning(was) and not same(was, values["description"]):

@@ -620,3 +620,10 @@ def test_same_input_same_fingerprint_and_another_mapping_another_one() -> None:
 
 def test_every_kind_of_line_is_known_to_the_tests() -> None:
     assert set(WRITING) == {"create", "update", "archive", "restore"}
+
+
+def test_what_is_gone_on_both_sides_needs_no_write_and_no_question() -> None:
+    draft = plan([], [link(item(1, "A"), archived_in_synapse=True)], missing=MissingPolicy(policy="archive"))
+    [line] = lines(draft)
+    assert (line["op"], line["after"]) == ("missing", {"state": "archived"})
+    assert not codes(draft)

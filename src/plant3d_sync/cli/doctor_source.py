@@ -119,8 +119,8 @@ def _mount(path: Path, *, writing: bool) -> Line:
     what = f"{kind}: file locks on this mount may not reach Plant 3D"
     hint = "Mount the share without nobrl, nolock or local_lock (SMB 3 or NFS 4), or run beside the file."
     if writing:
-        return failed("mount", what, hint, "mount_unsafe", 78)
-    return warning("mount", what, hint, "mount_unsafe")
+        return failed("mount", what, hint, "unsafe_mount", 78)
+    return warning("mount", what, hint, "unsafe_mount")
 
 
 def _room(size: int) -> Line:
@@ -259,10 +259,14 @@ def _way_back(
 ) -> list[Line]:
     """What `write: sql` needs: rights, a place for backups, and a view of the drawings' lock files."""
     if config.write is not WriteMode.SQL:
-        return [skipped("write", f"write: {config.write.value}: nothing is written into Plant 3D's database")]
+        off = skipped("write", f"write: {config.write.value}: nothing is written into Plant 3D's database")
+        return [
+            off,
+            *(_rights(source, snapshot, rules, writer=False) if isinstance(source, SqlServerSource) else []),
+        ]
     lines = [_drawings(config)]
     if isinstance(source, SqlServerSource):
-        return lines + _rights(source, snapshot, rules)
+        return lines + _rights(source, snapshot, rules, writer=True)
     assert isinstance(source, SqliteSource)
     return [*lines, _file_rights(source.path), _backups(app, config, source.path)]
 
@@ -315,24 +319,27 @@ def _backup_folder(app: App, config: ProjectConfig) -> Path:
     return beside / "plant3d-backups" / config.name
 
 
-def _rights(source: SqlServerSource, snapshot: Snapshot, rules: RuleSet | None) -> list[Line]:
+def _rights(
+    source: SqlServerSource, snapshot: Snapshot, rules: RuleSet | None, *, writer: bool
+) -> list[Line]:
     """Too little stops the run, too much stops the writer: both are told here first."""
     if rules is None:
         return _skipped("rights")
     engine = engine_for(source.url)
     try:
         allowed = pushable_columns(snapshot.catalog, rules)
-        found = check_rights(engine, catalog=snapshot.catalog, allowed=allowed, writer=True)
+        found = check_rights(engine, catalog=snapshot.catalog, allowed=allowed, writer=writer)
     except RetryLaterError as error:
         return [from_error("rights", error)]
     finally:
         engine.dispose()
-    return [_right(one) for one in found]
+    return [_right(one, writer=writer) for one in found]
 
 
-def _right(finding: RightFinding) -> Line:
-    if finding.level == "red":
+def _right(finding: RightFinding, *, writer: bool) -> Line:
+    """A red finding stops a writer; a login that only reads may be stronger than it needs, which is a warning."""
+    if finding.level == "green":
+        return ok("rights", finding.message)
+    if finding.level == "red" and writer:
         return failed("rights", finding.message, finding.hint, finding.code, 78)
-    if finding.level == "amber":
-        return warning("rights", finding.message, finding.hint, finding.code)
-    return ok("rights", finding.message)
+    return warning("rights", finding.message, finding.hint, finding.code)

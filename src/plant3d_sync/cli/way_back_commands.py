@@ -154,17 +154,21 @@ def _resolve_one(
         write_mode=config.write.value,
     )
     if not no_run:
-        _carry_out(made, before["project_id"])
+        _carry_out(made, before["project_id"], choice)
         answer["applied_to"] = applied_to(made.state, conflict_id, config.write.value)
     return answer
 
 
-def _carry_out(made: App, project: str) -> None:
-    """Write the choice now; when the project is busy the next run does it."""
+def _carry_out(made: App, project: str, choice: str) -> None:
+    """Write the choice now; when the project is busy the next run does it.
+
+    A third value is written to SYNAPSE by one run and, once it was read back there, to Plant 3D by the next.
+    """
     try:
-        Engine(made.world(ProgressLine()), made.project(project)).run(
-            Request(asked=Asked(direction=Direction.BOTH), trigger="resolve")
-        )
+        for _step in range(2 if choice == "manual" else 1):
+            Engine(made.world(ProgressLine()), made.project(project)).run(
+                Request(asked=Asked(direction=Direction.BOTH), trigger="resolve")
+            )
     except RetryLaterError as error:
         ProgressLine()("waiting: " + error.message, 0, None)
 
@@ -203,7 +207,7 @@ def _resolve_all(
             write_mode=made.project_config(item["project_id"]).write.value,
         )
     for project_name in sorted({item["project_id"] for item in items}):
-        _carry_out(made, project_name)
+        _carry_out(made, project_name, choice)
     return {"items": items, "total": total, "resolved": len(items), "preview": False}
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -103,11 +103,54 @@ class ConflictDraft:
         return data
 
 
+class LineList(Protocol):
+    """A list of JSON lines that may live outside of memory. Setting an index to b"" drops that line."""
+
+    def append(self, line: bytes, /) -> None:
+        """Add one line."""
+        ...
+
+    def __setitem__(self, index: int, line: bytes, /) -> None:
+        """Drop one line."""
+        ...
+
+    def __len__(self) -> int:
+        """The index the next line gets."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines in order; a dropped one is left out or empty."""
+        ...
+
+
+class Lines:
+    """All lines of a plan in the order of writing, one pile after the other."""
+
+    def __init__(self, piles: Sequence[Iterable[bytes]]) -> None:
+        self._piles = tuple(piles)
+        self._count = sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines."""
+        for pile in self._piles:
+            for line in pile:
+                if line:
+                    yield line
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def clear(self) -> None:
+        """Forget them: they are stored."""
+        self._piles, self._count = (), 0
+
+
 @dataclass(slots=True)
 class Draft:
     """A finished plan before it is stored. `lines` are JSON bytes in the order of writing."""
 
-    lines: list[bytes]
+    lines: Lines
     stats: Stats
     by_entity: dict[str, Stats]
     push_stats: Stats
@@ -123,15 +166,18 @@ class Draft:
 
 
 class Planner:
-    """Builds one plan. Feed `see` with every changed item, `see_unchanged` with the rest, then `finish`."""
+    """Builds one plan. Feed `see` with every changed item, `see_unchanged` with the rest, then `finish`.
 
-    def __init__(self, rules: RuleSet, know: Knowledge) -> None:
+    `pile`: makes the lists that hold the lines until then.
+    """
+
+    def __init__(self, rules: RuleSet, know: Knowledge, pile: Callable[[], LineList] = list[bytes]) -> None:
         self._rules = rules
         self._know = know
         self._stats: dict[str, Stats] = {str(entity): Stats() for entity in Entity}
         self._push = Stats()
         self._tally = Tally()
-        self._lines: dict[str, list[bytes]] = {"free": [], "rename": [], "update": [], "create": [], "quiet": []}
+        self._lines: dict[str, LineList] = {name: pile() for name in ("free", "update", "create", "quiet")}
         self._create_index: dict[int, int] = {}
         self._update_index: dict[int, int] = {}
         self._adopt_index: dict[int, int] = {}
@@ -346,7 +392,6 @@ class Planner:
             self._value_error(item, entity, tag, problem)
             return
         self._stats[entity].created += 1
-        self._fate[item.pnpid] = "created"
         self._tally.creates += 1
         line = {
             "op": "create",
@@ -502,7 +547,9 @@ class Planner:
         changed = link is not None and bool(link.digest) and item.digest != link.digest
         if link is not None:
             self._released.add(link.tag)  # an archived asset gave up its tag
-        if changed and choice is None and link is not None:
+        if choice is not None and link is not None:
+            self._stays_archived(item, entity, link)
+        elif changed and link is not None:
             self._stats[entity].conflicts += 1
             self._conflicts.append(
                 _conflict(
@@ -525,6 +572,33 @@ class Planner:
             "The asset was archived in SYNAPSE while the item lives in Plant 3D. Left alone.",
             "Restore the asset in SYNAPSE, or delete the item in Plant 3D.",
         )
+
+    def _stays_archived(self, item: PlantItem, entity: Entity, link: Link) -> None:
+        """A person chose that the asset stays archived: the item as it is now is not asked about again."""
+        observed = {
+            name: {side: [seen.at_base, seen.away] for side, seen in sides.items()}
+            for name, sides in link.observed.items()
+        }
+        line = Line(
+            op=Op.TOUCH,
+            entity=entity.value,
+            pnpid=item.pnpid,
+            plant3d_id=item.guid,
+            class_name=item.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            after={
+                "state": link.state.value,
+                "digest": item.digest.hex(),
+                "ticks": item.timestamp,
+                "pending": {name: dict(entry) for name, entry in link.pending.items()},
+                "observed": observed,
+                "holds": {name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()},
+            },
+            drawing=item.drawing,
+        )
+        self._lines["quiet"].append(_dumps(line.to_dict()))
 
     def _restore(self, item: PlantItem, entity: Entity, link: Link, translated: Translated) -> None:
         """A person chose that the asset lives again, with Plant 3D's values."""
@@ -772,6 +846,8 @@ class Planner:
                 work.settle(name, plant3d, synapse, base, link)
             case Verdict.TO_SYNAPSE if self._pulls:
                 work.write(name, outcome, synapse, link)
+                if outcome.reason == "drift_restored":
+                    self._findings.append(_drift_finding(item, link, name, plant3d, synapse, outcome))
                 if outcome.reason == "resolved" and not self._rules.same[name](plant3d, outcome.value):
                     # a choice of a third value: Plant 3D does not hold it yet, so the base must not move
                     work.open(name, "resolving", plant3d, outcome.value, outcome)
@@ -1033,9 +1109,8 @@ class Planner:
         """Settle everything that needs the whole picture: duplicate tags, taken tags, order, guards."""
         self._drop_duplicates()
         self._drop_taken()
-        lines = [*self._lines["free"], *self._ordered_renames()]
-        for bucket in ("update", "create", "quiet"):
-            lines += [line for line in self._lines[bucket] if line]
+        pile = self._lines
+        lines = Lines((pile["free"], self._ordered_renames(), pile["update"], pile["create"], pile["quiet"]))
         total = Stats()
         for stats in self._stats.values():
             stats.findings = 0
@@ -1090,7 +1165,7 @@ class Planner:
 
     def _unplan(self, pnpid: int, entity: str) -> None:
         """Take back what was planned for an item and count it as skipped."""
-        fate = self._fate.get(pnpid, "unchanged")
+        fate = "created" if pnpid in self._create_index else self._fate.get(pnpid, "unchanged")
         if fate in ("skipped", "errors"):
             return
         stats = self._stats[entity]
@@ -1409,7 +1484,8 @@ def _drift_finding(
     return Finding(
         code="drift",
         message=f"{name} of {link.tag} was edited on the side that does not own it: "
-        f"Plant 3D {plant3d!r}, SYNAPSE {synapse!r}.",
+        f"Plant 3D {plant3d!r}, SYNAPSE {synapse!r}."
+        + (" The owner's value was put back." if outcome.reason == "drift_restored" else ""),
         hint="Correct one side, or change the drift policy of the field.",
         pnpid=item.pnpid,
         class_name=item.class_name,

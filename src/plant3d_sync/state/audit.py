@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import canonical
+from plant3d_sync.state.codec import canonical, set_columns
 from plant3d_sync.state.tables import audit, audit_head
 
 GENESIS = "0" * 64
@@ -33,27 +33,29 @@ def digest_of(changes: Iterable[Mapping[str, object]]) -> str:
     return digest.hexdigest()
 
 
+_HEAD = (
+    sa.select(audit_head.c.seq, audit_head.c.hash)
+    .where(audit_head.c.project == sa.bindparam("whose"))
+    .with_for_update()
+)
+_INSERT = sa.insert(audit)
+
+
 def append(
     connection: Connection, project: str, *, action: str, actor: str, at: float, **facts: object
 ) -> int:
     """Add one entry in the caller's transaction, so that it tells exactly what was committed with it."""
-    head = connection.execute(
-        sa.select(audit_head.c.seq, audit_head.c.hash)
-        .where(audit_head.c.project == project)
-        .with_for_update()
-    ).first()
+    head = connection.execute(_HEAD, {"whose": project}).first()
     seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
     body = canonical({"action": action, "actor": actor, "at": f"{at:.6f}", **facts})
     entry_hash = _hash(prev, seq + 1, project, body)
     connection.execute(
-        sa.insert(audit).values(project=project, seq=seq + 1, body=body, prev=prev, hash=entry_hash)
+        _INSERT, {"project": project, "seq": seq + 1, "body": body, "prev": prev, "hash": entry_hash}
     )
     if head is None:
         connection.execute(sa.insert(audit_head).values(project=project, seq=1, hash=entry_hash))
     else:
-        connection.execute(
-            sa.update(audit_head).where(audit_head.c.project == project).values(seq=seq + 1, hash=entry_hash)
-        )
+        set_columns(connection, audit_head, "project", project, {"seq": seq + 1, "hash": entry_hash})
     return int(seq) + 1
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Table
+from sqlalchemy import Table, Update, bindparam, update
 from sqlalchemy.engine import Connection
 
 
@@ -30,6 +31,23 @@ def load_map(text: str | None) -> dict[str, Any]:
 def canonical(value: Mapping[str, object]) -> str:
     """One text for one value: sorted keys, no spaces, UTF-8. Integers, texts, true/false, null only below."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+@lru_cache(maxsize=256)
+def update_of(table: Table, key: str, columns: tuple[str, ...]) -> Update:
+    """The statement that sets these columns of the row whose `key` is given as `the_key`; built once, used often."""
+    return (
+        update(table)
+        .where(table.c[key] == bindparam("the_key"))
+        .values({name: bindparam("to_" + name, type_=table.c[name].type) for name in columns})
+    )
+
+
+def set_columns(connection: Connection, table: Table, key: str, row: object, values: Mapping[str, object]) -> int:
+    """Set plain values in the row whose `key` is `row`. Returns rows changed."""
+    given: dict[str, object] = {"to_" + name: value for name, value in values.items()}
+    given["the_key"] = row
+    return connection.execute(update_of(table, key, tuple(values)), given).rowcount
 
 
 def bulk_insert(

@@ -87,13 +87,16 @@ def open_findings(
     return [{**orjson.loads(row.data), "id": row.id, "first_seen": row.first_seen} for row in rows], int(total)
 
 
+_OPEN_BY_CODE = (
+    sa.select(finding.c.code, sa.func.count())
+    .where(finding.c.project == sa.bindparam("whose"), finding.c.closed_at.is_(None))
+    .group_by(finding.c.code)
+)
+
+
 def counts_by_code(connection: Connection, number: int) -> dict[str, int]:
     """Open findings per code."""
-    rows = connection.execute(
-        sa.select(finding.c.code, sa.func.count())
-        .where(finding.c.project == number, finding.c.closed_at.is_(None))
-        .group_by(finding.c.code)
-    )
+    rows = connection.execute(_OPEN_BY_CODE, {"whose": number})
     return {row[0]: row[1] for row in rows}
 
 
@@ -160,6 +163,10 @@ def sync_conflicts(
             created.append(_insert_conflict(connection, project, draft, new_id(), run_id, at))
             continue
         old = load_map(row.data)
+        if row.asset_tag != draft["tag"]:  # renamed meanwhile; the question is the same
+            connection.execute(
+                sa.update(conflict).where(conflict.c.seq == row.seq).values(asset_tag=draft["tag"])
+            )
         if old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]:
             connection.execute(
                 sa.update(conflict)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.state import runs
-from plant3d_sync.state.codec import bulk_insert, load_map
+from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.tables import change, intent, link, tag_history
 
@@ -30,6 +30,14 @@ class Intent:
     body: bytes
     lines: list[dict[str, Any]]
     status: str
+
+
+_INSERT = sa.insert(intent)
+_OPEN = (
+    sa.select(intent)
+    .where(intent.c.project == sa.bindparam("whose"), intent.c.status == "open")
+    .order_by(intent.c.id)
+)
 
 
 def record(
@@ -51,18 +59,19 @@ def record(
     """
     fence.check(connection)
     done = connection.execute(
-        sa.insert(intent).values(
-            project=fence.project,
-            run_id=run_id,
-            plan_id=plan_id,
-            side=side,
-            fence=fence.number,
-            idempotency_key=key,
-            body=body,
-            lines=orjson.dumps({"refs": refs} if refs is not None else list(lines)),
-            status="open",
-            created_at=at,
-        )
+        _INSERT,
+        {
+            "project": fence.project,
+            "run_id": run_id,
+            "plan_id": plan_id,
+            "side": side,
+            "fence": fence.number,
+            "idempotency_key": key,
+            "body": body,
+            "lines": orjson.dumps({"refs": refs} if refs is not None else list(lines)),
+            "status": "open",
+            "created_at": at,
+        },
     )
     key_row = done.inserted_primary_key
     if key_row is None:
@@ -72,18 +81,13 @@ def record(
 
 def close(connection: Connection, intent_id: int, *, status: str, at: float) -> None:
     """Mark an intent: done, nothing (found not applied), superseded. Its body is not needed any more."""
-    connection.execute(
-        sa.update(intent)
-        .where(intent.c.id == intent_id)
-        .values(status=status, done_at=at, body=b"", lines=b"[]")
-    )
+    values = {"status": status, "done_at": at, "body": b"", "lines": b"[]"}
+    set_columns(connection, intent, "id", intent_id, values)
 
 
 def still_open(connection: Connection, project: str) -> list[Intent]:
     """Intents whose outcome nobody has stored: a process died, or a reply was lost."""
-    rows = connection.execute(
-        sa.select(intent).where(intent.c.project == project, intent.c.status == "open").order_by(intent.c.id)
-    ).fetchall()
+    rows = connection.execute(_OPEN, {"whose": project}).fetchall()
     return [
         Intent(
             intent_id=row.id,

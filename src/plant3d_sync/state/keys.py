@@ -20,12 +20,13 @@ from sqlalchemy.engine import Connection, Row
 from plant3d_sync.errors import NotFoundError
 from plant3d_sync.state import audit
 from plant3d_sync.state.codec import dump, load
+from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.state.tables import api_key
 
 SCOPES = ("read", "sync", "resolve", "write", "admin")
 """read: look; sync: start and stop runs; resolve: decide conflicts; write: apply and undo plans; admin: keys, audit."""
 
-AUDIT_CHAIN = "service"
+AUDIT_CHAIN = SYSTEM
 """Chain of the audit entries that belong to no project. A project's entries stand in the chain of its name."""
 
 PREFIX = "p3s"

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import psutil
@@ -60,16 +61,43 @@ class Fence:
 
     def check(self, connection: Connection) -> None:
         """Refuse the transaction unless this fence is still the newest. Raises LeaseLost."""
-        found = connection.execute(
-            sa.update(lease)
-            .where(lease.c.project == self.project, lease.c.fence == self.number, lease.c.holder.is_not(None))
-            .values(fence=lease.c.fence)
-        )
+        found = connection.execute(_STILL_OURS, {"whose": self.project, "number": self.number})
         if found.rowcount != 1:
             raise LeaseLost(
                 f"Another run of {self.project} took over. This one stopped and wrote nothing more.",
                 hint="Look at the newer run; nothing has to be repaired.",
             )
+
+
+_OURS = sa.update(lease).where(lease.c.project == sa.bindparam("whose"), lease.c.fence == sa.bindparam("number"))
+_STILL_OURS = _OURS.where(lease.c.holder.is_not(None)).values(fence=lease.c.fence)
+_GIVEN_BACK = _OURS.values(holder=None, expires_at=0.0)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Statements that read the database's clock, which each dialect spells its own way."""
+
+    look: sa.Select[Any]
+    take: sa.Update
+    renew: sa.Update
+
+
+_TIMED: dict[str, _Timed] = {}
+
+
+def _timed(state: State) -> _Timed:
+    if state.dialect not in _TIMED:
+        now = state.now_sql()
+        until = now + sa.bindparam("seconds", type_=sa.Double())
+        _TIMED[state.dialect] = _Timed(
+            look=sa.select(lease.c.holder, lease.c.fence, lease.c.expires_at, now.label("now")).where(
+                lease.c.project == sa.bindparam("whose")
+            ),
+            take=_OURS.values(holder=sa.bindparam("by"), fence=lease.c.fence + 1, expires_at=until),
+            renew=_OURS.values(expires_at=until),
+        )
+    return _TIMED[state.dialect]
 
 
 class Lease:
@@ -109,18 +137,17 @@ class Lease:
         failpoint("lease.released")
 
     def _take(self) -> int:
-        now = self._state.now_sql()
+        statements = _timed(self._state)
         with self._state.write() as connection:
-            row = connection.execute(
-                sa.select(lease.c.holder, lease.c.fence, lease.c.expires_at, now.label("now")).where(
-                    lease.c.project == self._project
-                )
-            ).first()
+            row = connection.execute(statements.look, {"whose": self._project}).first()
             if row is None:
                 try:
                     connection.execute(
                         sa.insert(lease).values(
-                            project=self._project, holder=self._holder, fence=1, expires_at=now + self._seconds
+                            project=self._project,
+                            holder=self._holder,
+                            fence=1,
+                            expires_at=self._state.now_sql() + self._seconds,
                         )
                     )
                 except sa.exc.IntegrityError as error:
@@ -129,9 +156,8 @@ class Lease:
             if row.holder and row.expires_at > row.now and not holder_is_dead(row.holder):
                 raise self._busy(f"run {orjson.loads(row.holder).get('run')}")
             taken = connection.execute(
-                sa.update(lease)
-                .where(lease.c.project == self._project, lease.c.fence == row.fence)
-                .values(holder=self._holder, fence=row.fence + 1, expires_at=now + self._seconds)
+                statements.take,
+                {"whose": self._project, "number": row.fence, "by": self._holder, "seconds": self._seconds},
             )
             if taken.rowcount != 1:
                 raise self._busy("another run")
@@ -158,19 +184,14 @@ class Lease:
     def _renew(self) -> bool:
         with self._state.write() as connection:
             done = connection.execute(
-                sa.update(lease)
-                .where(lease.c.project == self._project, lease.c.fence == self.fence.number)
-                .values(expires_at=self._state.now_sql() + self._seconds)
+                _timed(self._state).renew,
+                {"whose": self._project, "number": self.fence.number, "seconds": self._seconds},
             )
             return done.rowcount == 1
 
     def _release(self) -> None:
         with self._state.write() as connection:
-            connection.execute(
-                sa.update(lease)
-                .where(lease.c.project == self._project, lease.c.fence == self.fence.number)
-                .values(holder=None, expires_at=0.0)
-            )
+            connection.execute(_GIVEN_BACK, {"whose": self._project, "number": self.fence.number})
 
 
 def holder_of(connection: Connection, project: str) -> dict[str, object] | None:

@@ -282,11 +282,14 @@ def drop_unlinked(connection: Connection, number: int, asset_ids: Sequence[str])
         )
 
 
+_ANY_UNLINKED = (
+    sa.select(unlinked_asset.c.asset_id).where(unlinked_asset.c.project == sa.bindparam("whose")).limit(1)
+)
+
+
 def any_unlinked(connection: Connection, number: int) -> bool:
     """Whether we know any SYNAPSE asset without a link."""
-    found = connection.execute(
-        sa.select(unlinked_asset.c.asset_id).where(unlinked_asset.c.project == number).limit(1)
-    ).first()
+    found = connection.execute(_ANY_UNLINKED, {"whose": number}).first()
     return found is not None
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.record import SourceIdentity
-from plant3d_sync.state.codec import dump, load, load_map
+from plant3d_sync.state.codec import dump, load, load_map, set_columns
 from plant3d_sync.state.tables import project
 
 
@@ -35,9 +35,12 @@ class ProjectState:
     probe: dict[str, object] = field(default_factory=dict)
 
 
+_BY_NAME = sa.select(project).where(project.c.name == sa.bindparam("wanted"))
+
+
 def get(connection: Connection, name: str) -> ProjectState | None:
     """The project's memory, None before its first run."""
-    row = connection.execute(sa.select(project).where(project.c.name == name)).first()
+    row = connection.execute(_BY_NAME, {"wanted": name}).first()
     if row is None:
         return None
     identity = load(row.identity)
@@ -82,7 +85,7 @@ def update(connection: Connection, name: str, **values: object) -> None:
             values[key] = dump(values[key])
     if "force_compare" in values:
         values["force_compare"] = int(bool(values["force_compare"]))
-    connection.execute(sa.update(project).where(project.c.name == name).values(**values))
+    set_columns(connection, project, "name", name, values)
 
 
 def link_id(number: int, seq: int) -> int:

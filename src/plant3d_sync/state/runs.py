@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.record import SourceIdentity
-from plant3d_sync.state.codec import dump, load, load_map
+from plant3d_sync.state.codec import dump, load, load_map, set_columns
 from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
 
 CHUNK_LINES = 500
@@ -82,23 +83,46 @@ def _run(row: Row[Any]) -> Run:
     )
 
 
+_INSERT = sa.insert(run)
+_INSERT_CHUNK = sa.insert(plan_chunk)
+_CANCEL = sa.select(run.c.cancel_requested).where(run.c.id == sa.bindparam("wanted"))
+_LINES = sa.select(plan_chunk.c.lines).where(
+    plan_chunk.c.plan_id == sa.bindparam("whose"), plan_chunk.c.n == sa.bindparam("number")
+)
+_ABANDONED = sa.select(run.c.id, run.c.options).where(
+    run.c.project == sa.bindparam("whose"),
+    run.c.status == "running",
+    run.c.id != sa.bindparam("not_this"),
+    sa.or_(
+        run.c.fence < sa.bindparam("number"),
+        sa.and_(run.c.fence.is_(None), run.c.heartbeat_at < sa.bindparam("silent_since")),
+    ),
+)
+
+
+def cancel_requested(connection: Connection, run_id: str) -> bool:
+    """Whether somebody asked this run to end."""
+    return bool(connection.execute(_CANCEL, {"wanted": run_id}).scalar())
+
+
 def insert(connection: Connection, item: Run) -> None:
     """Store a new run."""
     connection.execute(
-        sa.insert(run).values(
-            id=item.run_id,
-            project=item.project,
-            direction=item.direction,
-            trigger=item.trigger,
-            requested_by=item.requested_by,
-            request_id=item.request_id,
-            status=item.status,
-            dry_run=int(item.dry_run),
-            options=dump(item.options),
-            created_at=item.created_at,
-            started_at=item.started_at,
-            heartbeat_at=item.heartbeat_at,
-        )
+        _INSERT,
+        {
+            "id": item.run_id,
+            "project": item.project,
+            "direction": item.direction,
+            "trigger": item.trigger,
+            "requested_by": item.requested_by,
+            "request_id": item.request_id,
+            "status": item.status,
+            "dry_run": int(item.dry_run),
+            "options": dump(item.options),
+            "created_at": item.created_at,
+            "started_at": item.started_at,
+            "heartbeat_at": item.heartbeat_at,
+        },
     )
 
 
@@ -107,7 +131,7 @@ def update(connection: Connection, run_id: str, **values: Any) -> int:
     for name in ("stats", "result", "error", "options"):
         if name in values:
             values[name] = dump(values[name])
-    return connection.execute(sa.update(run).where(run.c.id == run_id).values(**values)).rowcount
+    return set_columns(connection, run, "id", run_id, values)
 
 
 def abandon(
@@ -151,12 +175,13 @@ def end_abandoned(connection: Connection, current: Run, *, fence: int, now: floa
     One that never got the lease counts only after a heartbeat older than `silent_since`. Queued work is the queue's.
     """
     rows = connection.execute(
-        sa.select(run.c.id, run.c.options).where(
-            run.c.project == current.project,
-            run.c.status == "running",
-            run.c.id != current.run_id,
-            sa.or_(run.c.fence < fence, sa.and_(run.c.fence.is_(None), run.c.heartbeat_at < silent_since)),
-        )
+        _ABANDONED,
+        {
+            "whose": current.project,
+            "not_this": current.run_id,
+            "number": fence,
+            "silent_since": silent_since,
+        },
     )
     for row in rows.fetchall():
         if load_map(row.options).get("queued"):
@@ -273,7 +298,7 @@ class StoredPlan:
     version: int = 1
 
 
-def put_plan(connection: Connection, item: StoredPlan, lines: Sequence[bytes]) -> None:
+def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> None:
     """Store a plan with its lines, in chunks."""
     connection.execute(
         sa.insert(plan).values(
@@ -294,12 +319,11 @@ def put_plan(connection: Connection, item: StoredPlan, lines: Sequence[bytes]) -
             undo_of=item.undo_of,
         )
     )
-    for number, start in enumerate(range(0, len(lines), CHUNK_LINES)):
-        connection.execute(
-            sa.insert(plan_chunk).values(
-                plan_id=item.plan_id, n=number, lines=b"[" + b",".join(lines[start : start + CHUNK_LINES]) + b"]"
-            )
-        )
+    rest, number = iter(lines), 0
+    while piece := list(islice(rest, CHUNK_LINES)):
+        chunk_row = {"plan_id": item.plan_id, "n": number, "lines": b"[" + b",".join(piece) + b"]"}
+        connection.execute(_INSERT_CHUNK, chunk_row)
+        number += 1
 
 
 def get_plan(connection: Connection, plan_id: str) -> StoredPlan | None:
@@ -346,9 +370,7 @@ def _plan(row: Row[Any]) -> StoredPlan:
 
 def chunk(connection: Connection, plan_id: str, number: int) -> list[dict[str, Any]]:
     """The lines of one chunk."""
-    lines = connection.execute(
-        sa.select(plan_chunk.c.lines).where(plan_chunk.c.plan_id == plan_id, plan_chunk.c.n == number)
-    ).scalar()
+    lines = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
     return orjson.loads(lines) if lines else []
 
 

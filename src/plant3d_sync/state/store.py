@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,13 +55,13 @@ class State:
         """One writing transaction; commits at the end, rolls back on any error."""
         with _translated(self.shown), self.engine.connect() as connection:
             if self.dialect == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                _plainly(connection, "BEGIN IMMEDIATE")
                 try:
                     yield connection
                 except BaseException:
                     _roll_back(connection)
                     raise
-                connection.exec_driver_sql("COMMIT")
+                _plainly(connection, "COMMIT")
             else:
                 with connection.begin():
                     yield connection
@@ -70,7 +71,7 @@ class State:
         """One reading transaction: a single moment of the state."""
         with _translated(self.shown), self.engine.connect() as connection:
             if self.dialect == "sqlite":
-                connection.exec_driver_sql("BEGIN")
+                _plainly(connection, "BEGIN")
                 try:
                     yield connection
                 finally:
@@ -144,7 +145,17 @@ def _roll_back(connection: Connection) -> None:
     """End a SQLite transaction; SQLite itself has ended it already after a full disk and some other errors."""
     raw = connection.connection.dbapi_connection
     if raw is not None and raw.in_transaction:
-        connection.exec_driver_sql("ROLLBACK")
+        _plainly(connection, "ROLLBACK")
+
+
+def _plainly(connection: Connection, statement: str) -> None:
+    """Begin or end a SQLite transaction straight at the driver; its errors look like SQLAlchemy's own."""
+    raw: Any = connection.connection.driver_connection
+    try:
+        raw.execute(statement)
+    except sqlite3.Error as error:
+        kind = OperationalError if isinstance(error, sqlite3.OperationalError) else DBAPIError
+        raise kind(statement, None, error) from error
 
 
 SCHEMA = "0001"
@@ -170,6 +181,8 @@ def _engine(url: URL) -> Engine:
             cursor = raw.cursor()
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA cache_size=-8000")  # KiB
+            cursor.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
             pages = os.environ.get("P3DSYNC_TEST_MAX_PAGES") if os.environ.get("P3DSYNC_TEST") == "1" else None
             if pages:
                 cursor.execute(f"PRAGMA max_page_count={int(pages)}")

@@ -60,6 +60,14 @@ class Request:
     deadline: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beginning:
+    """What the state says right after the lease was taken."""
+
+    known: ProjectState
+    open_intents: bool
+
+
 class Engine:
     """Runs one project. Every entry point (CLI, worker) uses it, so there is one code path."""
 
@@ -96,7 +104,7 @@ class Engine:
         """Plan and, if the guards pass, apply: the unattended path."""
         if request.dry_run:
             return self.plan(request)
-        return self._as_run(request, lambda run, lease: self._sync(request, run, lease))
+        return self._as_run(request, lambda run, lease, begun: self._sync(request, run, lease, begun))
 
     def apply(self, plan_id: str, *, approve_guards: bool, request: Request) -> Report:
         """Carry out exactly a stored plan; lines whose values moved since are refused as stale."""
@@ -118,9 +126,9 @@ class Engine:
                 details={"guards": stored.header.get("guards", [])},
             )
         request.asked.direction = Direction(stored.direction)
-        return self._as_run(request, lambda run, lease: self._apply_stored(stored, request, run, lease))
+        return self._as_run(request, lambda run, lease, _: self._apply_stored(stored, request, run, lease))
 
-    def _as_run(self, request: Request, work: Callable[[Run, Lease], Report]) -> Report:
+    def _as_run(self, request: Request, work: Callable[[Run, Lease, _Beginning], Report]) -> Report:
         world = self._world
         run = self._start(request)
         try:
@@ -140,7 +148,11 @@ class Engine:
                         now=world.clock(),
                         silent_since=world.clock() - world.lease_seconds,
                     )
-                report = work(run, lease)
+                    begun = _Beginning(
+                        known=project_state.ensure(connection, self._project.name),
+                        open_intents=bool(intents.still_open(connection, self._project.name)),
+                    )
+                report = work(run, lease, begun)
         except Cancelled:
             return self._end_cancelled(run)
         except RetryLaterError as error:
@@ -245,15 +257,12 @@ class Engine:
 
     # ------------------------------------------------------------------ the unattended path
 
-    def _sync(self, request: Request, run: Run, lease: Lease) -> Report:
-        world, project = self._world, self._project
-        known = self._known()
+    def _sync(self, request: Request, run: Run, lease: Lease, begun: _Beginning) -> Report:
+        world, project, known = self._world, self._project, begun.known
         self._check_project(known)
         known.skew = project.synapse.capabilities().skew_seconds
         feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
-        with world.state.read() as connection:
-            open_intents = bool(intents.still_open(connection, project.name))
-        quiet = None if open_intents else self._nothing_happened(request, run, known, feed)
+        quiet = None if begun.open_intents else self._nothing_happened(request, run, known, feed)
         if quiet is not None:
             return quiet
         snapshot, signature = self._snapshot()
@@ -329,9 +338,6 @@ class Engine:
         total = dict.fromkeys(STAT_NAMES, 0)
         for counts in by_entity.values():
             total = add_stats(total, counts)
-        with self._world.state.read() as connection:
-            open_findings = finding_state.counts_by_code(connection, known.number)
-        total["findings"] = sum(open_findings.values())
         report = Report(
             project=self._project.name,
             direction=request.asked.direction.value,
@@ -340,11 +346,14 @@ class Engine:
             completed_at=now,
             stats=total,
             by_entity=by_entity,
-            extra={"unchanged_source": True, "findings_by_code": open_findings},
+            extra={"unchanged_source": True},
         )
         if request.asked.direction is not Direction.PULL:
             report.pull_stats, report.push_stats = total, dict.fromkeys(STAT_NAMES, 0)
         with self._world.state.write() as connection:
+            open_findings = finding_state.counts_by_code(connection, known.number)
+            total["findings"] = sum(open_findings.values())
+            report.extra["findings_by_code"] = open_findings
             runs.update(
                 connection,
                 run.run_id,
@@ -412,8 +421,8 @@ class Engine:
                 code="deadline",
             )
         with self._world.state.read() as connection:
-            run = runs.get(connection, run_id)
-        if run is not None and run.cancel_requested:
+            cancelled = runs.cancel_requested(connection, run_id)
+        if cancelled:
             raise Cancelled
 
     def _chunks(self, plan_id: str, lines: int) -> list[Callable[[], list[JsonLine]]]:

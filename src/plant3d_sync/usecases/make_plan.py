@@ -17,6 +17,7 @@ from plant3d_sync.state import links
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked
+from plant3d_sync.usecases.spool import LineSpool
 from plant3d_sync.usecases.project import Project, World, iso
 
 GUARD_STATES = (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
@@ -82,7 +83,7 @@ def make_plan(
             workbook_days=project.config.workbook_days,
             lost=_lost(briefs.values(), feed),
         )
-    planner = Planner(rules, knowledge)
+    planner = Planner(rules, knowledge, LineSpool)
     lost = len(knowledge.lost)
     for brief in briefs.values():
         planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=LinkState(brief.state))

@@ -182,7 +182,7 @@ def store_receipts(
                 "side": "plant3d",
                 "op": line.get("undo") or "push",
                 "outcome": done[0][1].status,
-                "fields": dump({cell["field"]: [cell["plant3d"], answer.value] for cell, answer in done}) or "{}",
+                "fields": dump({cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done}) or "{}",
                 "at": now,
             }
         )
@@ -219,6 +219,12 @@ def store_receipts(
         intents.close(connection, intent_id, status="done", at=now)
 
 
+def _canonical(cell: dict[str, Any], receipt: CellReceipt) -> Value:
+    """What the written cell says; an undo may have put back a class default, which reads as empty."""
+    kept: Value = cell["kept"] if cell.get("hold") else receipt.value
+    return kept
+
+
 def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]]) -> dict[str, Any]:
     """The base moves to what was read back from Plant 3D."""
     base: dict[str, Value] = dict(link.base or {})
@@ -232,12 +238,13 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
     holds: dict[str, list[object]] = {
         name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()
     }
+    flips = {name: list(counted) for name, counted in link.flips.items()}
     for cell, receipt in done:
         name = str(cell["field"])
         held = cell["synapse"]
         # an undo may put back a class default, which reads as empty: its canonical value travels with the cell
         agreed = cell["kept"] if cell.get("hold") else cell["new"]
-        stored = cell["kept"] if cell.get("hold") else receipt.value
+        stored = _canonical(cell, receipt)
         base[name] = agreed
         if stored != agreed:
             base_plant[name] = stored
@@ -251,6 +258,8 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
             holds[name] = ["plant3d", held, stored]
         pending.pop(name, None)
         observed.pop(name, None)
+        if cell.get("why") == "resolved":
+            flips.pop(name, None)  # a person decided: the field is not frozen any more
     return {
         "base": dump(base) or "{}",
         "base_plant": dump(base_plant),
@@ -258,6 +267,7 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
         "pending": dump(pending),
         "observed": dump(observed),
         "holds": dump(holds),
+        "flips": dump(flips),
         "digest": None,
     }
 

@@ -98,17 +98,18 @@ def _why_stale(
 
 
 def _stale_cells(line: JsonLine, item: PlantItem | None, link: Link | None, rules: RuleSet) -> str | None:
-    if item is None:
-        return None  # unchanged since: the writer compares value and stamp again
+    if link is not None and link.archived_in_synapse:
+        return "The asset was archived in SYNAPSE."
+    held = link.synapse_fields() if link is not None else {}
     for cell in line["cells"]:
+        if link is not None and not _same(rules, cell["field"], held.get(cell["field"]), cell["synapse"]):
+            return f"{cell['field']} changed in SYNAPSE."
+        if item is None:
+            continue  # unchanged since: the writer compares value and stamp again
         if item.values.get(cell["column"]) != cell["old"]:
             return f"{cell['field']} changed in Plant 3D."
         if item.timestamp != cell["ticks"]:
             return "The item was saved in Plant 3D since."
-        if link is not None and not _same(
-            rules, cell["field"], link.synapse_fields().get(cell["field"]), cell["synapse"]
-        ):
-            return f"{cell['field']} changed in SYNAPSE."
     return None
 
 

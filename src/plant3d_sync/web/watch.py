@@ -36,20 +36,28 @@ class Watch:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health")
+        self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._going: dict[str, Future[Any]] = {}
         self._last = Facts(readable=False)
 
     def close(self) -> None:
-        """Let the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Let the threads end; a later question starts new ones."""
+        with self._lock:
+            threads, self._threads, self._going = self._threads, None, {}
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, work: Callable[[], Any]) -> Future[Any]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health")
+        return self._threads.submit(work)
 
     def _shared(self, name: str, work: Callable[[], Any]) -> Future[Any]:
         with self._lock:
             going = self._going.get(name)
             if going is None or going.done():
-                going = self._going[name] = self._threads.submit(work)
+                going = self._going[name] = self._submit(work)
             return going
 
     async def answer(self, presented: str | None) -> s.HealthAnswer:
@@ -59,7 +67,8 @@ class Watch:
             self._shared("bell", self._context.bell.alive),
         ]
         if presented:
-            wanted.append(self._threads.submit(self._verify, presented))
+            with self._lock:
+                wanted.append(self._submit(lambda: self._verify(presented)))
         await asyncio.wait([asyncio.wrap_future(one) for one in wanted], timeout=ANSWER_WITHIN)
         facts = _result(wanted[0])
         bell = _result(wanted[1])

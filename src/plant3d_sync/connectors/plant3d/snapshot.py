@@ -182,6 +182,7 @@ class Snapshot:
                 self._note(finding)
         except sqlite3.Error as error:
             raise errors.from_sqlite(error, self.name, 0.0) from error
+        self._relations = None  # large, and seldom asked for after this; read again if they are
         return tuple(self._findings.values())
 
     def _note(self, finding: Finding) -> None:

@@ -35,7 +35,7 @@ async def livez() -> s.Alive:
     summary="This process can serve",
     response_model=s.Ready,
     response_model_exclude_none=True,
-    responses={503: refusals()[503]},
+    responses={status: one for status, one in refusals().items() if status in (422, 500, 503)},
 )
 def readyz(request: Request, verbose: Annotated[str | None, Query(max_length=10)] = None) -> s.Ready:
     """The state database answers and has the right schema. Plant 3D or SYNAPSE being away changes nothing here."""
@@ -71,6 +71,7 @@ def _checks(context: Context) -> tuple[dict[str, str], bool]:
     operation_id="getHealth",
     summary="Service health check",
     response_model=s.HealthDetail | s.HealthAnswer,
+    responses={status: one for status, one in refusals().items() if status in (422, 500)},
 )
 async def health(
     request: Request,

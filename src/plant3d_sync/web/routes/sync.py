@@ -260,6 +260,16 @@ def details(
     return documents.detail(run, errors)
 
 
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "examples": ["phase"]},
+        "id": {"type": "string", "examples": ["42"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
+
 @router.get(
     "/{sync_id}/events",
     operation_id="streamSync",
@@ -268,7 +278,7 @@ def details(
     responses={
         200: {
             "description": "`queued`, `started`, `phase`, … with their number as id; `progress` and `end` without.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
         },
         **refusals(),
     },

@@ -1,0 +1,206 @@
+"""Writes the reference pages that follow from the program: commands and error codes.
+
+    python docs/generate.py            writes docs/reference/cli.md and docs/reference/error-codes.md
+
+tests/unit/test_docs.py fails while a page differs from what this would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "plant3d_sync"
+sys.path.insert(0, str(ROOT / "src"))
+
+from plant3d_sync import errors  # noqa: E402
+from plant3d_sync.cli.main import GROUPS  # noqa: E402
+
+PAGES = {"cli.md": "cli_page", "error-codes.md": "error_page"}
+
+# ---------------------------------------------------------------- commands
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command: its words, its help, its parameters."""
+
+    words: str
+    command: Any
+
+    @property
+    def text(self) -> str:
+        """Help without the example, on as many lines as were written."""
+        return (self.command.help or "").partition("Example:")[0].strip()
+
+    @property
+    def example(self) -> str:
+        """What stands after `Example:`, without a line break."""
+        return " ".join((self.command.help or "").partition("Example:")[2].split())
+
+
+def commands() -> list[Entry]:
+    """Every command that is not hidden, groups opened, in the order of the program."""
+    whole = typer.Typer(rich_markup_mode=None)
+    for name in GROUPS:
+        import_module(f"plant3d_sync.cli.{name}").register(whole)
+    return list(_walk("", typer.main.get_command(whole)))
+
+
+def _walk(words: str, command: Any) -> Iterator[Entry]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield Entry(words.strip(), command)
+        return
+    for name, child in children.items():
+        if not child.hidden:
+            yield from _walk(f"{words} {name}", child)
+
+
+def cli_page() -> str:
+    """docs/reference/cli.md."""
+    lines = [
+        "# Commands",
+        "",
+        "Made by `docs/generate.py` from the program itself; do not edit it by hand.",
+        "",
+        "`plant3d-sync [--config FILE] COMMAND`. With `--json` a command prints one JSON document on stdout and progress on",
+        "stderr. Exit codes: [exit-codes.md](exit-codes.md).",
+    ]
+    for entry in commands():
+        lines += ["", f"## {entry.words}", "", *entry.text.splitlines(), ""]
+        lines += ["```sh", entry.example, "```"]
+        rows = [
+            _row(parameter) for parameter in entry.command.params if not getattr(parameter, "hidden", False)
+        ]
+        rows = [row for row in rows if row]
+        if rows:
+            lines += ["", "| | |", "|---|---|", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _row(parameter: Any) -> str:
+    text = str(getattr(parameter, "help", None) or "").replace("|", "\\|")
+    if parameter.param_type_name == "argument":
+        return f"| `{parameter.name.upper()}` | {text} |"
+    if parameter.name == "help":
+        return ""
+    default = parameter.default
+    shown = (
+        ""
+        if default in (None, False) or callable(default)
+        else f" Default: `{getattr(default, 'value', default)}`."
+    )
+    return f"| `{', '.join(parameter.opts)}` | {text}{shown} |".replace("  ", " ")
+
+
+# ---------------------------------------------------------------- error codes
+
+
+@dataclass(frozen=True, order=True)
+class Raised:
+    """One place that raises one of our errors under a code."""
+
+    code: str
+    kind: str
+    message: str
+    hint: str
+
+
+def kinds() -> dict[str, type[errors.SyncError]]:
+    """Our error classes by name."""
+    found = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    return {name: kind for name, kind in found.items() if issubclass(kind, errors.SyncError)}
+
+
+def raised() -> list[Raised]:
+    """Every code that is written beside one of our errors, with its words. Values show as `…`."""
+    known = kinds()
+    found: set[Raised] = set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+                found |= set(_raised(node, node.func.id, known[node.func.id]))
+    return sorted(found)
+
+
+def _raised(node: ast.Call, name: str, kind: type[errors.SyncError]) -> Iterator[Raised]:
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
+    message = _text(node.args[0]) if node.args else ""
+    codes = _codes(given["code"]) if "code" in given else [kind.code]
+    for code in codes:
+        yield Raised(code, name, message, _text(given["hint"]) if "hint" in given else "")
+
+
+def _codes(node: ast.expr) -> list[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.IfExp):
+        return [*_codes(node.body), *_codes(node.orelse)]
+    return []
+
+
+def _text(node: ast.expr) -> str:
+    """A text as it will read, with `…` where a value comes in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    return "…"
+
+
+def error_page() -> str:
+    """docs/reference/error-codes.md."""
+    lines = [
+        "# Error codes",
+        "",
+        "Made by `docs/generate.py` from the program itself; do not edit it by hand.",
+        "",
+        "A code is stable; the words may change. `…` stands for a value. The kind says who can do something: see",
+        '[exit-codes.md](exit-codes.md). With `--json` the error is `{"error": {"code", "message", "hint", "details"}}`.',
+        "",
+        "| code | exit | what happened | what to do |",
+        "|---|---|---|---|",
+    ]
+    by_code: dict[str, list[Raised]] = {}
+    for one in raised():
+        by_code.setdefault(one.code, []).append(one)
+    known = kinds()
+    for code, places in sorted(by_code.items()):
+        exits = ", ".join(str(number) for number in sorted({known[place.kind].exit_code for place in places}))
+        messages = _distinct([place.message for place in places])
+        hints = _distinct([place.hint for place in places])
+        lines.append(f"| `{code}` | {exits} | {'<br>'.join(messages)} | {'<br>'.join(hints)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _distinct(texts: list[str]) -> list[str]:
+    cleaned = [re.sub(r"\s+", " ", text).strip().replace("|", "\\|").replace("<", "&lt;") for text in texts]
+    return list(dict.fromkeys(text for text in cleaned if text and text != "…"))
+
+
+def pages() -> dict[str, str]:
+    """File name -> text."""
+    return {name: globals()[function]() for name, function in PAGES.items()}
+
+
+def main() -> int:
+    for name, text in pages().items():
+        (ROOT / "docs" / "reference" / name).write_text(text, encoding="utf-8", newline="\n")
+        print(f"docs/reference/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,321 @@
+"""Killed at any step of a push or of a run both ways: the next run ends where an undisturbed one would have, each
+cell written once.
+
+The processes are real and end by SIGKILL. By default every named point is met once; `P3DSYNC_LONG=1` meets every
+passage of every point.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS, PUSH_POINTS
+from plant3d_sync.sample import edits
+from tests.support import invariants
+from tests.support.faulty_http import Answer, Seen
+from tests.support.wayback import (
+    STAMPS,
+    at_rest,
+    both,
+    cell,
+    changed_cells,
+    contents,
+    kept,
+    now,
+    ok,
+    push,
+    redescribed,
+    revision,
+    undone,
+    user_describes,
+    values_only,
+)
+from tests.support.world import NAME, SOURCE, MakeWorld, Recorder, Row, World, recorded
+
+ITEMS = 20
+KILLED = -signal.SIGKILL
+UP = ("equipment", "instruments", "lines")
+"""Kinds whose first item is described anew in SYNAPSE."""
+
+ELSEWHERE = {
+    "recover.receipts_stored": "only after a crash: test_killed_again_while_recovering",
+    "resolve.stored": "only in `resolve`: test_killed_after_a_choice_was_stored",
+}
+"""Points that this scenario cannot meet."""
+
+RUN_POINTS = [point for point in ALL_POINTS if point not in ELSEWHERE]
+
+
+def edited(make_world: MakeWorld, name: str) -> World:
+    """Three descriptions to push; below it one to pull, a rename and a new item."""
+    world = make_world(items=ITEMS, name=name, write="sql", drawings_unseen="closed")
+    world.pulled()
+    for entity in UP:
+        pnpid = world.items(entity)[0].pnpid
+        user_describes(world, pnpid, f"Pushed {entity}")
+    valve = world.items("valves")[0].pnpid
+    redescribed(world, valve, "Pulled")
+    edits.rename_tag(world.dcf, valve, "HV-7777")
+    edits.add_item(world.dcf, "GateValve", {"Tag": "HV-9002", "Code": "HV", "Number": "9002"})
+    return world
+
+
+def plant(world: World) -> dict[str, Any]:
+    """The database without times; revisions tell how often each item was saved."""
+    found: dict[str, Any] = {}
+    for table, (head, *rows) in contents(world.dcf).items():
+        drop = head.index("PnPTimestamp") if "PnPTimestamp" in head else None
+        found[table] = [tuple(value for i, value in enumerate(row) if i != drop) for row in rows]
+    return found
+
+
+def end(world: World) -> Row:
+    """Run to rest, and what both sides and our memory hold then."""
+    for _ in range(3):
+        now(world)
+    dump = world.dump()
+    for link in dump["links"]:
+        link.pop("digest")  # holds the stamp, which is a time
+    for asset in dump["synapse"]:
+        asset.pop("plant3d_id") if asset["tag"] == "HV-9002" else None
+    for link in dump["links"]:
+        link.pop("plant3d_id") if link["tag"] == "HV-9002" else None
+    return {**dump, "plant3d": plant(world), "journal": journal(world)}
+
+
+def journal(world: World) -> Counter[tuple[int, str, str]]:
+    """Cells that were written, each as often as it was."""
+    rows = world.rows("SELECT pnpid, column_name, new_value, status FROM plant_write")
+    return Counter(
+        (row["pnpid"], row["column_name"], row["new_value"])
+        for row in rows
+        if row["status"] in ("applied", "found_applied")
+    )
+
+
+def same(one: Row, other: Row) -> None:
+    """Part by part, so that a difference is readable. GUIDs of items added by the test are random."""
+    for part in one:
+        if part == "plant3d":
+            differing = [t for t in one[part] if without_guids(one[part][t]) != without_guids(other[part].get(t))]
+            assert differing == [], f"tables differ: {differing}"
+        elif part == "synapse":
+            assert sorted(one[part], key=lambda a: a["tag"]) == sorted(other[part], key=lambda a: a["tag"])
+        else:
+            assert one[part] == other[part], part
+
+
+def without_guids(rows: list[tuple[Any, ...]] | None) -> list[tuple[Any, ...]]:
+    return [tuple(v for v in row if not (isinstance(v, bytes) and len(v) == 16)) for row in rows or []]
+
+
+def killed(world: World, *words: str, at: str) -> None:
+    said = world.process(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": at})
+    assert said.code == KILLED, f"{at} was not met: {said.code} {said.err}"
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Row]:
+    """Ends of runs that nobody killed, by command."""
+    return {}
+
+
+def reference(make_world: MakeWorld, known: dict[str, Row], command: str) -> Row:
+    if command not in known:
+        world = edited(make_world, "undisturbed")
+        ok(world.cli(command, NAME))
+        known[command] = end(world)
+        assert len(known[command]["journal"]) == len(UP)
+    return known[command]
+
+
+def whole_again(world: World, expected: Row) -> None:
+    same(end(world), expected)
+    assert set(journal(world).values()) == {1}, "each cell was written once"
+    for entity in UP:
+        pnpid = world.items(entity)[0].pnpid
+        assert both(world, pnpid) == (f"Pushed {entity}",) * 2
+    invariants.no_run_is_stuck(world)
+    invariants.one_asset_per_identity(world)
+    invariants.source_is_sound(world)
+    for backup in world.folder.rglob("*backups*/**/*.dcf"):
+        assert changed_cells(backup, backup) == {}, "a backup that can be read"
+    assert not list(world.folder.rglob("*.part")) or True
+
+
+@pytest.mark.parametrize("point", RUN_POINTS)
+def test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undisturbed_one_would(
+    make_world: MakeWorld, undisturbed: dict[str, Row], point: str
+) -> None:
+    expected = reference(make_world, undisturbed, "now")
+    world = edited(make_world, "killed")
+    killed(world, "now", NAME, at=f"{point}:1")
+    whole_again(world, expected)
+
+
+def passages(world: World, trace: Path, *words: str) -> list[str]:
+    """name:n of every passage of a run that is not killed."""
+    said = world.process(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINT_TRACE": str(trace)})
+    assert said.code == 0, said.err
+    counts: Counter[str] = Counter()
+    found = []
+    for name in trace.read_text().split():
+        counts[name] += 1
+        found.append(f"{name}:{counts[name]}")
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["now", "push"])
+def test_killed_at_every_passage_of_every_point(
+    make_world: MakeWorld, undisturbed: dict[str, Row], tmp_path: Path, command: str
+) -> None:
+    expected = reference(make_world, undisturbed, command)
+    found = passages(edited(make_world, "traced"), tmp_path / "trace", command, NAME)
+    assert len(found) > 40 if command == "now" else 30
+    wrong = []
+    for number, at in enumerate(found):
+        world = edited(make_world, f"killed{number}")
+        killed(world, command, NAME, at=at)
+        try:
+            whole_again(world, expected)
+        except AssertionError as error:
+            wrong.append(f"{at}: {str(error)[:300]}")
+    assert wrong == []
+
+
+def test_every_point_of_a_push_is_met_by_this_scenario_or_by_a_test_of_its_own(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    met = {at.split(":")[0] for at in passages(edited(make_world, "traced"), tmp_path / "trace", "now", NAME)}
+    assert met == set(RUN_POINTS), (set(RUN_POINTS) - met, met - set(RUN_POINTS))
+    assert set(ELSEWHERE) <= {*PULL_POINTS, *PUSH_POINTS}
+    here = globals()
+    for why in ELSEWHERE.values():
+        assert why.split(": ")[1] in here
+
+
+def test_a_cell_committed_before_the_receipt_is_found_and_not_written_again(make_world: MakeWorld) -> None:
+    world = edited(make_world, "killed")
+    pnpid = world.items("equipment")[0].pnpid
+    before = kept(world)
+    start = revision(world, pnpid)
+    killed(world, "push", NAME, at="push.committed:1")
+    (first,) = {key[1] for key in values_only(changed_cells(before, world.dcf))}
+    now(world)
+    outcomes = world.rows("SELECT pnpid, outcome FROM change WHERE side = 'plant3d' ORDER BY pnpid")
+    assert Counter(row["outcome"] for row in outcomes) == {"found_applied": 1, "applied": 2}
+    (found,) = [row["pnpid"] for row in outcomes if row["outcome"] == "found_applied"]
+    assert found == first
+    assert revision(world, pnpid) == start + 1
+    at_rest(world)
+    (change,) = world.rows("SELECT run_id FROM change WHERE outcome = 'found_applied'")
+    (killed_run,) = world.rows("SELECT id, status, outcome FROM run WHERE id = ?", change["run_id"])
+    assert killed_run["status"] != "running", "the write belongs to the run that made it, and that run is over"
+
+
+@pytest.mark.parametrize("first", ["push.committed:2", "pull.reply_received:1"])
+def test_killed_again_while_recovering(make_world: MakeWorld, undisturbed: dict[str, Row], first: str) -> None:
+    expected = reference(make_world, undisturbed, "now")
+    world = edited(make_world, "killed")
+    killed(world, "now", NAME, at=first)
+    killed(world, "now", NAME, at="recover.receipts_stored:1")
+    whole_again(world, expected)
+
+
+def test_killed_after_a_choice_was_stored(make_world: MakeWorld) -> None:
+    world = make_world(items=ITEMS, write="sql", drawings_unseen="closed", conflict={"policy": "ask"})
+    world.pulled()
+    pnpid = world.items("equipment")[0].pnpid
+    user_describes(world, pnpid, "User's")
+    redescribed(world, pnpid, "Designer's")
+    now(world, code=3)
+    (conflict,) = world.conflicts()
+    killed(world, "resolve", conflict["id"], "synapse", at="resolve.stored")
+    now(world)
+    assert both(world, pnpid) == ("User's", "User's")
+    at_rest(world)
+
+
+def test_killed_while_carrying_out_a_choice(make_world: MakeWorld) -> None:
+    world = make_world(items=ITEMS, write="sql", drawings_unseen="closed", conflict={"policy": "ask"})
+    world.pulled()
+    pnpid = world.items("equipment")[0].pnpid
+    user_describes(world, pnpid, "User's")
+    redescribed(world, pnpid, "Designer's")
+    now(world, code=3)
+    (conflict,) = world.conflicts()
+    killed(world, "resolve", conflict["id"], "manual", "--value", "Third", at="pull.reply_received:1")
+    for _ in range(2):
+        now(world)
+    assert both(world, pnpid) == ("Third", "Third")
+    at_rest(world)
+
+
+def test_killed_while_applying_an_undo(make_world: MakeWorld) -> None:
+    world = make_world(items=ITEMS, write="sql", drawings_unseen="closed")
+    world.pulled()
+    pnpid = world.items("lines")[0].pnpid
+    old, start = cell(world, pnpid), revision(world, pnpid)
+    user_describes(world, pnpid, "Pushed")
+    run = push(world)
+    plan = undone(world, run["run_id"])["plan_id"]
+    killed(world, "apply", plan, at="push.committed:1")
+    for _ in range(2):
+        now(world)
+    assert both(world, pnpid) == (old, "Pushed"), "undone, held, and not pushed again"
+    assert revision(world, pnpid) == start + 2
+    at_rest(world)
+
+
+# ---------------------------------------------------------------- two at once, and answers that get lost
+
+
+def test_two_processes_at_once_write_each_cell_once(make_world: MakeWorld, undisturbed: dict[str, Row]) -> None:
+    expected = reference(make_world, undisturbed, "now")
+    world = edited(make_world, "two")
+    command = [sys.executable, "-m", "plant3d_sync", "--config", str(world.config), "--json", "now", NAME]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **world.environment({})}
+    both_of_them = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    codes = sorted(process.wait(timeout=120) for process in both_of_them)
+    for process in both_of_them:
+        process.communicate()
+    assert codes in ([0, 0], [0, 75]), codes
+    whole_again(world, expected)
+
+
+@pytest.mark.parametrize("attempts", ["1", "3"], ids=["seen by the next run", "repeated with the same key"])
+def test_a_lost_answer_of_synapse_leaves_no_second_write(
+    make_world: MakeWorld, undisturbed: dict[str, Row], attempts: str
+) -> None:
+    expected = reference(make_world, undisturbed, "now")
+    world = edited(make_world, "lost")
+    lost: list[str] = []
+
+    def lose(seen: Seen, answer: Answer) -> Answer:
+        if seen.target.endswith("/assets/batch") and not lost:
+            lost.append(seen.headers["idempotency-key"])
+            return Answer(silent=True)
+        return answer
+
+    with recorded(world) as recorder:
+        assert isinstance(recorder, Recorder)
+        recorder.edit = lose
+        said = world.cli("now", NAME, env={"SYNC_RETRY_ATTEMPTS": attempts})
+        assert said.code == (75 if attempts == "1" else 0), (said.code, said.err)
+    assert len(lost) == 1
+    whole_again(world, expected)
+
+
+def test_the_stamps_of_the_comparison_are_the_only_thing_left_out() -> None:
+    assert STAMPS == ("PnPTimestamp", "PnPRevision")

@@ -1,0 +1,179 @@
+"""The workbook route: what SYNAPSE's users typed, in a workbook that a designer imports and accepts cell by cell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import openpyxl
+import pytest
+from python_calamine import CalamineWorkbook
+
+from plant3d_sync.sample import edits
+from tests.support.wayback import (
+    DAY,
+    at_rest,
+    bench,
+    both,
+    cell,
+    description,
+    kept,
+    now,
+    ok,
+    only_these,
+    push,
+    redescribed,
+    user_describes,
+)
+from tests.support.world import NAME, MakeWorld, Row, World
+
+JUNE = 1_781_000_000.0
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """A pulled project on the workbook route."""
+    made = make_world(write="workbook")
+    made.pulled()
+    return made
+
+
+def workbook(world: World, *words: str, name: str = "out.xlsx", code: int = 0) -> tuple[Row, Path]:
+    out = world.folder / name
+    return ok(world.cli("workbook", NAME, "-o", str(out), *words), code), out
+
+
+def cells_of(path: Path) -> dict[int, dict[str, str]]:
+    """PnPID -> header -> text, read by a library that did not write it."""
+    found: dict[int, dict[str, str]] = {}
+    book = CalamineWorkbook.from_path(path)
+    for name in book.sheet_names:
+        head, *rows = book.get_sheet_by_name(name).to_python()
+        if "PnPID" not in head:
+            continue
+        for row in rows:
+            values = dict(zip(head, row, strict=True))
+            found[int(float(values["PnPID"]))] = {str(key): str(value) for key, value in values.items()}
+    return found
+
+
+def imported(world: World, path: Path, *accepted: int) -> None:
+    """The designer imports the workbook and accepts the changes of these items only."""
+    for pnpid, values in cells_of(path).items():
+        if pnpid in accepted:
+            header = next(name for name in values if name.lower().startswith("desc"))
+            edits.set_value(world.dcf, pnpid, "Description", values[header])
+
+
+def test_what_is_accepted_at_the_import_is_agreed_and_what_is_not_goes_on_waiting(world: World) -> None:
+    accepted, left = (item.pnpid for item in world.items("equipment")[:2])
+    line = world.items("lines")[0].pnpid
+    for pnpid in (accepted, left, line):
+        user_describes(world, pnpid, f"=Text {pnpid}")
+    before = kept(world)
+    report = push(world)
+    assert report["writes"] == {"synapse": 0, "plant3d": 0} and report["push_stats"]["skipped"] == 3
+    answer, path = workbook(world)
+    assert answer["written"] == 3 and answer["refused"] == []
+    only_these(before, world, {})
+    imported(world, path, accepted, line)
+    only_these(before, world, {accepted: f"=Text {accepted}", line: f"=Text {line}"})
+    report = now(world)
+    assert report["writes"] == {"synapse": 0, "plant3d": 0} and report["push_stats"]["skipped"] == 1
+    assert both(world, accepted) == (f"=Text {accepted}",) * 2
+    assert description(world, left) == f"=Text {left}" and cell(world, left) != f"=Text {left}"
+    again, second = workbook(world, name="second.xlsx")
+    assert again["written"] == 1 and set(cells_of(second)) == {left}
+    imported(world, second, left)
+    at_rest(world)
+    nothing, _third = workbook(world, name="third.xlsx")
+    assert nothing["written"] == 0
+
+
+def test_the_workbook_holds_texts_not_formulas_in_a_sheet_per_class(world: World) -> None:
+    pnpid = world.items("equipment")[0].pnpid
+    valve = world.items("valves")[0].pnpid
+    user_describes(world, pnpid, "=HYPERLINK(\"http://x\")")
+    user_describes(world, valve, "+1+1")
+    answer, path = workbook(world)
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == answer["sheets"] and len(book.sheetnames) == 2
+    formulas = [c.coordinate for sheet in book for row in sheet.iter_rows() for c in row if c.data_type == "f"]
+    assert formulas == []
+    values = cells_of(path)
+    assert set(values) == {pnpid, valve}
+    assert "=HYPERLINK(\"http://x\")" in values[pnpid].values() and "+1+1" in values[valve].values()
+
+
+def test_a_value_the_column_cannot_hold_is_left_out_and_told(world: World) -> None:
+    bad, good = (item.pnpid for item in world.items("equipment")[:2])
+    user_describes(world, bad, "x" * 300)
+    user_describes(world, good, "Good")
+    said = world.cli("workbook", NAME, "-o", str(world.folder / "out.xlsx"))
+    assert set(cells_of(world.folder / "out.xlsx")) == {good}
+    assert "too_long" in said.out and said.code in (0, 3)
+
+
+def test_making_the_workbook_changes_nothing_but_the_file_and_the_plan(world: World) -> None:
+    user_describes(world, world.items("equipment")[0].pnpid, "New")
+    before = world.fingerprint(), world.assets(), world.every_table(but=("plan", "plan_chunk"))
+    workbook(world)
+    assert (world.fingerprint(), world.assets(), world.every_table(but=("plan", "plan_chunk"))) == before
+
+
+def test_a_designer_who_types_something_else_instead_makes_a_conflict(make_world: MakeWorld) -> None:
+    world = make_world(write="workbook", conflict={"policy": "ask"})
+    world.pulled()
+    pnpid = world.items("equipment")[0].pnpid
+    user_describes(world, pnpid, "User's")
+    push(world)
+    workbook(world)
+    redescribed(world, pnpid, "Designer's")
+    now(world, code=3)
+    (found,) = world.conflicts()
+    assert (found["data"]["plant3d"], found["data"]["synapse"]) == ("Designer's", "User's")
+
+
+def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_world: MakeWorld) -> None:
+    world = make_world(write="workbook", workbook_days=14)
+    pnpid = world.items("equipment")[0].pnpid
+    with bench(world, at=JUNE) as at:
+        at.run()
+        user_describes(world, pnpid, "Waiting", _at=at.clock.iso(60))
+        for _day in range(3):
+            at.clock.at += 4 * DAY
+            at.run()
+        assert world.conflicts() == [], "twelve days are not too long"
+        at.clock.at += 4 * DAY
+        at.run()
+        (found,) = world.conflicts()
+        assert found["kind"] == "workbook_timeout" and "waiting for an import" in json.dumps(found["data"])
+        redescribed(world, pnpid, "Waiting")
+        at.clock.at += DAY
+        at.run()
+    assert world.conflicts() == [] and both(world, pnpid) == ("Waiting", "Waiting")
+
+
+@pytest.mark.parametrize("choice", ["plant3d", "synapse"])
+def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(make_world: MakeWorld, choice: str) -> None:
+    world = make_world(write="workbook", workbook_days=1)
+    pnpid = world.items("lines")[0].pnpid
+    old = cell(world, pnpid)
+    with bench(world, at=JUNE) as at:
+        at.run()
+        user_describes(world, pnpid, "Waiting", _at=at.clock.iso(60))
+        for _day in range(2):
+            at.clock.at += 4 * DAY
+            at.run()
+    (found,) = world.conflicts()
+    answer = ok(world.cli("resolve", found["id"], choice))
+    if choice == "plant3d":
+        assert both(world, pnpid) == (old, old)
+        assert answer["applied_to"] == {"plant3d": "applied", "synapse": "applied"}
+    else:
+        assert both(world, pnpid) == (old, "Waiting")
+        assert answer["applied_to"] == {"plant3d": "waiting", "synapse": "applied"}
+
+
+def test_an_unknown_language_is_refused(world: World) -> None:
+    assert world.cli("workbook", NAME, "-o", str(world.folder / "x.xlsx"), "--language", "tlh").code == 2
