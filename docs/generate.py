@@ -73,7 +73,7 @@ def cli_page() -> str:
         "",
         "Made by `docs/generate.py` from the program itself; do not edit it by hand.",
         "",
-        "`plant3d-sync [--config FILE] COMMAND`. With `--json` a command prints one JSON document on stdout and progress on",
+        "After `plant3d-sync` come `--config FILE`, if needed, and the command. With `--json` a command prints one JSON document on stdout and progress on",
         "stderr. Exit codes: [exit-codes.md](exit-codes.md).",
     ]
     for entry in commands():

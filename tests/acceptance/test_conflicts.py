@@ -21,7 +21,6 @@ from tests.support.wayback import (
     description,
     now,
     ok,
-    push,
     redescribed,
     user_describes,
 )
@@ -439,7 +438,7 @@ def test_a_field_that_flips_between_two_values_is_frozen_and_explained_until_som
     pnpid = one(newest)
     newest.pulled()
     start = newest.writes()
-    for number in range(12):
+    for _round in range(12):
         redescribed(newest, pnpid, "Ping")
         said = newest.cli("now", NAME)
         if said.code == 3:
@@ -479,6 +478,21 @@ def test_a_third_program_that_keeps_putting_its_value_back_is_stopped_after_a_fe
         now_any(newest)
     assert writes <= 7, f"{writes} writes into Plant 3D"
     assert [item["kind"] for item in listed(newest)] == ["flip_flop"]
+
+
+def test_a_stale_plant_3d_session_that_puts_the_old_value_back_loses_no_word(newest: World) -> None:
+    """A session that was open during the push saves what it still holds, again and again; nobody types in SYNAPSE."""
+    newest.pulled()
+    pnpid = one(newest)
+    stale = cell(newest, pnpid)
+    user_describes(newest, pnpid, "Typed by a user")
+    assert now_any(newest)["plant3d"] == 1
+    redescribed(newest, pnpid, stale)
+    now_any(newest)
+    lost = newest.rows("SELECT fields FROM change WHERE pnpid = ? ORDER BY id", pnpid)
+    kept_somewhere = [row["fields"] for row in lost if "Typed by a user" in row["fields"]]
+    assert kept_somewhere or newest.conflicts(), "the user's words are in the history or in a conflict"
+    at_rest(newest)
 
 
 def now_any(world: World) -> dict[str, int]:

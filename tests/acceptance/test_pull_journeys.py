@@ -13,7 +13,6 @@ from plant3d_sync.sample import edits
 from tests.support import invariants
 from tests.support.world import MakeWorld, Recorder, World, recorded
 
-
 ITEMS = 80
 """Items of a world unless a test asks for another number."""
 
@@ -748,7 +747,7 @@ def test_a_value_that_synapse_alters_is_reported_once_and_then_agreed(settled: W
     item = settled.items("valves")[0]
     edits.set_value(settled.dcf, item.pnpid, "Description", "UN TEXTE TROP LONG POUR SYNAPSE")
     with recorded(settled) as recorder:
-        recorder.request = lambda seen: seen.body.replace("UN TEXTE TROP LONG POUR SYNAPSE".encode(), b"UN TEXTE")
+        recorder.request = lambda seen: seen.body.replace(b"UN TEXTE TROP LONG POUR SYNAPSE", b"UN TEXTE")
         report = settled.pulled()
         assert report["stats"]["updated"] == 1
         (finding,) = settled.findings("altered_by_synapse")

@@ -144,7 +144,7 @@ def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_world
             at.clock.at += 4 * DAY
             at.run()
         assert world.conflicts() == [], "twelve days are not too long"
-        at.clock.at += 4 * DAY
+        at.clock.at += 8 * DAY
         at.run()
         (found,) = world.conflicts()
         assert found["kind"] == "workbook_timeout" and "waiting for an import" in json.dumps(found["data"])
@@ -158,7 +158,7 @@ def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_world
 def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(make_world: MakeWorld, choice: str) -> None:
     world = make_world(write="workbook", workbook_days=1)
     pnpid = world.items("lines")[0].pnpid
-    old = cell(world, pnpid)
+    redescribed(world, pnpid, "Before")
     with bench(world, at=JUNE) as at:
         at.run()
         user_describes(world, pnpid, "Waiting", _at=at.clock.iso(60))
@@ -168,11 +168,16 @@ def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(make_wor
     (found,) = world.conflicts()
     answer = ok(world.cli("resolve", found["id"], choice))
     if choice == "plant3d":
-        assert both(world, pnpid) == (old, old)
+        assert both(world, pnpid) == ("Before", "Before")
         assert answer["applied_to"] == {"plant3d": "applied", "synapse": "applied"}
     else:
-        assert both(world, pnpid) == (old, "Waiting")
+        assert both(world, pnpid) == ("Before", "Waiting")
         assert answer["applied_to"] == {"plant3d": "waiting", "synapse": "applied"}
+        now(world)
+        assert world.conflicts() == [], "not asked again"
+        redescribed(world, pnpid, "Waiting")
+    at_rest(world)
+    assert ok(world.cli("conflict", found["id"]))["carried_out"] is True
 
 
 def test_an_unknown_language_is_refused(world: World) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-
 import pytest
 import sqlalchemy as sa
 
@@ -13,36 +10,8 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.state import audit
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.runs import Run
-from plant3d_sync.state.tables import metadata
 from plant3d_sync.usecases import queue
-from tests.support.jobs import DEAD, Queueing, queueing, together
-from tests.support.synapse_dev import new_database, postgresql
-
-
-@pytest.fixture(scope="module")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """The address of a state database of that kind, made once."""
-    made: dict[str, str] = {}
-    with ExitStack() as stack:
-
-        def address(kind: str) -> str:
-            if kind not in made and kind == "sqlite":
-                made[kind] = f"sqlite:///{tmp_path_factory.mktemp('state') / 'state.db'}"
-            elif kind not in made:
-                made[kind] = new_database(stack.enter_context(postgresql()))
-            return made[kind]
-
-        yield address
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def jobs(request: pytest.FixtureRequest, databases: Callable[[str], str]) -> Iterator[Queueing]:
-    with queueing(databases(request.param)) as made:
-        yield made
-        with made.world.state.write() as connection:
-            for table in reversed(metadata.sorted_tables):
-                if not table.name.startswith("audit"):  # append-only, by triggers
-                    connection.execute(sa.delete(table))
+from tests.support.jobs import DEAD, Queueing, together
 
 
 def ask(jobs: Queueing, project: str = "p", direction: str = "pull", **more: object) -> Run:
@@ -60,7 +29,9 @@ def offline() -> RetryLaterError:
 
 
 def test_fifty_presses_at_once_make_one_waiting_run(jobs: Queueing) -> None:
-    queue.cancel(jobs.world, ask(jobs).run_id)  # the project is known: nothing but its lock orders the presses
+    queue.cancel(
+        jobs.world, ask(jobs).run_id
+    )  # the project is known: nothing but its lock orders the presses
     answers = together(*[lambda: ask(jobs, direction="both", trigger="now").run_id] * 50)
     assert len(set(answers)) == 1
     assert jobs.statuses("p") == ["completed", "queued"]

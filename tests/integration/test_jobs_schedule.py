@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,17 +15,10 @@ from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, idempotency, plan, run_event, slot
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.scheduler import Planned, next_slot, planned_projects, prune_when_due, slot_of, tick
-from tests.support.jobs import Plant, Queueing, queueing, together
+from tests.support.jobs import Plant, Queueing, together
 from tests.support.synapse_dev import RunningSynapse
 
 FIVE = Planned(name="p", interval_ms=300_000, direction="pull")
-
-
-@pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Queueing]:
-    with queueing(f"sqlite:///{tmp_path / 'state.db'}") as made:
-        made.clock.now = 1_800_000_000.0  # a multiple of five minutes
-        yield made
 
 
 def slots(jobs: Queueing) -> list[tuple[int, bool]]:
@@ -216,16 +208,23 @@ def test_what_is_old_is_pruned_and_what_waits_or_proves_stays(jobs: Queueing) ->
             "applied-1",
             "guarded-1",
         }
-        count, broken = audit.verify(connection)
-    assert (count, broken) == (3, []), "two entries of the project, one about the pruning"
+        _, broken = audit.verify(connection)
+        (told,) = audit.entries(connection, retention.SYSTEM, limit=1)
+    assert broken == []
+    assert (told["action"], told["rows"]) == (
+        "retention.pruned",
+        {n: count for n, count in removed.items() if count},
+    )
 
 
 def test_pruning_again_removes_nothing_and_writes_no_entry(jobs: Queueing) -> None:
     old_and_new(jobs)
     retention.prune(jobs.world.state, now=jobs.clock.now, days=400)
+    with jobs.world.state.read() as connection:
+        before = audit.verify(connection)
     assert not any(retention.prune(jobs.world.state, now=jobs.clock.now, days=400).values())
     with jobs.world.state.read() as connection:
-        assert audit.verify(connection) == (3, [])
+        assert audit.verify(connection) == before
 
 
 def test_pruning_happens_once_a_day_however_many_schedulers_ask(jobs: Queueing) -> None:

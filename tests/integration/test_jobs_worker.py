@@ -314,6 +314,7 @@ def test_two_workers_and_two_schedulers_double_no_run_and_lose_none(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 def test_two_hundred_runs_on_redis_and_postgresql_are_neither_doubled_nor_lost(
     tmp_path: Path, synapse: RunningSynapse
 ) -> None:

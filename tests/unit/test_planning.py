@@ -446,7 +446,7 @@ def test_an_edit_of_a_field_that_cannot_be_pushed_names_the_drawing() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "written", "finding"),
-    [(DriftPolicy.RESTORE, 1, []), (DriftPolicy.PROPOSE, 0, ["drift"]), (DriftPolicy.IGNORE, 0, [])],
+    [(DriftPolicy.RESTORE, 1, ["drift"]), (DriftPolicy.PROPOSE, 0, ["drift"]), (DriftPolicy.IGNORE, 0, [])],
 )
 def test_drift_follows_its_policy(policy: DriftPolicy, written: int, finding: list[str]) -> None:
     spec = FieldRule(field="attributes.spec", owner=Owner.PLANT3D, columns=("Spec",), drift=policy)

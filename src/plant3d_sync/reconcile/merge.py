@@ -128,6 +128,9 @@ def _shared(
     resolution: Resolution | None,
     same: Same,
 ) -> FieldOutcome:
+    resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+    if resolved is not None:
+        return resolved
     if plant_moved and not synapse_moved:
         if is_blank(plant3d) and rule.blank is BlankPolicy.KEEP:
             return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=synapse)
@@ -142,9 +145,6 @@ def _shared(
         if is_blank(synapse) and rule.blank is BlankPolicy.KEEP:
             return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=plant3d)
         return _into_plant3d(rule, synapse, plant3d, "synapse_changed")
-    resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
-    if resolved is not None:
-        return resolved
     winner, why = newest(times)
     if rule.blank is BlankPolicy.KEEP and (is_blank(plant3d) or is_blank(synapse)):
         winner, why = None, "blank_against_edit"

@@ -211,7 +211,7 @@ class Planner:
 
     def see_unchanged(self, pnpid: int, tag: str, class_name: str, guid: str, entity: str) -> None:
         """An item whose digest is the stored one and whose link has nothing open."""
-        if Entity(entity) in self._know.entities:
+        if entity in self._know.entities:
             stats = self._stats[entity]
             stats.total += 1
             stats.unchanged += 1
@@ -941,7 +941,7 @@ class Planner:
             }
         )
         work.open(name, "push_" + self._know.write_mode.value, plant3d, synapse, outcome)
-        if self._know.write_mode is WriteMode.WORKBOOK:
+        if self._know.write_mode is WriteMode.WORKBOOK and outcome.reason != "resolved":
             self._wait_for_workbook(work, name, item, link, plant3d, synapse)
 
     def _wait_for_workbook(

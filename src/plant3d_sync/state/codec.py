@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Table, Update, bindparam, update
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
 
 
 def dump(value: object) -> str | None:
@@ -48,6 +51,25 @@ def set_columns(connection: Connection, table: Table, key: str, row: object, val
     given: dict[str, object] = {"to_" + name: value for name, value in values.items()}
     given["the_key"] = row
     return connection.execute(update_of(table, key, tuple(values)), given).rowcount
+
+
+def bare_rows(
+    connection: Connection, query: str, given: Sequence[object], kind: Callable[[Any], T] = tuple
+) -> Iterator[T]:
+    """Rows of a plain query as the driver gives them, for many rows: half the cost of the usual way.
+
+    `query` has one `?` for each value. `kind` makes something of each row.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        text = query if connection.dialect.paramstyle == "qmark" else query.replace("?", "%s")
+        cursor.execute(text, tuple(given))
+        while rows := cursor.fetchmany(1000):
+            yield from map(kind, rows)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(query, None, error, connection.dialect.loaded_dbapi.Error) from error
+    finally:
+        cursor.close()
 
 
 def bulk_insert(

@@ -128,15 +128,19 @@ def changes_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
 
 
 def _change(row: Any) -> dict[str, Any]:
-    """A change with fields as field -> [old, new]; a creation stores only the new values."""
-    fields = load_map(row.fields)
-    if row.op == "create":
-        fields = {
-            name: value if isinstance(value, list) else [None, value]
-            for name, value in fields.items()
-            if value is not None
-        }
-    return {**row._mapping, "fields": fields}
+    return {**row._mapping, "fields": fields_of(row.op, row.fields)}
+
+
+def fields_of(op: str, text: str | None) -> dict[str, Any]:
+    """The fields of a change as field -> [old, new]; a creation stores only the new values."""
+    fields = load_map(text)
+    if op != "create":
+        return fields
+    return {
+        name: value if isinstance(value, list) else [None, value]
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def changes_of_link(connection: Connection, link_id: int, *, limit: int = 200, offset: int = 0) -> list[dict[str, Any]]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.link import Hold, Interval, Link, LinkState, Missing
 from plant3d_sync.model.record import Asset, Value
-from plant3d_sync.state.codec import bulk_insert, dump, load, load_map
+from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map
 from plant3d_sync.state.tables import link, tag_history, unlinked_asset
 
 CHUNK = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Brief:
+class Brief(NamedTuple):
     """The few columns every run needs of every link."""
 
     pnpid: int
@@ -35,26 +33,29 @@ class Brief:
 
 def briefs(connection: Connection, number: int) -> Iterator[Brief]:
     """All links of a project, briefly. `open`: something on it was not settled."""
-    is_open = sa.or_(
-        link.c.pending.is_not(None),
-        link.c.synapse_delta.is_not(None),
-        link.c.missing.is_not(None),
-        link.c.base.is_(None),
-        link.c.gone_in_synapse != 0,
-    )
-    statement = sa.select(
-        link.c.pnpid,
-        link.c.tag,
-        link.c.state,
-        link.c.digest,
-        sa.case((is_open, 1), else_=0),
-        link.c.class_name,
-        link.c.plant3d_id,
-        link.c.entity,
-        link.c.gone_in_synapse,
-    ).where(link.c.project == number)
-    for row in connection.execute(statement):
-        yield Brief(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7], row[8])
+    return bare_rows(connection, _BRIEFS, (number,), Brief._make)
+
+
+_BRIEFS = """
+SELECT pnpid, tag, state, digest,
+       pending IS NOT NULL OR synapse_delta IS NOT NULL OR missing IS NOT NULL OR base IS NULL OR gone_in_synapse <> 0,
+       class_name, plant3d_id, entity, gone_in_synapse
+FROM link WHERE project = ?
+"""
+
+
+def versions(connection: Connection, number: int, guids: Sequence[str]) -> dict[str, int]:
+    """plant3d_id -> version of the asset as last seen, for links that have a base."""
+    found: dict[str, int] = {}
+    for start in range(0, len(guids), CHUNK):
+        piece = guids[start : start + CHUNK]
+        marks = ", ".join("?" * len(piece))
+        query = (
+            "SELECT plant3d_id, asset_version FROM link "  # noqa: S608 - only marks are put in
+            f"WHERE project = ? AND base IS NOT NULL AND plant3d_id IN ({marks})"
+        )
+        found.update(bare_rows(connection, query, (number, *piece)))
+    return found
 
 
 def by_items(connection: Connection, number: int, guids: Sequence[str], pnpids: Sequence[int]) -> list[Link]:

@@ -79,8 +79,9 @@ class Execution:
         self.stop()
 
 
-def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], total: int) -> None:
-    """Write all lines, chunk by chunk. Lines of Plant 3D are left to `push`."""
+def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], total: int) -> list[JsonLine]:
+    """Write all lines, chunk by chunk. Returns the lines that go to Plant 3D, which are left to `push`."""
+    pushed: list[JsonLine] = []
     batch: list[JsonLine] = []
     refs: list[list[int]] = []
     quiet: list[JsonLine] = []
@@ -89,6 +90,7 @@ def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLin
     for number, chunk in enumerate(chunks):
         for index, line in enumerate(chunk()):
             if line["op"] == "push":
+                pushed.append(line)
                 continue
             if not _may_run(execution, line):
                 quiet.append(line)
@@ -116,6 +118,7 @@ def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLin
     if quiet:
         _remember_quiet(execution, quiet)
     execution.world.progress("write", total, total)
+    return pushed
 
 
 def _may_run(execution: Execution, line: JsonLine) -> bool:

@@ -452,8 +452,8 @@ class Engine:
                 applied_by=execution.actor,
                 applied_at=self._world.clock(),
             )
-        apply_lines(execution, chunks, total)
-        apply_push(execution, chunks, snapshot)
+        pushed = apply_lines(execution, chunks, total)
+        apply_push(execution, [lambda: pushed], snapshot)
 
     # ------------------------------------------------------------------ plans
 

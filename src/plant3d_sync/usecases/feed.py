@@ -93,16 +93,7 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
 def _news(connection: Connection, number: int, assets: Sequence[Asset], feed: Feed) -> list[Asset]:
     """Assets that are not just our own last write coming back (same version as we got from our batch)."""
     guids = [asset.plant3d_id for asset in assets if asset.plant3d_id]
-    versions: dict[str, int] = {}
-    for start in range(0, len(guids), links.CHUNK):
-        rows = connection.execute(
-            sa.select(link_table.c.plant3d_id, link_table.c.asset_version).where(
-                link_table.c.project == number,
-                link_table.c.plant3d_id.in_(guids[start : start + links.CHUNK]),
-                link_table.c.base.is_not(None),
-            )
-        )
-        versions.update((row[0], row[1]) for row in rows.tuples())
+    versions = links.versions(connection, number, guids)
     fresh = []
     for asset in assets:
         if not feed.reset and asset.plant3d_id and versions.get(asset.plant3d_id) == asset.version:

@@ -20,7 +20,8 @@ from plant3d_sync.usecases.feed import Feed, stored_unlinked
 from plant3d_sync.usecases.spool import LineSpool
 from plant3d_sync.usecases.project import Project, World, iso
 
-GUARD_STATES = (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
+GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))
+_STATES = {state.value: state for state in LinkState}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,8 +87,8 @@ def make_plan(
     planner = Planner(rules, knowledge, LineSpool)
     lost = len(knowledge.lost)
     for brief in briefs.values():
-        planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=LinkState(brief.state))
-        if LinkState(brief.state) in GUARD_STATES and _lost_in_synapse(brief, feed):
+        planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=_STATES[brief.state])
+        if brief.state in GUARD_STATES and _lost_in_synapse(brief, feed):
             lost += 1
     digests = _known_digests(briefs, feed, everything)
     seen: set[int] = set()
@@ -104,7 +105,7 @@ def make_plan(
         world.progress("compare", len(seen), total)
     _see_gone(world, known, planner, briefs, seen)
     identity_hits = check_identity(known.identity, snapshot.identity)
-    live = sum(1 for brief in briefs.values() if LinkState(brief.state) in GUARD_STATES)
+    live = sum(1 for brief in briefs.values() if brief.state in GUARD_STATES)
     hits = [*identity_hits, *check_synapse(links=live, missing_assets=lost, limits=project.config.limits)]
     draft = planner.finish(hits)
     structural = [*snapshot.findings(), *_mapping_findings(rules)]
@@ -187,7 +188,7 @@ def _see_gone(
     absent = [
         brief.plant3d_id
         for brief in briefs.values()
-        if brief.pnpid not in seen and LinkState(brief.state) in GUARD_STATES
+        if brief.pnpid not in seen and brief.state in GUARD_STATES
     ]
     for start in range(0, len(absent), links.CHUNK):
         with world.state.read() as connection:

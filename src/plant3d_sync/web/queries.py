@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.link import Link
-from plant3d_sync.state import runs
+from plant3d_sync.state import intents, runs
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.runs import CHUNK_LINES, StoredPlan
 from plant3d_sync.state.tables import audit, change, finding, link, plan, tag_history, work_item
@@ -189,7 +189,7 @@ def item_history(
             "side": row.side,
             "op": row.op,
             "outcome": row.outcome,
-            "fields": load_map(row.fields),
+            "fields": intents.fields_of(row.op, row.fields),
         }
         for row in rows
     ]

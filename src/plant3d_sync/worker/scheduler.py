@@ -115,10 +115,13 @@ def _known(connection: Connection, project: str, slot: int) -> bool:
 
 
 def _insert(connection: Connection, project: str, slot: int, now: float, *, skipped: int = 0) -> bool:
-    """True if this slot is ours."""
+    """True if this slot is ours. RETURNING tells; the number of rows is not known for every driver."""
     build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = build(slot_table).values(project=project, slot=slot, at=now, skipped=skipped)
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    return (
+        connection.execute(statement.on_conflict_do_nothing().returning(slot_table.c.slot)).first()
+        is not None
+    )
 
 
 def _set(connection: Connection, project: str, slot: int, run_id: str | None, *, skipped: int) -> None:
@@ -156,11 +159,9 @@ def prune_when_due(world: World, days: float) -> dict[str, int] | None:
         ).rowcount
         if not taken:
             build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-            taken = connection.execute(
-                build(component)
-                .values(name="retention", kind="retention", seen_at=now)
-                .on_conflict_do_nothing()
-            ).rowcount
+            first = build(component).values(name="retention", kind="retention", seen_at=now)
+            row = connection.execute(first.on_conflict_do_nothing().returning(component.c.name)).first()
+            taken = 0 if row is None else 1
     if not taken:
         return None
     removed = retention.prune(world.state, now=now, days=days)

@@ -1,0 +1,482 @@
+"""Which test covers which row of the fault tables, and the page that shows it.
+
+`python -m tests.support.fault_tables` writes docs/reference/fault-tables.md; a test compares the page with this list and
+looks every named test up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "fault-tables.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One row. `tests`: file below tests/ -> names. `not_run`: what of the row is not run here, and why."""
+
+    number: str
+    fault: str
+    tests: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    not_run: str = ""
+
+
+PUSH = "acceptance/test_push.py"
+KILL = "acceptance/test_kill_push.py"
+KILL_PULL = "acceptance/test_kill_pull.py"
+JOURNEYS = "acceptance/test_pull_journeys.py"
+ERRORS = "acceptance/test_pull_errors.py"
+CONFLICTS = "acceptance/test_conflicts.py"
+PLAN = "acceptance/test_plan_apply.py"
+UNDO = "acceptance/test_undo.py"
+ROUTE = "acceptance/test_workbook_route.py"
+WRITER = "integration/test_plant3d_writer.py"
+BACKUP = "integration/test_backup.py"
+LOCKS = "integration/test_plant3d_locks.py"
+FAULTS = "integration/test_synapse_faults.py"
+SERVER = "integration/test_plant3d_sqlserver.py"
+WORKBOOK = "integration/test_workbook.py"
+OPEN = "unit/test_plant3d_open.py"
+READER = "unit/test_plant3d_reader.py"
+PORTS = "contracts/test_synapse_ports.py"
+PLANNING = "unit/test_planning.py"
+
+KILLED_PULL = "test_a_pull_of_edits_killed_at_a_point_ends_as_if_nothing_had_died"
+KILLED_RUN = "test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undisturbed_one_would"
+
+TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
+    "A1": (
+        "A pull is killed",
+        tuple(
+            Fault(number="A1", fault=f"kill -9: {step}", tests={KILL_PULL: (KILLED_PULL,), KILL: (KILLED_RUN,)})
+            for step in (
+                "run row stored",
+                "lease taken",
+                "copy of the source begun",
+                "copy closed",
+                "page of the feed read, stored",
+                "plan about to be stored, stored",
+                "guards passed",
+                "intent about to be stored, stored",
+                "request sent",
+                "reply received",
+                "receipts stored, base moved",
+                "bookkeeping about to be stored, stored",
+                "run about to finish, finished",
+                "lease released",
+            )
+        )
+        + (
+            Fault(
+                number="A1",
+                fault="kill -9 while the next run repairs",
+                tests={
+                    KILL_PULL: ("test_a_run_that_repairs_may_be_killed_too",),
+                    KILL: ("test_killed_again_while_recovering",),
+                },
+            ),
+        ),
+    ),
+    "A2": (
+        "A push is killed",
+        tuple(
+            Fault(number="A2", fault=f"kill -9: {step}", tests={KILL: (KILLED_RUN,)})
+            for step in (
+                "preflight passed",
+                "backup begun",
+                "backup verified",
+                "intent about to be stored, stored",
+                "before BEGIN IMMEDIATE, after it",
+                "expected values read",
+                "UPDATE done",
+                "before COMMIT",
+                "read back",
+                "receipt, audit and base stored",
+                "lease released",
+            )
+        )
+        + (
+            Fault(
+                number="A2",
+                fault="kill -9 after COMMIT, before the receipt: found applied, no second write",
+                tests={
+                    KILL: ("test_a_cell_committed_before_the_receipt_is_found_and_not_written_again",),
+                    WRITER: ("test_killed_at_any_step_the_next_attempt_ends_as_if_nothing_had_happened",),
+                },
+            ),
+            Fault(
+                number="A2",
+                fault="kill -9 after a choice was stored, while it is carried out, while an undo is applied",
+                tests={
+                    KILL: (
+                        "test_killed_after_a_choice_was_stored",
+                        "test_killed_while_carrying_out_a_choice",
+                        "test_killed_while_applying_an_undo",
+                    )
+                },
+            ),
+            Fault(
+                number="A2",
+                fault="backup file complete or absent, never half",
+                tests={BACKUP: ("test_a_killed_backup_is_complete_or_absent",)},
+            ),
+        ),
+    ),
+    "B": (
+        "The Plant 3D source",
+        (
+            Fault(
+                number="B1",
+                fault="Locked for a moment, for long, for ever",
+                tests={
+                    LOCKS: (
+                        "test_a_locked_file_is_retried_and_then_reported",
+                        "test_a_file_that_is_let_go_in_time_is_read",
+                    ),
+                    ERRORS: ("test_a_file_locked_by_another_process_is_tried_again_later",),
+                    PUSH: ("test_a_file_locked_by_another_program_is_not_written_to_and_the_next_run_heals",),
+                },
+            ),
+            Fault(
+                number="B2",
+                fault="Commits between and during our reads",
+                tests={LOCKS: ("test_a_snapshot_is_one_moment_while_somebody_commits_all_the_time",)},
+            ),
+            Fault(
+                number="B3",
+                fault="Hot journal; journal of another file beside it",
+                tests={
+                    LOCKS: ("test_a_file_left_in_the_middle_of_a_save_is_neither_read_nor_touched",),
+                    ERRORS: ("test_a_file_with_a_hot_journal_is_neither_read_nor_touched",),
+                    WRITER: ("test_a_journal_left_by_a_crashed_writer_is_left_to_plant_3d",),
+                },
+            ),
+            Fault(
+                number="B4",
+                fault="Replaced by rename, truncated, 0 bytes, missing, read-only, other DBID, older backup",
+                tests={
+                    WRITER: ("test_a_file_replaced_while_the_push_runs_is_not_written",),
+                    OPEN: ("test_a_cut_off_file_is_corrupt", "test_an_empty_file_is_told_apart"),
+                    ERRORS: ("test_a_file_that_is_no_plant_3d_database_ends_with_78",),
+                    PUSH: ("test_a_read_only_database_is_told_before_anything_is_written",),
+                    JOURNEYS: (
+                        "test_another_database_is_stopped_before_the_first_write",
+                        "test_an_older_copy_put_back_is_stopped_before_the_first_write",
+                    ),
+                },
+            ),
+            Fault(
+                number="B5",
+                fault="Half-migrated: class without table, column gone in one class, type changed, new class",
+                tests={
+                    READER: (
+                        "test_a_level_whose_table_is_gone_makes_its_columns_unknown",
+                        "test_a_column_that_the_table_lacks_is_unknown_in_that_class_alone",
+                    ),
+                    PLANNING: ("test_a_field_that_was_not_read_is_not_a_change",),
+                },
+            ),
+            Fault(
+                number="B6",
+                fault="Schema changes between plan and apply",
+                tests={
+                    PUSH: ("test_a_column_that_went_missing_since_the_plan_stops_the_item_not_the_run",),
+                    PLAN: ("test_a_plan_is_refused_after_the_mapping_changed",),
+                },
+            ),
+            Fault(
+                number="B7",
+                fault="Invalid UTF-8, NUL, infinity, text in INTEGER, long text, blob where text",
+                tests={
+                    READER: (
+                        "test_a_cell_that_cannot_be_read_is_unknown_and_all_others_land",
+                        "test_text_or_fractions_in_a_whole_number_column_are_unknown",
+                        "test_infinity_is_unknown",
+                    ),
+                    JOURNEYS: ("test_a_dirty_database_loses_no_good_row_and_stops_at_no_hazard",),
+                },
+            ),
+            Fault(
+                number="B8",
+                fault="Share with lying locks, slow share, share gone in mid-copy",
+                tests={
+                    WRITER: (
+                        "test_a_mount_with_locks_nobody_can_trust_is_refused",
+                        "test_the_mount_table_tells_how_far_locks_reach",
+                    ),
+                    LOCKS: ("test_a_copy_that_takes_too_long_is_given_up",),
+                },
+                not_run="A real SMB share: no kernel support for mounting one here; a test on site.",
+            ),
+            Fault(
+                number="B9",
+                fault="SQL Server: 1205, 3960, 1222, 18456, lost connection before and after COMMIT",
+                tests={
+                    WRITER: (
+                        "test_errors_of_sql_server_are_told_apart_by_number",
+                        "test_a_connection_lost_around_commit_is_settled_by_looking",
+                    ),
+                    SERVER: ("test_a_connection_lost_in_mid_read_is_tried_again_later",),
+                },
+                not_run="A real SQL Server: none can be had here; the wire is played by a scripted endpoint.",
+            ),
+            Fault(
+                number="B10",
+                fault="A designer edits the same cell between plan and write; drawing open",
+                tests={
+                    PUSH: (
+                        "test_a_value_changed_in_plant_3d_between_plan_and_write_is_not_overwritten_and_becomes_a_conflict",
+                        "test_an_item_on_an_open_drawing_waits_and_the_others_are_written",
+                        "test_a_drawing_folder_that_cannot_be_seen_counts_as_open_unless_the_project_says_otherwise",
+                    ),
+                    WRITER: ("test_a_drawing_opened_while_the_transaction_runs_rolls_it_back",),
+                },
+            ),
+            Fault(
+                number="B11",
+                fault="Our write is later overwritten by an open Plant 3D session",
+                tests={CONFLICTS: ("test_a_stale_plant_3d_session_that_puts_the_old_value_back_loses_no_word",)},
+                not_run="How a real session behaves: needs Plant 3D. The overwriting is taken for an edit of the designer; "
+                "there is no conflict kind of its own for it.",
+            ),
+        ),
+    ),
+    "C": (
+        "SYNAPSE",
+        (
+            Fault(
+                number="C1",
+                fault="500, 502, 503 before commit; 500 after commit",
+                tests={
+                    ERRORS: (
+                        "test_a_server_error_ends_with_75_after_the_retries",
+                        "test_a_500_after_the_commit_is_unknown_and_found_applied_by_the_next_run",
+                        "test_a_500_after_the_commit_of_an_update_is_found_applied_too",
+                    )
+                },
+            ),
+            Fault(
+                number="C2",
+                fault="429 with Retry-After in seconds, as a date, absurd, missing",
+                tests={
+                    FAULTS: (
+                        "test_retry_after_is_honoured_in_seconds_or_as_a_date_and_ignored_when_meaningless",
+                        "test_a_pause_of_ten_hours_is_handed_to_the_run_at_once",
+                    ),
+                    ERRORS: ("test_429_is_waited_for_when_short_and_put_off_when_long",),
+                },
+            ),
+            Fault(
+                number="C3",
+                fault="Timeouts, one byte at a time, reset in the middle of the body",
+                tests={
+                    FAULTS: (
+                        "test_an_answer_of_one_byte_at_a_time_ends_at_the_deadline_of_the_call",
+                        "test_a_server_that_says_nothing_at_all_is_left_at_the_deadline_of_the_call",
+                    ),
+                    ERRORS: ("test_an_answer_that_never_comes_whole_ends_with_75_and_is_accounted_for",),
+                },
+            ),
+            Fault(
+                number="C4",
+                fault="Reply lost after commit; request delivered twice",
+                tests={
+                    KILL: ("test_a_lost_answer_of_synapse_leaves_no_second_write",),
+                    FAULTS: (
+                        "test_an_answer_lost_after_the_commit_leads_to_one_effective_write",
+                        "test_a_request_delivered_twice_is_applied_once",
+                    ),
+                },
+            ),
+            Fault(
+                number="C5",
+                fault="200 with fewer, other, unknown or extra items",
+                tests={
+                    FAULTS: (
+                        "test_each_item_without_a_sound_result_of_its_own_is_unknown",
+                        "test_results_of_things_never_sent_are_ignored_and_told",
+                    ),
+                    ERRORS: ("test_an_answer_with_fewer_items_than_sent_leaves_the_others_unknown_until_looked_at",),
+                },
+            ),
+            Fault(
+                number="C6",
+                fault="Pages shift while they are read; the same row twice",
+                tests={
+                    PORTS: ("test_an_asset_changed_during_a_pass_is_seen_again_and_none_is_missed",),
+                    FAULTS: ("test_a_page_that_breaks_the_contract_is_never_handed_on",),
+                },
+            ),
+            Fault(
+                number="C7",
+                fault="One row of a batch is refused; a tag held by a hidden row",
+                tests={
+                    ERRORS: ("test_one_item_that_synapse_refuses_does_not_stop_the_others",),
+                    PORTS: ("test_values_synapse_cannot_hold_fail_alone",),
+                },
+            ),
+            Fault(
+                number="C8",
+                fault="Value altered on the way in",
+                tests={JOURNEYS: ("test_a_value_that_synapse_alters_is_reported_once_and_then_agreed",)},
+            ),
+            Fault(
+                number="C9",
+                fault="401, key revoked, 403 for one project",
+                tests={
+                    ERRORS: (
+                        "test_a_wrong_key_ends_with_78_and_is_tried_once",
+                        "test_a_key_of_another_project_ends_with_78",
+                    ),
+                    FAULTS: ("test_what_a_repeat_cannot_heal_is_asked_once_and_named",),
+                },
+            ),
+            Fault(
+                number="C10",
+                fault="HTML login page, redirect to another host, huge or compressed body",
+                tests={
+                    ERRORS: (
+                        "test_a_login_page_ends_with_78",
+                        "test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else",
+                    ),
+                    FAULTS: (
+                        "test_a_reply_of_200_megabytes_is_given_up_at_the_limit",
+                        "test_a_compressed_answer_is_not_unpacked",
+                    ),
+                },
+            ),
+            Fault(
+                number="C11",
+                fault="Project data cleared by an administrator",
+                tests={JOURNEYS: ("test_a_synapse_that_lost_most_assets_is_stopped",)},
+            ),
+        ),
+    ),
+    "H": (
+        "Data",
+        (
+            Fault(
+                number="H1",
+                fault="Mass deletion, empty class, wrong file",
+                tests={JOURNEYS: ("test_mass_deletion_is_stopped_before_the_first_write",)},
+            ),
+            Fault(
+                number="H2",
+                fault="Mass update; one column blanked",
+                tests={
+                    JOURNEYS: (
+                        "test_a_mass_update_is_stopped_before_the_first_write",
+                        "test_a_blanked_column_is_stopped_before_the_first_write",
+                    )
+                },
+            ),
+            Fault(
+                number="H3",
+                fault="Poison row: the others land",
+                tests={
+                    PUSH: (
+                        "test_of_very_many_pushes_with_one_poisoned_all_others_land",
+                        "test_a_value_the_column_cannot_hold_is_refused_with_its_reason_and_the_others_land",
+                    ),
+                    ERRORS: ("test_one_item_that_synapse_refuses_does_not_stop_the_others",),
+                },
+            ),
+            Fault(
+                number="H4",
+                fault="Huge: memory bounded by the batch",
+                tests={READER: ("test_memory_does_not_grow_with_the_values_of_the_items",)},
+                not_run="A million assets: too long for a test; the benchmark measures large projects.",
+            ),
+            Fault(
+                number="H5",
+                fault="Duplicate, blank and placeholder tags",
+                tests={
+                    JOURNEYS: (
+                        "test_two_items_with_one_tag_are_both_skipped_and_each_names_the_other",
+                        "test_an_untagged_item_waits_and_is_created_once_it_is_tagged",
+                        "test_a_dirty_database_loses_no_good_row_and_stops_at_no_hazard",
+                    )
+                },
+            ),
+            Fault(
+                number="H6",
+                fault="Rename, swap, chain, reuse of a retired tag; copy of a project",
+                tests={
+                    JOURNEYS: (
+                        "test_renaming_a_hundred_tags_creates_and_archives_nothing",
+                        "test_swapping_two_tags_creates_and_archives_nothing",
+                        "test_a_chain_of_three_renames_creates_and_archives_nothing",
+                        "test_reusing_a_retired_tag_creates_and_archives_nothing",
+                    ),
+                    ERRORS: ("test_a_collaboration_or_vault_copy_is_refused_unless_allowed",),
+                    PUSH: ("test_a_copy_of_a_collaboration_project_is_never_written_to",),
+                },
+            ),
+            Fault(
+                number="H7",
+                fault="Our own echo, also after the user changed it back",
+                tests={
+                    PUSH: (
+                        "test_the_pulls_echo_of_a_push_writes_nothing_back",
+                        "test_two_edits_one_after_the_other_arrive_one_after_the_other",
+                    ),
+                    JOURNEYS: ("test_a_value_that_synapse_alters_is_reported_once_and_then_agreed",),
+                },
+            ),
+            Fault(
+                number="H8",
+                fault="Ping-pong with a third program that rewrites our value",
+                tests={
+                    CONFLICTS: (
+                        "test_a_field_that_flips_between_two_values_is_frozen_and_explained_until_somebody_decides",
+                        "test_a_third_program_that_keeps_putting_its_value_back_is_stopped_after_a_few_writes",
+                    )
+                },
+            ),
+            Fault(
+                number="H9",
+                fault="Values built to break tools: formulas, markup, escape sequences, lone surrogates",
+                tests={
+                    WORKBOOK: ("test_every_value_is_text_whatever_it_looks_like",),
+                    ROUTE: ("test_the_workbook_holds_texts_not_formulas_in_a_sheet_per_class",),
+                    FAULTS: ("test_a_value_json_cannot_hold_is_refused_by_item_instead_of_sent_as_null",),
+                    PUSH: ("test_the_same_loop_on_a_database_that_our_sample_did_not_make",),
+                },
+            ),
+        ),
+    ),
+}
+
+
+def named() -> set[tuple[str, str]]:
+    """(file, test) of every row."""
+    return {
+        (file, name)
+        for _title, rows in TABLES.values()
+        for row in rows
+        for file, names in row.tests.items()
+        for name in names
+    }
+
+
+def page() -> str:
+    """The page as Markdown."""
+    lines = [
+        "# Fault tables",
+        "",
+        "Each fault we know of, and the tests that play it. Written by `python -m tests.support.fault_tables`; a test",
+        "fails when this page or a name on it is out of date.",
+    ]
+    for title, (heading, rows) in TABLES.items():
+        lines += ["", f"## {title}. {heading}", "", "| | Fault | Tests | Not run here |", "|---|---|---|---|"]
+        for row in rows:
+            tests = "<br>".join(f"`{file}::{name}`" for file, names in row.tests.items() for name in names)
+            lines.append(f"| {row.number} | {row.fault} | {tests} | {row.not_run} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
