@@ -1290,7 +1290,7 @@ class _FieldWork:
         self.was[name] = synapse
         self.why[name] = outcome.reason
         self.observed.pop(name, None)
-        pair = _pair(outcome.value, synapse)
+        pair = value_pair(outcome.value, synapse)
         count, known = link.flips.get(name, (0, ""))
         self.flips[name] = (count + 1 if known == pair and outcome.reason != "resolved" else 1, pair)
 
@@ -1363,7 +1363,8 @@ def _attributes_problem(values: Mapping[str, Value]) -> tuple[str, str, str] | N
     return "attributes", "attributes_too_large", f"About {size} bytes; SYNAPSE holds {MAX_ATTRIBUTES}."
 
 
-def _pair(one: Value, two: Value) -> str:
+def value_pair(one: Value, two: Value) -> str:
+    """Name of a pair of values, in either order: a field that flips is written between the same two."""
     values = sorted((repr(one), repr(two)))
     return hashlib.blake2b("|".join(values).encode(), digest_size=8).hexdigest()
 

@@ -74,6 +74,8 @@ class Engine:
     def __init__(self, world: World, project: Project) -> None:
         self._world = world
         self._project = project
+        self._copied_after = 0.0
+        """When the last copy began: what it does not show yet happened after this moment."""
 
     # ------------------------------------------------------------------ plan only
 
@@ -311,6 +313,7 @@ class Engine:
         return request.asked.full or token != self._project.mapping_token()
 
     def _snapshot(self) -> tuple[PlantSnapshot, str | None]:
+        self._copied_after = self._world.clock()
         signature = self._project.source.signature()
         snapshot = self._project.source.snapshot()
         if signature != self._project.source.signature():
@@ -325,6 +328,7 @@ class Engine:
             return None
         if feed.news or feed.unlinked or feed.reset or not known.last_counts:
             return None
+        looked_at = self._world.clock()
         if self._project.source.signature() != known.signature:
             return None
         if (known.mapping_digest or "").split(":", 1)[0] != self._project.mapping_token():
@@ -366,7 +370,7 @@ class Engine:
             project_state.update(
                 connection,
                 self._project.name,
-                plant_read_at=now,
+                plant_read_at=looked_at,
                 feed_read_at=feed.started_at,
                 pull_ok_at=now,
                 skew=known.skew,
@@ -644,7 +648,7 @@ class Engine:
             values |= {
                 "signature": planned.signature if not report.writes["plant3d"] else None,
                 "mapping_digest": planned.mapping_digest,
-                "plant_read_at": planned.read_at,
+                "plant_read_at": self._copied_after,
                 "waiting": waiting,
                 "force_compare": False,
                 "last_counts": {

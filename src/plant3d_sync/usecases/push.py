@@ -15,6 +15,7 @@ from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.reconcile.planning import value_pair
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.tables import backup as backup_table
@@ -238,7 +239,7 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
     holds: dict[str, list[object]] = {
         name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()
     }
-    flips = {name: list(counted) for name, counted in link.flips.items()}
+    flips: dict[str, list[object]] = {name: list(flip) for name, flip in link.flips.items()}
     for cell, receipt in done:
         name = str(cell["field"])
         held = cell["synapse"]
@@ -254,6 +255,9 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
             delta.pop(name, None)
         else:
             delta[name] = held
+        count, known = link.flips.get(name, (0, ""))
+        pair = value_pair(cell["plant3d"], cell["new"])
+        flips[name] = [count + 1 if known == pair and cell.get("why") not in ("resolved", "undo") else 1, pair]
         if cell.get("hold"):
             holds[name] = ["plant3d", held, stored]
         pending.pop(name, None)
