@@ -112,7 +112,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Pat
 
 @pytest.fixture(scope="session")
 def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, reference_synapse: RunningSynapse, files: dict[str, tuple[Path, Path]]
+    tmp_path_factory: pytest.TempPathFactory,
+    reference_synapse: RunningSynapse,
+    files: dict[str, tuple[Path, Path]],
 ) -> Iterator[dict[str, Undisturbed]]:
     """Every scenario once, undisturbed."""
     found = {}
@@ -130,7 +132,9 @@ def undisturbed(
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, reference_synapse: RunningSynapse, files: dict[str, tuple[Path, Path]]) -> Killing:
+def prepared(
+    tmp_path: Path, reference_synapse: RunningSynapse, files: dict[str, tuple[Path, Path]]
+) -> Killing:
     """A fresh world of a scenario, ready for the run that is killed."""
 
     def make(scenario: Scenario, number: int) -> World:
@@ -173,7 +177,9 @@ def assert_as_if_nothing_had_died(world: World, expected: Undisturbed, where: st
     invariants.no_secret_was_told(world)
 
 
-def kill_and_compare(make: Killing, scenario: Scenario, expected: Undisturbed, point: str, count: int) -> None:
+def kill_and_compare(
+    make: Killing, scenario: Scenario, expected: Undisturbed, point: str, count: int
+) -> None:
     world = make(scenario, count)
     kill_at(world, point, count)
     to_rest(world, scenario)

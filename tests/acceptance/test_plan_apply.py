@@ -86,7 +86,8 @@ def test_lines_that_moved_since_the_plan_are_refused_and_the_rest_is_applied(rea
     assert report["writes"]["plant3d"] == 1
     only_these(before, ready, {fine: f"Planned {fine}"})
     assert description(ready, retyped) == "Typed again"
-    now(ready)
+    now(ready, code=3)
+    assert both(ready, recell) == ("The designer was faster", f"Planned {recell}"), "both moved: that one is asked"
     assert cell(ready, saved) == f"Planned {saved}" and cell(ready, retyped) == "Typed again"
 
 

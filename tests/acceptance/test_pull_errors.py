@@ -102,7 +102,10 @@ def is_cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("pulled_before", [False, True], ids=["first pull", "later pull"])
+@pytest.mark.parametrize(
+    "pulled_before",
+    [pytest.param(False, id="first pull", marks=pytest.mark.long), pytest.param(True, id="later pull")],
+)
 @pytest.mark.parametrize(
     ("spoil", "error"),
     [
@@ -218,8 +221,14 @@ def test_a_collaboration_or_vault_copy_is_refused_unless_allowed(small: World, k
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("version: 1\nextends: stock\nclasses:\n  HandValves:\n    fields:\n      descriptoin: {column: Description}\n", "description"),
-        ("version: 1\nextends: stock\nclasses:\n  HandValves:\n    fields:\n      tag: {column: Tag, owner: plant4d}\n", "plant3d"),
+        (
+            "version: 1\nextends: stock\nclasses:\n  HandValves:\n    fields:\n      descriptoin: {column: Description}\n",
+            "description",
+        ),
+        (
+            "version: 1\nextends: stock\nclasses:\n  HandValves:\n    fields:\n      tag: {column: Tag, owner: plant4d}\n",
+            "plant3d",
+        ),
         ("version: 1\nextends: stock\nclasses: [\n", "mine.yml"),
     ],
 )
@@ -269,7 +278,8 @@ def test_an_unknown_plan_or_run_ends_with_2(small: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "near"), [({"guardz": {}}, "guards"), ({"missing": {"read": 3}}, "reads"), ({"sorce": "x"}, "source")]
+    ("wrong", "near"),
+    [({"guardz": {}}, "guards"), ({"missing": {"read": 3}}, "reads"), ({"sorce": "x"}, "source")],
 )
 def test_a_wrong_name_in_the_configuration_shows_the_nearest_one(
     small: World, wrong: dict[str, object], near: str
@@ -323,7 +333,9 @@ def test_a_wrong_key_ends_with_78_and_is_tried_once(small: World) -> None:
     with recorded(small):
         asked: list[str] = []
         url = small.url
-        with ScriptedServer(lambda seen: (asked.append(seen.target), problem(401, "unauthorized"))[1]) as server:
+        with ScriptedServer(
+            lambda seen: (asked.append(seen.target), problem(401, "unauthorized"))[1]
+        ) as server:
             small.through(server.url)
             refused(small, small.pull(), 78, "synapse_unauthorized")
         small.through(url)
@@ -381,7 +393,9 @@ def not_delivered(world: World, answer: Answer, *, batches_only: bool = True) ->
             world.through(url)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize(
+    "status", [500, *(pytest.param(code, marks=pytest.mark.long) for code in (502, 503))]
+)
 @pytest.mark.parametrize("batches_only", [True, False], ids=["batch", "everything"])
 def test_a_server_error_ends_with_75_after_the_retries(small: World, status: int, batches_only: bool) -> None:
     with not_delivered(small, problem(status, "internal"), batches_only=batches_only) as asked:
@@ -454,7 +468,9 @@ def test_a_disturbed_answer_is_asked_again_with_the_same_key(small: World, fault
 
 
 @pytest.mark.parametrize("fault", ["lose_reply", "cut_reply"])
-def test_an_answer_that_never_comes_whole_ends_with_75_and_is_accounted_for(small: World, fault: Fault) -> None:
+def test_an_answer_that_never_comes_whole_ends_with_75_and_is_accounted_for(
+    small: World, fault: Fault
+) -> None:
     port = urlsplit(small.url).port
     assert port is not None
     url = small.url
@@ -607,7 +623,9 @@ def pages(world: World) -> int:
         return int(connection.execute("PRAGMA page_count").fetchone()[0])
 
 
-@pytest.mark.parametrize("room", [0, 1, 3, 6, 10, 15, 20])
+@pytest.mark.parametrize(
+    "room", [1, 6, 15, *(pytest.param(room, marks=pytest.mark.long) for room in (0, 3, 10, 20))]
+)
 def test_a_full_state_database_stops_the_run_and_no_write_is_lost(small: World, room: int) -> None:
     small.env["SYNC_BATCH_SIZE"] = "10"
     small.pulled("--dry-run")

@@ -85,11 +85,20 @@ def test_each_edit_of_a_designer_is_shown_and_written_exactly(settled: World) ->
     assert sent[settled.guid(filled)] == {"attributes": {"manufacturer": "ACME"}}
     assert sent[settled.guid(renamed)] == {"tag": "HV-9001", "attributes": {"number": "9001"}}
     assert sent[settled.guid(added)]["tag"] == "HV-9002"
-    ends = [fields for guid, fields in sent.items() if guid not in edited(settled, described, sized, filled, renamed, added)]
+    ends = [
+        fields
+        for guid, fields in sent.items()
+        if guid not in edited(settled, described, sized, filled, renamed, added)
+    ]
     assert all(set(fields["attributes"]) <= {"from", "to"} for fields in ends), "lines name their end items"
     assert gone_guid not in sent
     stats = report["stats"]
-    assert (stats["created"], stats["updated"], stats["missing"], stats["archived"]) == (1, len(sent) - 1, 1, 0)
+    assert (stats["created"], stats["updated"], stats["missing"], stats["archived"]) == (
+        1,
+        len(sent) - 1,
+        1,
+        0,
+    )
     assert settled.writes() == ITEMS + len(sent)
     (shown,) = settled.rows("SELECT fields FROM change WHERE pnpid = ? AND op = 'update'", described)
     assert "Vanne d'isolement neuve" in shown["fields"]
@@ -97,7 +106,9 @@ def test_each_edit_of_a_designer_is_shown_and_written_exactly(settled: World) ->
 
 
 def without_description(world: World) -> edits.Found:
-    return next(item for item in world.items("equipment") if world.asset_of(item.pnpid)["description"] is None)
+    return next(
+        item for item in world.items("equipment") if world.asset_of(item.pnpid)["description"] is None
+    )
 
 
 def test_a_field_that_was_empty_at_the_first_pull_is_a_field_like_any_other_later(settled: World) -> None:
@@ -112,7 +123,9 @@ def test_a_field_that_was_empty_at_the_first_pull_is_a_field_like_any_other_late
 
 def test_a_cell_that_could_not_be_read_is_synchronised_once_it_is_repaired(world: World) -> None:
     item = world.items("equipment")[0]
-    world.change("UPDATE EngineeringItems SET Description = CAST(? AS TEXT) WHERE PnPID = ?", b"R\xe9s\xff", item.pnpid)
+    world.change(
+        "UPDATE EngineeringItems SET Description = CAST(? AS TEXT) WHERE PnPID = ?", b"R\xe9s\xff", item.pnpid
+    )
     world.pulled()
     assert world.asset_of(item.pnpid)["description"] is None
     world.pulled("--full")
@@ -418,7 +431,11 @@ def test_an_untagged_item_waits_and_is_created_once_it_is_tagged(world: World) -
     item = world.items("valves")[0]
     world.change("UPDATE HandValves SET Tag = 'HV-?' WHERE PnPID = ?", item.pnpid)
     first = world.pulled()
-    assert (first["stats"]["created"], first["stats"]["skipped"], first["stats"]["errors"]) == (ITEMS - 1, 1, 0)
+    assert (first["stats"]["created"], first["stats"]["skipped"], first["stats"]["errors"]) == (
+        ITEMS - 1,
+        1,
+        0,
+    )
     (finding,) = world.findings("untagged")
     assert finding["pnpid"] == item.pnpid
     edits.rename_tag(world.dcf, item.pnpid, item.tag)
@@ -667,7 +684,10 @@ def test_a_description_edited_on_both_sides_stays_a_conflict_until_they_agree(ma
     assert first["stats"]["conflicts"] == 1 and first["writes"]["synapse"] == 0
     (conflict,) = world.conflicts()
     assert (conflict["field"], conflict["kind"]) == ("description", "changed_at_about_the_same_time")
-    assert (conflict["data"]["plant3d"], conflict["data"]["synapse"]) == ("texte de Plant 3D", "texte de SYNAPSE")
+    assert (conflict["data"]["plant3d"], conflict["data"]["synapse"]) == (
+        "texte de Plant 3D",
+        "texte de SYNAPSE",
+    )
     assert conflict["data"]["base"] == item.description
     for words in ((), ("--full",), ()):
         world.pulled(*words, code=3)

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from tests.support.webapp import MINE, Desk, desk
 
 from plant3d_sync.web.auth import Needs
+from tests.support.webapp import MINE, Desk, desk
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 PROMISES = [

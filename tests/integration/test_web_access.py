@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from fastapi.routing import APIRoute
-from tests.support.webapp import MINE, OTHER, SECRET, UUIDS, Desk, configured, desk
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.state import keys
 from plant3d_sync.web import create_app
 from plant3d_sync.web.auth import OPEN, Needs
+from tests.support.webapp import MINE, OTHER, SECRET, UUIDS, Desk, configured, desk
 
 BODIES = {
     "/api/v1/sync/pull": {"project_id": MINE},

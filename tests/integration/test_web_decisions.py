@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.webapp import MINE, OTHER, UUIDS, Desk, desk
 
 from plant3d_sync.model.record import Finding
 from plant3d_sync.state import findings
 from plant3d_sync.state import projects as project_state
+from tests.support.webapp import MINE, OTHER, UUIDS, Desk, desk
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import Connection
-from tests.support.webapp import MINE, OTHER, Desk, configured, desk
 
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
@@ -18,6 +17,7 @@ from plant3d_sync.state import State
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.project import World
 from plant3d_sync.web import create_app
+from tests.support.webapp import MINE, OTHER, Desk, configured, desk
 
 PLAN = {"status", "plant3d_connection", "synapse_connection", "redis_connection", "version"}
 

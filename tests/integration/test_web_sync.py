@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 import pytest
 import sqlalchemy as sa
-from tests.support.webapp import MINE, Desk, desk
 
 from plant3d_sync.state import runs
 from plant3d_sync.state.tables import idempotency
 from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.usecases import queue
+from tests.support.webapp import MINE, Desk, desk
 
 BODY = {"project_id": MINE}
 STATS = {"total": 9, "created": 3, "updated": 2, "unchanged": 4, "skipped": 0, "errors": 0}
@@ -293,8 +293,7 @@ def test_now_while_a_run_is_going_returns_it_and_queues_one_follow_up(service: D
 def test_now_follows_a_run_that_another_one_continues(service: Desk) -> None:
     heir = service.run(result={"pull_stats": STATS})
     service.run(status="running")
-    with service.state.read() as connection:
-        going = queue.running(service.world, MINE)
+    going = queue.running(service.world, MINE)
     assert going is not None
     service.headers()
     ender = threading.Timer(0.05, lambda: service.end(going.run_id, outcome="cancelled", result={"continued_by": heir}))

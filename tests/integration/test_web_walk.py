@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
-from tests.support.jobs import Plant, build_plant
-from tests.support.synapse_dev import synapse_in_thread
 
 from plant3d_sync.state import keys
 from plant3d_sync.state.tables import component
 from plant3d_sync.web import create_app
 from plant3d_sync.worker.main import Worker
+from tests.support.jobs import Plant, build_plant
+from tests.support.synapse_dev import synapse_in_thread
 
 MINE = "mine"
 
@@ -41,7 +41,7 @@ def working(plant: Plant) -> Iterator[None]:
     try:
         yield
     finally:
-        worker.stop.set()
+        worker.stop.ask()
         thread.join(timeout=60)
 
 
@@ -104,7 +104,7 @@ def test_the_walk_of_the_plan_by_the_api(plant: Plant) -> None:
         assert pushed["status"] == "completed"
         assert ok(client.get(f"/api/v1/sync/{pushed['sync_id']}"))["writes"]["plant3d"] == 1
         assert description_column(plant, item["pnpid"]) == "pushed by the walk"
-        ok(client.post("/api/v1/sync/now?wait=60", json={"project_id": MINE}))
+        ok(client.post("/api/v1/sync/pull?wait=60", json={"project_id": MINE}))
 
         edit_in_synapse(plant, item["asset_id"], "said by SYNAPSE")
         edit_in_plant3d(plant, item["pnpid"], "said by Plant 3D")
@@ -123,8 +123,8 @@ def test_the_walk_of_the_plan_by_the_api(plant: Plant) -> None:
             )
         )
         assert decided["applied_value"] == "agreed"
-        last = ok(client.post("/api/v1/sync/now?wait=60", json={"project_id": MINE}))
-        assert last["status"] == "completed"
+        story = client.get(f"/api/v1/sync/{decided['sync_id']}/events")  # ends with the run
+        assert "event: end" in story.text
         until_agreed(client, item["link_id"])
         assert description_column(plant, item["pnpid"]) == "agreed"
         asset = next(one for one in plant.assets(MINE) if one["id"] == item["asset_id"])
@@ -133,12 +133,12 @@ def test_the_walk_of_the_plan_by_the_api(plant: Plant) -> None:
 
 
 def until_agreed(client: TestClient, link_id: str) -> None:
-    """The run of the decision and the one after it may both be needed: ask once more if the first was going."""
+    """One run writes the decision into SYNAPSE, the next into Plant 3D."""
     for _ in range(3):
         fields = {one["field"]: one for one in ok(client.get(f"/api/v1/items/{link_id}"))["fields"]}
         if fields["description"]["base_value"] == "agreed" and fields["description"]["waiting"] is None:
             return
-        ok(client.post("/api/v1/sync/now?wait=60", json={"project_id": "mine"}))
+        ok(client.post("/api/v1/sync/push?wait=60", json={"project_id": MINE}))
     raise AssertionError(fields)
 
 

@@ -30,7 +30,9 @@ def writes_had_intents(world: World, recorder: Recorder | None = None) -> None:
     known = {row["idempotency_key"] for row in world.rows("SELECT idempotency_key FROM intent")}
     assert keys <= known, f"I-1: SYNAPSE got {keys - known} without an intent"
     if recorder is not None:
-        assert recorder.unintended == [], "I-1: no open intent under the current fence at the moment of the call"
+        assert recorder.unintended == [], (
+            "I-1: no open intent under the current fence at the moment of the call"
+        )
 
 
 def nobodys_fields_were_touched(world: World, recorder: Recorder) -> None:
@@ -171,7 +173,9 @@ def audit_tells_everything(world: World) -> None:
     finally:
         state.close()
     batches = [e for e in entries if e["action"] in ("synapse.batch", "links.accepted")]
-    assert sum(int(str(e["items"])) for e in batches) == len(changes), "I-11: audit and changes differ in number"
+    assert sum(int(str(e["items"])) for e in batches) == len(changes), (
+        "I-11: audit and changes differ in number"
+    )
     groups: dict[int, list[dict[str, Any]]] = {}
     for row in world.rows("SELECT * FROM change ORDER BY id"):
         groups.setdefault(row["intent_id"], []).append(row)

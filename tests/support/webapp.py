@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 import yaml
 from fastapi import FastAPI
@@ -170,14 +171,9 @@ class Desk:
             lines=lines,
             chunks=(lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES,
         )
-        rows = [
-            (
-                '{"op":"update","entity":"equipment","pnpid":%d,"id":"g-%d","class":"Pump","tag":"P-%d",'
-                '"set":{"description":"new"},"was":{"description":"old"},"why":{"description":"plant3d_changed"},'
-                '"after":{"digest":"00"}}' % (n, n, n)
-            ).encode()
-            for n in range(lines)
-        ]
+        line = {"op": "update", "entity": "equipment", "class": "Pump", "after": {"digest": "00"}}
+        line |= {"set": {"description": "new"}, "was": {"description": "old"}, "why": {"description": "changed"}}
+        rows = [orjson.dumps({**line, "pnpid": n, "id": f"g-{n}", "tag": f"P-{n}"}) for n in range(lines)]
         with self.state.write() as connection:
             project_state.ensure(connection, project)
             runs.put_plan(connection, stored, rows)

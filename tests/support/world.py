@@ -281,7 +281,9 @@ class World:
         with closing(sqlite3.connect(self.state)) as connection:
             names = [
                 row[0]
-                for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
+                for row in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
+                )
             ]
             return {
                 name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
@@ -311,7 +313,8 @@ class World:
         """Assets by identity; the version tells how often each was really changed."""
         kept = ("plant3d_id", "tag", "asset_type", "asset_subtype", "description", "attributes", "version")
         dumped = [
-            {name: asset[name] for name in (*kept, *UNTOUCHED)} | {"archived": asset["deleted_at"] is not None}
+            {name: asset[name] for name in (*kept, *UNTOUCHED)}
+            | {"archived": asset["deleted_at"] is not None}
             for asset in self.assets()
         ]
         return sorted(dumped, key=lambda asset: (asset["plant3d_id"] or "", asset["tag"]))
@@ -322,7 +325,16 @@ class World:
         dumped = []
         for row in self.rows("SELECT * FROM link ORDER BY pnpid"):
             asset = assets.get(row["asset_id"])
-            same = ("pnpid", "plant3d_id", "class_name", "entity", "tag", "state", "gone_in_synapse", "drawing")
+            same = (
+                "pnpid",
+                "plant3d_id",
+                "class_name",
+                "entity",
+                "tag",
+                "state",
+                "gone_in_synapse",
+                "drawing",
+            )
             parsed = {
                 name: json.loads(row[name]) if row[name] else None
                 for name in ("base", "base_plant", "synapse_delta", "pending", "holds", "flips", "missing")
@@ -438,7 +450,11 @@ class Recorder:
         )
         parts = (self.world.uuid, found[0]["run_id"]) if len(found) == 1 else ("", "")
         made_of = b"|".join([*(part.encode() for part in parts), seen.body])
-        if len(found) != 1 or found[0]["fence"] != fences[0]["fence"] or key != hashlib.sha256(made_of).hexdigest():
+        if (
+            len(found) != 1
+            or found[0]["fence"] != fences[0]["fence"]
+            or key != hashlib.sha256(made_of).hexdigest()
+        ):
             self.unintended.append(key)
 
 

@@ -58,6 +58,8 @@ Extras = tuple[
     str | None,  # segment tag
     str | None,  # registry tag
 ]
+Prepared = tuple[Row, Row, Extras, bytes | None]
+"""Row, its values, what belongs to it, and both as JSON (None: the row needs the careful way)."""
 Note = Callable[[Finding], None]
 
 _MOJIBAKE = re.compile(rb"\xc3[\x82-\xb4][\xc2\xc5\xc6\xcb\xe2]|\xc2[\x80-\xa0]")
@@ -370,28 +372,15 @@ class Scan:
         row goes the careful way, cell by cell. Which way a row goes depends on its content alone, so equal
         content gives equal digests.
         """
-        first, prefix, names, unknown = plan.first, plan.prefix, plan.names, plan.unknown
-        plain = plan.plain
-        extras_of, dumps, unchanged, changed = self._extras, orjson.dumps, batch.unchanged, batch.changed
-        previous: int | None = None
-        for row in rows:
+        prefix, names, unknown = plan.prefix, plan.names, plan.unknown
+        unchanged, changed = batch.unchanged, batch.changed
+        prepared = self._prepare(plan, rows)
+        look = _suspicious_together(plan, prepared)
+        for row, body, extras, text in prepared:
             pnpid: int = row[0]  # type: ignore[assignment]  # typeof = integer in the selection
-            if pnpid == previous:
-                self._note_double_row(plan, pnpid)
-                continue
-            previous = pnpid
-            body = row[first:]
-            guid = row[1]
-            extras = extras_of(pnpid)
             digest = None
-            if type(guid) is bytes and len(guid) == 16 and None not in row[_FIXED:first]:
-                types = tuple(map(type, body))
-                if types not in plain:
-                    plain[types] = _all_plain(plan.columns, types)
-                if plain[types]:
-                    text = dumps((body, extras))
-                    if not _suspicious(plan, text, body):
-                        digest = blake2b(prefix + guid + text, digest_size=_DIGEST_BYTES).digest()
+            if text is not None and not (look and _suspicious(plan, text, body)):
+                digest = blake2b(prefix + row[1] + text, digest_size=_DIGEST_BYTES).digest()  # type: ignore[operator]
             if digest is None:
                 item = self._careful(plan, row, extras)
                 if known.get(pnpid) == item.digest:
@@ -403,6 +392,32 @@ class Scan:
             else:
                 values: dict[str, Value] = dict(zip(names, body, strict=True))  # type: ignore[arg-type]
                 changed.append(_item(plan, row, values, unknown, extras, digest))
+
+    def _prepare(self, plan: ClassPlan, rows: list[Row]) -> list[Prepared]:
+        """Each row with its values, what belongs to it, and both as JSON if all its cells are of plain types."""
+        first, plain = plan.first, plan.plain
+        extras_of, dumps = self._extras, orjson.dumps
+        prepared: list[Prepared] = []
+        previous: int | None = None
+        for row in rows:
+            pnpid: int = row[0]  # type: ignore[assignment]
+            if pnpid == previous:
+                self._note_double_row(plan, pnpid)
+                continue
+            previous = pnpid
+            body = row[first:]
+            guid = row[1]
+            extras = extras_of(pnpid)
+            text = None
+            if type(guid) is bytes and len(guid) == 16 and None not in row[_FIXED:first]:
+                types = tuple(map(type, body))
+                is_plain = plain.get(types)
+                if is_plain is None:
+                    is_plain = plain[types] = _all_plain(plan.columns, types)
+                if is_plain:
+                    text = dumps((body, extras))
+            prepared.append((row, body, extras, text))
+        return prepared
 
     def _careful(self, plan: ClassPlan, row: Row, extras: Extras) -> PlantItem:
         """One item whose row has something odd: every oddity becomes a finding, no cell stops the item."""
@@ -531,6 +546,25 @@ def _of(alias: str, column: str) -> str:
 def _all_plain(columns: Sequence[Column], types: tuple[type, ...]) -> bool:
     nothing: frozenset[type] = frozenset({type(None)})
     return all(kind in _PLAIN_TYPES.get(c.type, nothing) for c, kind in zip(columns, types, strict=True))
+
+
+def _suspicious_together(plan: ClassPlan, prepared: Sequence[Prepared]) -> bool:
+    """Whether any of these rows may be suspicious: one look at all of them is cheaper than many.
+
+    Never False when `_suspicious` is True for one of them.
+    """
+    text = b"\n".join([each[3] for each in prepared if each[3] is not None])
+    if b"\\" in text:
+        return True
+    for index in plan.reals:
+        values = {each[1][index] for each in prepared if each[3] is not None}
+        if any(value is not None and not isfinite(value) for value in values):  # type: ignore[arg-type]
+            return True
+    if b'," ' in text or b' ",' in text or b'[" ' in text or b' "]' in text:
+        return True
+    if not text.isascii() and _MOJIBAKE.search(text):
+        return True
+    return bool(plan.limit) and max(map(len, text.split(b'"'))) > plan.limit
 
 
 def _suspicious(plan: ClassPlan, text: bytes, body: Row) -> bool:
