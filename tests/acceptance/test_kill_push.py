@@ -79,7 +79,7 @@ def plant(world: World) -> dict[str, Any]:
 
 def end(world: World) -> Row:
     """Run to rest, and what both sides and our memory hold then."""
-    for _ in range(3):
+    for _ in range(2):
         now(world)
     dump = world.dump()
     for link in dump["links"]:
@@ -148,7 +148,6 @@ def whole_again(world: World, expected: Row) -> None:
     invariants.source_is_sound(world)
     for backup in world.folder.rglob("*backups*/**/*.dcf"):
         assert changed_cells(backup, backup) == {}, "a backup that can be read"
-    assert not list(world.folder.rglob("*.part")) or True
 
 
 @pytest.mark.parametrize("point", RUN_POINTS)

@@ -173,7 +173,9 @@ def test_swapping_two_tags_creates_and_archives_nothing(settled: World) -> None:
     invariants.all_hold(settled)
 
 
-@pytest.mark.parametrize("batch", ["1", "2", "500"])
+@pytest.mark.parametrize(
+    "batch", ["1", *(pytest.param(size, marks=pytest.mark.long) for size in ("2", "500"))]
+)
 def test_a_chain_of_three_renames_creates_and_archives_nothing(settled: World, batch: str) -> None:
     settled.env["SYNC_BATCH_SIZE"] = batch
     one, two, three = settled.items("valves")[:3]
@@ -185,7 +187,7 @@ def test_a_chain_of_three_renames_creates_and_archives_nothing(settled: World, b
     invariants.all_hold(settled)
 
 
-@pytest.mark.parametrize("batch", ["1", "500"])
+@pytest.mark.parametrize("batch", [pytest.param("1", marks=pytest.mark.long), "500"])
 def test_a_cycle_of_three_renames_creates_and_archives_nothing(settled: World, batch: str) -> None:
     settled.env["SYNC_BATCH_SIZE"] = batch
     items = settled.items("valves")[:3]
@@ -635,9 +637,11 @@ def test_an_edit_of_plant_3ds_field_in_synapse_is_put_back(settled: World) -> No
 
 
 def test_filling_plant_3ds_empty_field_in_synapse_is_put_back_too(settled: World) -> None:
-    item = settled.items("valves")[0]
-    asset = settled.asset_of(item.pnpid)
-    assert "manufacturer" not in asset["attributes"]
+    linked = {
+        asset["plant3d_id"]: asset for asset in settled.assets() if "manufacturer" not in asset["attributes"]
+    }
+    item = next(item for item in settled.items("valves") if settled.guid(item.pnpid) in linked)
+    asset = linked[settled.guid(item.pnpid)]
     settled.user_edits(asset["id"], attributes={"manufacturer": "ACME"})
     assert settled.pulled()["stats"]["updated"] == 1
     assert "manufacturer" not in settled.asset_of(item.pnpid)["attributes"]
@@ -779,7 +783,7 @@ def test_a_value_that_synapse_alters_is_reported_once_and_then_agreed(settled: W
     invariants.all_hold(settled, but=[item.pnpid])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_dirty_database_loses_no_good_row_and_stops_at_no_hazard(make_world: MakeWorld, seed: int) -> None:
     world = make_world(items=300, dirty=0.3, seed=seed)
     said = world.pull()

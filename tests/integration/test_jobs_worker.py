@@ -281,7 +281,7 @@ def crowd(plant: Plant, names: list[str], *, wanted: int) -> list[Run]:
         plant.process("scheduler") as three,
         plant.process("scheduler") as four,
     ):
-        wait_until(ended, what=f"{wanted} runs", seconds=1200)
+        wait_until(ended, what=f"{wanted} runs", seconds=6 * wanted + 60)
         for process in (three, four, one, two):
             process.terminate()
         assert [process.wait(timeout=60) for process in (one, two, three, four)] == [0, 0, 0, 0], plant.logs()
@@ -310,6 +310,15 @@ def test_two_workers_and_two_schedulers_double_no_run_and_lose_none(
     plant = build_plant(tmp_path, synapse, ["a", "b"], items=ITEMS)
     plant.env["SYNC_INTERVAL_MINUTES"] = "0.02"
     found = crowd(plant, ["a", "b"], wanted=6)
+    assert {run.status for run in found} == {"completed"}
+
+
+def test_two_workers_work_on_redis_and_postgresql(tmp_path: Path, synapse: RunningSynapse) -> None:
+    with postgresql() as server, ValkeyServer() as bell:
+        plant = build_plant(tmp_path, synapse, ["a", "b"], items=ITEMS, state_url=new_database(server))
+        plant.redis_url = bell.connection_url
+        plant.env["SYNC_INTERVAL_MINUTES"] = "0.02"
+        found = crowd(plant, ["a", "b"], wanted=6)
     assert {run.status for run in found} == {"completed"}
 
 

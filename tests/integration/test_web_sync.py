@@ -328,7 +328,7 @@ def test_more_waiting_callers_than_there_are_places_do_not_stop_the_service(serv
     callers = [
         threading.Thread(
             target=lambda: answers.append(
-                service.client.post("/api/v1/sync/now?wait=20", json=BODY, headers=headers).status_code
+                service.client.post("/api/v1/sync/now?wait=60", json=BODY, headers=headers).status_code
             )
         )
         for _ in range(45)

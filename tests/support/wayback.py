@@ -185,8 +185,7 @@ def refusals(report: Row) -> dict[int, str]:
 def at_rest(world: World) -> None:
     """The next runs, in full and both ways, write nothing anywhere, and nobody is left half-done."""
     bytes_before, writes_before = world.fingerprint(), world.writes()
-    world.pulled("--full")
-    for report in (now(world), push(world)):
+    for report in (world.pulled("--full"), now(world)):
         assert report["writes"] == {"synapse": 0, "plant3d": 0}, report
     assert (world.fingerprint(), world.writes()) == (bytes_before, writes_before), "a later run wrote"
     assert world.rows("SELECT id FROM intent WHERE status = 'open'") == []

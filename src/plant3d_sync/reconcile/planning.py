@@ -196,6 +196,11 @@ class Planner:
         self._work: list[dict[str, object]] = []
         self._waiting = 0
         self._entity_of = {name: rule.entity for name, rule in rules.classes.items()}
+        self._synapse_owned = {
+            name: owned
+            for name, rule in rules.classes.items()
+            if (owned := frozenset(f for f, r in rule.fields.items() if r.owner is Owner.SYNAPSE))
+        }
         self._pulls = know.direction is not Direction.PUSH
         self._pushes = know.direction is not Direction.PULL
 
@@ -385,6 +390,9 @@ class Planner:
             for name, value in translated.fields.items()
             if value is not None and (value.__class__ is not str or not (value == "" or str(value).isspace()))
         }
+        theirs = self._synapse_owned.get(item.class_name)
+        if theirs:  # never overwritten from Plant 3D, not even at birth
+            values = {name: value for name, value in values.items() if name not in theirs}
         values["tag"] = tag
         blank = {name: None for name, value in translated.fields.items() if is_blank(value)}
         problem = self._value_problem(values)

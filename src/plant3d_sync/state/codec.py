@@ -54,7 +54,7 @@ def set_columns(connection: Connection, table: Table, key: str, row: object, val
 
 
 def bare_rows(
-    connection: Connection, query: str, given: Sequence[object], kind: Callable[[Any], T] = tuple
+    connection: Connection, query: str, given: Sequence[object], kind: Callable[[tuple[Any, ...]], T]
 ) -> Iterator[T]:
     """Rows of a plain query as the driver gives them, for many rows: half the cost of the usual way.
 

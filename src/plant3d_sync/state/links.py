@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from sys import intern
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -33,7 +34,15 @@ class Brief(NamedTuple):
 
 def briefs(connection: Connection, number: int) -> Iterator[Brief]:
     """All links of a project, briefly. `open`: something on it was not settled."""
-    return bare_rows(connection, _BRIEFS, (number,), Brief._make)
+    return bare_rows(connection, _BRIEFS, (number,), _brief)
+
+
+def _brief(row: tuple[Any, ...]) -> Brief:
+    """The few words that many links share are kept once: memory grows with the links."""
+    pnpid, tag, state, digest, is_open, class_name, plant3d_id, entity, gone = row
+    return Brief(
+        pnpid, tag, intern(state), digest, bool(is_open), intern(class_name), plant3d_id, intern(entity), gone
+    )
 
 
 _BRIEFS = """
@@ -42,6 +51,10 @@ SELECT pnpid, tag, state, digest,
        class_name, plant3d_id, entity, gone_in_synapse
 FROM link WHERE project = ?
 """
+
+
+def _pair(row: tuple[Any, ...]) -> tuple[str, int]:
+    return row[0], row[1]
 
 
 def versions(connection: Connection, number: int, guids: Sequence[str]) -> dict[str, int]:
@@ -54,7 +67,7 @@ def versions(connection: Connection, number: int, guids: Sequence[str]) -> dict[
             "SELECT plant3d_id, asset_version FROM link "  # noqa: S608 - only marks are put in
             f"WHERE project = ? AND base IS NOT NULL AND plant3d_id IN ({marks})"
         )
-        found.update(bare_rows(connection, query, (number, *piece)))
+        found.update(bare_rows(connection, query, (number, *piece), _pair))
     return found
 
 

@@ -17,8 +17,8 @@ from plant3d_sync.state import links
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked
-from plant3d_sync.usecases.spool import LineSpool
 from plant3d_sync.usecases.project import Project, World, iso
+from plant3d_sync.usecases.spool import LineSpool
 
 GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))
 _STATES = {state.value: state for state in LinkState}

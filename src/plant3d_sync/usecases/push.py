@@ -262,8 +262,6 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
             holds[name] = ["plant3d", held, stored]
         pending.pop(name, None)
         observed.pop(name, None)
-        if cell.get("why") == "resolved":
-            flips.pop(name, None)  # a person decided: the field is not frozen any more
     return {
         "base": dump(base) or "{}",
         "base_plant": dump(base_plant),

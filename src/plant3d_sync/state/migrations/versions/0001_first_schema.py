@@ -189,7 +189,7 @@ def upgrade() -> None:
     op.create_index('ix_link_project_pnpid', 'link', ['project', 'pnpid'], unique=False)
     op.create_table('mapping_version',
     sa.Column('project', sa.String(length=200), nullable=False),
-    sa.Column('digest', sa.String(length=64), nullable=False),
+    sa.Column('digest', sa.String(length=128), nullable=False),
     sa.Column('first_used', sa.Double(), nullable=False),
     sa.Column('sources', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('project', 'digest', name=op.f('pk_mapping_version'))
@@ -203,7 +203,7 @@ def upgrade() -> None:
     sa.Column('created_by', sa.String(length=200), nullable=True),
     sa.Column('run_id', sa.String(length=40), nullable=True),
     sa.Column('fingerprint', sa.String(length=64), nullable=False),
-    sa.Column('mapping_digest', sa.String(length=64), nullable=False),
+    sa.Column('mapping_digest', sa.String(length=128), nullable=False),
     sa.Column('identity', sa.Text(), nullable=True),
     sa.Column('signature', sa.Text(), nullable=True),
     sa.Column('header', sa.Text(), nullable=False),
@@ -246,7 +246,7 @@ def upgrade() -> None:
     sa.Column('synapse_project_id', sa.String(length=40), nullable=True),
     sa.Column('identity', sa.Text(), nullable=True),
     sa.Column('signature', sa.Text(), nullable=True),
-    sa.Column('mapping_digest', sa.String(length=64), nullable=True),
+    sa.Column('mapping_digest', sa.String(length=128), nullable=True),
     sa.Column('feed_cursor', sa.Text(), nullable=True),
     sa.Column('feed_read_at', sa.Double(), nullable=True),
     sa.Column('plant_read_at', sa.Double(), nullable=True),
