@@ -21,6 +21,7 @@ from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS, PUSH_POINTS
 from plant3d_sync.sample import edits
 from tests.support import invariants
 from tests.support.faulty_http import Answer, Seen
+from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
     STAMPS,
     at_rest,
@@ -33,14 +34,15 @@ from tests.support.wayback import (
     ok,
     push,
     redescribed,
+    retagged,
     revision,
+    small_worlds,
     undone,
     user_describes,
     values_only,
 )
 from tests.support.world import NAME, SOURCE, MakeWorld, Recorder, Row, World, recorded
 
-ITEMS = 20
 KILLED = -signal.SIGKILL
 UP = ("equipment", "instruments", "lines")
 """Kinds whose first item is described anew in SYNAPSE."""
@@ -54,17 +56,23 @@ ELSEWHERE = {
 RUN_POINTS = [point for point in ALL_POINTS if point not in ELSEWHERE]
 
 
-def edited(make_world: MakeWorld, name: str) -> World:
+@pytest.fixture
+def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
+    """Worlds over a small project."""
+    return small_worlds(tmp_path, reference_synapse)
+
+
+def edited(make_small: MakeWorld, name: str) -> World:
     """Three descriptions to push; below it one to pull, a rename and a new item."""
-    world = make_world(items=ITEMS, name=name, write="sql", drawings_unseen="closed")
+    world = make_small(name=name)
     world.pulled()
     for entity in UP:
         pnpid = world.items(entity)[0].pnpid
         user_describes(world, pnpid, f"Pushed {entity}")
     valve = world.items("valves")[0].pnpid
     redescribed(world, valve, "Pulled")
-    edits.rename_tag(world.dcf, valve, "HV-7777")
-    edits.add_item(world.dcf, "GateValve", {"Tag": "HV-9002", "Code": "HV", "Number": "9002"})
+    retagged(world, valve, "HV-7777")
+    edits.add_item(world.dcf, "GateValve", {"Tag": "HV-9002"})
     return world
 
 
@@ -128,9 +136,9 @@ def undisturbed() -> dict[str, Row]:
     return {}
 
 
-def reference(make_world: MakeWorld, known: dict[str, Row], command: str) -> Row:
+def reference(make_small: MakeWorld, known: dict[str, Row], command: str) -> Row:
     if command not in known:
-        world = edited(make_world, "undisturbed")
+        world = edited(make_small, "undisturbed")
         ok(world.cli(command, NAME))
         known[command] = end(world)
         assert len(known[command]["journal"]) == len(UP)
@@ -152,10 +160,10 @@ def whole_again(world: World, expected: Row) -> None:
 
 @pytest.mark.parametrize("point", RUN_POINTS)
 def test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undisturbed_one_would(
-    make_world: MakeWorld, undisturbed: dict[str, Row], point: str
+    make_small: MakeWorld, undisturbed: dict[str, Row], point: str
 ) -> None:
-    expected = reference(make_world, undisturbed, "now")
-    world = edited(make_world, "killed")
+    expected = reference(make_small, undisturbed, "now")
+    world = edited(make_small, "killed")
     killed(world, "now", NAME, at=f"{point}:1")
     whole_again(world, expected)
 
@@ -175,14 +183,14 @@ def passages(world: World, trace: Path, *words: str) -> list[str]:
 @pytest.mark.long
 @pytest.mark.parametrize("command", ["now", "push"])
 def test_killed_at_every_passage_of_every_point(
-    make_world: MakeWorld, undisturbed: dict[str, Row], tmp_path: Path, command: str
+    make_small: MakeWorld, undisturbed: dict[str, Row], tmp_path: Path, command: str
 ) -> None:
-    expected = reference(make_world, undisturbed, command)
-    found = passages(edited(make_world, "traced"), tmp_path / "trace", command, NAME)
+    expected = reference(make_small, undisturbed, command)
+    found = passages(edited(make_small, "traced"), tmp_path / "trace", command, NAME)
     assert len(found) > 40 if command == "now" else 30
     wrong = []
     for number, at in enumerate(found):
-        world = edited(make_world, f"killed{number}")
+        world = edited(make_small, f"killed{number}")
         killed(world, command, NAME, at=at)
         try:
             whole_again(world, expected)
@@ -192,9 +200,9 @@ def test_killed_at_every_passage_of_every_point(
 
 
 def test_every_point_of_a_push_is_met_by_this_scenario_or_by_a_test_of_its_own(
-    make_world: MakeWorld, tmp_path: Path
+    make_small: MakeWorld, tmp_path: Path
 ) -> None:
-    met = {at.split(":")[0] for at in passages(edited(make_world, "traced"), tmp_path / "trace", "now", NAME)}
+    met = {at.split(":")[0] for at in passages(edited(make_small, "traced"), tmp_path / "trace", "now", NAME)}
     assert met == set(RUN_POINTS), (set(RUN_POINTS) - met, met - set(RUN_POINTS))
     assert set(ELSEWHERE) <= {*PULL_POINTS, *PUSH_POINTS}
     here = globals()
@@ -202,8 +210,8 @@ def test_every_point_of_a_push_is_met_by_this_scenario_or_by_a_test_of_its_own(
         assert why.split(": ")[1] in here
 
 
-def test_a_cell_committed_before_the_receipt_is_found_and_not_written_again(make_world: MakeWorld) -> None:
-    world = edited(make_world, "killed")
+def test_a_cell_committed_before_the_receipt_is_found_and_not_written_again(make_small: MakeWorld) -> None:
+    world = edited(make_small, "killed")
     pnpid = world.items("equipment")[0].pnpid
     before = kept(world)
     start = revision(world, pnpid)
@@ -222,16 +230,16 @@ def test_a_cell_committed_before_the_receipt_is_found_and_not_written_again(make
 
 
 @pytest.mark.parametrize("first", ["push.committed:2", "pull.reply_received:1"])
-def test_killed_again_while_recovering(make_world: MakeWorld, undisturbed: dict[str, Row], first: str) -> None:
-    expected = reference(make_world, undisturbed, "now")
-    world = edited(make_world, "killed")
+def test_killed_again_while_recovering(make_small: MakeWorld, undisturbed: dict[str, Row], first: str) -> None:
+    expected = reference(make_small, undisturbed, "now")
+    world = edited(make_small, "killed")
     killed(world, "now", NAME, at=first)
     killed(world, "now", NAME, at="recover.receipts_stored:1")
     whole_again(world, expected)
 
 
-def test_killed_after_a_choice_was_stored(make_world: MakeWorld) -> None:
-    world = make_world(items=ITEMS, write="sql", drawings_unseen="closed", conflict={"policy": "ask"})
+def test_killed_after_a_choice_was_stored(make_small: MakeWorld) -> None:
+    world = make_small(conflict={"policy": "ask"})
     world.pulled()
     pnpid = world.items("equipment")[0].pnpid
     user_describes(world, pnpid, "User's")
@@ -244,8 +252,8 @@ def test_killed_after_a_choice_was_stored(make_world: MakeWorld) -> None:
     at_rest(world)
 
 
-def test_killed_while_carrying_out_a_choice(make_world: MakeWorld) -> None:
-    world = make_world(items=ITEMS, write="sql", drawings_unseen="closed", conflict={"policy": "ask"})
+def test_killed_while_carrying_out_a_choice(make_small: MakeWorld) -> None:
+    world = make_small(conflict={"policy": "ask"})
     world.pulled()
     pnpid = world.items("equipment")[0].pnpid
     user_describes(world, pnpid, "User's")
@@ -259,8 +267,8 @@ def test_killed_while_carrying_out_a_choice(make_world: MakeWorld) -> None:
     at_rest(world)
 
 
-def test_killed_while_applying_an_undo(make_world: MakeWorld) -> None:
-    world = make_world(items=ITEMS, write="sql", drawings_unseen="closed")
+def test_killed_while_applying_an_undo(make_small: MakeWorld) -> None:
+    world = make_small()
     world.pulled()
     pnpid = world.items("lines")[0].pnpid
     old, start = cell(world, pnpid), revision(world, pnpid)
@@ -278,9 +286,9 @@ def test_killed_while_applying_an_undo(make_world: MakeWorld) -> None:
 # ---------------------------------------------------------------- two at once, and answers that get lost
 
 
-def test_two_processes_at_once_write_each_cell_once(make_world: MakeWorld, undisturbed: dict[str, Row]) -> None:
-    expected = reference(make_world, undisturbed, "now")
-    world = edited(make_world, "two")
+def test_two_processes_at_once_write_each_cell_once(make_small: MakeWorld, undisturbed: dict[str, Row]) -> None:
+    expected = reference(make_small, undisturbed, "now")
+    world = edited(make_small, "two")
     command = [sys.executable, "-m", "plant3d_sync", "--config", str(world.config), "--json", "now", NAME]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), **world.environment({})}
     both_of_them = [
@@ -295,10 +303,10 @@ def test_two_processes_at_once_write_each_cell_once(make_world: MakeWorld, undis
 
 @pytest.mark.parametrize("attempts", ["1", "3"], ids=["seen by the next run", "repeated with the same key"])
 def test_a_lost_answer_of_synapse_leaves_no_second_write(
-    make_world: MakeWorld, undisturbed: dict[str, Row], attempts: str
+    make_small: MakeWorld, undisturbed: dict[str, Row], attempts: str
 ) -> None:
-    expected = reference(make_world, undisturbed, "now")
-    world = edited(make_world, "lost")
+    expected = reference(make_small, undisturbed, "now")
+    world = edited(make_small, "lost")
     lost: list[str] = []
 
     def lose(seen: Seen, answer: Answer) -> Answer:

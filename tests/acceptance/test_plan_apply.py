@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from plant3d_sync.sample import edits
+from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
     at_rest,
     both,
@@ -19,15 +22,22 @@ from tests.support.wayback import (
     push,
     redescribed,
     refusals,
+    small_worlds,
     user_describes,
 )
 from tests.support.world import MakeWorld, World
 
 
 @pytest.fixture
-def ready(make_world: MakeWorld) -> World:
+def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
+    """Worlds over a small project."""
+    return small_worlds(tmp_path, reference_synapse)
+
+
+@pytest.fixture
+def ready(make_small: MakeWorld) -> World:
     """A pulled project that may be written to."""
-    world = make_world(write="sql", drawings_unseen="closed")
+    world = make_small()
     world.pulled()
     return world
 
@@ -159,8 +169,8 @@ def test_an_older_plan_does_not_undo_a_newer_one(ready: World) -> None:
     at_rest(ready)
 
 
-def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(make_world: MakeWorld) -> None:
-    world = make_world(write="sql", drawings_unseen="closed", guards={"update": [0.05, 3]})
+def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(make_small: MakeWorld) -> None:
+    world = make_small(guards={"update": [0.05, 3]})
     world.pulled()
     upwards, *many = (item.pnpid for item in world.items("equipment")[:9])
     user_describes(world, upwards, "From SYNAPSE")
@@ -179,8 +189,8 @@ def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(mak
     at_rest(world)
 
 
-def test_a_push_after_a_stopped_run_is_not_lost(make_world: MakeWorld) -> None:
-    world = make_world(write="sql", drawings_unseen="closed", guards={"update": [0.05, 3]})
+def test_a_push_after_a_stopped_run_is_not_lost(make_small: MakeWorld) -> None:
+    world = make_small(guards={"update": [0.05, 3]})
     world.pulled()
     upwards, *many = (item.pnpid for item in world.items("equipment")[:9])
     old = {pnpid: cell(world, pnpid) for pnpid in many}

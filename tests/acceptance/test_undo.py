@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from plant3d_sync.sample import edits
+from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
     at_rest,
     both,
@@ -16,6 +19,8 @@ from tests.support.wayback import (
     ok,
     push,
     redescribed,
+    retagged,
+    small_worlds,
     undone,
     user_describes,
     values_only,
@@ -24,9 +29,15 @@ from tests.support.world import MakeWorld, World
 
 
 @pytest.fixture
-def ready(make_world: MakeWorld) -> World:
+def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
+    """Worlds over a small project."""
+    return small_worlds(tmp_path, reference_synapse)
+
+
+@pytest.fixture
+def ready(make_small: MakeWorld) -> World:
     """A pulled project that may be written to."""
-    world = make_world(write="sql", drawings_unseen="closed")
+    world = make_small()
     world.pulled()
     return world
 
@@ -129,20 +140,20 @@ def test_an_undone_pull_is_held_until_somebody_types_in_plant_3d_again(ready: Wo
 def test_an_undone_rename_is_held_until_the_tag_changes_again(ready: World) -> None:
     (pnpid,) = items(ready, 1)
     old = ready.asset_of(pnpid)["tag"]
-    edits.rename_tag(ready.dcf, pnpid, "P-7777")
+    retagged(ready, pnpid, "P-7777")
     run = ready.pulled()
     ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
     assert ready.asset_of(pnpid)["tag"] == old
     at_rest(ready)
     assert ready.asset_of(pnpid)["tag"] == old
-    edits.rename_tag(ready.dcf, pnpid, "P-7778")
+    retagged(ready, pnpid, "P-7778")
     now(ready)
     assert ready.asset_of(pnpid)["tag"] == "P-7778"
     at_rest(ready)
 
 
 def test_an_undone_creation_is_archived_and_stays_so(ready: World) -> None:
-    added = edits.add_item(ready.dcf, "GateValve", {"Tag": "HV-9002", "Code": "HV", "Number": "9002"})
+    added = edits.add_item(ready.dcf, "GateValve", {"Tag": "HV-9002"})
     run = ready.pulled()
     assert ready.asset_of(added)["deleted_at"] is None
     ok(ready.apply(undone(ready, run["run_id"])["plan_id"]))
@@ -156,7 +167,7 @@ def test_an_undone_creation_is_archived_and_stays_so(ready: World) -> None:
 
 
 def test_a_created_asset_that_somebody_edited_since_is_left_alone(ready: World) -> None:
-    added = edits.add_item(ready.dcf, "GateValve", {"Tag": "HV-9002", "Code": "HV", "Number": "9002"})
+    added = edits.add_item(ready.dcf, "GateValve", {"Tag": "HV-9002"})
     run = ready.pulled()
     ready.user_edits(ready.asset_of(added)["id"], notes="mine now")
     ready.pulled()

@@ -10,6 +10,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from plant3d_sync.sample import edits
+from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
     DAY,
     at_rest,
@@ -23,6 +24,7 @@ from tests.support.wayback import (
     only_these,
     push,
     redescribed,
+    small_worlds,
     user_describes,
 )
 from tests.support.world import NAME, MakeWorld, Row, World
@@ -31,9 +33,15 @@ JUNE = 1_781_000_000.0
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
+def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
+    """Worlds over a small project."""
+    return small_worlds(tmp_path, reference_synapse)
+
+
+@pytest.fixture
+def world(make_small: MakeWorld) -> World:
     """A pulled project on the workbook route."""
-    made = make_world(write="workbook")
+    made = make_small(write="workbook")
     made.pulled()
     return made
 
@@ -121,8 +129,8 @@ def test_making_the_workbook_changes_nothing_but_the_file_and_the_plan(world: Wo
     assert (world.fingerprint(), world.assets(), world.every_table(but=("plan", "plan_chunk"))) == before
 
 
-def test_a_designer_who_types_something_else_instead_makes_a_conflict(make_world: MakeWorld) -> None:
-    world = make_world(write="workbook", conflict={"policy": "ask"})
+def test_a_designer_who_types_something_else_instead_makes_a_conflict(make_small: MakeWorld) -> None:
+    world = make_small(write="workbook", conflict={"policy": "ask"})
     world.pulled()
     pnpid = world.items("equipment")[0].pnpid
     user_describes(world, pnpid, "User's")
@@ -134,8 +142,8 @@ def test_a_designer_who_types_something_else_instead_makes_a_conflict(make_world
     assert (found["data"]["plant3d"], found["data"]["synapse"]) == ("Designer's", "User's")
 
 
-def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_world: MakeWorld) -> None:
-    world = make_world(write="workbook", workbook_days=14)
+def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_small: MakeWorld) -> None:
+    world = make_small(write="workbook", workbook_days=14)
     pnpid = world.items("equipment")[0].pnpid
     with bench(world, at=JUNE) as at:
         at.run()
@@ -155,8 +163,8 @@ def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_world
 
 
 @pytest.mark.parametrize("choice", ["plant3d", "synapse"])
-def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(make_world: MakeWorld, choice: str) -> None:
-    world = make_world(write="workbook", workbook_days=1)
+def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(make_small: MakeWorld, choice: str) -> None:
+    world = make_small(write="workbook", workbook_days=1)
     pnpid = world.items("lines")[0].pnpid
     redescribed(world, pnpid, "Before")
     with bench(world, at=JUNE) as at:

@@ -24,7 +24,7 @@ NOT_TAGGED = ("", "?", "NA", "HOLD")
 
 def writes_had_intents(world: World, recorder: Recorder | None = None) -> None:
     """I-1: each request SYNAPSE accepted carries the key of a stored intent, made under an existing fence."""
-    with world.synapse.client(world.uuid) as client:
+    with world.client() as client:
         recent = client.get("/dev/writes").json()["recent"]
     keys = {entry["key"] for entry in recent if entry["project_id"] == world.uuid}
     known = {row["idempotency_key"] for row in world.rows("SELECT idempotency_key FROM intent")}
@@ -90,11 +90,12 @@ def both_sides_agree(world: World, *, but: Iterable[int] = ()) -> None:
         )
     }
     skipped = set(but)
+    guids = world.guids()
     wrong = []
     for pnpid, (entity, tag, description) in tagged_rows(world).items():
         if pnpid in skipped:
             continue
-        asset = assets.get(world.guid(pnpid))
+        asset = assets.get(guids.get(pnpid, ""))
         if asset is None:
             wrong.append((pnpid, "no asset"))
             continue

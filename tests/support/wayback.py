@@ -22,7 +22,9 @@ from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.project import World as Clocked
 from plant3d_sync.usecases.report import Report
-from tests.support.world import NAME, Row, Said, World
+from tests.support.dcf import Dcf
+from tests.support.synapse_dev import RunningSynapse
+from tests.support.world import NAME, MakeWorld, Row, Said, World, new_world
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -31,6 +33,52 @@ DESCRIPTION_TABLE = {"lines": "PipeLineGroup"}
 
 Cells = dict[tuple[str, int, str], tuple[Any, Any]]
 """(table, PnPID or row number, column) -> (before, after)."""
+
+
+# ---------------------------------------------------------------- small worlds
+
+
+def small_plant(path: Path) -> None:
+    """A project of 24 items with few classes, so that a run takes a moment. The first pump holds its class default."""
+    dcf = Dcf(path)
+    drawing = dcf.add("PnPDrawings", PnPRelativePath="PID DWG\\A.dwg", **{"Dwg Name": "A.dwg"})
+    dcf.attribute("CentrifugalPump", "Description", "VALUE", "PUMP")
+    items = [
+        dcf.add("CentrifugalPump", Tag=f"P-{number}", Description=f"Pump {number}" if number > 1 else "PUMP")
+        for number in range(1, 11)
+    ]
+    items += [
+        dcf.add("GateValve", Tag=f"HV-{number}", Description=f"Valve {number}", Size='2"') for number in range(1, 9)
+    ]
+    items += [dcf.add("FieldMountedDCS", Tag=f"FT-{number}", Description=f"Flow {number}") for number in range(1, 5)]
+    for number in range(1, 3):
+        line = dcf.add("PipeLineGroup", Tag=f"L-{number}", LineNumber=str(number), Description=f"Line {number}")
+        segment = dcf.add("Primary", Tag=f"L-{number}")
+        dcf.relate("PipeLineGroupRelationship", PipeLineGroup=line, PipeLine=segment)
+        items.append(segment)
+    dcf.draw(drawing, *items)
+
+
+def small_worlds(folder: Path, synapse: RunningSynapse) -> MakeWorld:
+    """`make_world(name=…, **project settings)` over the small project; it may be written to unless told otherwise."""
+    template = folder / "small.dcf"
+    small_plant(template)
+
+    def make(*, name: str = "world", **options: Any) -> World:
+        return new_world(
+            folder / name, synapse, template, **{"write": "sql", "drawings_unseen": "closed", **options}
+        )
+
+    return make
+
+
+def retagged(world: World, pnpid: int, tag: str) -> None:
+    """A designer gives an item of the small project another tag."""
+    for table in ("Equipment", "HandValves", "Instrumentation"):
+        world.change(f"UPDATE [{table}] SET Tag = ? WHERE PnPID = ?", tag, pnpid)
+    world.change(
+        "UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 10000000, PnPRevision = PnPRevision + 1 WHERE PnPID = ?", pnpid
+    )
 
 
 # ---------------------------------------------------------------- the Plant 3D database

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import httpx2
 import orjson
 import yaml
 
@@ -207,21 +208,35 @@ class World:
         ((raw,),) = self.sql("SELECT PnPGuid FROM PnPBase WHERE PnPID = ?", pnpid)
         return str(uuid.UUID(bytes_le=raw)) if isinstance(raw, bytes) else str(uuid.UUID(str(raw)))
 
+    def guids(self) -> dict[int, str]:
+        """PnPID -> identity of everything."""
+        rows = self.sql("SELECT PnPID, PnPGuid FROM PnPBase WHERE PnPGuid IS NOT NULL")
+        return {
+            pnpid: str(uuid.UUID(bytes_le=raw))
+            for pnpid, raw in rows
+            if isinstance(raw, bytes) and len(raw) == 16
+        }
+
     def fingerprint(self) -> str:
         """Of the bytes of the Plant 3D database."""
         return hashlib.sha256(self.dcf.read_bytes()).hexdigest()
 
     # ------------------------------------------------------------------ SYNAPSE
 
+    def client(self) -> httpx2.Client:
+        """A client of this project with every right. No certificates are loaded: it only speaks plain HTTP."""
+        headers = {"X-API-Key": self.synapse.api_key, "X-Project-ID": self.uuid}
+        return httpx2.Client(base_url=self.synapse.url, headers=headers, timeout=60, verify=False)
+
     def writes(self) -> int:
         """How many assets the sync really changed in SYNAPSE so far."""
-        with self.synapse.client(self.uuid) as client:
+        with self.client() as client:
             report = client.get("/dev/writes").json()
         return int(report["by_project"].get(self.uuid, {}).get("effective", 0))
 
     def assets(self) -> list[Row]:
         """Every asset, archived ones too."""
-        with self.synapse.client(self.uuid) as client:
+        with self.client() as client:
             answer = client.get(f"/dev/projects/{self.uuid}/assets")
             answer.raise_for_status()
             items: list[Row] = answer.json()["items"]
@@ -239,7 +254,7 @@ class World:
 
     def user_edits(self, asset_id: str, **values: Any) -> Row:
         """Somebody changes an asset in SYNAPSE."""
-        with self.synapse.client(self.uuid) as client:
+        with self.client() as client:
             answer = client.patch(f"/dev/projects/{self.uuid}/assets/{asset_id}", json=values)
             assert answer.status_code == 200, answer.text
             asset: Row = answer.json()
@@ -247,7 +262,7 @@ class World:
 
     def user_adds(self, **values: Any) -> Row:
         """Somebody creates an asset in SYNAPSE."""
-        with self.synapse.client(self.uuid) as client:
+        with self.client() as client:
             answer = client.post(f"/dev/projects/{self.uuid}/assets", json=values)
             assert answer.status_code == 201, answer.text
             asset: Row = answer.json()
@@ -427,7 +442,7 @@ class Recorder:
         body = self.request(seen) if self.request else seen.body
         dropped = ("host", "connection", "content-length", "accept-encoding")
         headers = {name: text for name, text in seen.headers.items() if name not in dropped}
-        with self.world.synapse.client(self.world.uuid) as client:
+        with self.world.client() as client:
             client.headers.clear()
             reply = client.request(seen.method, seen.target, content=body, headers=headers)
         answer = Answer(

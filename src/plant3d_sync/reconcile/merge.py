@@ -271,7 +271,7 @@ def newest(times: Times) -> tuple[Side | None, str]:
     plant, synapse = times.plant3d, times.synapse
     if plant is None:
         return None, "plant3d_change_not_observed"
-    if any(seen is not None and seen.at_base is not None and seen.at_base > seen.away for seen in (plant, synapse)):
+    if any(seen is not None and seen.at_base is not None and seen.at_base >= seen.away for seen in (plant, synapse)):
         return None, "our_clock_went_back"
     if synapse is not None:
         if synapse.at_base is not None and synapse.at_base >= plant.away:
