@@ -168,6 +168,7 @@ def say(text: str) -> None:
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """Our variables, the environment's programs first, and this checkout's `src` before any installed copy."""
     env = dict(os.environ)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of child processes would compile everything again
     env["PATH"] = os.pathsep.join([str(scripts_folder()), env.get("PATH", "")])
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), env.get("PYTHONPATH")]))
     env.setdefault("PYTHONUTF8", "1")

@@ -203,7 +203,7 @@ class Contender:
 
 
 def clean_environment() -> dict[str, str]:
-    ours = ("P3DSYNC_", "PLANT3D_", "SYNAPSE_", "STATE_DB_", "SYNC_")
+    ours = ("P3DSYNC_", "PLANT3D_", "SYNAPSE_", "STATE_DB_", "SYNC_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"PYTHONPATH": str(ROOT / "src"), "SYNAPSE_API_KEY": "bench"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+
 from plant3d_sync.model.record import Asset, FieldInfo
 from plant3d_sync.usecases.bookkeeping import created_link
 
@@ -39,9 +40,7 @@ def test_a_field_left_empty_at_creation_is_agreed_to_be_empty_so_filling_it_in_i
 
 def test_a_field_that_could_not_be_read_stays_open_and_gets_no_base() -> None:
     line = _line(pending={"attributes.spec": {"why": "unread"}})
-    row, _ = created_link(
-        line, _asset(**{"attributes.spec": "CS300"}), link_id=1, number=1, run_id="r"
-    )
+    row, _ = created_link(line, _asset(**{"attributes.spec": "CS300"}), link_id=1, number=1, run_id="r")
     assert "attributes.spec" not in orjson.loads(row["base"])
     assert orjson.loads(row["pending"]) == {"attributes.spec": {"why": "unread"}}
     assert orjson.loads(row["synapse_delta"]) == {"attributes.spec": "CS300"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from plant3d_sync.usecases import spool
 from plant3d_sync.usecases.spool import LineSpool
 

@@ -69,11 +69,12 @@ def created_link(
     """
     sent: Mapping[str, Value] = line["set"]
     held = asset.fields
+    after = line["after"]
+    blank = after.get("base_set")
+    if blank:  # empty on both sides: agreed on too, so that filling one is a change
+        sent = {**sent, **blank}
     base = {name: held.get(name) for name in sent}
     text = dump(base) or "{}"
-    after = line["after"]
-    blank = after.get("base_set") or {}  # empty on both sides: agreed on too, so that filling one is a change
-    agreed = text if not blank else dump({**base, **{name: held.get(name) for name in blank}})
     info = asset.field_info.get("description")
     row: dict[str, Any] = {
         "id": link_id,
@@ -91,7 +92,7 @@ def created_link(
         "state": "active",
         "digest": bytes.fromhex(after["digest"]),
         "ticks": after["ticks"],
-        "base": agreed,
+        "base": text,
         "drawing": line.get("drawing"),
         "run_id": run_id,
     }

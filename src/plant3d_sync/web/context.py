@@ -18,7 +18,7 @@ from plant3d_sync.usecases.project import World
 from plant3d_sync.web.counts import RunCounts
 from plant3d_sync.web.errors import not_found, unknown_project
 
-WAITERS = 400
+WAITERS = 16
 """So many requests may wait for a run at once; further ones are answered 202 immediately."""
 
 STREAMS = 64

@@ -40,6 +40,8 @@ BATCH = 500
 _FIXED = 4
 """Columns before the levels: PnPID, PnPGuid, PnPTimestamp, PnPRevision."""
 _DIGEST_BYTES = 16
+_TOGETHER = 100
+"""Rows that are checked for oddities in one look."""
 _MARSHAL_FORMAT = 2
 """The last format without back references: equal values give equal bytes in every process."""
 
@@ -374,9 +376,7 @@ class Scan:
         """
         prefix, names, unknown = plan.prefix, plan.names, plan.unknown
         unchanged, changed = batch.unchanged, batch.changed
-        prepared = self._prepare(plan, rows)
-        look = _suspicious_together(plan, prepared)
-        for row, body, extras, text in prepared:
+        for row, body, extras, text, look in self._looked_at(plan, rows):
             pnpid: int = row[0]  # type: ignore[assignment]  # typeof = integer in the selection
             digest = None
             if text is not None and not (look and _suspicious(plan, text, body)):
@@ -393,12 +393,22 @@ class Scan:
                 values: dict[str, Value] = dict(zip(names, body, strict=True))  # type: ignore[arg-type]
                 changed.append(_item(plan, row, values, unknown, extras, digest))
 
-    def _prepare(self, plan: ClassPlan, rows: list[Row]) -> list[Prepared]:
+    def _looked_at(
+        self, plan: ClassPlan, rows: list[Row]
+    ) -> Iterator[tuple[Row, Row, Extras, bytes | None, bool]]:
+        """Prepared rows, each with whether it has to be looked at by itself. In pieces, for the sake of memory."""
+        for start in range(0, len(rows), _TOGETHER):
+            before: int | None = rows[start - 1][0] if start else None  # type: ignore[assignment]
+            prepared = self._prepare(plan, rows[start : start + _TOGETHER], before)
+            look = _suspicious_together(plan, prepared)
+            for row, body, extras, text in prepared:
+                yield row, body, extras, text, look
+
+    def _prepare(self, plan: ClassPlan, rows: list[Row], previous: int | None) -> list[Prepared]:
         """Each row with its values, what belongs to it, and both as JSON if all its cells are of plain types."""
         first, plain = plan.first, plan.plain
         extras_of, dumps = self._extras, orjson.dumps
         prepared: list[Prepared] = []
-        previous: int | None = None
         for row in rows:
             pnpid: int = row[0]  # type: ignore[assignment]
             if pnpid == previous:
