@@ -677,3 +677,22 @@ def test_a_real_process_ends_with_the_same_codes(small: World) -> None:
     failed = small.process("pull", NAME)
     assert (failed.code, failed.error) == (78, "source_not_found")
     assert small.process("pull", "yours").code == 2
+
+
+def test_links_accepted_without_an_answer_are_found_by_the_next_pull(small: World) -> None:
+    valves = small.items("valves")[:3]
+    for item in valves:
+        small.user_adds(tag=item.tag, asset_type="Valve", priority=2)
+    assert small.pulled()["stats"]["created"] == ITEMS - 3
+    with recorded(small) as recorder:
+        recorder.edit = only_batches(problem(500, "internal"))
+        said = small.cli("links", "accept", NAME)
+    refused(small, said, 75, "synapse_unknown_outcome", writes=ITEMS)
+    invariants.no_run_is_stuck(small)
+    assert small.rows("SELECT id FROM run WHERE status = 'running'") == []
+    small.pulled()
+    assert {small.link_of(item.pnpid)["entity"] for item in valves} == {"valves"}
+    assert {small.asset_of(item.pnpid)["priority"] for item in valves} == {2}
+    edits.set_value(small.dcf, valves[0].pnpid, "Status", "Demolished")
+    assert small.pulled()["stats"]["updated"] == 1
+    healed(small)

@@ -200,9 +200,9 @@ def test_an_edit_of_plant_3ds_own_field_in_synapse_is_drift_and_never_written_in
     size = world.asset_of(pnpid)["attributes"]["size"]
     assert size == (asset["attributes"]["size"] if found == "was" else found)
     assert world.fingerprint() == before
-    drift = [row for row in world.findings("drift") if row["pnpid"] == pnpid]
-    assert bool(drift) == (policy == "propose")
     at_rest(world)
+    drift = [row for row in world.findings("drift") if row["pnpid"] == pnpid]
+    assert bool(drift) == (policy == "propose"), "what was put back is not listed for ever"
 
 
 def test_an_edited_tag_is_a_work_item_or_put_back_but_never_written_into_plant_3d(make_world: MakeWorld) -> None:

@@ -385,23 +385,31 @@ class Planner:
             )
             self._waiting += 1
             return
-        values = {
-            name: value
-            for name, value in translated.fields.items()
-            if value is not None and (value.__class__ is not str or not (value == "" or str(value).isspace()))
-        }
+        values: dict[str, Value] = {}
+        blank: dict[str, Value] = {}  # known to be empty, which is not the same as never agreed
+        for name, value in translated.fields.items():
+            if value is None or value == "" or (value.__class__ is str and str(value).isspace()):
+                blank[name] = None
+            else:
+                values[name] = value
         theirs = self._synapse_owned.get(item.class_name)
         if theirs:  # never overwritten from Plant 3D, not even at birth
             values = {name: value for name, value in values.items() if name not in theirs}
         values["tag"] = tag
-        blank = {name: None for name, value in translated.fields.items() if is_blank(value)}
         problem = self._value_problem(values)
         if problem is not None:
             self._value_error(item, entity, tag, problem)
             return
         self._stats[entity].created += 1
         self._tally.creates += 1
-        line = {
+        after: dict[str, object] = {"digest": item.digest.hex(), "ticks": item.timestamp}
+        if blank:
+            after["base_set"] = blank
+        if len(translated.fields) < len(self._rules.classes[item.class_name].fields):
+            unread = self._unread(item, translated, None)
+            if unread:
+                after["pending"] = unread
+        line: dict[str, object] = {
             "op": "create",
             "entity": entity.value,
             "pnpid": item.pnpid,
@@ -409,13 +417,8 @@ class Planner:
             "class": item.class_name,
             "tag": tag,
             "set": values,
-            "after": {"digest": item.digest.hex(), "ticks": item.timestamp},
+            "after": after,
         }
-        if blank:  # known to be empty, which is not the same as never agreed
-            line["after"] = {"base_set": blank, "digest": item.digest.hex(), "ticks": item.timestamp}
-        unread = self._unread(item, translated, None)
-        if unread:
-            line["after"] = {"base_set": blank, "pending": unread, "digest": item.digest.hex(), "ticks": item.timestamp}
         if item.drawing:
             line["drawing"] = item.drawing
         if link_id is not None:

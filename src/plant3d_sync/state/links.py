@@ -99,17 +99,12 @@ def by_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Link]:
     return found
 
 
-def by_asset_ids(connection: Connection, number: int, ids: Sequence[str]) -> list[Link]:
-    """Full links by SYNAPSE id."""
-    found: list[Link] = []
-    for start in range(0, len(ids), CHUNK):
-        found += [
-            to_model(row)
-            for row in connection.execute(
-                sa.select(link).where(link.c.project == number, link.c.asset_id.in_(ids[start : start + CHUNK]))
-            )
-        ]
-    return found
+def any_pending(connection: Connection, number: int, why: str) -> bool:
+    """Whether any field of a project is open for this reason."""
+    found = connection.execute(
+        sa.select(link.c.id).where(link.c.project == number, link.c.pending.contains(f'"why":"{why}"')).limit(1)
+    ).first()
+    return found is not None
 
 
 def count(connection: Connection, number: int) -> int:

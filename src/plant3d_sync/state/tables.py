@@ -85,7 +85,6 @@ link = sa.Table(
     sa.Column("run_id", Id),
     sa.UniqueConstraint("project", "plant3d_id"),
     sa.Index("ix_link_project_pnpid", "project", "pnpid"),
-    sa.Index("ix_link_project_asset", "project", "asset_id"),
 )
 
 tag_history = sa.Table(

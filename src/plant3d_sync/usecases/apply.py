@@ -282,6 +282,8 @@ def store_results(
                 fields=_new_fields(line, asset),
             )
             _open_parts(row, line, asset)
+            if line.get("accepted"):  # a link a person accepted: the next comparison merges its fields
+                row |= {"base": None, "base_plant": None, "synapse_delta": dump(dict(asset.fields)), "digest": None}
             inserts.append(row)
             adopted.append(asset.asset_id)
         else:

@@ -106,7 +106,17 @@ class Engine:
         """Plan and, if the guards pass, apply: the unattended path."""
         if request.dry_run:
             return self.plan(request)
-        return self._as_run(request, lambda run, lease, begun: self._sync(request, run, lease, begun))
+        report = self._as_run(request, lambda run, lease, begun: self._sync(request, run, lease, begun))
+        if request.trigger == "resolve" and report.outcome in ("clean", "with_issues") and self._half_resolved():
+            # a value chosen by hand goes to SYNAPSE first and, once read back there, into Plant 3D
+            second = replace(request, run_id=None, attempt=None)
+            self._as_run(second, lambda run, lease, begun: self._sync(second, run, lease, begun))
+        return report
+
+    def _half_resolved(self) -> bool:
+        with self._world.state.read() as connection:
+            known = project_state.get(connection, self._project.name)
+            return known is not None and links.any_pending(connection, known.number, "resolving")
 
     def apply(self, plan_id: str, *, approve_guards: bool, request: Request) -> Report:
         """Carry out exactly a stored plan; lines whose values moved since are refused as stale."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from plant3d_sync.connectors.base import AssetWrite
+from plant3d_sync.errors import SyncError
 from plant3d_sync.model.record import Asset, PlantItem
 from plant3d_sync.model.side import ASSET_TYPES
 from plant3d_sync.reconcile.match import Candidate, Pair, propose
@@ -90,13 +91,40 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
         requested_by="cli",
         created_at=world.clock(),
         started_at=world.clock(),
+        heartbeat_at=world.clock(),
     )
     with world.state.write() as connection:
         project_state.ensure(connection, project.name)
         runs.insert(connection, run)
+    try:
+        return _accept_as_run(world, project, run, items, pairs, by_id)
+    except SyncError as error:
+        with world.state.write() as connection:
+            runs.update(
+                connection,
+                run.run_id,
+                status="failed",
+                outcome="failed",
+                completed_at=world.clock(),
+                error=error.to_dict(),
+            )
+            project_state.update(connection, project.name, force_compare=True)
+        raise
+
+
+def _accept_as_run(
+    world: World,
+    project: Project,
+    run: Run,
+    items: Sequence[Candidate],
+    pairs: Sequence[Pair],
+    by_id: dict[str, Asset],
+) -> dict[str, Any]:
     errors: list[dict[str, Any]] = []
     linked = 0
     with Lease(world.state, project.name, run.run_id, seconds=world.lease_seconds) as lease:
+        with world.state.write() as connection:
+            runs.update(connection, run.run_id, fence=lease.fence.number)
         for start in range(0, len(pairs), project.batch_size):
             linked += _accept_batch(
                 world, project, lease, run, pairs[start : start + project.batch_size], by_id, errors
@@ -143,7 +171,8 @@ def _accept_batch(
     lines = [
         {
             "op": "adopt",
-            "entity": "",
+            "accepted": True,
+            "entity": pair.entity,
             "pnpid": pair.pnpid,
             "id": pair.plant3d_id,
             "class": pair.class_name,

@@ -185,7 +185,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_link')),
     sa.UniqueConstraint('project', 'plant3d_id', name=op.f('uq_link_project_plant3d_id'))
     )
-    op.create_index('ix_link_project_asset', 'link', ['project', 'asset_id'], unique=False)
     op.create_index('ix_link_project_pnpid', 'link', ['project', 'pnpid'], unique=False)
     op.create_table('mapping_version',
     sa.Column('project', sa.String(length=200), nullable=False),
@@ -392,7 +391,6 @@ def downgrade() -> None:
     op.drop_table('plan')
     op.drop_table('mapping_version')
     op.drop_index('ix_link_project_pnpid', table_name='link')
-    op.drop_index('ix_link_project_asset', table_name='link')
     op.drop_table('link')
     op.drop_table('lease')
     op.drop_index('ix_intent_run', table_name='intent')
