@@ -111,7 +111,7 @@ def fill(database: Path, runs: int, changes: int) -> None:
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
             "INSERT INTO change (project, run_id, intent_id, link_id, pnpid, tag, side, op, outcome, fields, at) "
             "SELECT 1, printf('old%012d', i % ? + 1), 0, ? + i % ?, i % 5000, 'P-' || (i % 5000), 'synapse', 'update', "
-            "'updated', '{\"description\":[\"a\",\"b\"]}', i FROM n",
+            '\'updated\', \'{"description":["a","b"]}\', i FROM n',
             (changes, runs, links[1], links[0]),
         )
     connection.close()
@@ -129,9 +129,9 @@ def ask(config: Path, calls: int) -> dict[str, float]:
     with app.state.write() as connection:
         _key_id, secret = keys.create(connection, "bench", ["read"], now=time.time())
     with TestClient(create_app(app), headers={"X-API-Key": secret}) as client:
-        run_id = client.get("/api/v1/sync/history", params={"project_id": "mine", "limit": 1}).json()["items"][0][
-            "sync_id"
-        ]
+        run_id = client.get("/api/v1/sync/history", params={"project_id": "mine", "limit": 1}).json()[
+            "items"
+        ][0]["sync_id"]
         paths = {
             "status": "/api/v1/sync/status?project_id=mine",
             "history, first page": "/api/v1/sync/history?project_id=mine",

@@ -113,9 +113,7 @@ class App:
             config.synapse_project_id,
             retry_attempts=self.settings.sync_retry_attempts,
             retry_delay=self.settings.sync_retry_delay_seconds,
-            timeout=Timeouts(
-                connect=min(10.0, timeout), read=timeout, write=timeout
-            ),
+            timeout=Timeouts(connect=min(10.0, timeout), read=timeout, write=timeout),
             deadline=timeout * 2,
             request_id=request_id,
         )
@@ -266,7 +264,6 @@ class MappingCache:
         rules = compile_rules(load_mapping(list(self.sources), base_dir=self.base_dir), catalog)
         self._compiled = (token, catalog, rules)
         return rules
-
 
 
 def pushable_columns(catalog: Catalog, rules: RuleSet) -> frozenset[tuple[str, str]]:

@@ -33,14 +33,20 @@ class Settings(BaseSettings):
 
     service_name: Annotated[str, Field(description="Name in logs and metrics.")] = "plant3d-sync"
     service_port: Annotated[int, Field(ge=0, le=65535, description="Port of the web service.")] = 8002
-    debug: Annotated[bool, Field(description="Allow sample secrets and an `sa` login. Never in production.")] = False
+    debug: Annotated[
+        bool, Field(description="Allow sample secrets and an `sa` login. Never in production.")
+    ] = False
 
-    plant3d_db_host: Annotated[str | None, Field(description="SQL Server host of the Plant 3D project.")] = None
+    plant3d_db_host: Annotated[str | None, Field(description="SQL Server host of the Plant 3D project.")] = (
+        None
+    )
     plant3d_db_port: Annotated[int, Field(description="SQL Server port.")] = 1433
-    plant3d_db_name: Annotated[
-        str | None, Field(description="Database name, usually `<project>_PnId`.")
+    plant3d_db_name: Annotated[str | None, Field(description="Database name, usually `<project>_PnId`.")] = (
+        None
+    )
+    plant3d_db_user: Annotated[
+        str | None, Field(description="Login; a reader is enough unless `write: sql`.")
     ] = None
-    plant3d_db_user: Annotated[str | None, Field(description="Login; a reader is enough unless `write: sql`.")] = None
     plant3d_db_password: Annotated[SecretStr | None, Field(description="Its password.")] = None
     plant3d_db_url: Annotated[
         SecretStr | None,
@@ -50,11 +56,13 @@ class Settings(BaseSettings):
     synapse_api_url: Annotated[str | None, Field(description="Root of the SYNAPSE API.")] = None
     synapse_api_key: Annotated[SecretStr | None, Field(description="Service key; never logged.")] = None
     synapse_project_id: Annotated[
-        str | None, Field(description="SYNAPSE project of the project `default` (without a configuration file).")
+        str | None,
+        Field(description="SYNAPSE project of the project `default` (without a configuration file)."),
     ] = None
 
     redis_url: Annotated[
-        SecretStr | None, Field(description="Redis for the job bell. Without it the worker polls the run table.")
+        SecretStr | None,
+        Field(description="Redis for the job bell. Without it the worker polls the run table."),
     ] = None
 
     sync_interval_minutes: Annotated[float, Field(gt=0, description="Minutes between scheduled runs.")] = 5
@@ -63,19 +71,27 @@ class Settings(BaseSettings):
     sync_retry_delay_seconds: Annotated[float, Field(ge=0, description="Pause between them.")] = 30
 
     log_level: Annotated[str, Field(description="DEBUG, INFO, WARNING or ERROR.")] = "INFO"
-    log_format: Annotated[Literal["json", "console"], Field(description="One JSON object a line, or text.")] = "json"
+    log_format: Annotated[
+        Literal["json", "console"], Field(description="One JSON object a line, or text.")
+    ] = "json"
 
     state_db_url: Annotated[
         SecretStr | None,
-        Field(description="Our state database: sqlite:////abs/state.db or postgresql://…; wins over the file."),
+        Field(
+            description="Our state database: sqlite:////abs/state.db or postgresql://…; wins over the file."
+        ),
     ] = None
 
     p3dsync_config: Annotated[str | None, Field(description="Configuration file.")] = None
-    p3dsync_lease_seconds: Annotated[float, Field(ge=1, description="How long a silent run keeps its project.")] = 30
+    p3dsync_lease_seconds: Annotated[
+        float, Field(ge=1, description="How long a silent run keeps its project.")
+    ] = 30
     p3dsync_source_deadline_seconds: Annotated[
         float, Field(gt=0, description="How long to wait for a locked Plant 3D file.")
     ] = 30
-    p3dsync_http_timeout_seconds: Annotated[float, Field(gt=0, description="Timeout of one call to SYNAPSE.")] = 60
+    p3dsync_http_timeout_seconds: Annotated[
+        float, Field(gt=0, description="Timeout of one call to SYNAPSE.")
+    ] = 60
     p3dsync_run_deadline_minutes: Annotated[
         float, Field(gt=0, description="A run stops between batches after so long; the next one continues.")
     ] = 60
@@ -307,7 +323,9 @@ def weak_points(settings: Settings, config: ConfigFile, key_env: Mapping[str, st
     found = []
     secrets = {
         "SYNAPSE_API_KEY": key_env.get(config.synapse.api_key_env, ""),
-        "PLANT3D_DB_PASSWORD": settings.plant3d_db_password.get_secret_value() if settings.plant3d_db_password else "",
+        "PLANT3D_DB_PASSWORD": settings.plant3d_db_password.get_secret_value()
+        if settings.plant3d_db_password
+        else "",
     }
     found += [
         f"{name} is the value of the examples" for name, value in secrets.items() if value in SAMPLE_SECRETS

@@ -177,7 +177,9 @@ def test_a_shifted_clock_decides_only_when_its_shift_is_known_and_then_rightly(
     newest.configure(write="sql")
     with bench(newest, at=MONDAY + 3 * HOUR, skew=skew if known else None) as at:
         at.run()
-    assert both(newest, pnpid) in (("User, second",) * 2, ("Designer, first", "User, second")), "no wrong winner"
+    assert both(newest, pnpid) in (("User, second",) * 2, ("Designer, first", "User, second")), (
+        "no wrong winner"
+    )
 
 
 def test_an_hour_that_happens_twice_does_not_change_who_was_later(newest: World) -> None:
@@ -224,7 +226,11 @@ def test_a_pending_conflict_survives_ten_clean_runs_and_shows_everything_known(a
         assert code == 3
     (found,) = listed(ask)
     assert found == first, "same id, same age, same values"
-    assert (found["base_value"], found["plant3d_value"], found["synapse_value"]) == (base, "Designer's", "User's")
+    assert (found["base_value"], found["plant3d_value"], found["synapse_value"]) == (
+        base,
+        "Designer's",
+        "User's",
+    )
     assert found["suggested_resolution"] in ("plant3d", "synapse") and found["suggested_reason"]
     one_document = ok(ask.cli("conflict", found["id"]))
     assert "user:marie" in json.dumps(one_document) and one_document["synapse_updated_at"]
@@ -259,7 +265,9 @@ def test_a_conflict_freezes_only_its_own_field(ask: World) -> None:
     assert conflict["asset_tag"] == "P-7777"
 
 
-def test_under_the_rule_ask_even_a_certain_order_is_asked_with_the_winner_suggested(make_small: MakeWorld) -> None:
+def test_under_the_rule_ask_even_a_certain_order_is_asked_with_the_winner_suggested(
+    make_small: MakeWorld,
+) -> None:
     world = make_small(conflict={"policy": "ask"})
     pnpid = one(world)
     with bench(world, at=MONDAY) as at:
@@ -271,7 +279,10 @@ def test_under_the_rule_ask_even_a_certain_order_is_asked_with_the_winner_sugges
         at.clock.at += HOUR
         at.run()
     (found,) = listed(world)
-    assert found["suggested_resolution"] == "plant3d" and both(world, pnpid) == ("Designer, later", "User, first")
+    assert found["suggested_resolution"] == "plant3d" and both(world, pnpid) == (
+        "Designer, later",
+        "User, first",
+    )
 
 
 # ---------------------------------------------------------------- a person's choice
@@ -357,7 +368,9 @@ def test_many_conflicts_are_decided_at_once_after_a_preview(ask: World) -> None:
     words = ("resolve", "--all", "synapse", "--project", NAME, "--field", "description")
     preview = ok(ask.cli(*words))
     assert preview["preview"] and preview["total"] == 4 and preview["resolved"] == 0
-    assert {item["would_be"] for item in preview["items"]} == {f"User's {pnpid}" for pnpid in (*pnpids, other)}
+    assert {item["would_be"] for item in preview["items"]} == {
+        f"User's {pnpid}" for pnpid in (*pnpids, other)
+    }
     assert (ask.fingerprint(), ask.writes()) == (before, writes) and len(listed(ask)) == 4
     assert ok(ask.cli(*words, "--tag", tag, "--yes"))["resolved"] == 1
     assert both(ask, other) == (f"User's {other}",) * 2 and len(listed(ask)) == 3
@@ -406,7 +419,9 @@ def asset_with(world: World, guid: str) -> Row:
 
 
 @pytest.mark.parametrize(("choice", "archived"), [("plant3d", True), ("synapse", False)])
-def test_deleted_in_plant_3d_and_edited_in_synapse_is_asked(archiving: World, choice: str, archived: bool) -> None:
+def test_deleted_in_plant_3d_and_edited_in_synapse_is_asked(
+    archiving: World, choice: str, archived: bool
+) -> None:
     _pnpid, guid, found = deleted_in_plant3d(archiving)
     assert found["field"] == "*" and found["kind"] == "gone_from_plant3d"
     assert asset_with(archiving, guid)["deleted_at"] is None, "not archived while it is asked"
@@ -441,7 +456,8 @@ def test_archived_in_synapse_and_edited_in_plant_3d_is_asked(ask: World, choice:
 
 
 @pytest.mark.parametrize(
-    ("choice", "words"), [("manual", ("--value", "Peace")), ("synapse", ()), pytest.param("plant3d", (), marks=pytest.mark.long)]
+    ("choice", "words"),
+    [("manual", ("--value", "Peace")), ("synapse", ()), pytest.param("plant3d", (), marks=pytest.mark.long)],
 )
 def test_a_field_that_flips_between_two_values_is_frozen_and_explained_until_somebody_decides(
     newest: World, choice: str, words: tuple[str, ...]
@@ -462,7 +478,10 @@ def test_a_field_that_flips_between_two_values_is_frozen_and_explained_until_som
         raise AssertionError("it was never frozen")
     assert newest.writes() - start <= 12
     (found,) = listed(newest)
-    assert found["kind"] == "flip_flop" and {found["plant3d_value"], found["synapse_value"]} == {"Ping", "Pong"}
+    assert found["kind"] == "flip_flop" and {found["plant3d_value"], found["synapse_value"]} == {
+        "Ping",
+        "Pong",
+    }
     assert found["suggested_reason"] or found["explanation"]
     frozen = both(newest, pnpid)
     before = newest.fingerprint(), newest.writes()
@@ -477,7 +496,9 @@ def test_a_field_that_flips_between_two_values_is_frozen_and_explained_until_som
     assert both(newest, pnpid) == ("After the decision",) * 2, "not frozen any more"
 
 
-def test_a_third_program_that_keeps_putting_its_value_back_is_stopped_after_a_few_writes(newest: World) -> None:
+def test_a_third_program_that_keeps_putting_its_value_back_is_stopped_after_a_few_writes(
+    newest: World,
+) -> None:
     """It rewrites Plant 3D after each push; the user in SYNAPSE insists."""
     newest.pulled()
     pnpid = one(newest)

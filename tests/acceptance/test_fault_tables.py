@@ -15,7 +15,11 @@ def test_every_test_named_in_the_fault_tables_exists() -> None:
     missing = []
     for file, name in sorted(named()):
         path = ROOT / "tests" / file
-        tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module(body=[], type_ignores=[])
+        tree = (
+            ast.parse(path.read_text(encoding="utf-8"))
+            if path.exists()
+            else ast.Module(body=[], type_ignores=[])
+        )
         if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
             missing.append(f"{file}::{name}")
     assert missing == []

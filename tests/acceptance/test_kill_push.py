@@ -113,7 +113,9 @@ def same(one: Row, other: Row) -> None:
     """Part by part, so that a difference is readable. GUIDs of items added by the test are random."""
     for part in one:
         if part == "plant3d":
-            differing = [t for t in one[part] if without_guids(one[part][t]) != without_guids(other[part].get(t))]
+            differing = [
+                t for t in one[part] if without_guids(one[part][t]) != without_guids(other[part].get(t))
+            ]
             assert differing == [], f"tables differ: {differing}"
         elif part == "synapse":
             assert sorted(one[part], key=lambda a: a["tag"]) == sorted(other[part], key=lambda a: a["tag"])
@@ -226,11 +228,15 @@ def test_a_cell_committed_before_the_receipt_is_found_and_not_written_again(make
     at_rest(world)
     (change,) = world.rows("SELECT run_id FROM change WHERE outcome = 'found_applied'")
     (killed_run,) = world.rows("SELECT id, status, outcome FROM run WHERE id = ?", change["run_id"])
-    assert killed_run["status"] != "running", "the write belongs to the run that made it, and that run is over"
+    assert killed_run["status"] != "running", (
+        "the write belongs to the run that made it, and that run is over"
+    )
 
 
 @pytest.mark.parametrize("first", ["push.committed:2", "pull.reply_received:1"])
-def test_killed_again_while_recovering(make_small: MakeWorld, undisturbed: dict[str, Row], first: str) -> None:
+def test_killed_again_while_recovering(
+    make_small: MakeWorld, undisturbed: dict[str, Row], first: str
+) -> None:
     expected = reference(make_small, undisturbed, "now")
     world = edited(make_small, "killed")
     killed(world, "now", NAME, at=first)
@@ -286,13 +292,16 @@ def test_killed_while_applying_an_undo(make_small: MakeWorld) -> None:
 # ---------------------------------------------------------------- two at once, and answers that get lost
 
 
-def test_two_processes_at_once_write_each_cell_once(make_small: MakeWorld, undisturbed: dict[str, Row]) -> None:
+def test_two_processes_at_once_write_each_cell_once(
+    make_small: MakeWorld, undisturbed: dict[str, Row]
+) -> None:
     expected = reference(make_small, undisturbed, "now")
     world = edited(make_small, "two")
     command = [sys.executable, "-m", "plant3d_sync", "--config", str(world.config), "--json", "now", NAME]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), **world.environment({})}
     both_of_them = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
     ]
     codes = sorted(process.wait(timeout=120) for process in both_of_them)
     for process in both_of_them:

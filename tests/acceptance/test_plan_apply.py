@@ -97,7 +97,9 @@ def test_lines_that_moved_since_the_plan_are_refused_and_the_rest_is_applied(rea
     only_these(before, ready, {fine: f"Planned {fine}"})
     assert description(ready, retyped) == "Typed again"
     now(ready, code=3)
-    assert both(ready, recell) == ("The designer was faster", f"Planned {recell}"), "both moved: that one is asked"
+    assert both(ready, recell) == ("The designer was faster", f"Planned {recell}"), (
+        "both moved: that one is asked"
+    )
     assert cell(ready, saved) == f"Planned {saved}" and cell(ready, retyped) == "Typed again"
 
 
@@ -179,7 +181,9 @@ def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(mak
     before, writes = kept(world), world.writes()
     stopped = now(world, code=5)
     assert [hit["name"] for hit in stopped["guards"]] == ["update"]
-    assert changed_cells(before, world.dcf) == {} and world.writes() == writes, "a guard stops both directions"
+    assert changed_cells(before, world.dcf) == {} and world.writes() == writes, (
+        "a guard stops both directions"
+    )
     refused = world.apply(stopped["plan_id"])
     assert refused.code == 5 and refused.error == "guard"
     assert changed_cells(before, world.dcf) == {} and world.writes() == writes

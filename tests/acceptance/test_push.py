@@ -86,7 +86,9 @@ def test_descriptions_edited_in_synapse_arrive_in_plant_3d_and_nothing_else_diff
     invariants.both_sides_agree(ready)
 
 
-def test_a_description_emptied_in_synapse_follows_the_blank_policy_and_loses_nothing_silently(ready: World) -> None:
+def test_a_description_emptied_in_synapse_follows_the_blank_policy_and_loses_nothing_silently(
+    ready: World,
+) -> None:
     pnpid = next(item.pnpid for item in ready.items("equipment") if item.description)
     text = cell(ready, pnpid)
     user_describes(ready, pnpid, None)
@@ -143,7 +145,9 @@ def test_only_the_asked_assets_are_pushed_and_the_others_wait(ready: World) -> N
 # ---------------------------------------------------------------- what does not
 
 
-def test_without_permission_the_push_is_planned_and_shown_and_nothing_is_written(make_world: MakeWorld) -> None:
+def test_without_permission_the_push_is_planned_and_shown_and_nothing_is_written(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     world.pulled()
     pnpid = one(world)
@@ -175,7 +179,9 @@ def test_a_dry_run_stores_a_plan_and_changes_no_other_byte(ready: World) -> None
 def test_no_push_or_pull_touches_what_synapse_owns(ready: World) -> None:
     pnpid = one(ready)
     asset = ready.asset_of(pnpid)
-    ready.user_edits(asset["id"], priority=2, notes="keep", status="Installed", fbs_code="F1", description="New")
+    ready.user_edits(
+        asset["id"], priority=2, notes="keep", status="Installed", fbs_code="F1", description="New"
+    )
     before = ready.assets()
     now(ready)
     push(ready)
@@ -185,7 +191,9 @@ def test_no_push_or_pull_touches_what_synapse_owns(ready: World) -> None:
         assert {name: old[name] for name in UNTOUCHED} == {name: after[old["id"]][name] for name in UNTOUCHED}
 
 
-@pytest.mark.parametrize(("policy", "found"), [("restore", "was"), ("propose", "999 mm"), ("ignore", "999 mm")])
+@pytest.mark.parametrize(
+    ("policy", "found"), [("restore", "was"), ("propose", "999 mm"), ("ignore", "999 mm")]
+)
 def test_an_edit_of_plant_3ds_own_field_in_synapse_is_drift_and_never_written_into_plant_3d(
     make_world: MakeWorld, policy: str, found: str
 ) -> None:
@@ -205,7 +213,9 @@ def test_an_edit_of_plant_3ds_own_field_in_synapse_is_drift_and_never_written_in
     assert bool(drift) == (policy == "propose"), "what was put back is not listed for ever"
 
 
-def test_an_edited_tag_is_a_work_item_or_put_back_but_never_written_into_plant_3d(make_world: MakeWorld) -> None:
+def test_an_edited_tag_is_a_work_item_or_put_back_but_never_written_into_plant_3d(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(write="sql", drawings_unseen="closed", drift={"tag": "propose"})
     world.pulled()
     pnpid = one(world)
@@ -275,7 +285,9 @@ def test_whoever_calls_the_writer_directly_cannot_write_another_column(
         (refused,) = writer.write([write])
         assert refused.status == "refused", refused
         assert ready.fingerprint() == before
-        (disguised,) = writer.write([replace(allowed, table_class=table)]) if table != "EngineeringItems" else (refused,)
+        (disguised,) = (
+            writer.write([replace(allowed, table_class=table)]) if table != "EngineeringItems" else (refused,)
+        )
         assert disguised.status == "refused", "another table under an allowed column's name"
         assert writer.write([allowed])[0].status == "applied", "the writer itself works"
 
@@ -287,7 +299,17 @@ def test_a_stored_plan_that_was_tampered_with_cannot_write_another_column(
     pnpid = one(ready)
     user_describes(ready, pnpid, "Honest")
     plan_id = planned(ready, "--direction", "push")["plan_id"]
-    tamper(ready, plan_id, pnpid, {"column": column, "table_class": table, "new": new, "old": forged(ready, pnpid, column, table, new).old})
+    tamper(
+        ready,
+        plan_id,
+        pnpid,
+        {
+            "column": column,
+            "table_class": table,
+            "new": new,
+            "old": forged(ready, pnpid, column, table, new).old,
+        },
+    )
     before = ready.fingerprint()
     said = ready.apply(plan_id)
     assert said.code != 0 and ready.fingerprint() == before, said.out
@@ -352,8 +374,14 @@ def test_a_value_the_column_cannot_hold_is_refused_with_its_reason_and_the_other
 def test_the_class_default_is_refused_because_it_counts_as_not_filled_in(ready: World) -> None:
     pnpid = one(ready)
     ((name,),) = ready.sql("SELECT PnPClassName FROM PnPBase WHERE PnPID = ?", pnpid)
-    ready.change("DELETE FROM PnPColumnAttributes WHERE TableName = ? AND ColumnName = 'Description' AND AttributeName = 'VALUE'", name)
-    ready.change("INSERT INTO PnPColumnAttributes VALUES (?, 'Description', 'VALUE', 'System.String', 'Standard pump')", name)
+    ready.change(
+        "DELETE FROM PnPColumnAttributes WHERE TableName = ? AND ColumnName = 'Description' AND AttributeName = 'VALUE'",
+        name,
+    )
+    ready.change(
+        "INSERT INTO PnPColumnAttributes VALUES (?, 'Description', 'VALUE', 'System.String', 'Standard pump')",
+        name,
+    )
     ready.pulled("--full")
     user_describes(ready, pnpid, "standard PUMP")
     before = ready.fingerprint()
@@ -364,7 +392,9 @@ def test_the_class_default_is_refused_because_it_counts_as_not_filled_in(ready: 
 def test_a_column_filled_from_another_object_is_refused(make_world: MakeWorld) -> None:
     world = make_world(write="sql", drawings_unseen="closed")
     pnpid, other = one(world), one(world, number=1)
-    world.change("UPDATE EngineeringItems SET AcquisitionProperties = 'Area,Description' WHERE PnPID = ?", pnpid)
+    world.change(
+        "UPDATE EngineeringItems SET AcquisitionProperties = 'Area,Description' WHERE PnPID = ?", pnpid
+    )
     world.pulled()
     user_describes(world, pnpid, "Mine")
     user_describes(world, other, "Other")
@@ -436,7 +466,9 @@ def test_a_value_changed_in_plant_3d_between_plan_and_write_is_not_overwritten_a
     assert both(world, moved) == ("From the designer", "From SYNAPSE")
 
 
-def test_another_column_saved_between_plan_and_write_is_not_overwritten_and_the_next_run_writes(ready: World) -> None:
+def test_another_column_saved_between_plan_and_write_is_not_overwritten_and_the_next_run_writes(
+    ready: World,
+) -> None:
     pnpid = one(ready)
     user_describes(ready, pnpid, "From SYNAPSE")
     with at_point(
@@ -445,7 +477,9 @@ def test_another_column_saved_between_plan_and_write_is_not_overwritten_and_the_
         assert refusals(push(ready, code=3)) == {pnpid: "stamp_moved"}
     assert cell(ready, pnpid) != "From SYNAPSE"
     now(ready)
-    assert cell(ready, pnpid) == "From SYNAPSE" and ready.asset_of(pnpid)["attributes"]["manufacturer"] == "ACME"
+    assert (
+        cell(ready, pnpid) == "From SYNAPSE" and ready.asset_of(pnpid)["attributes"]["manufacturer"] == "ACME"
+    )
     at_rest(ready)
 
 
@@ -462,6 +496,7 @@ def test_a_column_that_went_missing_since_the_plan_stops_the_item_not_the_run(re
     equipment, line = one(ready), one(ready, "lines")
     user_describes(ready, equipment, "Fine")
     user_describes(ready, line, "No column any more")
+
     def drop() -> None:
         ready.change("ALTER TABLE PipeLineGroup RENAME COLUMN Description TO Beschreibung")
 
@@ -488,7 +523,10 @@ sys.stdin.readline()
 def locked_by_another_process(world: World) -> Iterator[None]:
     """Another program holds the write lock, as Plant 3D does in the middle of a save."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", LOCKER, str(world.dcf)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOCKER, str(world.dcf)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdin is not None and holder.stdout is not None
     try:
@@ -513,7 +551,9 @@ def test_a_file_locked_by_another_program_is_not_written_to_and_the_next_run_hea
     at_rest(ready)
 
 
-def test_an_item_on_an_open_drawing_waits_and_the_others_are_written(tmp_path: Path, make_world: MakeWorld) -> None:
+def test_an_item_on_an_open_drawing_waits_and_the_others_are_written(
+    tmp_path: Path, make_world: MakeWorld
+) -> None:
     report = write_project(tmp_path / "plant", items=80)
     world = make_world(write="sql", drawings=str(tmp_path / "plant"))
     world.pulled()
@@ -533,7 +573,9 @@ def test_an_item_on_an_open_drawing_waits_and_the_others_are_written(tmp_path: P
     user_describes(world, free, "Drawing is closed")
     before = kept(world)
     answer = push(world, code=3)
-    assert refusals(answer) == {waiting: "drawing_open"} and "Julie Tremblay" in answer["errors"][0]["message"]
+    assert (
+        refusals(answer) == {waiting: "drawing_open"} and "Julie Tremblay" in answer["errors"][0]["message"]
+    )
     only_these(before, world, {free: "Drawing is closed"})
     lock.unlink()
     assert push(world)["writes"]["plant3d"] == 1
@@ -610,7 +652,9 @@ def test_a_backup_put_back_is_the_database_as_it_was_before_the_push(ready: Worl
 
 
 @pytest.mark.parametrize("trouble", ["not_a_folder", "disk_full", "not_sound"])
-def test_without_a_verified_backup_nothing_is_written_and_the_next_run_heals(ready: World, trouble: str) -> None:
+def test_without_a_verified_backup_nothing_is_written_and_the_next_run_heals(
+    ready: World, trouble: str
+) -> None:
     pnpid = one(ready)
     user_describes(ready, pnpid, "Only with a backup")
     before = ready.fingerprint()
@@ -688,7 +732,9 @@ def test_every_cell_written_has_an_intent_a_before_image_a_change_and_an_audit_e
     assert {row["pnpid"]: (row["old_value"], row["new_value"], row["status"]) for row in journal} == {
         pnpid: (old[pnpid], text, "applied") for pnpid, text in wanted.items()
     }
-    changes = ready.rows("SELECT pnpid, fields FROM change WHERE side = 'plant3d' AND run_id = ?", report["run_id"])
+    changes = ready.rows(
+        "SELECT pnpid, fields FROM change WHERE side = 'plant3d' AND run_id = ?", report["run_id"]
+    )
     assert {row["pnpid"]: orjson.loads(row["fields"])["description"][1] for row in changes} == wanted
     entries = ready.rows("SELECT body FROM audit WHERE body LIKE '%plant3d.write%'")
     assert len(entries) == len(wanted)
@@ -708,7 +754,7 @@ def foreign(path: Path) -> dict[str, int]:
         "pump": dcf.add("CentrifugalPump", Tag="P-1", Description="Pompe n° 1", **{"Größe mm": "12"}),
         "other": dcf.add("CentrifugalPump", Tag="P-2", Description=None, pnpid=2**31 + 7),
         "valve": dcf.add("GateValve", Tag="HV-1", Description="", Size='2"'),
-        "instrument": dcf.add("FieldMountedDCS", Tag="FT-1", Description="it's \"odd\" \\ [x] %_"),
+        "instrument": dcf.add("FieldMountedDCS", Tag="FT-1", Description='it\'s "odd" \\ [x] %_'),
         "line": dcf.add("PipeLineGroup", Tag="L-1", LineNumber="1", Description="Ligne"),
     }
     segment = dcf.add("Primary", Tag="L-1")
@@ -738,8 +784,12 @@ def test_the_same_loop_on_a_database_that_our_sample_did_not_make(
     at_rest(world)
     run = world.rows("SELECT id FROM run WHERE direction = 'push' ORDER BY seq LIMIT 1")[0]["id"]
     ok(world.apply(undone(world, run)["plan_id"]))
-    texts = {key[1]: value for key, value in changed_cells(before, world.dcf).items() if key[2] == "Description"}
-    assert {key: value for key, value in texts.items() if value[0] or value[1]} == {}, "as before, but for NULL and ''"
+    texts = {
+        key[1]: value for key, value in changed_cells(before, world.dcf).items() if key[2] == "Description"
+    }
+    assert {key: value for key, value in texts.items() if value[0] or value[1]} == {}, (
+        "as before, but for NULL and ''"
+    )
     at_rest(world)
 
 
@@ -747,7 +797,14 @@ def test_the_same_loop_on_a_database_that_our_sample_did_not_make(
 def test_the_same_loop_on_a_copy_of_a_real_database(
     real_dcf: Path, tmp_path: Path, reference_synapse: RunningSynapse
 ) -> None:
-    world = new_world(tmp_path / "world", reference_synapse, real_dcf, write="sql", drawings_unseen="closed", allow_copy=True)
+    world = new_world(
+        tmp_path / "world",
+        reference_synapse,
+        real_dcf,
+        write="sql",
+        drawings_unseen="closed",
+        allow_copy=True,
+    )
     assert world.pull().code in (0, 3)
     chosen = [asset for asset in world.live().values() if asset["plant3d_id"]][:20]
     for number, asset in enumerate(chosen):

@@ -49,7 +49,12 @@ def items(world: World, count: int) -> list[int]:
 def shown(world: World) -> dict[str, tuple[str, str | None, bool]]:
     """SYNAPSE's side without versions and times."""
     return {
-        asset["plant3d_id"]: (asset["tag"], asset["description"], asset["deleted_at"] is not None, asset["attributes"])  # type: ignore[misc]
+        asset["plant3d_id"]: (
+            asset["tag"],
+            asset["description"],
+            asset["deleted_at"] is not None,
+            asset["attributes"],
+        )  # type: ignore[misc]
         for asset in world.assets()
     }
 
@@ -86,7 +91,11 @@ def test_undoing_a_run_of_both_directions_puts_back_all_but_what_was_edited_sinc
     assert both(ready, up[0]) == ("The designer went on", "The designer went on")
     assert both(ready, up[1]) == ("The user went on", "The user went on")
     assert both(ready, down[0]) == ("Edited in SYNAPSE since", "Edited in SYNAPSE since")
-    untouched = {guid: state for guid, state in shown(ready).items() if guid not in {ready.guid(p) for p in (*up, down[0])}}
+    untouched = {
+        guid: state
+        for guid, state in shown(ready).items()
+        if guid not in {ready.guid(p) for p in (*up, down[0])}
+    }
     assert untouched == {guid: assets[guid] for guid in untouched}
     touched = {key[1] for key in values_only(changed_cells(before, ready.dcf))}
     assert touched == {up[0], up[1], *down}
@@ -98,7 +107,9 @@ def before_cell(path: object, pnpid: int) -> str | None:
 
     connection = sqlite3.connect(str(path))
     try:
-        row = connection.execute("SELECT Description FROM EngineeringItems WHERE PnPID = ?", (pnpid,)).fetchone()
+        row = connection.execute(
+            "SELECT Description FROM EngineeringItems WHERE PnPID = ?", (pnpid,)
+        ).fetchone()
     finally:
         connection.close()
     value: str | None = row[0]

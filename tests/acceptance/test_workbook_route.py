@@ -101,16 +101,18 @@ def test_what_is_accepted_at_the_import_is_agreed_and_what_is_not_goes_on_waitin
 def test_the_workbook_holds_texts_not_formulas_in_a_sheet_per_class(world: World) -> None:
     pnpid = world.items("equipment")[0].pnpid
     valve = world.items("valves")[0].pnpid
-    user_describes(world, pnpid, "=HYPERLINK(\"http://x\")")
+    user_describes(world, pnpid, '=HYPERLINK("http://x")')
     user_describes(world, valve, "+1+1")
     answer, path = workbook(world)
     book = openpyxl.load_workbook(path)
     assert book.sheetnames == answer["sheets"] and len(book.sheetnames) == 2
-    formulas = [c.coordinate for sheet in book for row in sheet.iter_rows() for c in row if c.data_type == "f"]
+    formulas = [
+        c.coordinate for sheet in book for row in sheet.iter_rows() for c in row if c.data_type == "f"
+    ]
     assert formulas == []
     values = cells_of(path)
     assert set(values) == {pnpid, valve}
-    assert "=HYPERLINK(\"http://x\")" in values[pnpid].values() and "+1+1" in values[valve].values()
+    assert '=HYPERLINK("http://x")' in values[pnpid].values() and "+1+1" in values[valve].values()
 
 
 def test_a_value_the_column_cannot_hold_is_left_out_and_told(world: World) -> None:
@@ -163,7 +165,9 @@ def test_a_cell_that_waits_too_long_for_its_import_becomes_a_question(make_small
 
 
 @pytest.mark.parametrize("choice", ["plant3d", "synapse"])
-def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(make_small: MakeWorld, choice: str) -> None:
+def test_the_question_about_a_cell_that_waited_too_long_can_be_answered(
+    make_small: MakeWorld, choice: str
+) -> None:
     world = make_small(write="workbook", workbook_days=1)
     pnpid = world.items("lines")[0].pnpid
     redescribed(world, pnpid, "Before")

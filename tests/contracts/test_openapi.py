@@ -124,7 +124,10 @@ def test_the_plans_endpoints_are_there_by_name(service: Desk) -> None:
         ("SyncStatus", "last_sync next_scheduled current_job health"),
         ("History", "items total"),
         ("SyncDetail", "sync_id status started_at completed_at stats errors"),
-        ("Conflict", "id asset_tag field plant3d_value synapse_value plant3d_updated_at synapse_updated_at suggested_resolution"),
+        (
+            "Conflict",
+            "id asset_tag field plant3d_value synapse_value plant3d_updated_at synapse_updated_at suggested_resolution",
+        ),
         ("ResolveBody", "resolution manual_value"),
         ("Resolved", "status applied_value"),
         ("HealthAnswer", "status plant3d_connection synapse_connection redis_connection version"),
@@ -138,7 +141,10 @@ def test_the_plans_defaults_hold(service: Desk) -> None:
     history = service.web.openapi()["paths"]["/api/v1/sync/history"]["get"]["parameters"]
     defaults = {one["name"]: one["schema"].get("default") for one in history}
     assert (defaults["limit"], defaults["offset"]) == (50, 0)
-    assert service.web.openapi()["components"]["schemas"]["PullBody"]["properties"]["full_sync"]["default"] is False
+    assert (
+        service.web.openapi()["components"]["schemas"]["PullBody"]["properties"]["full_sync"]["default"]
+        is False
+    )
 
 
 def test_every_operation_has_a_name_a_summary_a_text_and_its_refusals(service: Desk) -> None:
@@ -147,7 +153,10 @@ def test_every_operation_has_a_name_a_summary_a_text_and_its_refusals(service: D
         names.append(operation["operationId"])
         assert operation["summary"] and operation.get("description"), path
         if path.startswith("/api/"):
-            assert {"401", "403", "404", "422", "429", "500", "503"} <= set(operation["responses"]), (method, path)
+            assert {"401", "403", "404", "422", "429", "500", "503"} <= set(operation["responses"]), (
+                method,
+                path,
+            )
             assert operation["security"] == [{"ApiKey": []}], path
         for status, answer in operation["responses"].items():
             if status >= "400":
@@ -194,7 +203,9 @@ def test_the_english_reference_lists_every_operation_with_its_scope(service: Des
 
 def test_the_french_reference_lists_every_operation_with_its_scope(service: Desk) -> None:
     words = {"aucune clé": "no key", "toute clé": "any key"}
-    assert {name: words.get(scope, scope) for name, scope in documented("api.fr.md").items()} == scopes(service)
+    assert {name: words.get(scope, scope) for name, scope in documented("api.fr.md").items()} == scopes(
+        service
+    )
 
 
 def test_the_page_for_people_lists_every_operation_and_loads_nothing_from_elsewhere(service: Desk) -> None:

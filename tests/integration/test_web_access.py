@@ -61,7 +61,11 @@ def ask(service: Desk, method: str, path: str, headers: dict[str, str], template
     wait = "?wait=0" if template.startswith("/api/v1/sync/now") else ""
     params = {} if wait else {"project_id": MINE}
     answer = service.client.request(
-        method, path + wait, params=params or None, headers=headers, json=BODIES.get(template) if method == "POST" else None
+        method,
+        path + wait,
+        params=params or None,
+        headers=headers,
+        json=BODIES.get(template) if method == "POST" else None,
     )
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -85,11 +89,22 @@ def concrete(service: Desk, template: str) -> str:
 def test_no_address_answers_without_a_key_or_with_a_wrong_one(service: Desk) -> None:
     good = service.key()
     kid, secret = good.split("_", 2)[1:]
-    wrong = ["", "nonsense", f"p3s_{kid}_{secret[:-1]}", f"p3s_000000000000_{secret}", "p3s__", "x" * 5000, secret]
+    wrong = [
+        "",
+        "nonsense",
+        f"p3s_{kid}_{secret[:-1]}",
+        f"p3s_000000000000_{secret}",
+        "p3s__",
+        "x" * 5000,
+        secret,
+    ]
     for method, route in guarded_routes(service):
         path = concrete(service, route.path)
         assert ask(service, method, path, {}, route.path) == 401, (method, route.path)
-        assert ask(service, method, path, {"X-API-Key": wrong[2]}, route.path) in (401, 429), (method, route.path)
+        assert ask(service, method, path, {"X-API-Key": wrong[2]}, route.path) in (401, 429), (
+            method,
+            route.path,
+        )
     for text in wrong:
         assert ask(service, "GET", "/api/v1/projects", {"X-API-Key": text}, "") in (401, 429), text
 
@@ -105,7 +120,10 @@ def test_a_key_without_the_scope_is_refused_everywhere_and_one_with_it_nowhere(s
         path = concrete(service, route.path)
         others = [name for name in keys.SCOPES if name != scope]
         if scope is not None:
-            assert ask(service, method, path, service.headers(*others), route.path) == 403, (method, route.path)
+            assert ask(service, method, path, service.headers(*others), route.path) == 403, (
+                method,
+                route.path,
+            )
         only = service.headers(*([scope] if scope else ["sync"]))
         status = ask(service, method, path, only, route.path)
         assert status not in (401, 403, 404, 422, 500), (method, route.path, status)
@@ -179,9 +197,13 @@ def test_a_key_bound_to_a_project_cannot_make_one_that_is_not(service: Desk) -> 
 
 
 def test_the_key_itself_is_stored_nowhere(service: Desk, tmp_path: Path) -> None:
-    made = service.post("/api/v1/keys", {"name": "n", "scopes": ["read"]}, "admin", headers={"Idempotency-Key": "k1"})
+    made = service.post(
+        "/api/v1/keys", {"name": "n", "scopes": ["read"]}, "admin", headers={"Idempotency-Key": "k1"}
+    )
     key = made.json()["key"]
-    again = service.post("/api/v1/keys", {"name": "n", "scopes": ["read"]}, "admin", headers={"Idempotency-Key": "k1"})
+    again = service.post(
+        "/api/v1/keys", {"name": "n", "scopes": ["read"]}, "admin", headers={"Idempotency-Key": "k1"}
+    )
     assert again.json() == {"id": made.json()["id"], "key": None}
     assert again.headers["Idempotency-Replayed"] == "true"
     secret = key.split("_", 2)[2].encode()
@@ -209,7 +231,9 @@ def test_many_requests_of_one_key_are_slowed_down_and_another_key_is_not(tmp_pat
 
 
 def test_somebody_who_tries_keys_is_slowed_down_and_a_good_key_from_there_is_not(service: Desk) -> None:
-    tries = [service.client.get("/api/v1/projects", headers={"X-API-Key": f"p3s_{n:012x}_a"}) for n in range(62)]
+    tries = [
+        service.client.get("/api/v1/projects", headers={"X-API-Key": f"p3s_{n:012x}_a"}) for n in range(62)
+    ]
     assert {answer.status_code for answer in tries[:60]} == {401}
     assert tries[-1].status_code == 429
     assert service.get("/api/v1/projects", "read").status_code == 200
@@ -217,9 +241,15 @@ def test_somebody_who_tries_keys_is_slowed_down_and_a_good_key_from_there_is_not
 
 @pytest.mark.parametrize(
     "environ",
-    [{"SYNAPSE_API_KEY": "internal-service-key"}, {"PLANT3D_DB_USER": "sa"}, {"PLANT3D_DB_PASSWORD": "secret"}],
+    [
+        {"SYNAPSE_API_KEY": "internal-service-key"},
+        {"PLANT3D_DB_USER": "sa"},
+        {"PLANT3D_DB_PASSWORD": "secret"},
+    ],
 )
-def test_the_service_does_not_start_with_the_values_of_the_examples(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_service_does_not_start_with_the_values_of_the_examples(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
     with pytest.raises(ConfigError) as refused:
         create_app(configured(tmp_path, **environ))
     assert refused.value.error_code == "weak_secrets"
@@ -234,7 +264,9 @@ def test_browsers_of_other_origins_are_closed_out_unless_listed(tmp_path: Path) 
     with desk(tmp_path, P3DSYNC_CORS_ORIGINS="https://synapse.example") as listed:
         answer = listed.client.options("/api/v1/projects", headers=ask_first)
         assert answer.headers["access-control-allow-origin"] == "https://synapse.example"
-        other = listed.client.options("/api/v1/projects", headers={**ask_first, "Origin": "https://evil.example"})
+        other = listed.client.options(
+            "/api/v1/projects", headers={**ask_first, "Origin": "https://evil.example"}
+        )
         assert "access-control-allow-origin" not in other.headers
     with pytest.raises(ConfigError):
         create_app(configured(tmp_path, P3DSYNC_CORS_ORIGINS="*"))
@@ -255,7 +287,9 @@ def test_no_answer_holds_a_secret(service: Desk) -> None:
         for secret in secrets:
             assert secret not in answer.text and secret not in str(answer.headers), (method, route.path)
     for path in sorted(OPEN):
-        assert all(secret not in service.client.get(path, headers=service.headers()).text for secret in secrets)
+        assert all(
+            secret not in service.client.get(path, headers=service.headers()).text for secret in secrets
+        )
 
 
 def test_every_answer_carries_the_headers_that_browsers_heed(service: Desk) -> None:

@@ -192,8 +192,14 @@ def test_an_item_tells_where_each_value_comes_from_and_what_happened(service: De
         "synapse_value": "from SYNAPSE",
         "waiting": "conflict",
     }
-    assert (fields["tag"]["owner"], fields["tag"]["plant3d_value"], fields["tag"]["waiting"]) == ("plant3d", "P-101", None)
-    assert [(change["op"], change["fields"]) for change in body["history"]] == [("create", {"description": [None, "old"]})]
+    assert (fields["tag"]["owner"], fields["tag"]["plant3d_value"], fields["tag"]["waiting"]) == (
+        "plant3d",
+        "P-101",
+        None,
+    )
+    assert [(change["op"], change["fields"]) for change in body["history"]] == [
+        ("create", {"description": [None, "old"]})
+    ]
 
 
 # ---------------------------------------------------------------- findings
@@ -208,12 +214,20 @@ def test_findings_and_drift_are_listed_by_code(service: Desk) -> None:
             [
                 Finding(code="untagged", message="no tag", pnpid=1),
                 Finding(
-                    code="drift", message="m", hint="h", pnpid=2, column="tag", tag="P-1", data={"plant3d": "a", "synapse": "b"}
+                    code="drift",
+                    message="m",
+                    hint="h",
+                    pnpid=2,
+                    column="tag",
+                    tag="P-1",
+                    data={"plant3d": "a", "synapse": "b"},
                 ),
             ],
             service.clock(),
         )
-        findings.replace_work_items(connection, number, [{"pnpid": 2, "field": "tag", "what": "change it"}], 1.0)
+        findings.replace_work_items(
+            connection, number, [{"pnpid": 2, "field": "tag", "what": "change it"}], 1.0
+        )
     everything = service.get("/api/v1/findings", "read", project_id=MINE).json()
     assert [item["code"] for item in everything["items"]] == ["drift", "untagged"]
     assert service.get("/api/v1/findings", "read", project_id=MINE, code="untagged").json()["total"] == 1

@@ -165,7 +165,8 @@ def test_health_and_liveness_answer_while_the_state_database_hangs(stuck: tuple[
     headers = service.headers("read")
     state.go_on.clear()
     busy = [
-        threading.Thread(target=lambda: service.client.get("/api/v1/projects", headers=headers)) for _ in range(45)
+        threading.Thread(target=lambda: service.client.get("/api/v1/projects", headers=headers))
+        for _ in range(45)
     ]
     for thread in busy:
         thread.start()
@@ -192,7 +193,11 @@ def test_an_unreachable_state_database_is_503_without_its_address(stuck: tuple[D
 def test_ready_means_the_state_database_and_nothing_else(service: Desk) -> None:
     assert service.client.get("/readyz").json() == {"status": "ready"}
     service.probed(plant3d=False, synapse=False)
-    assert service.client.get("/readyz?verbose").json()["checks"] == {"state": "ok", "schema": "ok", "queue": "ok"}
+    assert service.client.get("/readyz?verbose").json()["checks"] == {
+        "state": "ok",
+        "schema": "ok",
+        "queue": "ok",
+    }
     with service.state.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'older'")
     answer = service.client.get("/readyz")
@@ -211,7 +216,11 @@ def test_redis_away_is_told_and_runs_are_still_accepted(tmp_path: Path) -> None:
 
     with TestClient(web) as client:
         health = client.get("/health", headers=headers).json()
-        assert (health["redis_connection"], health["status"], health["queue"]) == ("error", "degraded", "redis")
+        assert (health["redis_connection"], health["status"], health["queue"]) == (
+            "error",
+            "degraded",
+            "redis",
+        )
         asked = client.post("/api/v1/sync/pull", json={"project_id": MINE}, headers=headers)
         assert asked.status_code == 202
         assert client.get("/readyz?verbose").json()["checks"]["queue"].startswith("degraded")
@@ -222,8 +231,14 @@ def test_redis_away_is_told_and_runs_are_still_accepted(tmp_path: Path) -> None:
 
 
 def metric(text: str, name: str) -> dict[str, float]:
-    lines = [line for line in text.splitlines() if line.startswith(f"plant3d_sync_{name}") and not line.startswith("#")]
-    return {line.rsplit(" ", 1)[0].removeprefix("plant3d_sync_"): float(line.rsplit(" ", 1)[1]) for line in lines}
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.startswith(f"plant3d_sync_{name}") and not line.startswith("#")
+    ]
+    return {
+        line.rsplit(" ", 1)[0].removeprefix("plant3d_sync_"): float(line.rsplit(" ", 1)[1]) for line in lines
+    }
 
 
 def test_metrics_count_what_is_stored_and_carry_on(service: Desk) -> None:
@@ -240,7 +255,9 @@ def test_metrics_count_what_is_stored_and_carry_on(service: Desk) -> None:
     assert runs['runs_total{direction="pull",outcome="clean",project="mine"}'] == 3
     assert sum(runs.values()) == 4
     seconds = metric(text, "run_duration_seconds")
-    assert seconds['run_duration_seconds_bucket{direction="pull",le="15.0",outcome="clean",project="mine"}'] == 3
+    assert (
+        seconds['run_duration_seconds_bucket{direction="pull",le="15.0",outcome="clean",project="mine"}'] == 3
+    )
     assert seconds['run_duration_seconds_sum{direction="pull",outcome="clean",project="mine"}'] == 30
     assert metric(text, "queue_waiting_runs") == {'queue_waiting_runs{project="mine"}': 1}
     assert metric(text, "conflicts_open") == {'conflicts_open{project="mine"}': 1}

@@ -36,7 +36,9 @@ def count(service: Desk) -> int:
 
 
 def test_a_pull_is_accepted_and_says_where_to_look(service: Desk) -> None:
-    answer = service.post("/api/v1/sync/pull", {**BODY, "entity_types": ["valves"], "full_sync": True}, "sync")
+    answer = service.post(
+        "/api/v1/sync/pull", {**BODY, "entity_types": ["valves"], "full_sync": True}, "sync"
+    )
     assert answer.status_code == 202
     body = answer.json()
     assert body["status"] == "queued"
@@ -45,7 +47,12 @@ def test_a_pull_is_accepted_and_says_where_to_look(service: Desk) -> None:
     with service.state.read() as connection:
         stored = runs.get(connection, body["sync_id"])
     assert stored is not None
-    assert (stored.direction, stored.requested_by, stored.options["entity_types"], stored.options["full"]) == (
+    assert (
+        stored.direction,
+        stored.requested_by,
+        stored.options["entity_types"],
+        stored.options["full"],
+    ) == (
         "pull",
         "key:tester",
         ["valves"],
@@ -73,7 +80,9 @@ def test_missing_entity_types_and_no_asset_ids_mean_everything(service: Desk) ->
         ({"project_id": MINE, "entity_type": ["valves"]}, "entity_type"),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_is_queued(service: Desk, body: dict[str, Any], field: str) -> None:
+def test_a_wrong_field_is_named_and_nothing_is_queued(
+    service: Desk, body: dict[str, Any], field: str
+) -> None:
     answer = service.post("/api/v1/sync/pull", body)
     assert answer.status_code == 422
     problem = answer.json()
@@ -198,7 +207,9 @@ def test_a_repetition_while_the_first_is_going_is_told_so(service: Desk) -> None
     assert answers[0].status_code == 200
 
 
-def test_after_a_crash_between_queueing_and_answering_the_repetition_finds_the_same_run(service: Desk) -> None:
+def test_after_a_crash_between_queueing_and_answering_the_repetition_finds_the_same_run(
+    service: Desk,
+) -> None:
     """The row of a process that died: it names the id its run would get."""
     key = {"Idempotency-Key": "crash"}
     first = service.post("/api/v1/sync/pull", BODY, headers=key).json()
@@ -272,7 +283,9 @@ def play_worker(service: Desk) -> None:
 
 
 def test_now_answers_202_with_the_figures_so_far_when_it_takes_longer(service: Desk) -> None:
-    running = service.run(status="running", direction="both", stats=STATS, phase="compare", phase_done=5, phase_total=9)
+    running = service.run(
+        status="running", direction="both", stats=STATS, phase="compare", phase_done=5, phase_total=9
+    )
     answer = service.post("/api/v1/sync/now?wait=0.05", BODY)
     assert answer.status_code == 202
     body = answer.json()
@@ -296,7 +309,9 @@ def test_now_follows_a_run_that_another_one_continues(service: Desk) -> None:
     going = queue.running(service.world, MINE)
     assert going is not None
     service.headers()
-    ender = threading.Timer(0.05, lambda: service.end(going.run_id, outcome="cancelled", result={"continued_by": heir}))
+    ender = threading.Timer(
+        0.05, lambda: service.end(going.run_id, outcome="cancelled", result={"continued_by": heir})
+    )
     ender.start()
     answer = service.post("/api/v1/sync/now", BODY)
     ender.join()
@@ -308,7 +323,9 @@ def test_fifty_presses_of_now_make_one_run_and_every_caller_gets_its_id(service:
     answers: list[Any] = []
     callers = [
         threading.Thread(
-            target=lambda: answers.append(service.client.post("/api/v1/sync/now?wait=0", json=BODY, headers=headers))
+            target=lambda: answers.append(
+                service.client.post("/api/v1/sync/now?wait=0", json=BODY, headers=headers)
+            )
         )
         for _ in range(50)
     ]
@@ -379,7 +396,14 @@ def test_a_run_shows_its_row_errors_by_the_plans_names(service: Desk) -> None:
             connection,
             run,
             [
-                {"plant3d_id": f"g{n}", "tag": f"P-{n}", "field": "tag", "code": "duplicate", "message": "m", "hint": "h"}
+                {
+                    "plant3d_id": f"g{n}",
+                    "tag": f"P-{n}",
+                    "field": "tag",
+                    "code": "duplicate",
+                    "message": "m",
+                    "hint": "h",
+                }
                 for n in range(3)
             ],
         )
@@ -397,7 +421,9 @@ def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_is_asked_to_stop(s
     asked = service.post(f"/api/v1/sync/{running}/cancel", None, "sync")
     assert asked.status_code == 202
     assert service.get(f"/api/v1/sync/{running}").json()["cancel_requested"] is True
-    assert [entry["actor"] for entry in service.audited() if entry["action"] == "run.cancelled"] == ["key:tester"] * 2
+    assert [entry["actor"] for entry in service.audited() if entry["action"] == "run.cancelled"] == [
+        "key:tester"
+    ] * 2
 
 
 # ---------------------------------------------------------------- events
@@ -428,7 +454,9 @@ def test_last_event_id_replays_only_what_was_missed(service: Desk) -> None:
     run = service.run()
     for name in ("queued", "started", "phase", "completed"):
         service.event(run, name)
-    numbers = [number for number, _name, _data in frames(service.get(f"/api/v1/sync/{run}/events").text) if number]
+    numbers = [
+        number for number, _name, _data in frames(service.get(f"/api/v1/sync/{run}/events").text) if number
+    ]
     headers = {**service.headers(), "Last-Event-ID": numbers[1] or ""}
     told = frames(service.client.get(f"/api/v1/sync/{run}/events", headers=headers).text)
     assert [name for _number, name, _data in told] == ["phase", "completed", "end"]

@@ -71,7 +71,9 @@ def a_linked_item(client: TestClient) -> tuple[dict[str, Any], Any]:
 
 def edit_in_synapse(plant: Plant, asset: str, value: str) -> None:
     with plant.synapse.client(plant.projects[MINE]) as client:
-        client.patch(f"/dev/projects/{plant.projects[MINE]}/assets/{asset}", json={"description": value}).raise_for_status()
+        client.patch(
+            f"/dev/projects/{plant.projects[MINE]}/assets/{asset}", json={"description": value}
+        ).raise_for_status()
 
 
 def description_column(plant: Plant, pnpid: int) -> str:
@@ -83,7 +85,9 @@ def description_column(plant: Plant, pnpid: int) -> str:
 def edit_in_plant3d(plant: Plant, pnpid: int, value: str) -> None:
     with sqlite3.connect(plant.folder / f"{MINE}.dcf") as database:
         database.execute("UPDATE EngineeringItems SET Description = ? WHERE PnPID = ?", (value, pnpid))
-        database.execute("UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 10000000 WHERE PnPID = ?", (pnpid,))
+        database.execute(
+            "UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 10000000 WHERE PnPID = ?", (pnpid,)
+        )
 
 
 def test_the_walk_of_the_plan_by_the_api(plant: Plant) -> None:
@@ -112,7 +116,10 @@ def test_the_walk_of_the_plan_by_the_api(plant: Plant) -> None:
         assert set(both) >= {"sync_id", "pull_stats", "push_stats"}
         [conflict] = ok(client.get("/api/v1/conflicts", params={"project_id": MINE}))["items"]
         assert (conflict["asset_tag"], conflict["field"]) == (item["asset_tag"], "description")
-        assert (conflict["plant3d_value"], conflict["synapse_value"]) == ("said by Plant 3D", "said by SYNAPSE")
+        assert (conflict["plant3d_value"], conflict["synapse_value"]) == (
+            "said by Plant 3D",
+            "said by SYNAPSE",
+        )
 
         shown = client.get(f"/api/v1/conflicts/{conflict['id']}")
         decided = ok(

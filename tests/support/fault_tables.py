@@ -50,7 +50,9 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
     "A1": (
         "A pull is killed",
         tuple(
-            Fault(number="A1", fault=f"kill -9: {step}", tests={KILL_PULL: (KILLED_PULL,), KILL: (KILLED_RUN,)})
+            Fault(
+                number="A1", fault=f"kill -9: {step}", tests={KILL_PULL: (KILLED_PULL,), KILL: (KILLED_RUN,)}
+            )
             for step in (
                 "run row stored",
                 "lease taken",
@@ -237,7 +239,9 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
             Fault(
                 number="B11",
                 fault="Our write is later overwritten by an open Plant 3D session",
-                tests={CONFLICTS: ("test_a_stale_plant_3d_session_that_puts_the_old_value_back_loses_no_word",)},
+                tests={
+                    CONFLICTS: ("test_a_stale_plant_3d_session_that_puts_the_old_value_back_loses_no_word",)
+                },
                 not_run="How a real session behaves: needs Plant 3D. The overwriting is taken for an edit of the designer; "
                 "there is no conflict kind of its own for it.",
             ),
@@ -298,7 +302,9 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                         "test_each_item_without_a_sound_result_of_its_own_is_unknown",
                         "test_results_of_things_never_sent_are_ignored_and_told",
                     ),
-                    ERRORS: ("test_an_answer_with_fewer_items_than_sent_leaves_the_others_unknown_until_looked_at",),
+                    ERRORS: (
+                        "test_an_answer_with_fewer_items_than_sent_leaves_the_others_unknown_until_looked_at",
+                    ),
                 },
             ),
             Fault(

@@ -48,11 +48,16 @@ def small_plant(path: Path) -> None:
         for number in range(1, 11)
     ]
     items += [
-        dcf.add("GateValve", Tag=f"HV-{number}", Description=f"Valve {number}", Size='2"') for number in range(1, 9)
+        dcf.add("GateValve", Tag=f"HV-{number}", Description=f"Valve {number}", Size='2"')
+        for number in range(1, 9)
     ]
-    items += [dcf.add("FieldMountedDCS", Tag=f"FT-{number}", Description=f"Flow {number}") for number in range(1, 5)]
+    items += [
+        dcf.add("FieldMountedDCS", Tag=f"FT-{number}", Description=f"Flow {number}") for number in range(1, 5)
+    ]
     for number in range(1, 3):
-        line = dcf.add("PipeLineGroup", Tag=f"L-{number}", LineNumber=str(number), Description=f"Line {number}")
+        line = dcf.add(
+            "PipeLineGroup", Tag=f"L-{number}", LineNumber=str(number), Description=f"Line {number}"
+        )
         segment = dcf.add("Primary", Tag=f"L-{number}")
         dcf.relate("PipeLineGroupRelationship", PipeLineGroup=line, PipeLine=segment)
         items.append(segment)
@@ -77,7 +82,8 @@ def retagged(world: World, pnpid: int, tag: str) -> None:
     for table in ("Equipment", "HandValves", "Instrumentation"):
         world.change(f"UPDATE [{table}] SET Tag = ? WHERE PnPID = ?", tag, pnpid)
     world.change(
-        "UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 10000000, PnPRevision = PnPRevision + 1 WHERE PnPID = ?", pnpid
+        "UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 10000000, PnPRevision = PnPRevision + 1 WHERE PnPID = ?",
+        pnpid,
     )
 
 

@@ -58,7 +58,11 @@ class Desk:
         return self.world.state
 
     def key(
-        self, *scopes: str, projects: Sequence[str] | None = None, days: float | None = None, name: str = "tester"
+        self,
+        *scopes: str,
+        projects: Sequence[str] | None = None,
+        days: float | None = None,
+        name: str = "tester",
     ) -> str:
         """A fresh key (kept per wish, so that asking twice costs nothing)."""
         wish = (scopes, tuple(projects) if projects else None, days, name)
@@ -79,14 +83,20 @@ class Desk:
         return {"X-API-Key": self.key(*scopes, projects=projects), **more}
 
     def get(self, path: str, *scopes: str, **params: object) -> Any:
-        return self.client.get(path, params={k: v for k, v in params.items() if v is not None}, headers=self.headers(*scopes))
+        return self.client.get(
+            path, params={k: v for k, v in params.items() if v is not None}, headers=self.headers(*scopes)
+        )
 
-    def post(self, path: str, body: object = None, *scopes: str, headers: dict[str, str] | None = None) -> Any:
+    def post(
+        self, path: str, body: object = None, *scopes: str, headers: dict[str, str] | None = None
+    ) -> Any:
         return self.client.post(path, json=body, headers={**self.headers(*scopes), **(headers or {})})
 
     # ------------------------------------------------------------------ facts
 
-    def run(self, project: str = MINE, *, status: str = "completed", outcome: str | None = "clean", **more: Any) -> str:
+    def run(
+        self, project: str = MINE, *, status: str = "completed", outcome: str | None = "clean", **more: Any
+    ) -> str:
         """A run as it would have been left by a worker."""
         run_id = uuid.uuid4().hex
         with self.state.write() as connection:
@@ -133,7 +143,9 @@ class Desk:
             connection.execute(sa.delete(component).where(component.c.name == kind))
             connection.execute(sa.insert(component).values(name=kind, kind=kind, seen_at=self.clock()))
 
-    def probed(self, project: str = MINE, *, plant3d: bool = True, synapse: bool = True, **more: object) -> None:
+    def probed(
+        self, project: str = MINE, *, plant3d: bool = True, synapse: bool = True, **more: object
+    ) -> None:
         """What the worker's probe stores."""
         with self.state.write() as connection:
             project_state.ensure(connection, project)
@@ -167,19 +179,33 @@ class Desk:
             mapping_digest="m",
             identity=None,
             signature=None,
-            header={"stats": {"total": lines, "updated": lines}, "guards": guards if status == "guarded" else []},
+            header={
+                "stats": {"total": lines, "updated": lines},
+                "guards": guards if status == "guarded" else [],
+            },
             lines=lines,
             chunks=(lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES,
         )
         line = {"op": "update", "entity": "equipment", "class": "Pump", "after": {"digest": "00"}}
-        line |= {"set": {"description": "new"}, "was": {"description": "old"}, "why": {"description": "changed"}}
+        line |= {
+            "set": {"description": "new"},
+            "was": {"description": "old"},
+            "why": {"description": "changed"},
+        }
         rows = [orjson.dumps({**line, "pnpid": n, "id": f"g-{n}", "tag": f"P-{n}"}) for n in range(lines)]
         with self.state.write() as connection:
             project_state.ensure(connection, project)
             runs.put_plan(connection, stored, rows)
         return plan_id
 
-    def conflict(self, project: str = MINE, *, tag: str | None = None, field: str = "description", suggestion: str = "plant3d") -> str:
+    def conflict(
+        self,
+        project: str = MINE,
+        *,
+        tag: str | None = None,
+        field: str = "description",
+        suggestion: str = "plant3d",
+    ) -> str:
         tag = tag or f"P-{uuid.uuid4().hex[:6]}"
         draft = {
             "plant3d_id": f"guid-{tag}",
@@ -231,7 +257,9 @@ class Desk:
                     state="active",
                     base=dump({"tag": tag, "description": "old"}),
                     synapse_delta=dump({"description": "from SYNAPSE"}),
-                    pending=dump({"description": {"why": "conflict", "p": "from Plant 3D", "s": "from SYNAPSE"}}),
+                    pending=dump(
+                        {"description": {"why": "conflict", "p": "from Plant 3D", "s": "from SYNAPSE"}}
+                    ),
                 )
             )
             connection.execute(
@@ -252,14 +280,23 @@ class Desk:
             if former:
                 connection.execute(
                     sa.insert(tag_history).values(
-                        project=number, link_id=link_id, old_tag=former, new_tag=tag, at=self.clock(), run_id="r1"
+                        project=number,
+                        link_id=link_id,
+                        old_tag=former,
+                        new_tag=tag,
+                        at=self.clock(),
+                        run_id="r1",
                     )
                 )
         return link_id
 
     def audited(self) -> list[dict[str, object]]:
         with self.state.read() as connection:
-            return [entry for chain in (MINE, OTHER, keys.AUDIT_CHAIN) for entry in audit.entries(connection, chain)]
+            return [
+                entry
+                for chain in (MINE, OTHER, keys.AUDIT_CHAIN)
+                for entry in audit.entries(connection, chain)
+            ]
 
 
 def configured(folder: Path, **environ: str) -> App:
@@ -268,7 +305,8 @@ def configured(folder: Path, **environ: str) -> App:
         "state_db_url": f"sqlite:///{folder / 'state.db'}",
         "synapse": {"url": "http://127.0.0.1:9"},
         "projects": {
-            name: {"synapse_project_id": uid, "source": f"{name}-is-not-there.dcf"} for name, uid in UUIDS.items()
+            name: {"synapse_project_id": uid, "source": f"{name}-is-not-there.dcf"}
+            for name, uid in UUIDS.items()
         },
     }
     path = folder / "plant3d-sync.yml"
@@ -301,5 +339,3 @@ def desk(folder: Path, *, state: State | None = None, **environ: str) -> Iterato
     with TestClient(web, raise_server_exceptions=False, base_url="http://plant3d-sync") as client:
         yield Desk(app=app, web=web, client=client, clock=clock, world=world)
     app.state.close()
-
-

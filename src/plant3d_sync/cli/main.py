@@ -32,7 +32,8 @@ cli = typer.Typer(
 @cli.callback(invoke_without_command=True)
 def options(
     config: Annotated[
-        str | None, typer.Option("--config", help="Configuration file (P3DSYNC_CONFIG).", envvar="P3DSYNC_CONFIG")
+        str | None,
+        typer.Option("--config", help="Configuration file (P3DSYNC_CONFIG).", envvar="P3DSYNC_CONFIG"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,

@@ -21,12 +21,25 @@ def report(item: Report) -> None:
         for hit in item.guards:
             say(f"  {hit.name}: {plain(hit.actual)} (limit {plain(hit.limit)}). {plain(hit.message)}")
         say(f"If this is right: plant3d-sync apply {item.plan_id} --approve-guards")
-    names = ("total", "created", "updated", "unchanged", "skipped", "errors", "missing", "archived", "conflicts")
+    names = (
+        "total",
+        "created",
+        "updated",
+        "unchanged",
+        "skipped",
+        "errors",
+        "missing",
+        "archived",
+        "conflicts",
+    )
     rows = [[entity, *(per[name] for name in names)] for entity, per in item.by_entity.items()]
     rows.append(["all", *(stats[name] for name in names)])
     table(["", *names], rows)
     if item.push_stats is not None and item.direction == "both":
-        say("Into Plant 3D: " + ", ".join(f"{name} {value}" for name, value in item.push_stats.items() if value))
+        say(
+            "Into Plant 3D: "
+            + ", ".join(f"{name} {value}" for name, value in item.push_stats.items() if value)
+        )
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
@@ -35,7 +48,9 @@ def report(item: Report) -> None:
         kinds = ", ".join(f"{code} {count}" for code, count in found.items())
         say(f"Findings: {stats['findings']}" + (f" ({kinds})" if kinds else ""))
     for error in item.errors[:SHOWN]:
-        say(f"  ! {plain(error.tag or error.pnpid)} {error.field or ''} [{error.code}] {plain(error.message)}")
+        say(
+            f"  ! {plain(error.tag or error.pnpid)} {error.field or ''} [{error.code}] {plain(error.message)}"
+        )
     if len(item.errors) > SHOWN:
         say(f"  … and {len(item.errors) - SHOWN} more: plant3d-sync show {item.run_id or item.plan_id}")
     if item.dry_run:
@@ -68,18 +83,32 @@ def runs(items: Sequence[Mapping[str, Any]], total: int) -> None:
 
 def run(document: Mapping[str, Any]) -> None:
     """One run."""
-    for name in ("run_id", "project", "direction", "trigger", "status", "outcome", "started_at", "completed_at", "plan_id"):
+    for name in (
+        "run_id",
+        "project",
+        "direction",
+        "trigger",
+        "status",
+        "outcome",
+        "started_at",
+        "completed_at",
+        "plan_id",
+    ):
         say(f"{name}: {plain(document.get(name))}")
     say("stats: " + ", ".join(f"{name} {value}" for name, value in (document.get("stats") or {}).items()))
     if document.get("error"):
         say(f"error: {plain(document['error'].get('message'))}")
     for error in document["errors"][:200]:
-        say(f"  ! {plain(error.get('tag') or error.get('pnpid'))} [{error['code']}] {plain(error['message'])}")
+        say(
+            f"  ! {plain(error.get('tag') or error.get('pnpid'))} [{error['code']}] {plain(error['message'])}"
+        )
 
 
 def plan(document: Mapping[str, Any]) -> None:
     """One plan: every line with direction, old and new value, and the reason."""
-    say(f"plan {document['plan_id']} of {plain(document['project'])} ({document['direction']}): {document['status']}")
+    say(
+        f"plan {document['plan_id']} of {plain(document['project'])} ({document['direction']}): {document['status']}"
+    )
     for line in document["lines"]:
         tag = plain(line["tag"])
         if line["op"] in ("create", "archive", "missing"):
@@ -91,10 +120,13 @@ def plan(document: Mapping[str, Any]) -> None:
         for cell in line.get("cells") or ():
             say(
                 f"push     {tag} · {cell['field']} · SYNAPSE to Plant 3D · {plain(cell['old'])!r} to "
-                f"{plain(cell['new'])!r} · {cell['why']}" + (f" · {line['needs']}" if line.get("needs") else "")
+                f"{plain(cell['new'])!r} · {cell['why']}"
+                + (f" · {line['needs']}" if line.get("needs") else "")
             )
         for name, entry in ((line.get("after") or {}).get("pending") or {}).items():
-            say(f"open     {tag} · {name} · {plain(entry.get('p'))!r} / {plain(entry.get('s'))!r} · {entry['why']}")
+            say(
+                f"open     {tag} · {name} · {plain(entry.get('p'))!r} / {plain(entry.get('s'))!r} · {entry['why']}"
+            )
 
 
 def proposal(document: Mapping[str, Any]) -> None:
@@ -106,7 +138,9 @@ def proposal(document: Mapping[str, Any]) -> None:
             for pair in document["pairs"]
         ],
     )
-    say(f"{document['total']} pairs, {document['ambiguous']} need a closer look. `links accept` ties the sure ones.")
+    say(
+        f"{document['total']} pairs, {document['ambiguous']} need a closer look. `links accept` ties the sure ones."
+    )
 
 
 def accepted(document: Mapping[str, Any]) -> None:

@@ -137,7 +137,8 @@ def apply(
             stored = run_state.get_plan(connection, plan_id)
         if stored is None:
             raise NotFoundError(
-                f"There is no plan {plan_id}. Nothing was done.", hint="`plant3d-sync runs PROJECT` lists plan ids."
+                f"There is no plan {plan_id}. Nothing was done.",
+                hint="`plant3d-sync runs PROJECT` lists plan ids.",
             )
         request = Request(trigger="apply")
         with _failures_as_documents(stored.project, request, as_json):
@@ -179,29 +180,26 @@ def show(
     Example: plant3d-sync show 7f3a9c…
     """
     as_json = wants_json(json)
-    with app() as made:
-        with made.state.read() as connection:
-            item = run_state.get(connection, run_id)
-            stored = run_state.get_plan(connection, run_id) if item is None else None
-            if item is not None:
-                document = run_document(item)
-                document["errors"] = run_state.errors(connection, run_id, limit=100_000)
-            elif stored is not None:
-                document = {
-                    "plan_id": stored.plan_id,
-                    "project": stored.project,
-                    "direction": stored.direction,
-                    "status": stored.status,
-                    "fingerprint": stored.fingerprint,
-                    **stored.header,
-                    "lines": [
-                        line
-                        for line in run_state.all_lines(connection, stored)
-                        if line["op"] not in ("touch",)
-                    ],
-                }
-            else:
-                raise NotFoundError(f"There is no run or plan {run_id}.", hint="`plant3d-sync runs PROJECT`")
+    with app() as made, made.state.read() as connection:
+        item = run_state.get(connection, run_id)
+        stored = run_state.get_plan(connection, run_id) if item is None else None
+        if item is not None:
+            document = run_document(item)
+            document["errors"] = run_state.errors(connection, run_id, limit=100_000)
+        elif stored is not None:
+            document = {
+                "plan_id": stored.plan_id,
+                "project": stored.project,
+                "direction": stored.direction,
+                "status": stored.status,
+                "fingerprint": stored.fingerprint,
+                **stored.header,
+                "lines": [
+                    line for line in run_state.all_lines(connection, stored) if line["op"] not in ("touch",)
+                ],
+            }
+        else:
+            raise NotFoundError(f"There is no run or plan {run_id}.", hint="`plant3d-sync runs PROJECT`")
     if as_json:
         print_json(document)
     elif item is not None:

@@ -39,7 +39,9 @@ def conflicts(
     """
     as_json = wants_json(json)
     if status not in ("pending", "resolved", "all"):
-        raise NotFoundError(f"{status!r} is not a status.", hint="pending, resolved or all.", code="status_unknown")
+        raise NotFoundError(
+            f"{status!r} is not a status.", hint="pending, resolved or all.", code="status_unknown"
+        )
     with app() as made:
         items, total = list_conflicts(
             made.state,
@@ -95,10 +97,14 @@ def conflict(
 
 
 def resolve(
-    words: Annotated[list[str], typer.Argument(help="ID plant3d|synapse|manual, or with --all only the choice.")],
+    words: Annotated[
+        list[str], typer.Argument(help="ID plant3d|synapse|manual, or with --all only the choice.")
+    ],
     value: Annotated[str | None, typer.Option("--value", help="The value, with manual.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="Why.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every pending conflict that the filters match.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every pending conflict that the filters match.")
+    ] = False,
     project: Annotated[str | None, typer.Option("--project", help="With --all.")] = None,
     field: Annotated[str | None, typer.Option("--field", help="With --all.")] = None,
     tag: Annotated[str | None, typer.Option("--tag", help="With --all; may hold * and ?.")] = None,
@@ -121,15 +127,23 @@ def resolve(
         print_json(answer)
     elif all_:
         _conflict_table(answer["items"])
-        say(f"{answer['resolved']} of {answer['total']} resolved." + ("" if yes else " Preview; add --yes to decide."))
+        say(
+            f"{answer['resolved']} of {answer['total']} resolved."
+            + ("" if yes else " Preview; add --yes to decide.")
+        )
     else:
-        say(f"resolved: {plain(answer['applied_value'])}; " + ", ".join(f"{k} {v}" for k, v in answer["applied_to"].items()))
+        say(
+            f"resolved: {plain(answer['applied_value'])}; "
+            + ", ".join(f"{k} {v}" for k, v in answer["applied_to"].items())
+        )
 
 
 def _choice(word: str, value: str | None) -> str:
     if word not in CHOICES:
         raise NotFoundError(
-            f"{word!r} is not a choice. Nothing was decided.", hint="plant3d, synapse or manual.", code="resolution_unknown"
+            f"{word!r} is not a choice. Nothing was decided.",
+            hint="plant3d, synapse or manual.",
+            code="resolution_unknown",
         )
     if word == "manual" and value is None:
         raise NotFoundError("manual needs --value. Nothing was decided.", code="value_missing")
@@ -140,7 +154,9 @@ def _resolve_one(
     made: App, words: list[str], value: str | None, note: str | None, no_run: bool
 ) -> dict[str, Any]:
     if len(words) != 2:
-        raise NotFoundError("Give a conflict id and a choice. Nothing was decided.", hint="resolve ID plant3d|synapse|manual")
+        raise NotFoundError(
+            "Give a conflict id and a choice. Nothing was decided.", hint="resolve ID plant3d|synapse|manual"
+        )
     conflict_id, choice = words[0], _choice(words[1], value)
     before = get_conflict(made.state, conflict_id)
     config = made.project_config(before["project_id"])
@@ -185,7 +201,10 @@ def _resolve_all(
     yes: bool,
 ) -> dict[str, Any]:
     if len(words) != 1:
-        raise NotFoundError("With --all give only the choice. Nothing was decided.", hint="resolve --all plant3d --field description")
+        raise NotFoundError(
+            "With --all give only the choice. Nothing was decided.",
+            hint="resolve --all plant3d --field description",
+        )
     choice = _choice(words[0], value)
     name = made.project_name(project) if project else None
     items, total = list_conflicts(
@@ -227,7 +246,9 @@ def undo(
         with made.state.read() as connection:
             run = run_state.get(connection, run_id)
         if run is None:
-            raise NotFoundError(f"There is no run {run_id}. Nothing was planned.", hint="`plant3d-sync runs PROJECT`")
+            raise NotFoundError(
+                f"There is no run {run_id}. Nothing was planned.", hint="`plant3d-sync runs PROJECT`"
+            )
         mode = made.project_config(run.project).write.value if run.project in made.config.projects else "off"
         answer = undo_plan(made.world(), run.project, run_id, change_id=change, write_mode=mode)
     if as_json:
@@ -235,16 +256,23 @@ def undo(
         return
     say(f"{answer['restores']} values would go back. Apply with: plant3d-sync apply {answer['plan_id']}")
     for item in answer["left_alone"]:
-        say(f"  left alone: {plain(item['tag'])} {item['field']} = {plain(item['value_now'])} ({item['reason']})")
+        say(
+            f"  left alone: {plain(item['tag'])} {item['field']} = {plain(item['value_now'])} ({item['reason']})"
+        )
 
 
 def workbook(
     project: ProjectArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Workbook to write.")],
     export: Annotated[
-        Path | None, typer.Option("--from", help="A fresh Data Manager export to fill in (keeps its sheets and language).")
+        Path | None,
+        typer.Option(
+            "--from", help="A fresh Data Manager export to fill in (keeps its sheets and language)."
+        ),
     ] = None,
-    language: Annotated[str, typer.Option("--language", help="Headers when there is no export: en or fr.")] = "en",
+    language: Annotated[
+        str, typer.Option("--language", help="Headers when there is no export: en or fr.")
+    ] = "en",
     json: JsonOption = False,
 ) -> None:
     """SYNAPSE's edits as a workbook that a designer imports in Plant 3D's Data Manager and accepts cell by cell.
@@ -259,7 +287,9 @@ def workbook(
     if as_json:
         print_json(answer)
     else:
-        say(f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(answer['refused'])} refused.")
+        say(
+            f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(answer['refused'])} refused."
+        )
         for item in answer["refused"]:
             say(f"  ! {plain(item['tag'])} [{item['code']}] {plain(item['message'])}")
     raise typer.Exit(3 if answer["refused"] else 0)
@@ -277,20 +307,32 @@ def backups(project: ProjectArgument, json: JsonOption = False) -> None:
         config = made.project_config(made.project_name(project))
         found = list_backups(made.backup_folder(config), config.name)
     items = [
-        {"path": str(item.path), "bytes": item.bytes, "sha256": item.sha256, "created_at": item.created.isoformat()}
+        {
+            "path": str(item.path),
+            "bytes": item.bytes,
+            "sha256": item.sha256,
+            "created_at": item.created.isoformat(),
+        }
         for item in found
     ]
     if as_json:
         print_json({"items": items, "total": len(items)})
     else:
-        table(["backup", "bytes", "created"], [[item["path"], item["bytes"], item["created_at"]] for item in items])
+        table(
+            ["backup", "bytes", "created"],
+            [[item["path"], item["bytes"], item["created_at"]] for item in items],
+        )
 
 
 def restore(
     project: ProjectArgument,
     backup: Annotated[Path, typer.Argument(help="Backup file (see `backups`).")],
-    check_only: Annotated[bool, typer.Option("--check-only", help="Only prove that it can be put back.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Put it back; without it only the proof is made.")] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check-only", help="Only prove that it can be put back.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Put it back; without it only the proof is made.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Put a backup back into the Plant 3D database, after a safety copy. Without --yes it only proves that it could.

@@ -23,7 +23,9 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
     The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
     """
     if language not in ("en", "fr"):
-        raise NotFoundError(f"{language!r} is not a language of the workbook.", hint="en or fr.", code="language_unknown")
+        raise NotFoundError(
+            f"{language!r} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
+        )
     project = app.project(name)
     plan = Engine(app.world(ProgressLine()), project).plan(
         Request(asked=Asked(direction=Direction.PUSH), dry_run=True, trigger="workbook")

@@ -63,7 +63,9 @@ def propose(items: Sequence[Candidate], assets: Sequence[Asset]) -> list[Pair]:
                 pairs.append(_pair(item, asset, "tag, but several items hold it", certain=False))
             elif asset.fields.get("asset_type") != item.asset_type:
                 pairs.append(
-                    _pair(item, asset, f"tag, but the type is {asset.fields.get('asset_type')}", certain=False)
+                    _pair(
+                        item, asset, f"tag, but the type is {asset.fields.get('asset_type')}", certain=False
+                    )
                 )
             else:
                 pairs.append(_pair(item, asset, "tag and type", certain=True))

@@ -256,9 +256,7 @@ def _apply_resolution(
 
 def _suggest(plant3d: Value, synapse: Value) -> str:
     """Without usable times: the side that says more."""
-    return (
-        Side.SYNAPSE.value if len(str(synapse or "")) > len(str(plant3d or "")) else Side.PLANT3D.value
-    )
+    return Side.SYNAPSE.value if len(str(synapse or "")) > len(str(plant3d or "")) else Side.PLANT3D.value
 
 
 def newest(times: Times) -> tuple[Side | None, str]:
@@ -271,7 +269,10 @@ def newest(times: Times) -> tuple[Side | None, str]:
     plant, synapse = times.plant3d, times.synapse
     if plant is None:
         return None, "plant3d_change_not_observed"
-    if any(seen is not None and seen.at_base is not None and seen.at_base >= seen.away for seen in (plant, synapse)):
+    if any(
+        seen is not None and seen.at_base is not None and seen.at_base >= seen.away
+        for seen in (plant, synapse)
+    ):
         return None, "our_clock_went_back"
     if synapse is not None:
         if synapse.at_base is not None and synapse.at_base >= plant.away:

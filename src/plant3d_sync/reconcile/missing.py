@@ -33,9 +33,7 @@ def step(
     if missing is None:
         missing = Missing(since=now, reads=1, last_counted=now, signature=signature)
     elif _counts(missing, policy, now, signature):
-        missing = Missing(
-            since=missing.since, reads=missing.reads + 1, last_counted=now, signature=signature
-        )
+        missing = Missing(since=missing.since, reads=missing.reads + 1, last_counted=now, signature=signature)
     pending = missing.reads >= policy.reads
     return Absence(
         state=LinkState.PENDING if pending else LinkState.MISSING,

@@ -9,11 +9,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, Protocol
 
 import orjson
 
 from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.cells import check_cell, equals_default
 from plant3d_sync.model.link import Hold, Interval, Link, LinkState
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.plan import (
@@ -30,7 +32,6 @@ from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, WriteMode
 from plant3d_sync.reconcile import guard, missing
-from plant3d_sync.model.cells import check_cell, equals_default
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 
 FLIP_LIMIT = 6
@@ -960,7 +961,11 @@ class Planner:
     ) -> None:
         """A cell waits for a designer's import; after too long it becomes a question."""
         before = link.pending.get(name, {})
-        since = str(before.get("since") or self._know.now_iso) if before.get("s") == synapse else self._know.now_iso
+        since = (
+            str(before.get("since") or self._know.now_iso)
+            if before.get("s") == synapse
+            else self._know.now_iso
+        )
         work.pending[name]["since"] = since
         waited = self._know.now - (_posix(since) or self._know.now)
         if waited <= self._know.workbook_days * 86_400:
@@ -1138,7 +1143,9 @@ class Planner:
         return Draft(
             lines=lines,
             stats=total,
-            by_entity={str(entity): self._stats[entity] for entity in Entity if entity in self._know.entities},
+            by_entity={
+                str(entity): self._stats[entity] for entity in Entity if entity in self._know.entities
+            },
             push_stats=self._push,
             tally=self._tally,
             guards=guards,
@@ -1325,9 +1332,7 @@ class _FieldWork:
         if self.observed:
             after["observed"] = self.observed
         if self.holds:
-            after["holds"] = {
-                name: [hold.side, hold.value, hold.kept] for name, hold in self.holds.items()
-            }
+            after["holds"] = {name: [hold.side, hold.value, hold.kept] for name, hold in self.holds.items()}
         if self.flips:
             after["flips"] = self.flips
         return after
@@ -1389,13 +1394,13 @@ def _posix(stamp: str | None) -> float | None:
     """POSIX seconds of an RFC 3339 time, None if missing or unreadable."""
     if not stamp:
         return None
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     try:
         when = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
     except ValueError:
         return None
-    return when.replace(tzinfo=when.tzinfo or timezone.utc).timestamp()
+    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 
 
 def _names(pnpids: Sequence[int], info: Mapping[int, tuple[str, str, str]]) -> str:

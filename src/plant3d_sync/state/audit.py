@@ -93,13 +93,17 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
         if head.seq != seq:
             broken.append(Broken(project=head.project, seq=seq, what=f"entries up to {head.seq} are missing"))
         elif head.hash != entry_hash:
-            broken.append(Broken(project=head.project, seq=seq, what="the head does not match the last entry"))
+            broken.append(
+                Broken(project=head.project, seq=seq, what="the head does not match the last entry")
+            )
     for name, (seq, _hash_of_last) in expected.items():
         broken.append(Broken(project=name, seq=seq, what="the head is missing"))
     return count, broken
 
 
-def entries(connection: Connection, project: str, *, limit: int = 100, offset: int = 0) -> Iterator[dict[str, object]]:
+def entries(
+    connection: Connection, project: str, *, limit: int = 100, offset: int = 0
+) -> Iterator[dict[str, object]]:
     """Entries of one project, newest first."""
     rows = connection.execute(
         sa.select(audit)

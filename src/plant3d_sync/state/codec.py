@@ -46,7 +46,9 @@ def update_of(table: Table, key: str, columns: tuple[str, ...]) -> Update:
     )
 
 
-def set_columns(connection: Connection, table: Table, key: str, row: object, values: Mapping[str, object]) -> int:
+def set_columns(
+    connection: Connection, table: Table, key: str, row: object, values: Mapping[str, object]
+) -> int:
     """Set plain values in the row whose `key` is `row`. Returns rows changed."""
     given: dict[str, object] = {"to_" + name: value for name, value in values.items()}
     given["the_key"] = row

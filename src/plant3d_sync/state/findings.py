@@ -17,7 +17,13 @@ from plant3d_sync.state.tables import conflict, finding, link, work_item
 
 
 def _key(item: Finding) -> str:
-    parts = [item.code, str(item.pnpid), item.column or "", item.message, orjson.dumps(dict(item.data)).decode()]
+    parts = [
+        item.code,
+        str(item.pnpid),
+        item.column or "",
+        item.message,
+        orjson.dumps(dict(item.data)).decode(),
+    ]
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -84,7 +90,9 @@ def open_findings(
     rows = connection.execute(
         sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id).limit(limit).offset(offset)
     )
-    return [{**orjson.loads(row.data), "id": row.id, "first_seen": row.first_seen} for row in rows], int(total)
+    return [{**orjson.loads(row.data), "id": row.id, "first_seen": row.first_seen} for row in rows], int(
+        total
+    )
 
 
 _OPEN_BY_CODE = (
@@ -126,7 +134,9 @@ def replace_work_items(
 def work_items(connection: Connection, number: int) -> list[dict[str, Any]]:
     """What designers have to change in drawings."""
     rows = connection.execute(
-        sa.select(work_item).where(work_item.c.project == number).order_by(work_item.c.pnpid, work_item.c.field)
+        sa.select(work_item)
+        .where(work_item.c.project == number)
+        .order_by(work_item.c.pnpid, work_item.c.field)
     )
     return [{**orjson.loads(row.data), "first_seen": row.first_seen} for row in rows]
 

@@ -143,7 +143,9 @@ def fields_of(op: str, text: str | None) -> dict[str, Any]:
     }
 
 
-def changes_of_link(connection: Connection, link_id: int, *, limit: int = 200, offset: int = 0) -> list[dict[str, Any]]:
+def changes_of_link(
+    connection: Connection, link_id: int, *, limit: int = 200, offset: int = 0
+) -> list[dict[str, Any]]:
     """One item's timeline, newest first."""
     rows = connection.execute(
         sa.select(change)
@@ -159,8 +161,6 @@ def find_tag(connection: Connection, number: int, tag: str) -> list[int]:
     """Link ids of a tag, present or past."""
     now = connection.execute(sa.select(link.c.id).where(link.c.project == number, link.c.tag == tag))
     past = connection.execute(
-        sa.select(tag_history.c.link_id).where(
-            tag_history.c.project == number, tag_history.c.old_tag == tag
-        )
+        sa.select(tag_history.c.link_id).where(tag_history.c.project == number, tag_history.c.old_tag == tag)
     )
     return list(dict.fromkeys([row[0] for row in now] + [row[0] for row in past]))

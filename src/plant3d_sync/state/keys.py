@@ -143,10 +143,14 @@ def revoke(connection: Connection, key_id: str, *, now: float, by: str = "cli") 
             code="key_unknown",
         )
     done = connection.execute(
-        sa.update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None)).values(revoked_at=now)
+        sa.update(api_key)
+        .where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None))
+        .values(revoked_at=now)
     )
     if done.rowcount == 1:
-        audit.append(connection, AUDIT_CHAIN, action="key.revoked", actor=by, at=now, key=key_id, name=known.name)
+        audit.append(
+            connection, AUDIT_CHAIN, action="key.revoked", actor=by, at=now, key=key_id, name=known.name
+        )
     found = get(connection, key_id)
     return found if found is not None else known
 
@@ -173,7 +177,9 @@ def used(connection: Connection, key_id: str, *, now: float) -> None:
     hour = now - now % HOUR
     connection.execute(
         sa.update(api_key)
-        .where(api_key.c.id == key_id, sa.or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < hour))
+        .where(
+            api_key.c.id == key_id, sa.or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < hour)
+        )
         .values(last_used_at=hour)
     )
 

@@ -69,7 +69,9 @@ class Fence:
             )
 
 
-_OURS = sa.update(lease).where(lease.c.project == sa.bindparam("whose"), lease.c.fence == sa.bindparam("number"))
+_OURS = sa.update(lease).where(
+    lease.c.project == sa.bindparam("whose"), lease.c.fence == sa.bindparam("number")
+)
 _STILL_OURS = _OURS.where(lease.c.holder.is_not(None)).values(fence=lease.c.fence)
 _GIVEN_BACK = _OURS.values(holder=None, expires_at=0.0)
 

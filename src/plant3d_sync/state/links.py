@@ -102,7 +102,9 @@ def by_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Link]:
 def any_pending(connection: Connection, number: int, why: str) -> bool:
     """Whether any field of a project is open for this reason."""
     found = connection.execute(
-        sa.select(link.c.id).where(link.c.project == number, link.c.pending.contains(f'"why":"{why}"')).limit(1)
+        sa.select(link.c.id)
+        .where(link.c.project == number, link.c.pending.contains(f'"why":"{why}"'))
+        .limit(1)
     ).first()
     return found is not None
 
@@ -139,7 +141,8 @@ def to_model(row: Row[Any]) -> Link:
             for name, sides in load_map(row.observed).items()
         },
         holds={
-            name: Hold(side=hold[0], value=hold[1], kept=hold[2]) for name, hold in load_map(row.holds).items()
+            name: Hold(side=hold[0], value=hold[1], kept=hold[2])
+            for name, hold in load_map(row.holds).items()
         },
         flips={name: (flip[0], flip[1]) for name, flip in load_map(row.flips).items()},
         missing=Missing(since=missing[0], reads=missing[1], last_counted=missing[2], signature=missing[3])
@@ -175,10 +178,7 @@ def update_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     )
     connection.execute(
         statement,
-        [
-            {"link_id": row["link_id"], **{"v_" + name: row[name] for name in columns}}
-            for row in rows
-        ],
+        [{"link_id": row["link_id"], **{"v_" + name: row[name] for name in columns}} for row in rows],
     )
 
 

@@ -169,7 +169,9 @@ def get(connection: Connection, run_id: str) -> Run | None:
     return _run(row) if row else None
 
 
-def end_abandoned(connection: Connection, current: Run, *, fence: int, now: float, silent_since: float) -> None:
+def end_abandoned(
+    connection: Connection, current: Run, *, fence: int, now: float, silent_since: float
+) -> None:
     """End runs by hand whose process died: they stand as running, and `current` has the lease now.
 
     One that never got the lease counts only after a heartbeat older than `silent_since`. Queued work is the queue's.
@@ -232,7 +234,8 @@ def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str
     if not errors:
         return
     start = (
-        connection.execute(sa.select(sa.func.max(run_error.c.n)).where(run_error.c.run_id == run_id)).scalar() or 0
+        connection.execute(sa.select(sa.func.max(run_error.c.n)).where(run_error.c.run_id == run_id)).scalar()
+        or 0
     )
     connection.execute(
         sa.insert(run_error),
@@ -243,7 +246,9 @@ def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str
     )
 
 
-def errors(connection: Connection, run_id: str, *, limit: int = 1000, offset: int = 0) -> list[dict[str, Any]]:
+def errors(
+    connection: Connection, run_id: str, *, limit: int = 1000, offset: int = 0
+) -> list[dict[str, Any]]:
     """Row errors of a run in order."""
     rows = connection.execute(
         sa.select(run_error.c.data)

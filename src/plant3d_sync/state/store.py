@@ -183,7 +183,9 @@ def _engine(url: URL) -> Engine:
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA cache_size=-8000")  # KiB
             cursor.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
-            pages = os.environ.get("P3DSYNC_TEST_MAX_PAGES") if os.environ.get("P3DSYNC_TEST") == "1" else None
+            pages = (
+                os.environ.get("P3DSYNC_TEST_MAX_PAGES") if os.environ.get("P3DSYNC_TEST") == "1" else None
+            )
             if pages:
                 cursor.execute(f"PRAGMA max_page_count={int(pages)}")
             cursor.close()

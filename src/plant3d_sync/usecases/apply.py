@@ -79,7 +79,9 @@ class Execution:
         self.stop()
 
 
-def apply_lines(execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], total: int) -> list[JsonLine]:
+def apply_lines(
+    execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], total: int
+) -> list[JsonLine]:
     """Write all lines, chunk by chunk. Returns the lines that go to Plant 3D, which are left to `push`."""
     pushed: list[JsonLine] = []
     batch: list[JsonLine] = []
@@ -283,7 +285,12 @@ def store_results(
             )
             _open_parts(row, line, asset)
             if line.get("accepted"):  # a link a person accepted: the next comparison merges its fields
-                row |= {"base": None, "base_plant": None, "synapse_delta": dump(dict(asset.fields)), "digest": None}
+                row |= {
+                    "base": None,
+                    "base_plant": None,
+                    "synapse_delta": dump(dict(asset.fields)),
+                    "digest": None,
+                }
             inserts.append(row)
             adopted.append(asset.asset_id)
         else:
@@ -430,7 +437,6 @@ def _refused(
     execution.outcome.add(line["entity"], "failed_" + line["op"])
     asset = result.asset
     if result.status == "conflict" and asset is not None and link is not None:
-
         info = asset.field_info.get("description")
         delta = links.delta(link.base, asset.fields, link.pending)
         updates.append(
@@ -469,15 +475,16 @@ def _refused(
         "exists": "SYNAPSE already holds an asset with this identity. It was tied, not created again.",
     }
     code = result.code or "refused"
-    message = messages.get(code) or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
+    message = (
+        messages.get(code)
+        or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
+    )
     execution.outcome.errors.append(
         _error(line, code, message, "The next run compares again and decides anew.", field_name=result.field)
     )
 
 
-def _error(
-    line: JsonLine, code: str, message: str, hint: str, *, field_name: str | None = None
-) -> RowError:
+def _error(line: JsonLine, code: str, message: str, hint: str, *, field_name: str | None = None) -> RowError:
     return RowError(
         code=code,
         message=message,
@@ -552,9 +559,7 @@ def _seen_in_feed(execution: Execution, lines: Sequence[JsonLine]) -> dict[str, 
         return links.unlinked_by_plant3d_id(connection, execution.known.number, ids)
 
 
-def _adopted_quietly(
-    execution: Execution, line: JsonLine, seen: Asset | None
-) -> tuple[dict[str, Any], bool]:
+def _adopted_quietly(execution: Execution, line: JsonLine, seen: Asset | None) -> tuple[dict[str, Any], bool]:
     """Tie an asset that already equals the item."""
     asset = seen if seen is not None else execution.project.synapse.get(line["asset_id"])
     if asset is None:

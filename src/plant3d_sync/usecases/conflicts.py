@@ -160,8 +160,12 @@ def resolve_conflict(
                 code="resolution_unknown",
             )
         data = row["data"]
-        chosen = resolution if whole else {"plant3d": data.get("plant3d"), "synapse": data.get("synapse")}.get(
-            resolution, manual_value
+        chosen = (
+            resolution
+            if whole
+            else {"plant3d": data.get("plant3d"), "synapse": data.get("synapse")}.get(
+                resolution, manual_value
+            )
         )
         now = world.clock()
         if not finding_state.choose(

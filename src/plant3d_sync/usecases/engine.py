@@ -107,7 +107,11 @@ class Engine:
         if request.dry_run:
             return self.plan(request)
         report = self._as_run(request, lambda run, lease, begun: self._sync(request, run, lease, begun))
-        if request.trigger == "resolve" and report.outcome in ("clean", "with_issues") and self._half_resolved():
+        if (
+            request.trigger == "resolve"
+            and report.outcome in ("clean", "with_issues")
+            and self._half_resolved()
+        ):
             # a value chosen by hand goes to SYNAPSE first and, once read back there, into Plant 3D
             second = replace(request, run_id=None, attempt=None)
             self._as_run(second, lambda run, lease, begun: self._sync(second, run, lease, begun))
@@ -123,7 +127,9 @@ class Engine:
         with self._world.state.read() as connection:
             stored = runs.get_plan(connection, plan_id)
         if stored is None or stored.project != self._project.name:
-            raise NotFoundError(f"There is no plan {plan_id} of {self._project.name}.", hint="List plans with `runs`.")
+            raise NotFoundError(
+                f"There is no plan {plan_id} of {self._project.name}.", hint="List plans with `runs`."
+            )
         if stored.status == "applied":
             raise NeedsPersonError(
                 f"Plan {plan_id} was applied already. Nothing was written.",
@@ -185,7 +191,10 @@ class Engine:
             project_state.ensure(connection, self._project.name)
             known = runs.get(connection, request.run_id) if request.run_id else None
             if known is not None:
-                if request.attempt is not None and (known.status, known.attempts) != ("running", request.attempt):
+                if request.attempt is not None and (known.status, known.attempts) != (
+                    "running",
+                    request.attempt,
+                ):
                     raise LeaseLost(
                         f"Run {known.run_id} was taken over by another worker. Nothing was done here.",
                         hint="Look at the run; nothing has to be repaired.",
@@ -284,7 +293,9 @@ class Engine:
             known = replace(known, next_link=self._known().next_link)
             planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
             plan_id = self._store_plan(planned, request, run_id=run.run_id)
-            report = self._report(planned, request, plan_id=plan_id, run_id=run.run_id, started=run.started_at)
+            report = self._report(
+                planned, request, plan_id=plan_id, run_id=run.run_id, started=run.started_at
+            )
             if planned.draft.guards:
                 return self._end_guarded(run, planned, report)
             failpoint("guards.passed")
@@ -330,9 +341,7 @@ class Engine:
             signature = None  # it moved while we copied: never take this for "unchanged"
         return snapshot, signature
 
-    def _nothing_happened(
-        self, request: Request, run: Run, known: ProjectState, feed: Feed
-    ) -> Report | None:
+    def _nothing_happened(self, request: Request, run: Run, known: ProjectState, feed: Feed) -> Report | None:
         """The cheap test in front: same file, same mapping, nothing waiting, nothing new in SYNAPSE."""
         if request.asked.full or known.force_compare or known.waiting or known.signature is None:
             return None
@@ -628,7 +637,10 @@ class Engine:
         drafts = [conflict.to_dict() for conflict in draft.conflicts]
         missing = [str(item["plant3d_id"]) for item in drafts if not item.get("link_id")]
         if missing:
-            ids = {link.plant3d_id: link.link_id for link in links.by_items(connection, known.number, missing, [])}
+            ids = {
+                link.plant3d_id: link.link_id
+                for link in links.by_items(connection, known.number, missing, [])
+            }
             for item in drafts:
                 item["link_id"] = item.get("link_id") or ids.get(str(item["plant3d_id"]))
         return drafts
@@ -703,7 +715,10 @@ class Engine:
             known = replace(known, next_link=self._known().next_link)
             with world.state.write() as connection:
                 if not runs.set_plan(
-                    connection, stored.plan_id, expect=("draft", "guarded", "approved", "applying"), run_id=run.run_id
+                    connection,
+                    stored.plan_id,
+                    expect=("draft", "guarded", "approved", "applying"),
+                    run_id=run.run_id,
                 ):
                     raise NeedsPersonError(
                         f"Plan {stored.plan_id} was applied by somebody else meanwhile. Nothing was written.",

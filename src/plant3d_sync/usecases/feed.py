@@ -81,7 +81,9 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
                     links.clear_unlinked(connection, known.number)
                 _store(connection, known, fresh, world.clock())
                 values: dict[str, object] = {"feed_cursor": page.next_cursor}
-                if fresh:  # the cursor moves past it: a run that dies after this must not look like a quiet one
+                if (
+                    fresh
+                ):  # the cursor moves past it: a run that dies after this must not look like a quiet one
                     values["force_compare"] = True
                 project_state.update(connection, project.name, **values)
             failpoint("feed.page_stored")

@@ -190,7 +190,9 @@ def _accept_batch(
                 for pair in to_tie
             ]
         )
-        key = hashlib.sha256(project.config.synapse_project_id.encode() + run.run_id.encode() + body).hexdigest()
+        key = hashlib.sha256(
+            project.config.synapse_project_id.encode() + run.run_id.encode() + body
+        ).hexdigest()
         with world.state.write() as connection:
             intent_id = intents.record(
                 connection,
@@ -208,7 +210,12 @@ def _accept_batch(
                 answers[pair.plant3d_id] = result.asset
             else:
                 errors.append(
-                    {"tag": pair.tag, "pnpid": pair.pnpid, "code": result.code or result.status, "message": result.message}
+                    {
+                        "tag": pair.tag,
+                        "pnpid": pair.pnpid,
+                        "code": result.code or result.status,
+                        "message": result.message,
+                    }
                 )
     _store_links(world, project, lease, run, pairs, answers, known.number, intent_id, len(to_tie), lines)
     return len(answers)

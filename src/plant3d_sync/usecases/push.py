@@ -183,7 +183,10 @@ def store_receipts(
                 "side": "plant3d",
                 "op": line.get("undo") or "push",
                 "outcome": done[0][1].status,
-                "fields": dump({cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done}) or "{}",
+                "fields": dump(
+                    {cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done}
+                )
+                or "{}",
                 "at": now,
             }
         )
@@ -257,7 +260,10 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
             delta[name] = held
         count, known = link.flips.get(name, (0, ""))
         pair = value_pair(cell["plant3d"], cell["new"])
-        flips[name] = [count + 1 if known == pair and cell.get("why") not in ("resolved", "undo") else 1, pair]
+        flips[name] = [
+            count + 1 if known == pair and cell.get("why") not in ("resolved", "undo") else 1,
+            pair,
+        ]
         if cell.get("hold"):
             holds[name] = ["plant3d", held, stored]
         pending.pop(name, None)
@@ -317,7 +323,9 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
     items = _items(snapshot, sorted(execution.rules.classes), wanted)
     found = 0
     for intent in waiting:
-        receipts = [[_look(items.get(line["pnpid"]), cell) for cell in line["cells"]] for line in intent.lines]
+        receipts = [
+            [_look(items.get(line["pnpid"]), cell) for cell in line["cells"]] for line in intent.lines
+        ]
         found += sum(1 for group in receipts for answer in group if answer.status == "found_applied")
         applied = [
             (line, group)

@@ -33,9 +33,7 @@ def recover_synapse(execution: Execution, feed: Feed) -> int:
             applied.append(line)
             results.append(_result(line, asset))
         if applied:
-            store_results(
-                execution, intent.intent_id, applied, results, run_id=intent.run_id, found=True
-            )
+            store_results(execution, intent.intent_id, applied, results, run_id=intent.run_id, found=True)
             for line in applied:
                 feed.news.pop(line["id"], None)
             found += len(applied)
@@ -59,7 +57,9 @@ def _asset_now(execution: Execution, feed: Feed, line: dict[str, Any]) -> Asset 
             existing = links.by_items(connection, execution.known.number, [line["id"]], [])
             if existing:
                 return None  # the receipt is already stored
-            return links.unlinked_by_plant3d_id(connection, execution.known.number, [line["id"]]).get(line["id"])
+            return links.unlinked_by_plant3d_id(connection, execution.known.number, [line["id"]]).get(
+                line["id"]
+            )
         found = links.by_ids(connection, [line["link_id"]]).get(line["link_id"])
     if found is None or found.asset_version == line.get("asset_version"):
         return None  # SYNAPSE did not change it since the plan was made

@@ -40,7 +40,9 @@ def undo_plan(
     with world.state.read() as connection:
         run = runs.get(connection, run_id)
         if run is None or (project is not None and run.project != project):
-            raise NotFoundError(f"There is no run {run_id}. Nothing was planned.", hint="`plant3d-sync runs PROJECT`")
+            raise NotFoundError(
+                f"There is no run {run_id}. Nothing was planned.", hint="`plant3d-sync runs PROJECT`"
+            )
         if run.status in ("queued", "running"):
             raise NeedsPersonError("The run is not over. Nothing was planned.", hint="Wait for its end.")
         changes = intents.changes_of_run(connection, run_id)
@@ -59,7 +61,13 @@ def undo_plan(
     stored = _plan(world, run.project, run_id, lines, by, known, left)
     with world.state.write() as connection:
         runs.put_plan(connection, stored, [orjson.dumps(line) for line in lines])
-    return {"plan_id": stored.plan_id, "project": run.project, "run_id": run_id, "restores": restores, "left_alone": left}
+    return {
+        "plan_id": stored.plan_id,
+        "project": run.project,
+        "run_id": run_id,
+        "restores": restores,
+        "left_alone": left,
+    }
 
 
 def _undo_change(
@@ -226,9 +234,7 @@ def link_ticks(connection: Connection, link: Link) -> int | None:
 
     if not link.digest:
         return None
-    return connection.execute(
-        sa.select(link_table.c.ticks).where(link_table.c.id == link.link_id)
-    ).scalar()
+    return connection.execute(sa.select(link_table.c.ticks).where(link_table.c.id == link.link_id)).scalar()
 
 
 def _plan(

@@ -107,7 +107,14 @@ def _add_cors(web: FastAPI, settings: Settings) -> None:
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=["GET", "POST"],
-        allow_headers=[HEADER, "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-Request-ID"],
+        allow_headers=[
+            HEADER,
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "Last-Event-ID",
+            "X-Request-ID",
+        ],
         expose_headers=["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID"],
         max_age=600,
     )

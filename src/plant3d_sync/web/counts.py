@@ -50,7 +50,9 @@ class RunCounts:
 
     def _edge(self, connection: Connection, project: str, *, newest: bool) -> int | None:
         order = run.c.seq.desc() if newest else run.c.seq.asc()
-        found = connection.execute(sa.select(run.c.seq).where(run.c.project == project).order_by(order).limit(1))
+        found = connection.execute(
+            sa.select(run.c.seq).where(run.c.project == project).order_by(order).limit(1)
+        )
         value = found.scalar()
         return None if value is None else int(value)
 

@@ -70,7 +70,9 @@ def unknown_project(name: str, visible: Sequence[str]) -> Refused:
 
 def not_found(what: str, name: object) -> Refused:
     """404 for an object that does not exist or belongs to a project the key may not see."""
-    return Refused(404, "not_found", f"There is no {what} {name}.", hint="Take the id from the list of this project.")
+    return Refused(
+        404, "not_found", f"There is no {what} {name}.", hint="Take the id from the list of this project."
+    )
 
 
 def wrong_field(name: str, message: str, code: str = "value_error", *, where: str = "body") -> Refused:

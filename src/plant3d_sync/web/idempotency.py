@@ -66,7 +66,9 @@ def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -
     finally:
         if not done:
             with call.context.state.write() as connection:
-                connection.execute(sa.delete(idempotency).where(*_mine(call), idempotency.c.status_code.is_(None)))
+                connection.execute(
+                    sa.delete(idempotency).where(*_mine(call), idempotency.c.status_code.is_(None))
+                )
     return _response(answer)
 
 
@@ -77,7 +79,11 @@ class _Stored:
 
 
 def _encode(answer: Answer) -> _Stored:
-    text = orjson.dumps({"headers": dict(answer.headers)})[:-1] + b',"body":' + answer.body.model_dump_json().encode()
+    text = (
+        orjson.dumps({"headers": dict(answer.headers)})[:-1]
+        + b',"body":'
+        + answer.body.model_dump_json().encode()
+    )
     return _Stored(status=answer.status, text=(text + b"}").decode())
 
 
@@ -95,7 +101,9 @@ def _digest(call: Call, body: BaseModel | None) -> str:
     url = call.request.url
     text = body.model_dump_json() if body is not None else ""
     match = call.request.headers.get("if-match", "")
-    return hashlib.sha256(f"{call.request.method} {url.path}?{url.query}\n{match}\n{text}".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{call.request.method} {url.path}?{url.query}\n{match}\n{text}".encode()
+    ).hexdigest()
 
 
 def _mine(call: Call) -> tuple[sa.ColumnElement[bool], ...]:
@@ -129,7 +137,9 @@ def _marker(run_id: str) -> str:
     return orjson.dumps({"run_id": run_id, "holder": holder_name(run_id)}).decode()
 
 
-def _known(call: Call, connection: Connection, row: Row[tuple[object, ...]], digest: str) -> Ticket | Response:
+def _known(
+    call: Call, connection: Connection, row: Row[tuple[object, ...]], digest: str
+) -> Ticket | Response:
     if row.body_hash != digest:
         raise Refused(
             422,

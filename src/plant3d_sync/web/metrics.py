@@ -108,7 +108,9 @@ class Metrics:
         yield from _service(connection)
 
     def _runs(self) -> Iterator[Metric]:
-        total = CounterMetricFamily(P + "runs", "Runs that ended.", labels=["project", "direction", "outcome"])
+        total = CounterMetricFamily(
+            P + "runs", "Runs that ended.", labels=["project", "direction", "outcome"]
+        )
         durations = HistogramMetricFamily(
             P + "run_duration_seconds", "Time from start to end.", labels=["project", "direction", "outcome"]
         )
@@ -145,9 +147,13 @@ def _projects(connection: Connection) -> Iterator[Metric]:
         "When a run last succeeded; the alert computes the age.",
         labels=["project", "direction"],
     )
-    skew = GaugeMetricFamily(P + "clock_skew_seconds", "SYNAPSE's clock minus ours.", labels=["project", "side"])
+    skew = GaugeMetricFamily(
+        P + "clock_skew_seconds", "SYNAPSE's clock minus ours.", labels=["project", "side"]
+    )
     rows = connection.execute(
-        sa.select(project.c.name, project.c.pull_ok_at, project.c.push_ok_at, project.c.skew).order_by(project.c.name)
+        sa.select(project.c.name, project.c.pull_ok_at, project.c.push_ok_at, project.c.skew).order_by(
+            project.c.name
+        )
     )
     for row in rows:
         for direction, at in (("pull", row.pull_ok_at), ("push", row.push_ok_at)):
@@ -179,7 +185,9 @@ def _going(connection: Connection, now: float) -> Iterator[Metric]:
 
 
 def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
-    conflicts = GaugeMetricFamily(P + "conflicts_open", "Conflicts that wait for a decision.", labels=["project"])
+    conflicts = GaugeMetricFamily(
+        P + "conflicts_open", "Conflicts that wait for a decision.", labels=["project"]
+    )
     oldest = GaugeMetricFamily(P + "conflict_oldest_seconds", "Age of the oldest one.", labels=["project"])
     for name, count, since in connection.execute(
         sa.select(conflict.c.project, sa.func.count(), sa.func.min(conflict.c.detected_at))
@@ -188,7 +196,9 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
     ):
         conflicts.add_metric([name], count)
         oldest.add_metric([name], max(now - since, 0.0))
-    plans = GaugeMetricFamily(P + "plan_pending", "Plans stopped by a guard or not yet applied.", labels=["project"])
+    plans = GaugeMetricFamily(
+        P + "plan_pending", "Plans stopped by a guard or not yet applied.", labels=["project"]
+    )
     plan_age = GaugeMetricFamily(P + "plan_oldest_seconds", "Age of the oldest one.", labels=["project"])
     for name, count, since in connection.execute(
         sa.select(plan.c.project, sa.func.count(), sa.func.min(plan.c.created_at))
@@ -197,7 +207,9 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
     ):
         plans.add_metric([name], count)
         plan_age.add_metric([name], max(now - since, 0.0))
-    drift = GaugeMetricFamily(P + "drift_fields", "Fields edited on the side that does not own them.", labels=["project"])
+    drift = GaugeMetricFamily(
+        P + "drift_fields", "Fields edited on the side that does not own them.", labels=["project"]
+    )
     for name, count in connection.execute(
         sa.select(project.c.name, sa.func.count())
         .join(finding, finding.c.project == project.c.number)
@@ -217,7 +229,9 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
 
 def _backups(connection: Connection) -> Iterator[Metric]:
     last = GaugeMetricFamily(
-        P + "backup_last_success_timestamp_seconds", "When Plant 3D's database was last backed up.", labels=["project"]
+        P + "backup_last_success_timestamp_seconds",
+        "When Plant 3D's database was last backed up.",
+        labels=["project"],
     )
     size = GaugeMetricFamily(P + "backup_bytes", "Bytes of all kept backups.", labels=["project"])
     for name, at, total in connection.execute(

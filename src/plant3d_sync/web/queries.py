@@ -120,7 +120,8 @@ def search_items(
     )
     lowered = (text or "").lower()
     found = [
-        Found(row=row, old_tag=None if row.tag.lower().startswith(lowered) else former.get(row.id)) for row in rows
+        Found(row=row, old_tag=None if row.tag.lower().startswith(lowered) else former.get(row.id))
+        for row in rows
     ]
     return found, total(connection, link, *where)
 
@@ -132,7 +133,9 @@ FORMER_TAGS = 500
 def _former(connection: Connection, number: int, pattern: str) -> dict[int, str]:
     rows = connection.execute(
         sa.select(tag_history.c.link_id, tag_history.c.old_tag)
-        .where(tag_history.c.project == number, sa.func.lower(tag_history.c.old_tag).like(pattern, escape="\\"))
+        .where(
+            tag_history.c.project == number, sa.func.lower(tag_history.c.old_tag).like(pattern, escape="\\")
+        )
         .order_by(tag_history.c.id.desc())
         .limit(FORMER_TAGS)
     )

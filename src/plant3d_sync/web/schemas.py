@@ -50,14 +50,18 @@ class PullBody(In):
     """Pull Plant 3D into SYNAPSE."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"project_id": "mine", "entity_types": ["equipment"], "full_sync": False}]}
+        json_schema_extra={
+            "examples": [{"project_id": "mine", "entity_types": ["equipment"], "full_sync": False}]
+        }
     )
 
     project_id: ProjectId
     entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = Field(
         None, description="Missing or empty means all four."
     )
-    full_sync: bool = Field(False, description="true = compare everything; false = changes since the last sync.")
+    full_sync: bool = Field(
+        False, description="true = compare everything; false = changes since the last sync."
+    )
 
 
 class PushBody(In):
@@ -66,9 +70,9 @@ class PushBody(In):
     model_config = ConfigDict(json_schema_extra={"examples": [{"project_id": "mine", "asset_ids": []}]})
 
     project_id: ProjectId
-    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)] = Field(
-        default_factory=list, description="These assets only; empty means all modified ones."
-    )
+    asset_ids: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)
+    ] = Field(default_factory=list, description="These assets only; empty means all modified ones.")
 
 
 class NowBody(In):
@@ -88,9 +92,9 @@ class PlanBody(In):
     direction: Direction = "both"
     entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = None
     full_sync: bool = False
-    asset_ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)] = Field(
-        default_factory=list
-    )
+    asset_ids: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)
+    ] = Field(default_factory=list)
 
 
 class ApplyBody(In):
@@ -102,7 +106,9 @@ class ApplyBody(In):
 class UndoBody(In):
     """Make a plan that puts back what a run wrote."""
 
-    change_id: int | None = Field(None, ge=1, le=2**53, description="One change of the run; missing means all.")
+    change_id: int | None = Field(
+        None, ge=1, le=2**53, description="One change of the run; missing means all."
+    )
 
 
 class ResolveBody(In):
@@ -121,7 +127,12 @@ class ConflictFilter(In):
     field: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
     kind: Annotated[str, Field(min_length=1, max_length=60, pattern=NO_NUL)] | None = None
     asset_tag: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
-    ids: Annotated[list[Annotated[str, Field(min_length=1, max_length=60, pattern=NO_NUL)]], Field(max_length=1000)] | None = None
+    ids: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=60, pattern=NO_NUL)]], Field(max_length=1000)
+        ]
+        | None
+    ) = None
 
 
 class BulkResolveBody(In):
@@ -138,7 +149,9 @@ class KeyBody(In):
     """Make an API key."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
-    scopes: Annotated[list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20)]
+    scopes: Annotated[
+        list[Literal["read", "sync", "resolve", "write", "admin"]], Field(min_length=1, max_length=20)
+    ]
     project_id: ProjectId | None = Field(None, description="Only this project; missing means all.")
     expires_days: float | None = Field(None, gt=0, le=36_500)
 
@@ -201,7 +214,9 @@ class SyncNow(BaseModel):
     status: RunStatus
     outcome: Outcome | None = None
     project_id: str
-    follow_up: str | None = Field(None, description="The run that waits behind the one that was already going.")
+    follow_up: str | None = Field(
+        None, description="The run that waits behind the one that was already going."
+    )
     progress: Progress | None = None
     error: ErrorInfo | None = None
 
@@ -605,7 +620,9 @@ class Item(BaseModel):
     asset_id: str
     state: str
     drawing: str | None = None
-    matched_old_tag: str | None = Field(None, description="The former tag that was searched for, if it was one.")
+    matched_old_tag: str | None = Field(
+        None, description="The former tag that was searched for, if it was one."
+    )
 
 
 class Items(BaseModel):

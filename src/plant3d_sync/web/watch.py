@@ -121,7 +121,9 @@ class Watch:
                 "queue": self._context.queue_kind,
                 "worker_seen_at": documents.when(facts.components.worker),
                 "scheduler_seen_at": documents.when(facts.components.scheduler),
-                "projects": [_project(status) for status in facts.projects if may_see(key, status.project.name)],
+                "projects": [
+                    _project(status) for status in facts.projects if may_see(key, status.project.name)
+                ],
             }
         )
 

@@ -210,5 +210,3 @@ def version_of(if_match: str | None) -> int | None:
         return None
     text = if_match.strip().removeprefix("W/").strip('"')
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-
-

@@ -44,7 +44,10 @@ def projects(call: CanRead, limit: Limit = 100, offset: Offset = 0) -> s.Project
     names = sorted(call.context.visible(call.key))
     items = [_project_info(call, _status(call, name)) for name in names[offset : offset + limit]]
     return s.Projects(
-        items=[s.ProjectInfo.model_validate(item) for item in items], total=len(names), limit=limit, offset=offset
+        items=[s.ProjectInfo.model_validate(item) for item in items],
+        total=len(names),
+        limit=limit,
+        offset=offset,
     )
 
 
@@ -159,7 +162,9 @@ def drift(call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: O
     """Fields edited on the side that does not own them."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
-        rows, total = finding_state.open_findings(connection, number, code="drift", limit=limit, offset=offset)
+        rows, total = finding_state.open_findings(
+            connection, number, code="drift", limit=limit, offset=offset
+        )
     return s.Drifts(items=[_drift(row) for row in rows], total=total, limit=limit, offset=offset)
 
 
@@ -189,14 +194,19 @@ def _drift(row: dict[str, Any]) -> s.Drift:
     response_model=s.WorkItems,
     responses=refusals(),
 )
-def work_items(call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: Offset = 0) -> s.WorkItems:
+def work_items(
+    call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: Offset = 0
+) -> s.WorkItems:
     """What has to be changed in drawings, since we may not write it."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
         rows, total = queries.work_items(connection, number, limit=limit, offset=offset)
     items = [
         s.WorkItem(
-            pnpid=row["pnpid"], field=row["field"], first_seen=documents.at(row["first_seen"]), data=row["data"]
+            pnpid=row["pnpid"],
+            field=row["field"],
+            first_seen=documents.at(row["first_seen"]),
+            data=row["data"],
         )
         for row in rows
     ]
@@ -220,11 +230,11 @@ def items(
     """Pairs whose present or former tag begins with `tag`; all of them without it. Ordered by tag."""
     name = call.project(project_id)
     with call.context.state.read() as connection:
-        found, total = queries.search_items(
-            connection, _number(call, name), tag, limit=limit, offset=offset
-        )
+        found, total = queries.search_items(connection, _number(call, name), tag, limit=limit, offset=offset)
     return s.Items(
-        items=[s.Item.model_validate(_item(name, one.row) | {"matched_old_tag": one.old_tag}) for one in found],
+        items=[
+            s.Item.model_validate(_item(name, one.row) | {"matched_old_tag": one.old_tag}) for one in found
+        ],
         total=total,
         limit=limit,
         offset=offset,
@@ -284,7 +294,9 @@ def item(
 
 
 def _name_of(connection: sa.Connection, number: int) -> str | None:
-    found = connection.execute(sa.select(project_table.c.name).where(project_table.c.number == number)).scalar()
+    found = connection.execute(
+        sa.select(project_table.c.name).where(project_table.c.number == number)
+    ).scalar()
     return None if found is None else str(found)
 
 
@@ -443,9 +455,7 @@ def create_key(body: s.KeyBody, call: AdminDecides) -> Response:
                 now=call.context.clock(),
                 by=call.by,
             )
-        return Answer(
-            status=201, body=s.NewKey(id=key_id, key=key), kept=s.NewKey(id=key_id, key=None)
-        )
+        return Answer(status=201, body=s.NewKey(id=key_id, key=key), kept=s.NewKey(id=key_id, key=None))
 
     return once(call, body, work)
 

@@ -28,9 +28,7 @@ CanWrite = Annotated[Call, Depends(Decides("write"))]
 _DONE: dict[str, Any] = {"model": s.SyncJob, "description": "The run is done."}
 
 
-@router.get(
-    "", operation_id="listPlans", summary="List plans", response_model=s.Plans, responses=refusals()
-)
+@router.get("", operation_id="listPlans", summary="List plans", response_model=s.Plans, responses=refusals())
 def plans(call: CanRead, project_id: ProjectQuery, limit: Limit = 50, offset: Offset = 0) -> s.Plans:
     """Plans of a project, newest first."""
     project = call.project(project_id)

@@ -111,5 +111,7 @@ def docs(call: AnyKey) -> Response:
     """The description of this API for people."""
     return HTMLResponse(
         docs_page(call.request.app.openapi()),
-        headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
+        headers={
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        },
     )

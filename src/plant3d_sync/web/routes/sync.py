@@ -137,9 +137,7 @@ def pull(body: s.PullBody, call: CanSync, wait: Wait = 0) -> Response:
     project = call.project(body.project_id)
 
     def work(ticket: Ticket) -> Answer:
-        run = ask(
-            call, ticket, project, Direction.PULL, entity_types=body.entity_types, full=body.full_sync
-        )
+        run = ask(call, ticket, project, Direction.PULL, entity_types=body.entity_types, full=body.full_sync)
         return job_answer(await_end(call, run, wait))
 
     return once(call, body, work)
