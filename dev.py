@@ -246,11 +246,15 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
         arguments += ["-k", options.k]
     if selected:
         return python(*arguments, *rest, env=long)
-    failed = all_of(CHECKS)
+    failed = bool(all_of(CHECKS))
     say("--- tests (pytest)")
     arguments += ["-q", "-n", options.workers, "--dist", "loadfile"]
-    arguments += ["--cov", "--cov-report", "term"]
-    return 1 if python(*arguments, env=long) or failed else 0
+    measured = [*arguments, "--cov", "--cov-report", "term", "--ignore", "tests/acceptance"]
+    failed |= bool(python(*measured, env=long))
+    # whole commands and killed processes: they prove behaviour, and measuring them only costs time
+    say("--- acceptance tests (pytest)")
+    failed |= bool(python(*arguments, "tests/acceptance", env=long))
+    return int(failed)
 
 
 def fix(options: argparse.Namespace, rest: list[str]) -> int:

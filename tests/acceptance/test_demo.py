@@ -66,6 +66,7 @@ def test_a_step_that_does_something_else_ends_the_demo_with_1_and_keeps_the_fold
     assert (kept / "ProcessPower.dcf").is_file()
 
 
+@pytest.mark.long
 def test_a_kept_demo_can_be_gone_on_with_by_the_commands_it_prints(tmp_path: Path) -> None:
     done = play(tmp_path, "--items", "300", "--keep")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -206,7 +206,13 @@ def test_a_first_pull_killed_at_its_second_batch_ends_as_if_nothing_had_died(
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
-@pytest.mark.parametrize("second", ["feed.page_stored", AFTER_A_CRASH, "plan.stored"])
+@pytest.mark.parametrize(
+    "second",
+    [
+        AFTER_A_CRASH,
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("feed.page_stored", "plan.stored")),
+    ],
+)
 def test_a_run_that_repairs_may_be_killed_too(
     prepared: Killing, undisturbed: dict[str, Undisturbed], scenario: Scenario, second: str
 ) -> None:

@@ -55,6 +55,9 @@ ELSEWHERE = {
 
 RUN_POINTS = [point for point in ALL_POINTS if point not in ELSEWHERE]
 
+OURS = ("push.", "pull.reply_received", "pull.bookkeeping_stored", "run.before_finish")
+"""Points that every run of the tests kills here; the others are killed in a pull by its own tests, and here in long runs."""
+
 
 @pytest.fixture
 def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
@@ -160,7 +163,13 @@ def whole_again(world: World, expected: Row) -> None:
         assert changed_cells(backup, backup) == {}, "a backup that can be read"
 
 
-@pytest.mark.parametrize("point", RUN_POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [
+        point if point.startswith(OURS) else pytest.param(point, marks=pytest.mark.long)
+        for point in RUN_POINTS
+    ],
+)
 def test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undisturbed_one_would(
     make_small: MakeWorld, undisturbed: dict[str, Row], point: str
 ) -> None:

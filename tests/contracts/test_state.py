@@ -257,7 +257,6 @@ def test_a_link_comes_back_as_it_was_stored(state: State) -> None:
         assert links.by_items(connection, 1, [], [5]) == [one]
         assert links.by_items(connection, 2, [one.plant3d_id], [5]) == [], "projects do not see each other"
         assert links.by_ids(connection, [one.link_id]) == {one.link_id: one}
-        assert links.by_asset_ids(connection, 1, [one.asset_id]) == [one]
         [brief] = links.briefs(connection, 1)
     assert (brief.open, brief.gone_in_synapse, brief.tag, brief.digest) == (
         True,

@@ -220,6 +220,7 @@ def asleep(process: subprocess.Popen[str], plant: Plant) -> bool:
 
 
 @POSIX
+@pytest.mark.long
 def test_a_worker_that_slept_through_its_lease_writes_nothing_more(plant: Plant, app: App) -> None:
     plant.env |= {"SYNC_BATCH_SIZE": "1", "P3DSYNC_LEASE_SECONDS": "1"}
     app.settings.__dict__["p3dsync_lease_seconds"] = 1.0
