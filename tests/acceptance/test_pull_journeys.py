@@ -326,6 +326,41 @@ def test_a_synapse_that_lost_most_assets_is_stopped(make_world: MakeWorld) -> No
     assert after["stats"]["skipped"] == 30 and after["writes"]["synapse"] == 0
 
 
+def purge(world: World, assets: list[dict[str, Any]]) -> None:
+    """Remove assets physically and break the feed's history, as a restored backup of SYNAPSE does."""
+    with world.client() as client:
+        for asset in assets:
+            assert client.delete(f"/dev/projects/{world.uuid}/assets/{asset['id']}").is_success
+        assert client.post(f"/dev/projects/{world.uuid}/new-epoch").is_success
+
+
+def test_assets_that_are_not_in_synapse_any_more_stop_every_run_until_a_person_approves(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(guards={"archive": [0.1, 10]})
+    total = world.pulled()["stats"]["total"]
+    purge(world, world.assets()[:30])
+    writes = world.writes()
+    for _ in range(3):
+        report = world.pulled(code=5)
+        assert [guard["name"] for guard in report["guards"]] == ["synapse_lost"]
+    assert world.writes() == writes
+    assert world.apply(report["plan_id"], "--approve-guards").code == 0
+    assert len(world.live()) == total
+    after = world.pulled()
+    assert (after["stats"]["unchanged"], after["writes"]["synapse"]) == (total, 0)
+
+
+def test_a_few_assets_that_are_not_in_synapse_any_more_are_created_again(make_world: MakeWorld) -> None:
+    world = make_world()
+    total = world.pulled()["stats"]["total"]
+    purge(world, world.assets()[:3])
+    report = world.pulled()
+    assert (report["stats"]["created"], report["findings_by_code"]["asset_lost"]) == (3, 3)
+    assert len(world.live()) == total
+    assert world.pulled()["writes"]["synapse"] == 0
+
+
 def test_guards_stop_only_when_share_and_count_are_both_exceeded(make_world: MakeWorld) -> None:
     world = make_world(guards={"update": [0.0, 10], "blank": [0.99, 0]})
     world.pulled()

@@ -57,6 +57,7 @@ class Link:
     `base_plant`: only fields where SYNAPSE altered what it was given (trim, truncation): Plant 3D's spelling of the base.
     `synapse_delta`: fields where SYNAPSE was last seen away from the base.
     `pending`: fields not settled by the last run, with the reason.
+    `lost_in_synapse`: a complete read of SYNAPSE did not show the asset any more.
     """
 
     link_id: int
@@ -79,6 +80,7 @@ class Link:
     flips: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     missing: Missing | None = None
     archived_in_synapse: bool = False
+    lost_in_synapse: bool = False
     description_at: str | None = None
     description_by: str | None = None
 

@@ -17,6 +17,9 @@ from plant3d_sync.state.tables import link, tag_history, unlinked_asset
 CHUNK = 500
 
 
+LOST = 3
+
+
 class Brief(NamedTuple):
     """The few columns every run needs of every link."""
 
@@ -29,7 +32,7 @@ class Brief(NamedTuple):
     plant3d_id: str
     entity: str
     gone_in_synapse: int
-    """0 no, 1 newly seen archived, 2 archived and said by a finished run."""
+    """0 no, 1 newly seen archived, 2 archived and said by a finished run, 3 not there any more (a complete read)."""
 
 
 def briefs(connection: Connection, number: int) -> Iterator[Brief]:
@@ -148,7 +151,8 @@ def to_model(row: Row[Any]) -> Link:
         missing=Missing(since=missing[0], reads=missing[1], last_counted=missing[2], signature=missing[3])
         if missing
         else None,
-        archived_in_synapse=bool(row.gone_in_synapse),
+        archived_in_synapse=row.gone_in_synapse in (1, 2),
+        lost_in_synapse=row.gone_in_synapse == LOST,
     )
 
 
@@ -187,6 +191,21 @@ def gone_is_known(connection: Connection, number: int) -> None:
     connection.execute(
         sa.update(link).where(link.c.project == number, link.c.gone_in_synapse == 1).values(gone_in_synapse=2)
     )
+
+
+def mark_lost(connection: Connection, number: int, seen: set[str]) -> int:
+    """Remember which live pairs a complete read of SYNAPSE did not show. Returns how many are new."""
+    rows = connection.execute(
+        sa.select(link.c.id, link.c.plant3d_id).where(
+            link.c.project == number, link.c.state == "active", link.c.gone_in_synapse == 0
+        )
+    ).fetchall()
+    lost = [row.id for row in rows if row.plant3d_id not in seen]
+    for start in range(0, len(lost), CHUNK):
+        connection.execute(
+            sa.update(link).where(link.c.id.in_(lost[start : start + CHUNK])).values(gone_in_synapse=LOST)
+        )
+    return len(lost)
 
 
 def remember_tag(

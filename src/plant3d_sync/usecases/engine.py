@@ -568,6 +568,8 @@ class Engine:
                 phase=None,
             )
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
+            # the next run must stop here again, whatever did not change: a guard is not forgotten
+            project_state.update(connection, self._project.name, force_compare=True)
             audit.append(
                 connection,
                 self._project.name,

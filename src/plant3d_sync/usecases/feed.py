@@ -25,7 +25,6 @@ class Feed:
     """What was read: assets that are news to us, and where the feed stands.
 
     `news`: plant3d_id -> asset for everything that is not our own echo. `unlinked`: assets without an identity of ours.
-    `identities`: every identity of ours that a reading from the beginning showed.
     """
 
     news: dict[str, Asset] = field(default_factory=dict)
@@ -38,7 +37,6 @@ class Feed:
     seen: set[str] = field(default_factory=set)
     """Identities met in a read from the beginning; `complete` says that it got to the end."""
     started_at: float = 0.0
-    identities: set[str] = field(default_factory=set)
 
 
 def read_feed(world: World, project: Project, known: ProjectState, *, full: bool, keep: bool) -> Feed:
@@ -69,8 +67,6 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
             for asset in fresh:
                 if asset.plant3d_id:
                     feed.news[asset.plant3d_id] = asset
-                    if feed.reset:
-                        feed.identities.add(asset.plant3d_id)
                 else:
                     feed.unlinked.append(asset)
         else:
@@ -81,9 +77,9 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
                     links.clear_unlinked(connection, known.number)
                 _store(connection, known, fresh, world.clock())
                 values: dict[str, object] = {"feed_cursor": page.next_cursor}
-                if (
-                    fresh
-                ):  # the cursor moves past it: a run that dies after this must not look like a quiet one
+                lost = links.mark_lost(connection, known.number, feed.seen) if feed.complete else 0
+                if fresh or lost:
+                    # the cursor moves past it: a run that dies after this must not look like a quiet one
                     values["force_compare"] = True
                 project_state.update(connection, project.name, **values)
             failpoint("feed.page_stored")
@@ -121,6 +117,7 @@ def _store(connection: Connection, known: ProjectState, assets: Sequence[Asset],
         links.update_one(
             connection,
             item.link_id,
+            asset_id=asset.asset_id,
             asset_version=asset.version,
             description_version=info.version if info else None,
             description_at=info.updated_at if info else None,

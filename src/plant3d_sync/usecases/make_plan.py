@@ -14,7 +14,7 @@ from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import links
-from plant3d_sync.state.links import Brief
+from plant3d_sync.state.links import LOST, Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked
 from plant3d_sync.usecases.project import Project, World, iso
@@ -85,10 +85,12 @@ def make_plan(
             lost=_lost(briefs.values(), feed),
         )
     planner = Planner(rules, knowledge, LineSpool)
-    lost = len(knowledge.lost)
+    lost = 0
     for brief in briefs.values():
         planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=_STATES[brief.state])
-        if brief.state in GUARD_STATES and _lost_in_synapse(brief, feed):
+        if brief.state in GUARD_STATES and (
+            brief.plant3d_id in knowledge.lost or _lost_in_synapse(brief, feed)
+        ):
             lost += 1
     digests = _known_digests(briefs, feed, everything)
     seen: set[int] = set()
@@ -126,20 +128,19 @@ def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
     """Archived or removed in SYNAPSE since the last run that ended."""
     if brief.gone_in_synapse:
         return brief.gone_in_synapse == 1
-    if feed.reset and brief.plant3d_id not in feed.identities:
-        return True
     news = feed.news.get(brief.plant3d_id)
     return news is not None and news.archived
 
 
 def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
-    """Links whose asset a complete read of SYNAPSE did not show: told only by a read from the beginning."""
-    if not feed.complete:
-        return frozenset()
+    """Live pairs whose asset a complete read of SYNAPSE, this one or an earlier one, did not show any more."""
     return frozenset(
         brief.plant3d_id
         for brief in briefs
-        if brief.state == "active" and not brief.gone_in_synapse and brief.plant3d_id not in feed.seen
+        if brief.state == "active"
+        and brief.plant3d_id not in feed.seen
+        and brief.plant3d_id not in feed.news
+        and (brief.gone_in_synapse == LOST or (feed.complete and not brief.gone_in_synapse))
     )
 
 

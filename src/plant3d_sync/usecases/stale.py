@@ -83,7 +83,8 @@ def _why_stale(
     if pnpid in moved:
         return "The item changed in Plant 3D."
     if op == "create":
-        if link is not None or line["id"] in feed.news:
+        again = link is not None and link.lost_in_synapse and bool(line.get("link_id"))
+        if (link is not None and not again) or line["id"] in feed.news:
             return "SYNAPSE holds the asset already."
         return "SYNAPSE holds another asset with this tag." if line["tag"] in loose else None
     if link is None:
