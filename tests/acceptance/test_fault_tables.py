@@ -30,9 +30,12 @@ def test_every_row_has_a_test_or_says_why_not() -> None:
     assert [row.number for row in rows if not row.tests and not row.not_run] == []
     numbers = {row.number for row in rows}
     assert numbers == {
-        "A1",
-        "A2",
+        *(f"A{number}" for number in range(1, 8)),
         *(f"B{number}" for number in range(1, 12)),
         *(f"C{number}" for number in range(1, 12)),
+        *(f"D{number}" for number in range(1, 7)),
+        *(f"E{number}" for number in range(1, 7)),
+        *(f"F{number}" for number in range(1, 5)),
+        *(f"G{number}" for number in range(1, 6)),
         *(f"H{number}" for number in range(1, 10)),
     }

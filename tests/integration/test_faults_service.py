@@ -64,6 +64,7 @@ def pull(plant: Plant, project: str = "mine") -> Run:
 # ---------------------------------------------------------------- A: the process
 
 
+@pytest.mark.long
 def test_a_run_past_its_deadline_waits_and_is_no_error_of_a_row(plant: Plant) -> None:
     app = plant.app()
     app.settings.__dict__["p3dsync_run_deadline_minutes"] = -1.0  # over before the first batch
@@ -85,6 +86,7 @@ def test_a_run_past_its_deadline_waits_and_is_no_error_of_a_row(plant: Plant) ->
 # ---------------------------------------------------------------- D: Redis
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("refuse", "heal"),
     [
@@ -115,6 +117,7 @@ def test_a_redis_that_takes_no_writes_loses_the_ring_and_not_the_run(
     assert ended.status == "completed"
 
 
+@pytest.mark.long
 def test_a_thousand_rings_that_piled_up_are_one_run_and_leave_nothing_behind(plant: Plant) -> None:
     app = plant.app()
     with ValkeyServer() as server, redis.Redis.from_url(server.connection_url) as client:
@@ -157,6 +160,7 @@ def test_a_connection_cut_before_commit_stores_nothing_and_the_next_one_works(
         state.close()
 
 
+@pytest.mark.long
 def test_a_state_restored_from_yesterday_writes_nothing_twice_and_goes_on(plant: Plant) -> None:
     """The base is older than the truth; both sides already agree, so nothing is left to write."""
     pull(plant)
@@ -243,9 +247,8 @@ def test_slots_and_runs_go_on_over_a_leap_day_and_the_end_of_32_bit_seconds(
     assert begins == [(middle + timedelta(minutes=minute)).timestamp() for minute in range(-30, 30, 5)]
 
 
-def test_shuffled_future_and_missing_timestamps_change_no_result(
-    tmp_path: Path, synapse: RunningSynapse
-) -> None:
+@pytest.mark.long
+def test_timestamps_of_wrong_clocks_change_no_result(tmp_path: Path, synapse: RunningSynapse) -> None:
     plant = build_plant(tmp_path, synapse, ["plain", "shuffled"], items=ITEMS)
     chance = random.Random(20261122)
     with closing(sqlite3.connect(tmp_path / "shuffled.dcf")) as connection, connection:

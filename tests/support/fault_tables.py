@@ -42,6 +42,18 @@ OPEN = "unit/test_plant3d_open.py"
 READER = "unit/test_plant3d_reader.py"
 PORTS = "contracts/test_synapse_ports.py"
 PLANNING = "unit/test_planning.py"
+STATE = "contracts/test_state.py"
+WORKER = "integration/test_jobs_worker.py"
+QUEUE = "integration/test_jobs_queue.py"
+SCHEDULE = "integration/test_jobs_schedule.py"
+BELL = "integration/test_jobs_bell.py"
+COMMANDS = "integration/test_jobs_commands.py"
+SYNC = "integration/test_web_sync.py"
+DECISIONS = "integration/test_web_decisions.py"
+HEALTH = "integration/test_web_health.py"
+SERVICE = "integration/test_faults_service.py"
+MERGE = "unit/test_merge_truth_table.py"
+MISSING = "unit/test_missing.py"
 
 KILLED_PULL = "test_a_pull_of_edits_killed_at_a_point_ends_as_if_nothing_had_died"
 KILLED_RUN = "test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undisturbed_one_would"
@@ -123,6 +135,69 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 number="A2",
                 fault="backup file complete or absent, never half",
                 tests={BACKUP: ("test_a_killed_backup_is_complete_or_absent",)},
+            ),
+        ),
+    ),
+    "A3": (
+        "The process stalls, stops or runs into an error",
+        (
+            Fault(
+                number="A3",
+                fault="Parent killed, child goes on",
+                tests={
+                    STATE: (
+                        "test_an_expired_lease_is_taken_over_and_the_old_run_cannot_write",
+                        "test_an_intent_needs_the_current_fence_and_stays_open_until_closed",
+                        "test_a_given_back_fence_is_void",
+                    ),
+                    QUEUE: ("test_one_who_was_away_too_long_cannot_end_a_run_that_another_carries_on",),
+                },
+                not_run="An orphan as such: our worker carries a run out in its own process, there is no child to outlive it. What would stop one is tested.",
+            ),
+            Fault(
+                number="A4",
+                fault="Frozen for longer than the lease while another takes over",
+                tests={
+                    WORKER: ("test_a_worker_that_slept_through_its_lease_writes_nothing_more",),
+                    STATE: ("test_a_heartbeat_that_finds_another_holder_says_so",),
+                },
+                not_run="Frozen exactly between the check of the fence and the call: nothing can stop that one late write; on SYNAPSE it can only repeat the value of its intent.",
+            ),
+            Fault(
+                number="A5",
+                fault="SIGTERM in mid-batch; killed when the grace is over",
+                tests={
+                    WORKER: (
+                        "test_sigterm_puts_the_run_back_and_the_process_ends_by_itself",
+                        "test_a_worker_killed_in_mid_run_is_replaced_and_nothing_is_done_twice",
+                        "test_workers_killed_at_random_during_forty_runs_leave_none_stuck_and_the_data_right",
+                    ),
+                    COMMANDS: ("test_up_runs_everything_and_leaves_nothing_behind",),
+                },
+                not_run="The stop of a real container: no container engine here.",
+            ),
+            Fault(
+                number="A6",
+                fault="Out of memory; an exception anywhere; the deadline",
+                tests={
+                    SERVICE: ("test_a_run_past_its_deadline_waits_and_is_no_error_of_a_row",),
+                    WORKER: ("test_a_worker_killed_in_mid_run_is_replaced_and_nothing_is_done_twice",),
+                    QUEUE: ("test_a_run_that_loses_five_workers_in_a_row_ends_as_abandoned",),
+                },
+                not_run="A memory error or another exception thrown at a random line: the process ends and is played as killed. No deadline is thrown into a run: it is checked between batches, and the run waits instead of failing.",
+            ),
+            Fault(
+                number="A7",
+                fault="Web process dies before or after queueing; answer lost to the caller",
+                tests={
+                    SYNC: (
+                        "test_after_a_crash_between_queueing_and_answering_the_repetition_finds_the_same_run",
+                        "test_after_a_crash_before_queueing_the_repetition_queues_the_run",
+                        "test_the_same_idempotency_key_gives_the_stored_answer",
+                        "test_a_process_of_another_machine_counts_as_gone_only_after_two_minutes",
+                    ),
+                },
+                not_run="A web process really killed at the two points: the tests put the rows as it would leave them.",
             ),
         ),
     ),
@@ -357,6 +432,266 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 number="C11",
                 fault="Project data cleared by an administrator",
                 tests={JOURNEYS: ("test_a_synapse_that_lost_most_assets_is_stopped",)},
+            ),
+        ),
+    ),
+    "D": (
+        "Redis and queue",
+        (
+            Fault(
+                number="D1",
+                fault="Redis down when a run is queued",
+                tests={
+                    HEALTH: ("test_redis_away_is_told_and_runs_are_still_accepted",),
+                    BELL: (
+                        "test_without_redis_a_run_is_queued_all_the_same_and_the_caller_is_not_held_up",
+                        "test_a_bell_that_comes_back_is_heard_again",
+                    ),
+                },
+                not_run="Ready stays ready: a run needs the table only. `/health` is what says degraded.",
+            ),
+            Fault(
+                number="D2",
+                fault="Restart, flush",
+                tests={
+                    WORKER: ("test_redis_flushed_and_every_job_delivered_twice_changes_nothing",),
+                    BELL: ("test_a_bell_that_comes_back_is_heard_again",),
+                },
+                not_run="A flush at the very moment a run is carried out; carrying it out needs the table only.",
+            ),
+            Fault(
+                number="D3",
+                fault="Job evicted, out of memory, read-only replica",
+                tests={
+                    BELL: (
+                        "test_a_ring_whose_job_was_evicted_is_a_quiet_one",
+                        "test_keys_of_a_wrong_type_in_redis_do_not_stop_the_worker",
+                        "test_the_policy_of_redis_can_be_read_by_the_doctor",
+                    ),
+                    SERVICE: ("test_a_redis_that_takes_no_writes_loses_the_ring_and_not_the_run",),
+                },
+                not_run="The doctor does not name the policy yet; that it can be read is tested.",
+            ),
+            Fault(
+                number="D4",
+                fault="Every job delivered twice, late, after the run ended",
+                tests={
+                    WORKER: ("test_redis_flushed_and_every_job_delivered_twice_changes_nothing",),
+                    QUEUE: ("test_two_workers_never_claim_the_same_run_nor_the_same_project",),
+                },
+            ),
+            Fault(
+                number="D5",
+                fault="Forged job: unknown run, other function, pickle, 10 MB",
+                tests={
+                    BELL: ("test_foreign_jobs_are_dropped_counted_and_audited_and_never_executed",),
+                },
+            ),
+            Fault(
+                number="D6",
+                fault="Thousands of jobs waiting, worker gone for a day",
+                tests={
+                    SERVICE: ("test_a_thousand_rings_that_piled_up_are_one_run_and_leave_nothing_behind",),
+                    QUEUE: (
+                        "test_fifty_presses_at_once_make_one_waiting_run",
+                        "test_requests_claims_and_losses_at_once_never_leave_two_running_or_two_waiting_runs",
+                    ),
+                    SCHEDULE: ("test_slots_that_find_a_run_still_waiting_join_it_and_count_as_skipped",),
+                },
+                not_run="10,000 jobs: a thousand are rung.",
+            ),
+        ),
+    ),
+    "E": (
+        "The state database",
+        (
+            Fault(
+                number="E1",
+                fault="Locked for long, in mid-run",
+                tests={
+                    ERRORS: (
+                        "test_a_locked_state_database_ends_with_75_and_writes_nothing",
+                        "test_a_state_database_locked_in_mid_run_stops_before_the_next_write",
+                    ),
+                    HEALTH: ("test_health_and_liveness_answer_while_the_state_database_hangs",),
+                },
+                not_run="Locked at each statement in turn: at the start and after the first batch only.",
+            ),
+            Fault(
+                number="E2",
+                fault="Full",
+                tests={
+                    ERRORS: ("test_a_full_state_database_stops_the_run_and_no_write_is_lost",),
+                    STATE: ("test_a_full_state_database_is_told_and_leaves_nothing_half",),
+                },
+                not_run="A full PostgreSQL. Full at each commit in turn: seven amounts of room.",
+            ),
+            Fault(
+                number="E3",
+                fault="Connection dropped before, during, after COMMIT (PostgreSQL)",
+                tests={
+                    SERVICE: ("test_a_connection_cut_before_commit_stores_nothing_and_the_next_one_works",),
+                    HEALTH: ("test_an_unreachable_state_database_is_503_without_its_address",),
+                },
+                not_run="Dropped during and after COMMIT of the state database: needs a proxy that reads the protocol.",
+            ),
+            Fault(
+                number="E4",
+                fault="Restored from yesterday's backup",
+                tests={
+                    SERVICE: ("test_a_state_restored_from_yesterday_writes_nothing_twice_and_goes_on",),
+                },
+                not_run="Edits on both sides since the backup. A whole older audit trail is sound in itself: only an anchor kept elsewhere can show the gap.",
+            ),
+            Fault(
+                number="E5",
+                fault="Lost completely",
+                tests={
+                    JOURNEYS: (
+                        "test_a_lost_state_database_is_rebuilt_by_the_same_command_without_duplicates",
+                        "test_rebuilding_a_lost_state_asks_synapse_a_few_times_not_once_per_item",
+                    ),
+                },
+            ),
+            Fault(
+                number="E6",
+                fault="Migration killed half-way; program and schema of different versions",
+                tests={
+                    SERVICE: ("test_a_migration_killed_half_way_is_done_by_the_next_start",),
+                    STATE: ("test_a_database_of_another_version_is_refused_with_the_command_to_run",),
+                    ERRORS: ("test_a_state_of_another_version_is_refused_with_the_command_to_run",),
+                },
+                not_run="An older program on a database in use by a newer one: one schema exists so far.",
+            ),
+        ),
+    ),
+    "F": (
+        "Time",
+        (
+            Fault(
+                number="F1",
+                fault="Clock back an hour, forward a day",
+                tests={
+                    STATE: ("test_leases_go_by_the_database_s_clock",),
+                    CONFLICTS: ("test_our_own_clock_stepping_between_two_runs_decides_nothing_wrongly",),
+                    SCHEDULE: ("test_a_clock_that_was_a_day_ahead_does_not_silence_the_schedule",),
+                    MISSING: ("test_a_clock_that_goes_back_counts_nothing",),
+                },
+                not_run="A step in the middle of a run, and whole processes under another clock.",
+            ),
+            Fault(
+                number="F2",
+                fault="Days of 23 and 25 hours in America/Toronto",
+                tests={
+                    SCHEDULE: (
+                        "test_hours_in_which_clocks_change_in_toronto_have_twelve_slots_like_any_other",
+                    ),
+                    CONFLICTS: ("test_an_hour_that_happens_twice_does_not_change_who_was_later",),
+                },
+                not_run="How a local display tells the two hours apart.",
+            ),
+            Fault(
+                number="F3",
+                fault="Wrong clocks of stations; timestamps in the future, equal, zero, decreasing",
+                tests={
+                    SERVICE: ("test_timestamps_of_wrong_clocks_change_no_result",),
+                    CONFLICTS: (
+                        "test_whatever_synapses_clock_says_edits_of_the_same_interval_are_asked",
+                        "test_a_shifted_clock_decides_only_when_its_shift_is_known_and_then_rightly",
+                    ),
+                    MERGE: ("test_no_clock_shift_of_synapse_makes_a_wrong_winner",),
+                },
+            ),
+            Fault(
+                number="F4",
+                fault="Leap day, year 2038, precision of ticks",
+                tests={
+                    SERVICE: (
+                        "test_slots_and_runs_go_on_over_a_leap_day_and_the_end_of_32_bit_seconds",
+                        "test_ticks_of_today_come_back_from_the_state_to_the_last_digit",
+                    ),
+                    SCHEDULE: ("test_a_moment_lies_in_its_slot_and_before_the_next",),
+                },
+            ),
+        ),
+    ),
+    "G": (
+        "Concurrency",
+        (
+            Fault(
+                number="G1",
+                fault="Two workers, two schedulers, two web processes, one project",
+                tests={
+                    WORKER: (
+                        "test_two_workers_and_two_schedulers_double_no_run_and_lose_none",
+                        "test_two_workers_work_on_redis_and_postgresql",
+                        "test_two_hundred_runs_on_redis_and_postgresql_are_neither_doubled_nor_lost",
+                    ),
+                    STATE: ("test_of_many_that_want_the_lease_at_once_one_gets_it",),
+                    SCHEDULE: ("test_however_many_schedulers_look_a_slot_makes_one_run",),
+                },
+                not_run="Two web processes: what they share is the table, which is tested from many threads.",
+            ),
+            Fault(
+                number="G2",
+                fault="Sync now 50 times in 5 s; during a run; preview meanwhile",
+                tests={
+                    SYNC: (
+                        "test_fifty_presses_of_now_make_one_run_and_every_caller_gets_its_id",
+                        "test_now_while_a_run_is_going_returns_it_and_queues_one_follow_up",
+                    ),
+                    QUEUE: (
+                        "test_fifty_presses_at_once_make_one_waiting_run",
+                        "test_presses_while_a_run_goes_share_one_follow_up_that_waits_for_the_burst_to_end",
+                        "test_a_preview_never_becomes_a_write_by_joining",
+                    ),
+                    SCHEDULE: ("test_a_slot_gives_way_to_a_preview_that_waits",),
+                },
+            ),
+            Fault(
+                number="G3",
+                fault="Two people decide one conflict; a run closes it meanwhile; plan approved twice or late",
+                tests={
+                    DECISIONS: (
+                        "test_a_decision_about_values_that_moved_is_refused_with_the_new_state",
+                        "test_a_plan_that_is_done_or_changed_is_not_applied",
+                    ),
+                    CONFLICTS: (
+                        "test_the_second_person_to_decide_gets_the_new_state",
+                        "test_a_choice_is_void_once_a_side_moves_elsewhere",
+                    ),
+                    STATE: (
+                        "test_a_choice_is_bound_to_the_version_that_was_seen",
+                        "test_a_plan_is_approved_once",
+                    ),
+                    PLAN: (
+                        "test_a_plan_is_applied_once",
+                        "test_an_older_plan_does_not_undo_a_newer_one",
+                    ),
+                },
+                not_run="Both at the same instant: one after the other. A plan does not expire by age; what moved since is refused line by line.",
+            ),
+            Fault(
+                number="G4",
+                fault="Mapping or ownership changed, project switched off, in mid-run",
+                tests={
+                    PLAN: (
+                        "test_a_plan_is_refused_after_the_mapping_changed",
+                        "test_a_plan_for_direct_writing_is_refused_once_writing_was_switched_off",
+                    ),
+                },
+                not_run="Changed or switched off while a run is carried out: played between plan and apply only.",
+            ),
+            Fault(
+                number="G5",
+                fault="A run longer than the interval",
+                tests={
+                    SCHEDULE: (
+                        "test_a_run_longer_than_the_interval_leaves_one_run_waiting_not_a_pile",
+                        "test_after_a_long_pause_the_newest_slot_stands_for_all_missed_ones",
+                        "test_slots_that_find_a_run_still_waiting_join_it_and_count_as_skipped",
+                    ),
+                },
             ),
         ),
     ),

@@ -97,6 +97,9 @@ class State:
             config = _alembic_config(self.url)
             with self.engine.connect() as connection:
                 config.attributes["connection"] = connection
+                if self.dialect == "sqlite":
+                    # one transaction for all tables: a start killed half-way leaves an empty database
+                    _plainly(connection, "BEGIN IMMEDIATE")
                 command.upgrade(config, "head")
                 connection.commit()
         return before, self.head()
