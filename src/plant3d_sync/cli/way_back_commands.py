@@ -170,21 +170,17 @@ def _resolve_one(
         write_mode=config.write.value,
     )
     if not no_run:
-        _carry_out(made, before["project_id"], choice)
+        _carry_out(made, before["project_id"])
         answer["applied_to"] = applied_to(made.state, conflict_id, config.write.value)
     return answer
 
 
-def _carry_out(made: App, project: str, choice: str) -> None:
-    """Write the choice now; when the project is busy the next run does it.
-
-    A third value is written to SYNAPSE by one run and, once it was read back there, to Plant 3D by the next.
-    """
+def _carry_out(made: App, project: str) -> None:
+    """Write the choice now; when the project is busy the next run does it."""
     try:
-        for _step in range(2 if choice == "manual" else 1):
-            Engine(made.world(ProgressLine()), made.project(project)).run(
-                Request(asked=Asked(direction=Direction.BOTH), trigger="resolve")
-            )
+        Engine(made.world(ProgressLine()), made.project(project)).run(
+            Request(asked=Asked(direction=Direction.BOTH), trigger="resolve")
+        )
     except RetryLaterError as error:
         ProgressLine()("waiting: " + error.message, 0, None)
 
@@ -226,7 +222,7 @@ def _resolve_all(
             write_mode=made.project_config(item["project_id"]).write.value,
         )
     for project_name in sorted({item["project_id"] for item in items}):
-        _carry_out(made, project_name, choice)
+        _carry_out(made, project_name)
     return {"items": items, "total": total, "resolved": len(items), "preview": False}
 
 
@@ -288,7 +284,9 @@ def workbook(
         print_json(answer)
     else:
         say(
-            f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(answer['refused'])} refused."
+            "No cell could be written, so there is no workbook."
+            if answer["path"] is None
+            else f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(answer['refused'])} refused."
         )
         for item in answer["refused"]:
             say(f"  ! {plain(item['tag'])} [{item['code']}] {plain(item['message'])}")

@@ -7,7 +7,6 @@ from typing import Any
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
-from plant3d_sync.connectors.base import CellWrite
 from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
 from plant3d_sync.errors import NotFoundError
 from plant3d_sync.model.record import PlantItem
@@ -15,6 +14,7 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.push import cells_of
 
 
 def make_workbook(app: App, name: str, *, export: Path | None, out: Path, language: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
         lines = (
             [line for line in runs.all_lines(connection, stored) if line["op"] == "push"] if stored else []
         )
-    cells = [cell for line in lines for cell in _cells(line)]
+    cells = [cell for line in lines for cell in cells_of(line)]
     snapshot = project.source.snapshot()
     try:
         wanted = {cell.pnpid for cell in cells}
@@ -81,25 +81,6 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
         "refused": refused,
         "errors": [error.to_dict() for error in plan.errors],
     }
-
-
-def _cells(line: dict[str, Any]) -> list[CellWrite]:
-    return [
-        CellWrite(
-            pnpid=line["pnpid"],
-            plant3d_id=line["id"],
-            class_name=line["class"],
-            table_class=cell["table_class"],
-            column=cell["column"],
-            old=cell["old"],
-            new=cell["new"],
-            expected_timestamp=cell["ticks"],
-            tag=line["tag"],
-            field=cell["field"],
-            drawing=line.get("drawing"),
-        )
-        for cell in line["cells"]
-    ]
 
 
 def _row(item: PlantItem) -> dict[str, object]:

@@ -73,7 +73,8 @@ def _make_backup(execution: Execution) -> None:
         )
 
 
-def _cells(line: JsonLine) -> list[CellWrite]:
+def cells_of(line: JsonLine) -> list[CellWrite]:
+    """The cells of one push line, for a writer or a workbook."""
     return [
         CellWrite(
             pnpid=line["pnpid"],
@@ -134,7 +135,7 @@ def _write_group(
             ],
         )
     failpoint("push.intent_stored")
-    cells = [_cells(line) for line in lines]
+    cells = [cells_of(line) for line in lines]
     receipts = write([cell for group in cells for cell in group])
     grouped: list[list[CellReceipt]] = []
     position = 0
