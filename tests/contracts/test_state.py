@@ -21,7 +21,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
-from plant3d_sync.model.link import Hold, Interval, Link, LinkState, Missing
+from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing
 from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
 from plant3d_sync.state import State, audit, findings, intents, links, projects, runs
 from plant3d_sync.state.codec import dump
@@ -199,7 +199,7 @@ def full_link() -> Link:
             "description": {"p": Interval(at_base=None, away=2.5), "s": Interval(at_base=1.25, away=3.0)}
         },
         holds={"description": Hold(side="synapse", value=None, kept="x")},
-        flips={"description": (3, "pair")},
+        flips={"description": Flip(3, "pair", "plant3d", 1)},
         missing=Missing(
             since="2026-01-01T00:00:00+00:00",
             reads=2,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plant3d_sync.model.link import Hold, Interval, LinkState, Missing
+from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
@@ -539,24 +539,24 @@ def test_a_third_value_chosen_by_hand_does_not_become_the_base_before_both_hold_
 
 def test_a_field_that_flips_between_two_values_is_frozen_and_explained() -> None:
     """Another program keeps rewriting what we write."""
-    flips: dict[str, tuple[int, str]] = {}
+    flips: dict[str, Flip] = {}
     written = 0
     for _ in range(FLIP_LIMIT + 5):
         before = link(item(1, "P-1", spec="CS"), flips=flips)
         draft = plan([item(1, "P-1", spec="CS")], [before], [asset(before, attributes_spec="SS")])
         for line in writes(draft):
             written += 1
-            flips = {name: (count, pair) for name, (count, pair) in line["after"]["flips"].items()}
+            flips = {name: Flip(*flip) for name, flip in line["after"]["flips"].items()}
     assert written == FLIP_LIMIT
     assert [conflict.kind for conflict in draft.conflicts] == ["flip_flop"]
 
 
 def test_honest_edits_never_freeze_a_field() -> None:
-    flips: dict[str, tuple[int, str]] = {}
+    flips: dict[str, Flip] = {}
     for n in range(FLIP_LIMIT * 3):
         draft = plan([item(1, "P-1", f"text {n + 1}")], [link(item(1, "P-1", f"text {n}"), flips=flips)])
         [line] = writes(draft)
-        flips = {name: (count, pair) for name, (count, pair) in line["after"]["flips"].items()}
+        flips = {name: Flip(*flip) for name, flip in line["after"]["flips"].items()}
 
 
 def test_a_held_field_stays_held_and_says_so() -> None:

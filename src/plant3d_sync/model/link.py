@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from plant3d_sync.model.record import Value
 
@@ -49,6 +50,24 @@ class Hold:
     kept: Value = None
 
 
+class Flip(NamedTuple):
+    """What we last wrote into one field, to see it written back and forth.
+
+    `writes`: how many in a row between the same two values. `pair`: those two, hashed, in either order.
+    `last`: the side that was written last; `reverted`: it was Plant 3D, and it was then found holding again what it
+    held before that write; empty: not known. `reverts`: how often that happened.
+    """
+
+    writes: int = 0
+    pair: str = ""
+    last: str = ""
+    reverts: int = 0
+
+
+REVERTED = "reverted"
+"""`Flip.last` once our last write into Plant 3D was found put back."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Link:
     """One link with its base.
@@ -77,7 +96,7 @@ class Link:
     pending: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     observed: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     holds: Mapping[str, Hold] = field(default_factory=dict)
-    flips: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    flips: Mapping[str, Flip] = field(default_factory=dict)
     missing: Missing | None = None
     archived_in_synapse: bool = False
     lost_in_synapse: bool = False

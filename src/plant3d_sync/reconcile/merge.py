@@ -13,7 +13,12 @@ no base, P = S        base := value                same                        s
 no base, one blank    owner's value; a blank       owner's value; a blank      fill the blank
                       owner never erases           owner never erases
 no base, differ       write S                      push, or wait for CAD       conflict
+P put back            as above                     as above                    conflict
 ====================  ===========================  ==========================  =======================
+
+"P put back": we wrote into Plant 3D, and it holds again what it held before. A session that was still open may have
+saved its old copy, or a designer did it on purpose: the value cannot tell, so neither side wins by itself. (Only
+shared fields are ever pushed.)
 """
 
 from __future__ import annotations
@@ -28,6 +33,9 @@ from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, F
 from plant3d_sync.model.side import Owner, Side
 
 Same = Callable[[Value, Value], bool]
+
+REVERT_LIMIT = 2
+"""So many times our write was put back in Plant 3D, and the field is frozen until a person decides."""
 
 
 class _Marker:
@@ -61,11 +69,15 @@ def merge_field(
     resolution: Resolution | None = None,
     hold: Hold | None = None,
     frozen: bool = False,
+    put_back: bool = False,
+    reverts: int = 0,
 ) -> FieldOutcome:
     """Decide the value one field should have on both sides.
 
     `base` is SYNAPSE's spelling of the last agreed value, `base_plant` Plant 3D's (they differ only where
     SYNAPSE altered what it was given). Both values must be known; a field that was not read is not merged.
+    `put_back`: we wrote this field into Plant 3D last, and Plant 3D holds again what it held before. `reverts`: how
+    often that happened, while it is so or still undecided; else 0.
     """
     name = rule.field
 
@@ -75,8 +87,8 @@ def merge_field(
     if same(plant3d, synapse):
         return out(Verdict.SETTLED, plant3d, "equal")
     if hold is not None:
-        put_back, source = (synapse, plant3d) if hold.side == Side.SYNAPSE.value else (plant3d, synapse)
-        if same(source, hold.value) and same(put_back, hold.kept):
+        restored, source = (synapse, plant3d) if hold.side == Side.SYNAPSE.value else (plant3d, synapse)
+        if same(source, hold.value) and same(restored, hold.kept):
             return out(Verdict.LEAVE, None, "held_after_undo")
     if isinstance(base, _Marker) or isinstance(base_plant, _Marker):
         return _without_base(rule, plant3d, synapse, resolution, same)
@@ -93,7 +105,12 @@ def merge_field(
         case Owner.SYNAPSE:
             return _owned_by_synapse(rule, plant3d, synapse, synapse_moved)
         case Owner.SHARED:
-            return _shared(rule, plant3d, synapse, plant_moved, synapse_moved, times, resolution, same)
+            resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+            if resolved is not None:
+                return resolved
+            if put_back or reverts >= REVERT_LIMIT:
+                return _reverted(rule, plant3d, synapse, put_back)
+            return _shared(rule, plant3d, synapse, plant_moved, synapse_moved, times)
 
 
 def _owned_by_plant3d(
@@ -125,12 +142,7 @@ def _shared(
     plant_moved: bool,
     synapse_moved: bool,
     times: Times,
-    resolution: Resolution | None,
-    same: Same,
 ) -> FieldOutcome:
-    resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
-    if resolved is not None:
-        return resolved
     if plant_moved and not synapse_moved:
         if is_blank(plant3d) and rule.blank is BlankPolicy.KEEP:
             return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=synapse)
@@ -161,6 +173,17 @@ def _shared(
             field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, loses=synapse, reason=why
         )
     return _into_plant3d(rule, synapse, plant3d, why)
+
+
+def _reverted(rule: FieldRule, plant3d: Value, synapse: Value, put_back: bool) -> FieldOutcome:
+    """Our write into Plant 3D was undone there, by an open session or on purpose: a person has to say which."""
+    return FieldOutcome(
+        field=rule.field,
+        verdict=Verdict.CONFLICT,
+        reason="reverted",
+        suggestion=Side.SYNAPSE.value if put_back else _suggest(plant3d, synapse),
+        suggestion_reason="put_back_after_our_write" if put_back else "frozen_after_put_back",
+    )
 
 
 def _without_base(

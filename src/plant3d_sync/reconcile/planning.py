@@ -16,7 +16,7 @@ import orjson
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import check_cell, equals_default
-from plant3d_sync.model.link import Hold, Interval, Link, LinkState
+from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.plan import (
     GuardHit,
@@ -30,7 +30,7 @@ from plant3d_sync.model.plan import (
 )
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
-from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, WriteMode
+from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, Side, WriteMode
 from plant3d_sync.reconcile import guard, missing
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 
@@ -718,6 +718,11 @@ class Planner:
         stamp = asset.field_info[name].updated_at if asset and name in asset.field_info else None
         if stamp is None and name == "description":
             stamp = link.description_at
+        flip = link.flips.get(name, Flip())
+        put_back = plant_away and _is_put_back(rule, flip, plant3d, base)
+        if put_back and flip.last != REVERTED:
+            flip = work.flips[name] = flip._replace(last=REVERTED, reverts=flip.reverts + 1)
+        undecided = put_back or (flip.last == REVERTED and name in link.pending)
         outcome = merge_field(
             rule,
             base=base,
@@ -735,7 +740,9 @@ class Planner:
             ),
             resolution=self._know.resolutions.get((link.link_id, name)),
             hold=link.holds.get(name),
-            frozen=link.flips.get(name, (0, ""))[0] >= FLIP_LIMIT,
+            frozen=flip.writes >= FLIP_LIMIT,
+            put_back=put_back,
+            reverts=flip.reverts if undecided else 0,
         )
         work.outcomes[name] = (rule, outcome, plant3d, synapse, base)
 
@@ -857,7 +864,7 @@ class Planner:
             case Verdict.SETTLED:
                 work.settle(name, plant3d, synapse, base, link)
             case Verdict.TO_SYNAPSE if self._pulls:
-                work.write(name, outcome, synapse, link)
+                work.write(name, outcome, plant3d, synapse, link)
                 if outcome.reason == "drift_restored":
                     self._findings.append(_drift_finding(item, link, name, plant3d, synapse, outcome))
                 if outcome.reason == "resolved" and not self._rules.same[name](plant3d, outcome.value):
@@ -1288,7 +1295,7 @@ class _FieldWork:
     pending: dict[str, dict[str, object]] = field(default_factory=dict)
     observed: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
-    flips: dict[str, tuple[int, str]] = field(default_factory=dict)
+    flips: dict[str, Flip] = field(default_factory=dict)
     cells: list[dict[str, object]] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     conflicts: int = 0
@@ -1302,15 +1309,21 @@ class _FieldWork:
             self.plant_set[name] = plant3d
         self.observed.pop(name, None)
 
-    def write(self, name: str, outcome: FieldOutcome, synapse: Value, link: Link) -> None:
+    def write(self, name: str, outcome: FieldOutcome, plant3d: Value, synapse: Value, link: Link) -> None:
         """Plan a write to SYNAPSE."""
         self.set[name] = outcome.value
         self.was[name] = synapse
         self.why[name] = outcome.reason
         self.observed.pop(name, None)
         pair = value_pair(outcome.value, synapse)
-        count, known = link.flips.get(name, (0, ""))
-        self.flips[name] = (count + 1 if known == pair and outcome.reason != "resolved" else 1, pair)
+        flip = self.flips.get(name) or link.flips.get(name, Flip())
+        resolved = outcome.reason == "resolved"
+        self.flips[name] = Flip(
+            writes=flip.writes + 1 if flip.pair == pair and not resolved else 1,
+            pair=pair,
+            last=Side.SYNAPSE.value,
+            reverts=0 if resolved and outcome.value == plant3d else flip.reverts,
+        )
 
     def open(self, name: str, why: str, plant3d: Value, synapse: Value, outcome: FieldOutcome) -> None:
         """The field stays open, with both values and the reason."""
@@ -1334,7 +1347,7 @@ class _FieldWork:
         if self.holds:
             after["holds"] = {name: [hold.side, hold.value, hold.kept] for name, hold in self.holds.items()}
         if self.flips:
-            after["flips"] = self.flips
+            after["flips"] = {name: list(flip) for name, flip in self.flips.items()}
         return after
 
 
@@ -1383,6 +1396,13 @@ def value_pair(one: Value, two: Value) -> str:
     """Name of a pair of values, in either order: a field that flips is written between the same two."""
     values = sorted((repr(one), repr(two)))
     return hashlib.blake2b("|".join(values).encode(), digest_size=8).hexdigest()
+
+
+def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, base: Value) -> bool:
+    """Whether Plant 3D holds what it held just before our last write, which was into Plant 3D. `base`: what we wrote."""
+    if rule.owner is not Owner.SHARED or flip.last not in (Side.PLANT3D.value, REVERTED):
+        return False
+    return flip.pair == value_pair(plant3d, base)
 
 
 def _version(asset: Asset) -> int | None:

@@ -177,11 +177,13 @@ def sync_conflicts(
             connection.execute(
                 sa.update(conflict).where(conflict.c.seq == row.seq).values(asset_tag=draft["tag"])
             )
-        if old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]:
+        moved = old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]
+        if moved or row.kind != draft["kind"]:
             connection.execute(
                 sa.update(conflict)
                 .where(conflict.c.seq == row.seq)
                 .values(
+                    kind=draft["kind"],
                     data=dump(dict(draft)),
                     version=row.version + 1,
                     resolution=None,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from plant3d_sync.model.link import Hold, Interval, Link, LinkState, Missing
+from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map
 from plant3d_sync.state.tables import link, tag_history, unlinked_asset
@@ -147,7 +147,7 @@ def to_model(row: Row[Any]) -> Link:
             name: Hold(side=hold[0], value=hold[1], kept=hold[2])
             for name, hold in load_map(row.holds).items()
         },
-        flips={name: (flip[0], flip[1]) for name, flip in load_map(row.flips).items()},
+        flips={name: Flip(*flip) for name, flip in load_map(row.flips).items()},
         missing=Missing(since=missing[0], reads=missing[1], last_counted=missing[2], signature=missing[3])
         if missing
         else None,

@@ -21,6 +21,8 @@ KINDS = {
     "both_changed": "Both sides changed the field since they last agreed.",
     "first_sync_differs": "The two sides never agreed on this field and hold different values.",
     "flip_flop": "The field was written back and forth between the same two values; it is frozen.",
+    "reverted": "Plant 3D holds again what it held before we wrote there: a session that was still open may have saved "
+    "its old copy, or a designer put it back. Neither value is written until somebody decides; reopen the drawing first.",
     "archived_in_synapse": "The asset is archived in SYNAPSE while the item lives in Plant 3D.",
     "gone_from_plant3d": "The item is gone from Plant 3D while the asset was edited in SYNAPSE.",
     "workbook_timeout": "The value has waited too long for an import into Plant 3D.",

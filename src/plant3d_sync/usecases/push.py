@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.link import Link
+from plant3d_sync.model.link import Flip, Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.side import Side
 from plant3d_sync.reconcile.planning import value_pair
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state.codec import dump
@@ -259,12 +260,10 @@ def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt
             delta.pop(name, None)
         else:
             delta[name] = held
-        count, known = link.flips.get(name, (0, ""))
+        flip = link.flips.get(name, Flip())
         pair = value_pair(cell["plant3d"], cell["new"])
-        flips[name] = [
-            count + 1 if known == pair and cell.get("why") not in ("resolved", "undo") else 1,
-            pair,
-        ]
+        again = flip.pair == pair and cell.get("why") not in ("resolved", "undo")
+        flips[name] = [flip.writes + 1 if again else 1, pair, Side.PLANT3D.value, flip.reverts]
         if cell.get("hold"):
             holds[name] = ["plant3d", held, stored]
         pending.pop(name, None)
