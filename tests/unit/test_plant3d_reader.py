@@ -138,6 +138,9 @@ def test_a_new_stamp_or_revision_alone_is_no_change(dcf: Dcf, read: Read) -> Non
         "UPDATE PnPTagRegistry SET Tag = 'P-9'",
         "DELETE FROM AssetOwnership",
         "UPDATE EngineeringItems SET ParamOnLine = 0.5",
+        "UPDATE EngineeringItems SET ParamOnLine = 9e999",
+        "UPDATE EngineeringItems SET ParamOnLine = -9e999",
+        "UPDATE Equipment SET Area = x'00ff'",
     ],
 )
 def test_whatever_belongs_to_an_item_changes_its_digest(dcf: Dcf, read: Read, edit: str) -> None:
@@ -146,9 +149,11 @@ def test_whatever_belongs_to_an_item_changes_its_digest(dcf: Dcf, read: Read, ed
     dcf.draw(drawing, pump)
     dcf.register("P-1", pump)
     dcf.relate("AssetOwnership", Owner=skid, Owned=pump)
-    before = digests(read())[pump]
+    before = digests(read())
     dcf.sql(edit)
-    assert digests(read())[pump] != before
+    assert digests(read())[pump] != before[pump]
+    compared = [item.pnpid for batch in read().scan(CLASSES, before) for item in batch.changed]
+    assert pump in compared
 
 
 def test_digests_are_the_same_in_another_process(dcf: Dcf, read: Read) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 
-_GUID_BYTES = 16
+GUID_BYTES = 16
 
 
 def guid_text(value: object) -> str:
@@ -17,7 +17,7 @@ def guid_text(value: object) -> str:
     Accepts the 16 bytes of SQLite, text in any usual form (braces, no hyphens) and `uuid.UUID`.
     """
     if isinstance(value, bytes):
-        return _from_bytes(value) if len(value) == _GUID_BYTES else ""
+        return _from_bytes(value) if len(value) == GUID_BYTES else ""
     if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, str):

@@ -14,14 +14,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite
+from math import inf, isfinite
 
 import orjson
 
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep
-from plant3d_sync.connectors.plant3d.guid import guid_text
+from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import (
     GROUP_RELATION,
@@ -60,12 +60,14 @@ Extras = tuple[
     str | None,  # segment tag
     str | None,  # registry tag
 ]
-Prepared = tuple[Row, Row, Extras, bytes | None]
-"""Row, its values, what belongs to it, and both as JSON (None: the row needs the careful way)."""
+Prepared = tuple[Row, Row, Extras, bytes, bytes]
+"""Row, its values, what belongs to it, both as JSON, and the digest (empty: the row needs the careful way)."""
 Note = Callable[[Finding], None]
 
-_MOJIBAKE = re.compile(rb"\xc3[\x82-\xb4][\xc2\xc5\xc6\xcb\xe2]|\xc2[\x80-\xa0]")
-"""UTF-8 of text that may have been decoded wrongly before, and of odd blanks."""
+_MOJIBAKE = re.compile(rb"\xc3[\x82-\xb4][\xc2\xc5\xc6\xcb\xe2]")
+_ODD_BLANK = re.compile(rb"\xc2[\x80-\xa0]")
+"""UTF-8 of text that may have been decoded wrongly before, and of odd blanks: two searches, each from a fixed byte."""
+_INFINITE = frozenset((inf, -inf))
 _ESCAPED = re.compile(rb'\\[^"]')
 """A control character or backslash in JSON text; a quote is harmless."""
 
@@ -141,7 +143,7 @@ def plan_class(discovery: Discovery, class_name: str, number: int, note: Note, i
         names=names,
         unknown=frozenset(unknown),
         statement=_statement(discovery, levels, found, item_table),
-        prefix=orjson.dumps([class_name, names, [level.class_name for level in levels], sorted(unknown)]),
+        prefix=_prefix([class_name, names, [level.class_name for level in levels], sorted(unknown)]),
         loop=next((i for i, name in enumerate(names) if name.lower() == "loopnumber"), None),
         reals=tuple(i for i, column in enumerate(columns) if column.type == "System.Double"),
         limit=min(lengths, default=0),
@@ -227,6 +229,7 @@ class Scan:
         self.registry: dict[int, str] = {}
         self.drawing_of: dict[int, Drawing] = {}
         self.missing_levels: set[str] = set()
+        self._previous: int | None = None
 
     def run(self, classes: Mapping[str, Sequence[str]], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
         """Read the classes in this order. `classes`: class -> its spellings in `PnPBase`."""
@@ -240,6 +243,7 @@ class Scan:
                 if not classes[name]:
                     continue
                 plan = plan_class(self.discovery, name, number, self.note, self.table)
+                self._previous = None
                 for rows in self._rows(plan):
                     self._take(plan, rows, known, batch)
                     if len(batch.unchanged) + len(batch.changed) >= BATCH:
@@ -370,64 +374,59 @@ class Scan:
     def _take(self, plan: ClassPlan, rows: list[Row], known: Mapping[int, bytes], batch: ItemBatch) -> None:
         """Digest each row; build items only where the digest is not the known one.
 
-        A row of plain, unsuspicious cells is serialised once, and that is looked at and digested. Any other
-        row goes the careful way, cell by cell. Which way a row goes depends on its content alone, so equal
-        content gives equal digests.
+        A row that can be serialised is digested so. Only where that digest is new, its cells are looked at: a row of
+        plain, unsuspicious cells becomes an item with this digest, any other goes the careful way, cell by cell, and
+        gets a digest of another kind. So equal content gives equal digests, and a row that needs care never
+        passes as unchanged unseen.
         """
-        prefix, names, unknown = plan.prefix, plan.names, plan.unknown
-        unchanged, changed = batch.unchanged, batch.changed
-        for row, body, extras, text, look in self._looked_at(plan, rows):
-            pnpid: int = row[0]  # type: ignore[assignment]  # typeof = integer in the selection
-            digest = None
-            if text is not None and not (look and _suspicious(plan, text, body)):
-                digest = blake2b(prefix + row[1] + text, digest_size=_DIGEST_BYTES).digest()  # type: ignore[operator]
-            if digest is None:
+        names, unknown = plan.names, plan.unknown
+        fresh = self._not_known(plan, rows, known, batch.unchanged)
+        for start in range(0, len(fresh), _TOGETHER):
+            piece = fresh[start : start + _TOGETHER]
+            look = _suspicious_together(plan, piece)
+            for row, body, extras, text, digest in piece:
+                if digest and _is_plain(plan, row, body) and not (look and _suspicious(plan, text, body)):
+                    values: dict[str, Value] = dict(zip(names, body, strict=True))  # type: ignore[arg-type]
+                    batch.changed.append(_item(plan, row, values, unknown, extras, digest))
+                    continue
                 item = self._careful(plan, row, extras)
-                if known.get(pnpid) == item.digest:
-                    unchanged.append(pnpid)
+                if known.get(item.pnpid) == item.digest:
+                    batch.unchanged.append(item.pnpid)
                 else:
-                    changed.append(item)
-            elif known.get(pnpid) == digest:
-                unchanged.append(pnpid)
-            else:
-                values: dict[str, Value] = dict(zip(names, body, strict=True))  # type: ignore[arg-type]
-                changed.append(_item(plan, row, values, unknown, extras, digest))
+                    batch.changed.append(item)
 
-    def _looked_at(
-        self, plan: ClassPlan, rows: list[Row]
-    ) -> Iterator[tuple[Row, Row, Extras, bytes | None, bool]]:
-        """Prepared rows, each with whether it has to be looked at by itself. In pieces, for the sake of memory."""
-        for start in range(0, len(rows), _TOGETHER):
-            before: int | None = rows[start - 1][0] if start else None  # type: ignore[assignment]
-            prepared = self._prepare(plan, rows[start : start + _TOGETHER], before)
-            look = _suspicious_together(plan, prepared)
-            for row, body, extras, text in prepared:
-                yield row, body, extras, text, look
+    def _not_known(
+        self, plan: ClassPlan, rows: list[Row], known: Mapping[int, bytes], unchanged: list[int]
+    ) -> list[Prepared]:
+        """Rows whose digest is not the known one; the ids of the others go to `unchanged`.
 
-    def _prepare(self, plan: ClassPlan, rows: list[Row], previous: int | None) -> list[Prepared]:
-        """Each row with its values, what belongs to it, and both as JSON if all its cells are of plain types."""
-        first, plain = plan.first, plan.plain
-        extras_of, dumps = self._extras, orjson.dumps
-        prepared: list[Prepared] = []
+        Infinity looks like nothing once serialised, so rows beside one are never taken for known here.
+        """
+        first, prefix, previous = plan.first, plan.prefix, self._previous
+        extras_of, dumps, known_digest = self._extras, orjson.dumps, known.get
+        comparable = bool(known) and not _any_infinite(plan, rows)
+        fresh: list[Prepared] = []
         for row in rows:
-            pnpid: int = row[0]  # type: ignore[assignment]
+            pnpid: int = row[0]  # type: ignore[assignment]  # typeof = integer in the selection
             if pnpid == previous:
                 self._note_double_row(plan, pnpid)
                 continue
             previous = pnpid
             body = row[first:]
-            guid = row[1]
             extras = extras_of(pnpid)
-            text = None
-            if type(guid) is bytes and len(guid) == 16 and None not in row[_FIXED:first]:
-                types = tuple(map(type, body))
-                is_plain = plain.get(types)
-                if is_plain is None:
-                    is_plain = plain[types] = _all_plain(plan.columns, types)
-                if is_plain:
+            text = digest = b""
+            if None not in row[_FIXED:first]:  # no level without a row
+                try:
                     text = dumps((body, extras))
-            prepared.append((row, body, extras, text))
-        return prepared
+                    digest = blake2b(prefix + row[1] + text, digest_size=_DIGEST_BYTES).digest()  # type: ignore[operator]
+                except TypeError:  # bytes where text should be, no identity
+                    text = digest = b""
+                if comparable and known_digest(pnpid) == digest:
+                    unchanged.append(pnpid)
+                    continue
+            fresh.append((row, body, extras, text, digest))
+        self._previous = previous
+        return fresh
 
     def _careful(self, plan: ClassPlan, row: Row, extras: Extras) -> PlantItem:
         """One item whose row has something odd: every oddity becomes a finding, no cell stops the item."""
@@ -549,6 +548,11 @@ class Scan:
 _BEFORE_ALL = -(2**63)
 
 
+def _prefix(facts: list[object]) -> bytes:
+    """A short stand-in for what all rows of a class have in common: it goes into the digest of each."""
+    return blake2b(orjson.dumps(facts), digest_size=_DIGEST_BYTES).digest()
+
+
 def _of(alias: str, column: str) -> str:
     return column if column == "NULL" else f"{alias}.{column}"
 
@@ -558,23 +562,49 @@ def _all_plain(columns: Sequence[Column], types: tuple[type, ...]) -> bool:
     return all(kind in _PLAIN_TYPES.get(c.type, nothing) for c, kind in zip(columns, types, strict=True))
 
 
+def _is_plain(plan: ClassPlan, row: Row, body: Row) -> bool:
+    """Whether the identity is one and every cell has the Python type its column declares."""
+    if type(row[1]) is not bytes or len(row[1]) != GUID_BYTES:
+        return False
+    types = tuple(map(type, body))
+    plain = plan.plain.get(types)
+    if plain is None:
+        plain = plan.plain[types] = _all_plain(plan.columns, types)
+    return plain
+
+
+def _any_infinite(plan: ClassPlan, rows: Sequence[Row]) -> bool:
+    """Whether a real column of these rows holds an infinity."""
+    return any(not _INFINITE.isdisjoint([row[plan.first + index] for row in rows]) for index in plan.reals)
+
+
 def _suspicious_together(plan: ClassPlan, prepared: Sequence[Prepared]) -> bool:
     """Whether any of these rows may be suspicious: one look at all of them is cheaper than many.
 
     Never False when `_suspicious` is True for one of them.
     """
-    text = b"\n".join([each[3] for each in prepared if each[3] is not None])
-    if b"\\" in text:
+    text = b"\n".join([each[3] for each in prepared])
+    if b"\\" in text or b'" ' in text or b' "' in text:
         return True
-    for index in plan.reals:
-        values = {each[1][index] for each in prepared if each[3] is not None}
-        if any(value is not None and not isfinite(value) for value in values):  # type: ignore[arg-type]
+    if not text.isascii() and _odd_text(text):
+        return True
+    return _any_infinite(plan, [each[0] for each in prepared]) or _long_run(text, plan.limit)
+
+
+def _odd_text(text: bytes) -> bool:
+    return _ODD_BLANK.search(text) is not None or _MOJIBAKE.search(text) is not None
+
+
+def _long_run(text: bytes, limit: int) -> bool:
+    """Whether more than `limit` bytes stand between two quotes; never with the limit 0. Hops from quote to quote."""
+    if not limit:
+        return False
+    place, last = 0, len(text) - limit
+    while place < last:
+        place = text.rfind(b'"', place, place + limit + 1) + 1
+        if not place:
             return True
-    if b'," ' in text or b' ",' in text or b'[" ' in text or b' "]' in text:
-        return True
-    if not text.isascii() and _MOJIBAKE.search(text):
-        return True
-    return bool(plan.limit) and max(map(len, text.split(b'"'))) > plan.limit
+    return False
 
 
 def _suspicious(plan: ClassPlan, text: bytes, body: Row) -> bool:
@@ -584,15 +614,13 @@ def _suspicious(plan: ClassPlan, text: bytes, body: Row) -> bool:
     quotes = b"\\" in text
     if quotes and _ESCAPED.search(text):
         return True
-    if not text.isascii() and _MOJIBAKE.search(text):
+    if not text.isascii() and _odd_text(text):
         return True
     for index in plan.reals:
         value = body[index]
         if value is not None and not isfinite(value):  # type: ignore[arg-type]
             return True
-    if len(text) <= plan.limit or not plan.limit:
-        return False
-    return max(map(len, text.split(b'"'))) > plan.limit or (quotes and _has_long(plan, body))
+    return _long_run(text, plan.limit) or (quotes and bool(plan.limit) and _has_long(plan, body))
 
 
 def _has_long(plan: ClassPlan, body: Row) -> bool:
