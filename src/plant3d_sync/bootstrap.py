@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from plant3d_sync.connectors.plant3d.sqlserver import sqlserver_url
 from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.mapping.compile import compile_rules
-from plant3d_sync.mapping.file import load_mapping
+from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ClassRule, ConflictPolicy, DriftPolicy, RuleSet
@@ -221,48 +221,32 @@ class App:
 
 @dataclass
 class MappingCache:
-    """A project's mapping files, parsed again only when their bytes change."""
+    """A project's mapping, read once: a run keeps the mapping it began with, whatever happens to the files."""
 
     sources: tuple[str, ...]
     base_dir: Path
 
     def __post_init__(self) -> None:
-        self._token = ""
-        self._stamp: tuple[tuple[str, int, int], ...] | None = None
-        self._compiled: tuple[str, Catalog, RuleSet] | None = None
+        self._mapping: MappingFile | None = None
+        self._compiled: tuple[Catalog, RuleSet] | None = None
 
     def token(self) -> str:
-        """Hash of all files involved."""
-        stamp = tuple(self._stamps())
-        if stamp != self._stamp or not self._token:
-            digest = hashlib.blake2b(digest_size=12)
-            for path in self._paths():
-                digest.update(path.read_bytes() if path.is_file() else b"missing:" + str(path).encode())
-            self._stamp, self._token = stamp, digest.hexdigest()
-        return self._token
+        """Hash of all files involved, as they were read. The shipped mapping alone is not parsed for it."""
+        if self._mapping is None and self.sources == ("stock",):
+            return token_of([stock_text()])
+        return self._read().token
 
-    def _paths(self) -> Iterable[Path]:
-        stock = Path(__file__).parent / "mapping" / "stock.yml"
-        yield stock
-        for source in self.sources:
-            if source != "stock":
-                yield (self.base_dir / source).resolve()
-
-    def _stamps(self) -> Iterable[tuple[str, int, int]]:
-        for path in self._paths():
-            try:
-                stat = path.stat()
-                yield str(path), stat.st_mtime_ns, stat.st_size
-            except OSError:
-                yield str(path), 0, 0
+    def _read(self) -> MappingFile:
+        if self._mapping is None:
+            self._mapping = load_mapping(list(self.sources), base_dir=self.base_dir)
+        return self._mapping
 
     def compile(self, catalog: Catalog) -> RuleSet:
         """The rules for one catalog."""
-        token = self.token()
-        if self._compiled is not None and self._compiled[0] == token and self._compiled[1] is catalog:
-            return self._compiled[2]
-        rules = compile_rules(load_mapping(list(self.sources), base_dir=self.base_dir), catalog)
-        self._compiled = (token, catalog, rules)
+        if self._compiled is not None and self._compiled[0] is catalog:
+            return self._compiled[1]
+        rules = compile_rules(self._read(), catalog)
+        self._compiled = (catalog, rules)
         return rules
 
 

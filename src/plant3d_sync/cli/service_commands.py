@@ -92,15 +92,17 @@ def _serve(made: App, host: str, port: int, stop: Stop) -> None:
             code="port_unavailable",
         ) from error
     with listening:
+        web = create_app(made)
         server = Server(
             uvicorn.Config(
-                create_app(made),
+                web,
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=10,
                 lifespan="auto",
             )
         )
+        stop.then(web.state.context.ending.set)
         stop.then(lambda: setattr(server, "should_exit", True))
         name, chosen = listening.getsockname()[:2]
         shown = f"[{name}]" if ":" in name else name
@@ -307,14 +309,23 @@ def keys_revoke(
 
 
 @audit_app.command("verify")
-def audit_verify(json: JsonOption = False) -> None:
+def audit_verify(
+    against: Annotated[
+        Path | None, typer.Option("--against", help="An export kept elsewhere: is all of it still here?")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Walk every chain of the audit trail; exit code 78 if an entry was changed, removed or moved.
 
-    Example: plant3d-sync audit verify
+    A trail that was restored from a backup is sound in itself: only an export kept elsewhere shows what is gone.
+
+    Example: plant3d-sync audit verify --against audit.jsonl
     """
     as_json = wants_json(json)
     with app() as made, made.state.read() as connection:
         count, broken = audit.verify(connection)
+        if against is not None:
+            broken += audit.compare(connection, _exported(against))
     places = [{"project": item.project, "seq": item.seq, "what": item.what} for item in broken]
     if broken:
         first = broken[0]
@@ -322,7 +333,8 @@ def audit_verify(json: JsonOption = False) -> None:
             f"The audit trail does not hold: {first.project}, entry {first.seq}: {first.what}"
             + (f", and {len(broken) - 1} more" if len(broken) > 1 else "")
             + ". Nothing was changed.",
-            hint="Somebody wrote into the state database from outside. Compare with an export or a backup.",
+            hint="The state database was restored from a backup, or somebody wrote into it from outside. "
+            "Compare with an export or a backup.",
             code="audit_broken",
             details={"entries": count, "broken": places},
         )
@@ -330,6 +342,27 @@ def audit_verify(json: JsonOption = False) -> None:
         print_json({"entries": count, "broken": []})
     else:
         say(f"{count} entries, every chain whole.")
+
+
+def _exported(path: Path) -> Iterator[dict[str, object]]:
+    """Entries of a file that `audit export` wrote."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                entry = orjson.loads(line)
+                if not isinstance(entry, dict) or not {"project", "seq", "hash"} <= entry.keys():
+                    raise ConfigError(
+                        f"Line {number} of {path} is no entry of an audit export. Nothing was compared.",
+                        hint="Give a file that `plant3d-sync audit export --output FILE` wrote.",
+                        code="audit_export_invalid",
+                    )
+                yield entry
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ConfigError(
+            f"The audit export cannot be read: {path} ({error}). Nothing was compared.",
+            hint="Give a file that `plant3d-sync audit export --output FILE` wrote.",
+            code="audit_export_invalid",
+        ) from error
 
 
 @audit_app.command("export")

@@ -7,6 +7,7 @@ below, and merged: a later file overrides an earlier one per class and per field
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -179,11 +180,13 @@ class MappingFile:
     """A whole mapping, all files merged, not yet compared with any project.
 
     `classes`: lower-cased class name -> what was written about it. `sources`: the files, first to last.
+    `token`: hash of the texts of all of them, as they were read.
     """
 
     classes: Mapping[str, ClassSpec]
     placeholders: tuple[str, ...]
     sources: tuple[str, ...]
+    token: str
 
     def canonical(self) -> dict[str, object]:
         """The mapping as plain data without places, the same however it was spread over files."""
@@ -219,7 +222,22 @@ def load_mapping(sources: Sequence[str | Path], *, base_dir: Path) -> MappingFil
         classes=loader.classes,
         placeholders=tuple(dict.fromkeys(word.strip().upper() for word in loader.placeholders)),
         sources=tuple(loader.labels),
+        token=token_of(loader.texts),
     )
+
+
+def token_of(texts: Sequence[str]) -> str:
+    """Hash of the texts of mapping files, in the order in which they are read."""
+    digest = hashlib.blake2b(digest_size=12)
+    for text in texts:
+        digest.update(b"%d:" % len(text))
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def stock_text() -> str:
+    """The mapping that is shipped."""
+    return resources.files("plant3d_sync.mapping").joinpath("stock.yml").read_text(encoding="utf-8")
 
 
 class _Loader:
@@ -230,6 +248,7 @@ class _Loader:
         self.classes: dict[str, ClassSpec] = {}
         self.placeholders: list[str] = ["?", "NA", "HOLD"]
         self.labels: list[str] = []
+        self.texts: list[str] = []
         self._seen: set[str] = set()
 
     def problem(self, code: str, mark: Mark, message: str, suggestion: str = "") -> None:
@@ -252,9 +271,10 @@ class _Loader:
         if identity in self._seen:
             return
         self._seen.add(identity)
-        text = self._stock_text() if is_stock else self._file_text(path, str(source), named_at)
+        text = stock_text() if is_stock else self._file_text(path, str(source), named_at)
         if text is None:
             return
+        self.texts.append(text)
         tree = _read_tree(str(source), text, self)
         if tree is None:
             return
@@ -269,9 +289,6 @@ class _Loader:
         """Every problem once, in the order of the files and their lines."""
         files = list(dict.fromkeys(problem.file for problem in self.problems))
         return sorted(dict.fromkeys(self.problems), key=lambda each: (files.index(each.file), each.line))
-
-    def _stock_text(self) -> str:
-        return resources.files("plant3d_sync.mapping").joinpath("stock.yml").read_text(encoding="utf-8")
 
     def _file_text(self, path: Path, label: str, named_at: Mark) -> str | None:
         try:

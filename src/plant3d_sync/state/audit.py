@@ -7,7 +7,7 @@ change table is covered by the chain too, without one hash per row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -22,13 +22,15 @@ GENESIS = "0" * 64
 
 def digest_of(changes: Iterable[Mapping[str, object]]) -> str:
     """SHA-256 over change entries in order (link, pnpid, side, op, outcome, fields)."""
+    names = ("pnpid", "tag", "side", "op", "outcome", "fields")
+    return digest_of_rows([entry[name] for name in names] for entry in changes)
+
+
+def digest_of_rows(rows: Iterable[Sequence[object]]) -> str:
+    """The same digest over rows that begin with those six columns."""
     digest = hashlib.sha256()
-    for entry in changes:
-        digest.update(
-            orjson.dumps(
-                [entry[name] for name in ("pnpid", "tag", "side", "op", "outcome", "fields")],
-            )
-        )
+    for row in rows:
+        digest.update(orjson.dumps(row[:6]))
         digest.update(b"\n")
     return digest.hexdigest()
 
@@ -99,6 +101,35 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
     for name, (seq, _hash_of_last) in expected.items():
         broken.append(Broken(project=name, seq=seq, what="the head is missing"))
     return count, broken
+
+
+def compare(connection: Connection, kept: Iterable[Mapping[str, object]]) -> list[Broken]:
+    """What an export kept elsewhere holds and this trail does not: a restored backup, or a trail written anew.
+
+    One finding per chain, at its first difference. Newer entries of this trail are no difference.
+    """
+    last: dict[str, int] = {}
+    found: dict[str, Broken] = {}
+    one = sa.select(audit.c.hash).where(
+        audit.c.project == sa.bindparam("whose"), audit.c.seq == sa.bindparam("number")
+    )
+    for entry in kept:
+        project, seq = str(entry["project"]), int(str(entry["seq"]))
+        last[project] = max(seq, last.get(project, 0))
+        if project in found:
+            continue
+        here = connection.execute(one, {"whose": project, "number": seq}).scalar()
+        if here != entry["hash"]:
+            what = "is missing" if here is None else "is another one"
+            found[project] = Broken(project=project, seq=seq, what=what)
+    return [
+        Broken(
+            project=item.project,
+            seq=item.seq,
+            what=f"{item.what}; the export has entries up to {last[item.project]}",
+        )
+        for item in found.values()
+    ]
 
 
 def entries(

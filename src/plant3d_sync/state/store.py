@@ -89,10 +89,17 @@ class State:
     # ------------------------------------------------------------------ schema
 
     def upgrade(self) -> tuple[str | None, str]:
-        """Bring the schema to this version. Returns (before, after)."""
+        """Bring the schema to this version. Returns (before, after).
+
+        Raises ConfigError for a newer database, RetryLaterError while a run is going: it would meet two schemas.
+        """
         from alembic import command
 
         before = self.schema_version()
+        if before is not None and before > SCHEMA:
+            raise _another_version(before)
+        if before is not None and before != SCHEMA:
+            self._refuse_while_running()
         with _translated(self.shown):
             config = _alembic_config(self.url)
             with self.engine.connect() as connection:
@@ -103,6 +110,20 @@ class State:
                 command.upgrade(config, "head")
                 connection.commit()
         return before, self.head()
+
+    def _refuse_while_running(self) -> None:
+        with self.read() as connection:
+            held = connection.execute(
+                sa.text("SELECT project FROM lease WHERE holder IS NOT NULL AND expires_at > :now"),
+                {"now": connection.execute(sa.select(self.now_sql())).scalar()},
+            ).scalars()
+            names = ", ".join(sorted(held))
+        if names:
+            raise RetryLaterError(
+                f"A run is going ({names}). The state database was not changed.",
+                hint="Stop worker, scheduler and web service, wait half a minute, then run it again.",
+                code="project_busy",
+            )
 
     def schema_version(self) -> str | None:
         """Revision the database is at, None for an empty one."""
@@ -124,7 +145,9 @@ class State:
         with _translated(self.shown), self.engine.connect() as connection:
             try:
                 version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-            except DBAPIError:
+            except DBAPIError as error:
+                if not _is_missing_table(error):
+                    raise  # a database that does not answer now is not an empty one
                 version = None
             finally:
                 connection.rollback()
@@ -133,11 +156,7 @@ class State:
         if version is None:
             self.upgrade()
             return
-        raise ConfigError(
-            f"The state database is at schema {version}, this program needs {SCHEMA}. Nothing was done.",
-            hint="Run `plant3d-sync db upgrade` (back the database up first).",
-            code="schema_version",
-        )
+        raise _another_version(version)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -162,7 +181,27 @@ def _plainly(connection: Connection, statement: str) -> None:
 
 
 SCHEMA = "0001"
-"""Head revision; a test compares it with the migrations."""
+"""Head revision; a test compares it with the migrations. Revisions are numbers of four digits, the newest highest."""
+
+
+def _another_version(version: str) -> ConfigError:
+    """The schema and this program do not belong together: which of the two has to move."""
+    if version > SCHEMA:
+        return ConfigError(
+            f"The state database is at schema {version}, this program needs {SCHEMA}. Nothing was done.",
+            hint="A newer plant3d-sync brought the database there: use that version here too, or restore the backup.",
+            code="schema_version",
+        )
+    return ConfigError(
+        f"The state database is at schema {version}, this program needs {SCHEMA}. Nothing was done.",
+        hint="Run `plant3d-sync db upgrade` (back the database up first).",
+        code="schema_version",
+    )
+
+
+def _is_missing_table(error: DBAPIError) -> bool:
+    """Whether a table that was asked for does not exist (PostgreSQL: 42P01)."""
+    return getattr(error.orig, "sqlstate", None) == "42P01" or "no such table" in str(error.orig)
 
 
 def _alembic_config(url: URL) -> Any:
@@ -213,7 +252,8 @@ def _translated(shown: str) -> Iterator[None]:
     except DBAPIError as error:
         text = str(error.orig)
         lowered = text.lower()
-        if "full" in lowered and ("disk" in lowered or "database" in lowered):
+        is_full = "full" in lowered and ("disk" in lowered or "database" in lowered)
+        if is_full or getattr(error.orig, "sqlstate", None) == "53100":
             raise RetryLaterError(
                 f"The state database is full ({shown}). Nothing more was written anywhere.",
                 hint="Free space, then run again; the next run continues by itself.",

@@ -138,6 +138,7 @@ class Worker:
     def _turn(self, *, burst: bool) -> bool:
         """One look into the table. False when a burst is over."""
         try:
+            self.world.state.ready()  # a newer program may have moved the schema since the start
             self._reconciler.look(now=time.monotonic())
             run = queue.claim(self.world, self._holder, self.app.project_names())
             if run is not None:

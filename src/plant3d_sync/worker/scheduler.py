@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.bootstrap import App
-from plant3d_sync.errors import RetryLaterError, SyncError
+from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state import retention
@@ -180,6 +180,7 @@ class Scheduler:
         self.world = app.world()
         self.projects = planned_projects(app)
         self._ticks = 0
+        self._refused: ConfigError | None = None
 
     @property
     def wake_seconds(self) -> float:
@@ -191,7 +192,11 @@ class Scheduler:
         """One look at every project. A state database that is away is looked at again next time."""
         for project in self.projects:
             try:
+                self.world.state.ready()  # a newer program may have moved the schema since the start
                 tick(self.world, project, self.bell.ring)
+            except ConfigError as error:
+                self._refused = error
+                return
             except SyncError as error:
                 get_logger().warning(
                     "scheduler.postponed", project=project.name, code=error.error_code, reason=error.message
@@ -206,7 +211,7 @@ class Scheduler:
             get_logger().warning("retention.postponed", code=error.error_code, reason=error.message)
 
     def run(self) -> None:
-        """Until asked to stop."""
+        """Until asked to stop. Raises ConfigError if the state database belongs to another version by now."""
         get_logger().info("scheduler.started", projects=[project.name for project in self.projects])
         library = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
         library.add_job(self.look, "interval", seconds=self.wake_seconds, misfire_grace_time=None)
@@ -215,11 +220,15 @@ class Scheduler:
             self.look()
             self.prune()
             library.start()
-            while not self.stop.wait(1.0):  # short: Windows sees Ctrl-C only between waits
+            while self._refused is None and not self.stop.wait(
+                1.0
+            ):  # short: Windows sees Ctrl-C between waits
                 pass
             library.shutdown(wait=True)
         self.bell.close()
         get_logger().info("scheduler.stopped", ticks=self._ticks)
+        if self._refused is not None:
+            raise self._refused
 
     def _facts(self) -> dict[str, Any]:
         return {"ticks": self._ticks, "projects": len(self.projects)}
@@ -232,4 +241,6 @@ def run_scheduler(app: App, *, parent_pipe: bool = False) -> None:
     stop.listen()
     if parent_pipe:
         stop.when_parent_ends()
+    stop.when_a_thread_fails()
     Scheduler(app, stop=stop).run()
+    stop.raise_failure()
