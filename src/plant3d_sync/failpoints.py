@@ -1,7 +1,13 @@
-"""Named places where a test makes the process kill itself with SIGKILL.
+"""Named places where a test makes the process end, freeze or fail.
 
-Inert unless `P3DSYNC_TEST=1` and `P3DSYNC_FAILPOINTS=name:n[,name:n]`: the n-th passage of that
-name (from 1) ends the process at once, as a power cut would: no `finally`, no `atexit`.
+Inert unless `P3DSYNC_TEST=1` and `P3DSYNC_FAILPOINTS=name:n[:how][,name:n[:how]]`. What happens at the n-th
+passage of that name (from 1):
+
+- `kill` (if nothing is said): the process ends at once, as a power cut would: no `finally`, no `atexit`.
+- `stop`: it freezes until somebody sends SIGCONT.
+- `raise`: a RuntimeError, as a fault in the program would.
+- `memory`: a MemoryError, as a full memory would.
+
 Every side effect of a run has one point before and one after it; `plant3d-sync failpoints` lists them.
 """
 
@@ -10,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 
 PULL_POINTS: tuple[str, ...] = (
@@ -54,29 +61,35 @@ PUSH_POINTS: tuple[str, ...] = (
 )
 """In the order a push into Plant 3D meets them."""
 
-ALL_POINTS: tuple[str, ...] = PULL_POINTS + PUSH_POINTS
+WEB_POINTS: tuple[str, ...] = ("web.before_queue", "web.queued", "web.answer_stored")
+"""In the order a request for a run meets them."""
+
+ALL_POINTS: tuple[str, ...] = PULL_POINTS + PUSH_POINTS + WEB_POINTS
+
+HOW: tuple[str, ...] = ("kill", "stop", "raise", "memory")
 
 _passed: Counter[str] = Counter()
-_armed: dict[str, int] | None = None
+_armed: dict[str, tuple[int, str]] | None = None
 
 
-def _plan() -> dict[str, int]:
+def _plan() -> dict[str, tuple[int, str]]:
     if os.environ.get("P3DSYNC_TEST") != "1":
         return {}
-    armed: dict[str, int] = {}
+    armed: dict[str, tuple[int, str]] = {}
     for part in os.environ.get("P3DSYNC_FAILPOINTS", "").split(","):
-        name, _, count = part.strip().partition(":")
+        name, count, how = [*part.strip().split(":"), "", ""][:3]
         if not name:
             continue
-        if name not in ALL_POINTS:
-            sys.stderr.write(f"P3DSYNC_FAILPOINTS names an unknown failpoint: {name}\n")
+        how = how or HOW[0]
+        if name not in ALL_POINTS or how not in HOW:
+            sys.stderr.write(f"P3DSYNC_FAILPOINTS names an unknown failpoint: {part.strip()}\n")
             os._exit(78)
-        armed[name] = int(count or "1")
+        armed[name] = (int(count or "1"), how)
     return armed
 
 
 def failpoint(name: str) -> None:
-    """Pass the named point; kill the process here if a test asked for it."""
+    """Pass the named point; the process ends, freezes or fails here if a test asked for it."""
     global _armed
     if _armed is None:
         _armed = _plan()
@@ -87,7 +100,19 @@ def failpoint(name: str) -> None:
     if not _armed:
         return
     _passed[name] += 1
-    if _armed.get(name) == _passed[name]:
-        if hasattr(signal, "SIGKILL"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        os._exit(137)
+    number, how = _armed.get(name, (0, ""))
+    if number == _passed[name]:
+        _happen(name, how)
+
+
+def _happen(name: str, how: str) -> None:
+    if how == "raise":
+        raise RuntimeError(f"failpoint {name}")
+    if how == "memory":
+        raise MemoryError
+    if how == "stop" and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # the whole process, before the next line
+        return
+    if hasattr(signal, "SIGKILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(137)

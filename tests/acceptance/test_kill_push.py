@@ -13,13 +13,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS, PUSH_POINTS
-from plant3d_sync.sample import edits
-from tests.support import invariants
+from plant3d_sync.failpoints import PULL_POINTS, PUSH_POINTS
+from tests.support.both_ways import UP, edited, end, whole_again
 from tests.support.faulty_http import Answer, Seen
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
@@ -28,13 +26,11 @@ from tests.support.wayback import (
     both,
     cell,
     changed_cells,
-    contents,
     kept,
     now,
     ok,
     push,
     redescribed,
-    retagged,
     revision,
     small_worlds,
     undone,
@@ -44,16 +40,13 @@ from tests.support.wayback import (
 from tests.support.world import NAME, SOURCE, MakeWorld, Recorder, Row, World, recorded
 
 KILLED = -signal.SIGKILL
-UP = ("equipment", "instruments", "lines")
-"""Kinds whose first item is described anew in SYNAPSE."""
-
 ELSEWHERE = {
     "recover.receipts_stored": "only after a crash: test_killed_again_while_recovering",
     "resolve.stored": "only in `resolve`: test_killed_after_a_choice_was_stored",
 }
 """Points that this scenario cannot meet."""
 
-RUN_POINTS = [point for point in ALL_POINTS if point not in ELSEWHERE]
+RUN_POINTS = [point for point in PULL_POINTS + PUSH_POINTS if point not in ELSEWHERE]
 
 OURS = ("push.", "pull.reply_received", "pull.bookkeeping_stored", "run.before_finish")
 """Points that every run of the tests kills here; the others are killed in a pull by its own tests, and here in long runs."""
@@ -63,71 +56,6 @@ OURS = ("push.", "pull.reply_received", "pull.bookkeeping_stored", "run.before_f
 def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
     """Worlds over a small project."""
     return small_worlds(tmp_path, reference_synapse)
-
-
-def edited(make_small: MakeWorld, name: str) -> World:
-    """Three descriptions to push; below it one to pull, a rename and a new item."""
-    world = make_small(name=name)
-    world.pulled()
-    for entity in UP:
-        pnpid = world.items(entity)[0].pnpid
-        user_describes(world, pnpid, f"Pushed {entity}")
-    valve = world.items("valves")[0].pnpid
-    redescribed(world, valve, "Pulled")
-    retagged(world, valve, "HV-7777")
-    edits.add_item(world.dcf, "GateValve", {"Tag": "HV-9002"})
-    return world
-
-
-def plant(world: World) -> dict[str, Any]:
-    """The database without times; revisions tell how often each item was saved."""
-    found: dict[str, Any] = {}
-    for table, (head, *rows) in contents(world.dcf).items():
-        drop = head.index("PnPTimestamp") if "PnPTimestamp" in head else None
-        found[table] = [tuple(value for i, value in enumerate(row) if i != drop) for row in rows]
-    return found
-
-
-def end(world: World) -> Row:
-    """Run to rest, and what both sides and our memory hold then."""
-    for _ in range(2):
-        now(world)
-    dump = world.dump()
-    for link in dump["links"]:
-        link.pop("digest")  # holds the stamp, which is a time
-    for asset in dump["synapse"]:
-        asset.pop("plant3d_id") if asset["tag"] == "HV-9002" else None
-    for link in dump["links"]:
-        link.pop("plant3d_id") if link["tag"] == "HV-9002" else None
-    return {**dump, "plant3d": plant(world), "journal": journal(world)}
-
-
-def journal(world: World) -> Counter[tuple[int, str, str]]:
-    """Cells that were written, each as often as it was."""
-    rows = world.rows("SELECT pnpid, column_name, new_value, status FROM plant_write")
-    return Counter(
-        (row["pnpid"], row["column_name"], row["new_value"])
-        for row in rows
-        if row["status"] in ("applied", "found_applied")
-    )
-
-
-def same(one: Row, other: Row) -> None:
-    """Part by part, so that a difference is readable. GUIDs of items added by the test are random."""
-    for part in one:
-        if part == "plant3d":
-            differing = [
-                t for t in one[part] if without_guids(one[part][t]) != without_guids(other[part].get(t))
-            ]
-            assert differing == [], f"tables differ: {differing}"
-        elif part == "synapse":
-            assert sorted(one[part], key=lambda a: a["tag"]) == sorted(other[part], key=lambda a: a["tag"])
-        else:
-            assert one[part] == other[part], part
-
-
-def without_guids(rows: list[tuple[Any, ...]] | None) -> list[tuple[Any, ...]]:
-    return [tuple(v for v in row if not (isinstance(v, bytes) and len(v) == 16)) for row in rows or []]
 
 
 def killed(world: World, *words: str, at: str) -> None:
@@ -148,19 +76,6 @@ def reference(make_small: MakeWorld, known: dict[str, Row], command: str) -> Row
         known[command] = end(world)
         assert len(known[command]["journal"]) == len(UP)
     return known[command]
-
-
-def whole_again(world: World, expected: Row) -> None:
-    same(end(world), expected)
-    assert set(journal(world).values()) == {1}, "each cell was written once"
-    for entity in UP:
-        pnpid = world.items(entity)[0].pnpid
-        assert both(world, pnpid) == (f"Pushed {entity}",) * 2
-    invariants.no_run_is_stuck(world)
-    invariants.one_asset_per_identity(world)
-    invariants.source_is_sound(world)
-    for backup in world.folder.rglob("*backups*/**/*.dcf"):
-        assert changed_cells(backup, backup) == {}, "a backup that can be read"
 
 
 @pytest.mark.parametrize(

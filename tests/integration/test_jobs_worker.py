@@ -229,7 +229,7 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing_more(plant: Plant,
         wait_until(lambda: created(app) > 0, what="the first batch")
         wait_until(lambda: asleep(sleeper, plant), what="it sleeps outside a transaction")
         with app.state.write() as connection:  # as if it had been silent for an hour
-            runs.update(connection, run.run_id, heartbeat_at=0.0)
+            runs.update(connection, run.run_id, heartbeat_at=1.0)
         before = see(app, run.run_id)
         if before.status == "running":
             wait_until(lambda: queue.recover_stale(app.world()), what="the lease expires")

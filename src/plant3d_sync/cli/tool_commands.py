@@ -175,7 +175,7 @@ def synapse_dev(
 
 
 def failpoints(json: JsonOption = False) -> None:
-    """Names of the places where a test can kill the process.
+    """Names of the places where a test can end, freeze or fail the process.
 
     Example: plant3d-sync failpoints
     """

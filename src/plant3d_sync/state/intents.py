@@ -85,6 +85,18 @@ def close(connection: Connection, intent_id: int, *, status: str, at: float) -> 
     set_columns(connection, intent, "id", intent_id, values)
 
 
+def settled_elsewhere(connection: Connection, project: str, intent_id: int, key: str) -> bool:
+    """Whether the same request was sent under another intent, or somebody found this one done in our place."""
+    row = connection.execute(
+        sa.select(intent.c.id).where(
+            intent.c.project == project,
+            intent.c.idempotency_key == key,
+            sa.or_(intent.c.id != intent_id, intent.c.status == "done"),
+        )
+    ).first()
+    return row is not None
+
+
 def still_open(connection: Connection, project: str) -> list[Intent]:
     """Intents whose outcome nobody has stored: a process died, or a reply was lost."""
     rows = connection.execute(_OPEN, {"whose": project}).fetchall()

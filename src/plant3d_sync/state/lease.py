@@ -68,11 +68,20 @@ class Fence:
                 hint="Look at the newer run; nothing has to be repaired.",
             )
 
+    def holds(self, connection: Connection) -> bool:
+        """Whether this fence is still the newest, at the moment of asking; `check` is what a write relies on."""
+        return connection.execute(_LOOK, {"whose": self.project, "number": self.number}).first() is not None
+
 
 _OURS = sa.update(lease).where(
     lease.c.project == sa.bindparam("whose"), lease.c.fence == sa.bindparam("number")
 )
 _STILL_OURS = _OURS.where(lease.c.holder.is_not(None)).values(fence=lease.c.fence)
+_LOOK = sa.select(lease.c.fence).where(
+    lease.c.project == sa.bindparam("whose"),
+    lease.c.fence == sa.bindparam("number"),
+    lease.c.holder.is_not(None),
+)
 _GIVEN_BACK = _OURS.values(holder=None, expires_at=0.0)
 
 

@@ -190,8 +190,55 @@ def _write_batch(
     failpoint("pull.intent_stored")
     results = synapse.send(body, key=key)
     failpoint("pull.reply_received")
-    store_results(execution, intent_id, lines, results)
+    try:
+        store_results(execution, intent_id, lines, results)
+    except LeaseLost:
+        _note_late_batch(execution, intent_id, key, lines, results)
+        raise
     failpoint("pull.receipts_stored")
+
+
+def _note_late_batch(
+    execution: Execution, intent_id: int, key: str, lines: list[JsonLine], results: Sequence[WriteResult]
+) -> None:
+    """Another run took over while we called SYNAPSE. What the call changed stays in history and audit under our run;
+    links and base belong to the other run, which reads SYNAPSE's changes again.
+    """
+    now = execution.world.clock()
+    with execution.world.state.write() as connection:
+        if intents.settled_elsewhere(connection, execution.project.name, intent_id, key):
+            return  # SYNAPSE knew the request and only repeated its answer, or the other run found it done
+        changes = [
+            change_row(
+                number=execution.known.number,
+                run_id=execution.run_id,
+                intent_id=intent_id,
+                link_id=line["link_id"],
+                line=line,
+                outcome=result.status,
+                asset=result.asset,
+                at=now,
+            )
+            for line, result in zip(lines, results, strict=True)
+            if line.get("link_id") and result.status in ("updated", "archived")
+        ]
+        created = [result.plant3d_id for result in results if result.status == "created"]
+        if not changes and not created:
+            return
+        intents.put_changes(connection, changes)
+        audit.append(
+            connection,
+            execution.project.name,
+            action="synapse.batch",
+            actor=execution.actor,
+            at=now,
+            run=execution.run_id,
+            plan=execution.plan_id,
+            items=len(changes) + len(created),
+            changes=audit.digest_of(changes),
+            created=created,
+            after_takeover=True,
+        )
 
 
 def _leave_out(execution: Execution, lines: list[JsonLine], error: SkipRecordError) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
-from plant3d_sync.errors import ConfigError
+from plant3d_sync.errors import ConfigError, LeaseLost
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import Flip, Link
 from plant3d_sync.model.plan import RowError
@@ -136,15 +137,24 @@ def _write_group(
             ],
         )
     failpoint("push.intent_stored")
-    cells = [cells_of(line) for line in lines]
-    receipts = write([cell for group in cells for cell in group])
     grouped: list[list[CellReceipt]] = []
-    position = 0
-    for group in cells:
-        grouped.append(receipts[position : position + len(group)])
-        position += len(group)
-    store_receipts(execution, intent_id, lines, grouped)
+    for line in lines:
+        if not _still_ours(execution):
+            break
+        grouped.append(write(cells_of(line)))
+    tried = lines[: len(grouped)]
+    try:
+        store_receipts(execution, intent_id, tried, grouped)
+    except LeaseLost:
+        _note_late_writes(execution, intent_id, tried, grouped)
+        raise
     failpoint("push.receipt_stored")
+
+
+def _still_ours(execution: Execution) -> bool:
+    """Asked before each item: one who was away too long writes no further item."""
+    with execution.world.state.read() as connection:
+        return execution.lease.fence.holds(connection)
 
 
 def store_receipts(
@@ -164,65 +174,128 @@ def store_receipts(
     changes: list[dict[str, Any]] = []
     for line, answers in zip(lines, receipts, strict=True):
         link = old.get(line.get("link_id") or 0)
-        done = [
-            (cell, answer)
-            for cell, answer in zip(line["cells"], answers, strict=True)
-            if answer.status in ("applied", "found_applied")
-        ]
+        done = _done(line, answers)
         _report(execution, line, answers)
         if not done:
             continue
         if link is not None:
-            updates.append({"link_id": link.link_id, **_pushed_columns(link, done)})
-        changes.append(
-            {
-                "project": execution.known.number,
-                "run_id": run,
-                "intent_id": intent_id,
-                "link_id": line.get("link_id"),
-                "pnpid": line["pnpid"],
-                "tag": line["tag"],
-                "side": "plant3d",
-                "op": line.get("undo") or "push",
-                "outcome": done[0][1].status,
-                "fields": dump(
-                    {cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done}
-                )
-                or "{}",
-                "at": now,
-            }
-        )
+            updates.append({"link_id": link.link_id, **pushed_columns(link, done)})
+        changes.append(_change(execution, line, done, run_id=run, intent_id=intent_id, at=now))
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.update_many(connection, updates)
-        intents.put_changes(connection, changes)
-        for entry in changes:
-            audit.append(
-                connection,
-                execution.project.name,
-                action="plant3d.write",
-                actor=execution.actor,
-                at=now,
-                run=run,
-                plan=execution.plan_id,
-                pnpid=entry["pnpid"],
-                tag=entry["tag"],
-                outcome=entry["outcome"],
-                fields=entry["fields"],
-                changes=audit.digest_of([entry]),
-            )
+        _note_changes(connection, execution, changes, run_id=run, at=now)
         for line, answers in zip(lines, receipts, strict=True):
             for answer in answers:
-                connection.execute(
-                    sa.update(plant_write)
-                    .where(
-                        plant_write.c.intent_id == intent_id,
-                        plant_write.c.pnpid == line["pnpid"],
-                        plant_write.c.column_name == answer.column,
-                    )
-                    .values(status=answer.status, new_ticks=answer.timestamp)
-                )
+                _note_receipt(connection, intent_id, line, answer)
         intents.close(connection, intent_id, status="done", at=now)
+
+
+def _note_late_writes(
+    execution: Execution, intent_id: int, lines: list[JsonLine], receipts: list[list[CellReceipt]]
+) -> None:
+    """Another run took over while we wrote. What is in the file and nobody has recorded yet stays in journal and
+    audit under our run; links and base belong to the other run, which compares again.
+    """
+    now = execution.world.clock()
+    with execution.world.state.write() as connection:
+        rows = connection.execute(
+            sa.select(plant_write.c.pnpid, plant_write.c.column_name).where(
+                plant_write.c.intent_id == intent_id, plant_write.c.status == "intended"
+            )
+        )
+        unrecorded = {(row.pnpid, row.column_name) for row in rows}
+        changes = []
+        for line, answers in zip(lines, receipts, strict=True):
+            done = [
+                (cell, answer)
+                for cell, answer in _done(line, answers)
+                if answer.status == "applied" and (line["pnpid"], answer.column) in unrecorded
+            ]
+            if done:
+                changes.append(
+                    _change(execution, line, done, run_id=execution.run_id, intent_id=intent_id, at=now)
+                )
+            for _cell, answer in done:
+                _note_receipt(connection, intent_id, line, answer)
+        _note_changes(connection, execution, changes, run_id=execution.run_id, at=now, after_takeover=True)
+
+
+def _done(line: JsonLine, answers: Sequence[CellReceipt]) -> list[tuple[dict[str, Any], CellReceipt]]:
+    """The cells of a line that hold what was planned."""
+    return [
+        (cell, answer)
+        for cell, answer in zip(line["cells"], answers, strict=True)
+        if answer.status in ("applied", "found_applied")
+    ]
+
+
+def _change(
+    execution: Execution,
+    line: JsonLine,
+    done: Sequence[tuple[dict[str, Any], CellReceipt]],
+    *,
+    run_id: str,
+    intent_id: int,
+    at: float,
+) -> dict[str, Any]:
+    """One item's row in the list of changes."""
+    return {
+        "project": execution.known.number,
+        "run_id": run_id,
+        "intent_id": intent_id,
+        "link_id": line.get("link_id"),
+        "pnpid": line["pnpid"],
+        "tag": line["tag"],
+        "side": "plant3d",
+        "op": line.get("undo") or "push",
+        "outcome": done[0][1].status,
+        "fields": dump({cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done})
+        or "{}",
+        "at": at,
+    }
+
+
+def _note_changes(
+    connection: Connection,
+    execution: Execution,
+    changes: Sequence[dict[str, Any]],
+    *,
+    run_id: str,
+    at: float,
+    **more: Any,
+) -> None:
+    """Changes, and one audit entry for each."""
+    intents.put_changes(connection, changes)
+    for entry in changes:
+        audit.append(
+            connection,
+            execution.project.name,
+            action="plant3d.write",
+            actor=execution.actor,
+            at=at,
+            run=run_id,
+            plan=execution.plan_id,
+            pnpid=entry["pnpid"],
+            tag=entry["tag"],
+            outcome=entry["outcome"],
+            fields=entry["fields"],
+            changes=audit.digest_of([entry]),
+            **more,
+        )
+
+
+def _note_receipt(connection: Connection, intent_id: int, line: JsonLine, answer: CellReceipt) -> None:
+    """What became of one cell, in the journal of before-images."""
+    connection.execute(
+        sa.update(plant_write)
+        .where(
+            plant_write.c.intent_id == intent_id,
+            plant_write.c.pnpid == line["pnpid"],
+            plant_write.c.column_name == answer.column,
+        )
+        .values(status=answer.status, new_ticks=answer.timestamp)
+    )
 
 
 def _canonical(cell: dict[str, Any], receipt: CellReceipt) -> Value:
@@ -231,7 +304,7 @@ def _canonical(cell: dict[str, Any], receipt: CellReceipt) -> Value:
     return kept
 
 
-def _pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]]) -> dict[str, Any]:
+def pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]]) -> dict[str, Any]:
     """The base moves to what was read back from Plant 3D."""
     base: dict[str, Value] = dict(link.base or {})
     base_plant: dict[str, Value] = dict(link.base_plant)

@@ -61,6 +61,8 @@ class Context:
     counts: RunCounts = field(default_factory=RunCounts)
     waiters: Places = field(default_factory=lambda: Places(WAITERS))
     streams: Places = field(default_factory=lambda: Places(STREAMS))
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when this process was asked to end: nobody waits for a run any more."""
 
     @property
     def queue_kind(self) -> Literal["embedded", "redis"]:

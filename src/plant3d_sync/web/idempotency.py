@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection, Row
 from starlette.responses import Response
 
+from plant3d_sync.failpoints import failpoint
+from plant3d_sync.state import runs
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.lease import holder_is_dead, holder_name
 from plant3d_sync.state.tables import idempotency
@@ -62,14 +64,24 @@ def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -
             connection.execute(
                 sa.update(idempotency).where(*_mine(call)).values(status_code=answer.status, answer=kept.text)
             )
+        failpoint("web.answer_stored")
         done = True
     finally:
         if not done:
             with call.context.state.write() as connection:
-                connection.execute(
-                    sa.delete(idempotency).where(*_mine(call), idempotency.c.status_code.is_(None))
-                )
+                _let_go(connection, call, found)
     return _response(answer)
+
+
+def _let_go(connection: Connection, call: Call, ticket: Ticket) -> None:
+    """The work failed: the key is free again, unless a run was queued before that; then it leads to that run."""
+    mine = (*_mine(call), idempotency.c.status_code.is_(None))
+    if runs.get(connection, ticket.run_id) is None:
+        connection.execute(sa.delete(idempotency).where(*mine))
+    else:
+        connection.execute(
+            sa.update(idempotency).where(*mine).values(created_at=call.context.clock() - ABANDONED)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

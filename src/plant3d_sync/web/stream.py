@@ -74,7 +74,7 @@ class _Stream(StreamingResponse):
 async def _events(call: Call, run_id: str, cursor: _Cursor) -> AsyncIterator[bytes]:
     yield b": run " + run_id.encode() + b"\n\n"
     pinged = time.monotonic()
-    while not cursor.ended:
+    while not cursor.ended and not call.context.ending.is_set():
         try:
             pieces = await run_in_threadpool(_news, call, run_id, cursor)
         except RetryLaterError:

@@ -290,7 +290,10 @@ def run_worker(app: App, *, burst: bool = False, parent_pipe: bool = False) -> i
     stop.listen()
     if parent_pipe:
         stop.when_parent_ends()
-    return Worker(app, stop=stop).work(burst=burst)
+    stop.when_a_thread_fails()
+    done = Worker(app, stop=stop).work(burst=burst)
+    stop.raise_failure()
+    return done
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

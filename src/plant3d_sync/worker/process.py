@@ -37,6 +37,8 @@ class Stop:
         self._asked = threading.Event()
         self._lock = threading.Lock()
         self._then: list[Callable[[], None]] = []
+        self.failure: BaseException | None = None
+        """What ended a thread of this process that should have gone on."""
 
     def is_set(self) -> bool:
         """Whether somebody asked."""
@@ -85,6 +87,23 @@ class Stop:
             self.ask()
 
         threading.Thread(target=watch, name="parent", daemon=True).start()
+
+    def when_a_thread_fails(self) -> None:
+        """End when a thread does: whoever started this process starts it again, with all its threads."""
+
+        def failed(arguments: threading.ExceptHookArgs) -> None:
+            threading.__excepthook__(arguments)
+            name = arguments.thread.name if arguments.thread is not None else "?"
+            get_logger().error("thread.failed", thread=name, error=arguments.exc_type.__name__)
+            self.failure = arguments.exc_value
+            self.ask()
+
+        threading.excepthook = failed
+
+    def raise_failure(self) -> None:
+        """Tell the failure of a thread as the process' own."""
+        if self.failure is not None:
+            raise self.failure
 
 
 class Presence:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
@@ -54,6 +55,7 @@ def ask(
             known = runs.get(connection, ticket.run_id)
         if known is not None:
             return known
+    failpoint("web.before_queue")
     run = queue.enqueue(
         replace(context.world, new_id=lambda: ticket.run_id),
         project,
@@ -68,6 +70,7 @@ def ask(
         plan_id=plan_id,
         approve_guards=approve_guards,
     )
+    failpoint("web.queued")
     context.bell.ring(run.run_id)
     return run
 
@@ -79,7 +82,7 @@ def accepted(run: Run) -> dict[str, str]:
 
 
 def await_end(call: Call, run: Run, seconds: float) -> Run:
-    """The run at its end, or as it is after so long. Follows a run that another one continues."""
+    """The run at its end, or as it is after so long, or when this process is to end. Follows one that another continues."""
     context = call.context
     run = latest(call, run)
     if seconds <= 0 or run.status in documents.SURELY_ENDED:
@@ -87,8 +90,10 @@ def await_end(call: Call, run: Run, seconds: float) -> Run:
     with context.waiters.one() as may_wait:
         end = time.monotonic() + (seconds if may_wait else 0.0)
         while run.status not in documents.SURELY_ENDED and time.monotonic() < end:
-            time.sleep(min(context.poll, max(end - time.monotonic(), 0.0)))
+            ending = context.ending.wait(min(context.poll, max(end - time.monotonic(), 0.0)))
             run = latest(call, run)
+            if ending:
+                break
     return run
 
 
