@@ -52,6 +52,7 @@ SYNC = "integration/test_web_sync.py"
 DECISIONS = "integration/test_web_decisions.py"
 HEALTH = "integration/test_web_health.py"
 SERVICE = "integration/test_faults_service.py"
+STATES = "integration/test_faults_state.py"
 MERGE = "unit/test_merge_truth_table.py"
 MISSING = "unit/test_missing.py"
 
@@ -514,8 +515,11 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                         "test_a_state_database_locked_in_mid_run_stops_before_the_next_write",
                     ),
                     HEALTH: ("test_health_and_liveness_answer_while_the_state_database_hangs",),
+                    STATES: (
+                        "test_a_state_database_locked_at_a_commit_that_decides_is_healed_by_the_next_run",
+                        "test_a_state_database_locked_at_any_statement_is_healed_by_the_next_run",
+                    ),
                 },
-                not_run="Locked at each statement in turn: at the start and after the first batch only.",
             ),
             Fault(
                 number="E2",
@@ -523,8 +527,12 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 tests={
                     ERRORS: ("test_a_full_state_database_stops_the_run_and_no_write_is_lost",),
                     STATE: ("test_a_full_state_database_is_told_and_leaves_nothing_half",),
+                    STATES: (
+                        "test_a_state_database_that_cannot_grow_from_any_statement_on_is_healed_by_the_next_run",
+                        "test_a_postgresql_without_room_is_told_and_healed_by_the_next_run",
+                        "test_a_postgresql_without_room_for_any_table_is_healed_by_the_next_run",
+                    ),
                 },
-                not_run="A full PostgreSQL. Full at each commit in turn: seven amounts of room.",
             ),
             Fault(
                 number="E3",
@@ -532,16 +540,23 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 tests={
                     SERVICE: ("test_a_connection_cut_before_commit_stores_nothing_and_the_next_one_works",),
                     HEALTH: ("test_an_unreachable_state_database_is_503_without_its_address",),
+                    STATES: (
+                        "test_a_connection_lost_after_a_commit_and_before_its_answer_is_settled_by_looking",
+                        "test_a_connection_lost_at_any_commit_is_settled_by_looking",
+                        "test_a_connection_that_the_server_ends_before_any_statement_is_healed_by_the_next_run",
+                    ),
                 },
-                not_run="Dropped during and after COMMIT of the state database: needs a proxy that reads the protocol.",
             ),
             Fault(
                 number="E4",
                 fault="Restored from yesterday's backup",
                 tests={
                     SERVICE: ("test_a_state_restored_from_yesterday_writes_nothing_twice_and_goes_on",),
+                    STATES: (
+                        "test_after_a_restore_equal_values_settle_and_different_ones_are_asked",
+                        "test_the_gap_that_a_restored_backup_leaves_in_the_audit_trail_is_shown_by_an_export_kept_elsewhere",
+                    ),
                 },
-                not_run="Edits on both sides since the backup. A whole older audit trail is sound in itself: only an anchor kept elsewhere can show the gap.",
             ),
             Fault(
                 number="E5",
@@ -560,8 +575,13 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     SERVICE: ("test_a_migration_killed_half_way_is_done_by_the_next_start",),
                     STATE: ("test_a_database_of_another_version_is_refused_with_the_command_to_run",),
                     ERRORS: ("test_a_state_of_another_version_is_refused_with_the_command_to_run",),
+                    STATES: (
+                        "test_program_and_state_of_different_versions_are_refused_and_nothing_is_touched",
+                        "test_services_of_an_older_version_end_by_themselves_once_a_newer_one_moved_the_schema",
+                        "test_the_schema_is_not_moved_under_a_run_that_is_going",
+                        "test_a_state_that_does_not_answer_now_is_not_taken_for_an_empty_one",
+                    ),
                 },
-                not_run="An older program on a database in use by a newer one: one schema exists so far.",
             ),
         ),
     ),
@@ -629,8 +649,11 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     ),
                     STATE: ("test_of_many_that_want_the_lease_at_once_one_gets_it",),
                     SCHEDULE: ("test_however_many_schedulers_look_a_slot_makes_one_run",),
+                    STATES: (
+                        "test_one_idempotency_key_at_two_processes_at_the_same_moment_does_it_once",
+                        "test_presses_at_two_processes_at_the_same_moment_make_one_run",
+                    ),
                 },
-                not_run="Two web processes: what they share is the table, which is tested from many threads.",
             ),
             Fault(
                 number="G2",
@@ -679,8 +702,11 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                         "test_a_plan_is_refused_after_the_mapping_changed",
                         "test_a_plan_for_direct_writing_is_refused_once_writing_was_switched_off",
                     ),
+                    STATES: (
+                        "test_a_mapping_changed_in_mid_run_counts_from_the_next_run_on",
+                        "test_settings_changed_in_mid_run_count_from_the_next_start_on",
+                    ),
                 },
-                not_run="Changed or switched off while a run is carried out: played between plan and apply only.",
             ),
             Fault(
                 number="G5",

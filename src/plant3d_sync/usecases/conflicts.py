@@ -179,8 +179,8 @@ def resolve_conflict(
             note=note,
             by=by,
             at=now,
-        ):
-            raise _moved(row)
+        ):  # somebody decided while we looked: tell what they decided
+            raise _moved(finding_state.get_conflict(connection, conflict_id) or row)
         audit.append(
             connection,
             row["project"],
