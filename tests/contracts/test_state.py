@@ -266,6 +266,15 @@ def test_a_link_comes_back_as_it_was_stored(state: State) -> None:
     )
 
 
+def test_what_an_older_version_remembered_of_a_field_s_writes_still_loads(state: State) -> None:
+    one = full_link()
+    with state.write() as connection:
+        links.insert_many(connection, [row_of(one, 1, flips='{"description":[3,"pair"]}')])
+    with state.read() as connection:
+        [found] = links.by_items(connection, 1, [one.plant3d_id], [])
+    assert found.flips == {"description": Flip(writes=3, pair="pair", last="", reverts=0)}
+
+
 def test_a_settled_link_is_not_open_and_an_empty_base_is_not_no_base(state: State) -> None:
     settled = model_link(item(1, "A"), base={})
     never = model_link(item(2, "B"), base=None)
@@ -584,6 +593,13 @@ def test_values_that_move_before_a_choice_ask_for_a_fresh_look(state: State) -> 
     assert (one["id"], one["version"], one["data"]["synapse"]) == ("c1", 2, None)
     assert not desk.choose(version=1)
     assert desk.choose(version=2)
+
+
+def test_an_open_conflict_that_turns_out_to_be_another_one_says_so_under_its_id(state: State) -> None:
+    desk = Desk(state)
+    desk.run(found_conflict())
+    assert desk.run(found_conflict() | {"kind": "reverted"}) == []
+    assert [(one["id"], one["kind"], one["version"]) for one in desk.all()] == [("c1", "reverted", 2)]
 
 
 # ------------------------------------------------------------------ intents

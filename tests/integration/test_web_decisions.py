@@ -33,6 +33,18 @@ def test_a_conflict_has_the_plans_fields_and_ours(service: Desk) -> None:
     assert listed == answer.json()
 
 
+def test_a_value_put_back_over_our_write_is_a_kind_of_its_own(service: Desk) -> None:
+    service.conflict()
+    made = service.conflict(kind="reverted", suggestion="synapse", why="put_back_after_our_write")
+    [shown] = service.get("/api/v1/conflicts", "read", project_id=MINE, kind="reverted").json()["items"]
+    assert (shown["id"], shown["kind"], shown["suggested_reason"]) == (
+        made,
+        "reverted",
+        "put_back_after_our_write",
+    )
+    assert "session" in shown["explanation"]
+
+
 def test_a_conflict_is_decided_and_a_run_carries_it_out(service: Desk) -> None:
     made = service.conflict()
     answer = service.post(

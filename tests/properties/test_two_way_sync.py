@@ -59,6 +59,12 @@ class TwoWaySync(RuleBasedStateMachine):
         if (pnpid := self.pick(which)) is not None:
             self.world.edits_plant(pnpid, "Remark", text)
 
+    @rule(which=PICK)
+    def an_open_session_saves_its_old_copy(self, which: int) -> None:
+        pushed = sorted(self.world.before_push.keys() & self.world.plant.keys())
+        if pushed:
+            self.world.saves_an_old_copy(pushed[which % len(pushed)])
+
     @rule(which=PICK, tag=TAGS)
     def a_designer_renames(self, which: int, tag: str | None) -> None:
         if (pnpid := self.pick(which)) is not None:
@@ -219,6 +225,23 @@ def test_a_description_filled_after_the_creation_arrives(before: str | None) -> 
     assert held.fields["description"] == "filled"
 
 
+def test_an_old_copy_saved_over_our_write_reaches_nobody() -> None:
+    world = TwoSides()
+    pnpid = world.draws("A", "one")
+    world.run()
+    world.edits_synapse(pnpid, "description", "two")
+    world.run()
+    assert world.plant[pnpid]["Remark"] == "two"
+    world.saves_an_old_copy(pnpid)
+    for _ in range(3):
+        draft = world.run()
+        assert writes(draft) == []
+        assert lines(draft, "push") == []
+        assert [conflict.kind for conflict in draft.conflicts] == ["reverted"]
+    assert world.complaints == []
+    assert world.links[pnpid].flips["description"].reverts == 1, "counted once"
+
+
 def test_a_conflict_of_the_first_sync_stays_open_when_synapse_changes_other_fields() -> None:
     world = TwoSides()
     pnpid = world.draws("A", "one")
@@ -301,6 +324,11 @@ def first_seen_wins(rule: Any, **facts: Any) -> FieldOutcome:
     return outcome
 
 
+def a_value_put_back_is_an_edit(rule: Any, **facts: Any) -> FieldOutcome:
+    """Plant 3D holds again what it held before our write: as if a designer had typed it."""
+    return RIGHT(rule, **{**facts, "put_back": False, "reverts": 0})
+
+
 def nothing_is_ever_agreed(rule: Any, **facts: Any) -> FieldOutcome:
     """An altered value is written again and again."""
     outcome = RIGHT(rule, **facts)
@@ -317,6 +345,7 @@ BROKEN: list[Callable[..., FieldOutcome]] = [
     a_choice_never_becomes_void,
     a_blank_erases_without_a_base,
     first_seen_wins,
+    a_value_put_back_is_an_edit,
     nothing_is_ever_agreed,
 ]
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+from plant3d_sync.connectors.base import CellReceipt
 from plant3d_sync.model.link import Link, LinkState
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import MissingPolicy
@@ -24,6 +25,7 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.links import delta, to_model
 from plant3d_sync.usecases.bookkeeping import gone_columns, moved_base, new_link
 from plant3d_sync.usecases.feed import observed_with_synapse
+from plant3d_sync.usecases.push import pushed_columns
 from tests.support.builders import CLASSES, COLUMNS, guid_of, item, knowledge, lines, meaning, rule_set, same
 
 MAX_TEXT = 12
@@ -69,6 +71,10 @@ class TwoSides:
         self.together: dict[tuple[int, str], set[tuple[str, str]]] = {}
         """(pnpid, field) -> every pair of values (Plant 3D, SYNAPSE) that stood at one moment."""
         self.created: dict[str, int] = {}
+        self.before_push: dict[int, tuple[Value, Value, float]] = {}
+        """pnpid -> the description we wrote over, the one we wrote, and when the old one was typed."""
+        self.stale: set[int] = set()
+        """Items whose description in Plant 3D is an old copy that nobody typed since."""
         self.writes = 0
         self.complaints: list[str] = []
 
@@ -95,8 +101,21 @@ class TwoSides:
     def edits_plant(self, pnpid: int, column: str, value: Value) -> None:
         before, self.plant[pnpid][column] = self.plant[pnpid][column], value
         self.tick()
+        if column == "Remark":
+            self.stale.discard(pnpid)
         if column == "Remark" and not same(before, value):
             self.edited["p", pnpid] = self.now
+        self.remember()
+
+    def saves_an_old_copy(self, pnpid: int) -> None:
+        """A session of Plant 3D that was open during our write saves what it still holds."""
+        old, written, typed_at = self.before_push.get(pnpid, (None, None, 0.0))
+        if pnpid not in self.before_push or self.plant[pnpid]["Remark"] != written:
+            return
+        self.plant[pnpid]["Remark"] = old
+        self.tick()
+        self.edited["p", pnpid] = typed_at
+        self.stale.add(pnpid)
         self.remember()
 
     def deletes(self, pnpid: int) -> None:
@@ -158,6 +177,7 @@ class TwoSides:
     def loses_our_state(self) -> None:
         """The state database is gone; both sides are as they were."""
         self.links, self.resolutions = {}, {}
+        self.before_push, self.stale = {}, set()
         self.plant_read_at = self.feed_read_at = None
 
     def plan(
@@ -293,7 +313,7 @@ class TwoSides:
             return
         [line] = step
         if line["op"] == "push":
-            self._push(line)
+            self._push(line, note)
         elif line["op"] == "missing":
             self._store(line["pnpid"], gone_columns(line))
         elif line["op"] == "adopt":
@@ -383,16 +403,32 @@ class TwoSides:
         self._remember_pair(pnpid, self.snapshot[pnpid])
         return held
 
-    def _push(self, line: dict[str, Any]) -> None:
+    def _push(self, line: dict[str, Any], note: bool) -> None:
+        pnpid = line["pnpid"]
+        done: list[tuple[dict[str, Any], CellReceipt]] = []
         for cell in line["cells"]:
-            values = self.plant.get(line["pnpid"])
+            values = self.plant.get(pnpid)
             if cell["field"] != "description":
                 self.complaints.append(f"{cell['field']} is not ours to write into Plant 3D")
             if values is None or values[cell["column"]] != cell["old"]:
                 continue
-            self._judge_write("p", line["pnpid"], {"description": cell["new"]}, line, cell["old"])
+            typed_at = self.edited.get(("p", pnpid), 0.0)
+            self._judge_write("p", pnpid, {"description": cell["new"]}, line, cell["old"])
             values[cell["column"]] = cell["new"]
             self.writes += 1
+            self.stale.discard(pnpid)
+            self.before_push.pop(pnpid, None)
+            if note and pnpid in self.links:
+                self.before_push[pnpid] = cell["old"], cell["new"], typed_at
+                receipt = CellReceipt(
+                    pnpid=pnpid, column=cell["column"], status="applied", value=cell["new"], timestamp=None
+                )
+                done.append((cell, receipt))
+                pair = meaning(cell["new"]), meaning(cell["synapse"])
+                self.together.setdefault((pnpid, cell["field"]), set()).add(pair)
+        self.remember()
+        if done:
+            self._store(pnpid, pushed_columns(self.links[pnpid], done))
 
     def _adopted(self, line: dict[str, Any], held: Held) -> None:
         after = line.get("after") or {}
@@ -427,6 +463,17 @@ class TwoSides:
             ),
             "holds": dump({n: [h.side, h.value, h.kept] for n, h in known.holds.items()}),
             "flips": dump({n: list(f) for n, f in known.flips.items()}),
+            "state": known.state.value,
+            "missing": dump(
+                [
+                    known.missing.since,
+                    known.missing.reads,
+                    known.missing.last_counted,
+                    known.missing.signature,
+                ]
+                if known.missing
+                else None
+            ),
             "gone_in_synapse": int(known.archived_in_synapse),
         }
         self.links[pnpid] = to_model(SimpleNamespace(**(row | columns)))  # type: ignore[arg-type]
@@ -449,6 +496,10 @@ class TwoSides:
                 self.complaints.append(
                     f"{pnpid}: {was!r} in {side} was overwritten by a choice made without seeing it"
                 )
+        elif side == "s" and pnpid in self.stale and same(values["description"], self.plant_when_read(pnpid)):
+            self.complaints.append(
+                f"{pnpid}: an old copy that was saved again was taken for an edit: {was!r}"
+            )
         if self._is_agreed(side, pnpid, was):
             target = 0.0
         if source <= target and meaning(was) and not same(was, values["description"]):
@@ -457,6 +508,10 @@ class TwoSides:
                 f"(edited {source:.0f}): {line.get('why')}"
             )
         self.edited[side, pnpid] = max(source, target)
+
+    def plant_when_read(self, pnpid: int) -> Value:
+        """The description the plan was made of."""
+        return self.snapshot.get(pnpid, {}).get("Remark")
 
     def _is_agreed(self, side: str, pnpid: int, value: Value) -> bool:
         """Whether a side holds what both last agreed on: then no edit is lost (a to-and-fro cannot be seen)."""

@@ -205,6 +205,8 @@ class Desk:
         tag: str | None = None,
         field: str = "description",
         suggestion: str = "plant3d",
+        kind: str = "both_changed",
+        why: str = "newest",
     ) -> str:
         tag = tag or f"P-{uuid.uuid4().hex[:6]}"
         draft = {
@@ -213,7 +215,7 @@ class Desk:
             "link_id": None,
             "tag": tag,
             "field": field,
-            "kind": "both_changed",
+            "kind": kind,
             "base": "old",
             "has_base": True,
             "plant3d": "from Plant 3D",
@@ -222,7 +224,7 @@ class Desk:
             "synapse_at": "2026-11-01T10:00:00Z",
             "synapse_by": "lise",
             "suggestion": suggestion,
-            "suggestion_reason": "newest",
+            "suggestion_reason": why,
         }
         with self.state.write() as connection:
             project_state.ensure(connection, project)

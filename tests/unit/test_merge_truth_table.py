@@ -117,6 +117,8 @@ def merge(
     resolution: Resolution | None = None,
     hold: Hold | None = None,
     frozen: bool = False,
+    put_back: bool = False,
+    reverts: int = 0,
 ) -> FieldOutcome:
     return merge_field(
         chosen,
@@ -129,6 +131,8 @@ def merge(
         resolution=resolution,
         hold=hold,
         frozen=frozen,
+        put_back=put_back,
+        reverts=reverts,
     )
 
 
@@ -224,6 +228,48 @@ def test_a_frozen_field_asks_and_obeys_only_a_choice() -> None:
             assert (outcome.verdict, outcome.reason) == (Verdict.CONFLICT, "flip_flop")
     chosen = merge(rule(), (C, C), A, B, frozen=True, resolution=resolution(A, B, A))
     assert (chosen.verdict, chosen.value) == (Verdict.TO_SYNAPSE, A)
+
+
+@pytest.mark.parametrize("policy", list(ConflictPolicy))
+@pytest.mark.parametrize("blank", list(BlankPolicy))
+def test_a_value_put_back_over_our_write_never_wins_by_itself(
+    policy: ConflictPolicy, blank: BlankPolicy
+) -> None:
+    """We wrote the base over what Plant 3D holds again; whatever the times say and SYNAPSE did since."""
+    for plant3d, synapse, times in product(VALUES, VALUES, TIMES.values()):
+        if same(plant3d, B):
+            continue
+        chosen = rule(conflict=policy, blank=blank)
+        outcome = merge(chosen, (B, B), plant3d, synapse, times, put_back=True, reverts=1)
+        if same(plant3d, synapse):
+            assert outcome.verdict is Verdict.SETTLED
+            continue
+        assert (outcome.verdict, outcome.reason) == (Verdict.CONFLICT, "reverted")
+        assert (outcome.suggestion, outcome.suggestion_reason) == ("synapse", "put_back_after_our_write")
+        for value in (plant3d, synapse, C):
+            decided = merge(
+                chosen,
+                (B, B),
+                plant3d,
+                synapse,
+                times,
+                put_back=True,
+                reverts=1,
+                resolution=resolution(plant3d, synapse, value),
+            )
+            assert (decided.value, decided.reason) == (value, "resolved")
+
+
+def test_after_two_times_only_a_choice_moves_the_field_whatever_the_sides_hold() -> None:
+    for plant3d, synapse in product(VALUES, VALUES):
+        where = situation((B, B), plant3d, synapse)
+        frozen = merge(rule(), (B, B), plant3d, synapse, PLANT_LATER, reverts=2)
+        free = merge(rule(), (B, B), plant3d, synapse, PLANT_LATER, reverts=1)
+        if where in ("equal", "nobody moved"):
+            assert frozen.verdict is Verdict.SETTLED
+            continue
+        assert (frozen.verdict, frozen.reason) == (Verdict.CONFLICT, "reverted")
+        assert free.verdict is not Verdict.CONFLICT
 
 
 @pytest.mark.parametrize("owner", list(Owner))

@@ -13,7 +13,7 @@ from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
-from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft
+from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft, value_pair
 from tests.support.builders import (
     WRITING,
     asset,
@@ -557,6 +557,39 @@ def test_honest_edits_never_freeze_a_field() -> None:
         draft = plan([item(1, "P-1", f"text {n + 1}")], [link(item(1, "P-1", f"text {n}"), flips=flips)])
         [line] = writes(draft)
         flips = {name: Flip(*flip) for name, flip in line["after"]["flips"].items()}
+
+
+def put_back(**more: Any) -> Draft:
+    """SYNAPSE's `new` was written over `old`, and Plant 3D holds `old` again."""
+    known = link(item(1, "P-1", "new"), **more)
+    return plan([item(1, "P-1", "old")], [known], write_mode=WriteMode.SQL, direction=Direction.BOTH)
+
+
+def test_a_value_put_back_over_our_write_is_counted_once_and_asked() -> None:
+    flips = {"description": Flip(1, value_pair("old", "new"), "plant3d", 0)}
+    for _ in range(3):
+        draft = put_back(flips=flips)
+        assert not writes(draft)
+        assert [conflict.kind for conflict in draft.conflicts] == ["reverted"]
+        [line] = lines(draft)
+        kept = line["after"].get("flips") or {name: list(flip) for name, flip in flips.items()}
+        flips = {name: Flip(*flip) for name, flip in kept.items()}
+        assert flips["description"][2:] == ("reverted", 1)
+
+
+@pytest.mark.parametrize(
+    "flip",
+    [
+        Flip(1, value_pair("old", "new"), "synapse", 0),
+        Flip(1, value_pair("older", "new"), "plant3d", 0),
+        Flip(1, value_pair("old", "new")),
+    ],
+    ids=["SYNAPSE was written last", "Plant 3D held something else before", "a state of an older version"],
+)
+def test_another_value_in_plant3d_is_a_designers_edit(flip: Flip) -> None:
+    draft = put_back(flips={"description": flip})
+    assert [line["set"] for line in writes(draft)] == [{"description": "old"}]
+    assert draft.conflicts == []
 
 
 def test_a_held_field_stays_held_and_says_so() -> None:
