@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from plant3d_sync.model.catalog import Catalog
-from plant3d_sync.model.record import Asset, Fields, Finding, PlantItem, SourceIdentity
+from plant3d_sync.model.record import Asset, FieldInfo, Fields, Finding, PlantItem, SourceIdentity
 
 # ---------------------------------------------------------------- Plant 3D
 
@@ -167,6 +167,20 @@ class WriteResult:
     restored: bool = False
 
 
+@dataclass(slots=True)
+class Echo:
+    """SYNAPSE's answer for an item that it created and now holds exactly as sent: no other field has a value.
+
+    The usual case of a first pull, told without the whole asset. `description`: its version, time and author.
+    """
+
+    plant3d_id: str
+    asset_id: str
+    version: int
+    seq: int
+    description: FieldInfo
+
+
 class CursorReset(Exception):
     """SYNAPSE's history was broken (restored backup): read again from the beginning."""
 
@@ -192,6 +206,10 @@ class SynapsePort(Protocol):
 
     def send(self, body: bytes, *, key: str) -> list[WriteResult]:
         """Send one batch under an idempotency key. Safe to repeat with the same key and body."""
+        ...
+
+    def send_briefly(self, body: bytes, *, key: str) -> Sequence[WriteResult | Echo]:
+        """The same; items that were created and are held exactly as sent may be answered by an `Echo`."""
         ...
 
     def get(self, asset_id: str) -> Asset | None:

@@ -85,5 +85,5 @@ def bulk_insert(
     marks = ", ".join([mark] * len(columns))
     connection.exec_driver_sql(
         f"INSERT INTO {table.name} ({names}) VALUES ({marks})",  # noqa: S608 - names of our own tables
-        [tuple(row) for row in rows],
+        [row if type(row) is tuple else tuple(row) for row in rows],
     )

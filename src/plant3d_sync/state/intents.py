@@ -133,6 +133,28 @@ def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
         bulk_insert(connection, change, tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
+ChangeRow = tuple[int, str, str, str, str, str, int, str, int, int, float]
+"""One change as a row: the six columns the audit covers, then where it belongs. See `CHANGE_COLUMNS`."""
+CHANGE_COLUMNS = (
+    "pnpid",
+    "tag",
+    "side",
+    "op",
+    "outcome",
+    "fields",
+    "project",
+    "run_id",
+    "intent_id",
+    "link_id",
+    "at",
+)
+
+
+def put_change_rows(connection: Connection, rows: Sequence[ChangeRow]) -> None:
+    """As `put_changes`, for very many."""
+    bulk_insert(connection, change, CHANGE_COLUMNS, rows)
+
+
 def changes_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     """Everything a run wrote, in order."""
     rows = connection.execute(sa.select(change).where(change.c.run_id == run_id).order_by(change.c.id))

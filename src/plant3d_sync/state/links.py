@@ -165,6 +165,34 @@ def insert_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
         bulk_insert(connection, link, columns, values)
 
 
+CREATED_COLUMNS = (
+    "id",
+    "project",
+    "pnpid",
+    "plant3d_id",
+    "class_name",
+    "entity",
+    "asset_id",
+    "asset_version",
+    "description_version",
+    "description_at",
+    "description_by",
+    "tag",
+    "state",
+    "digest",
+    "ticks",
+    "base",
+    "drawing",
+    "run_id",
+)
+"""What a freshly created pair fills; the other columns stay empty."""
+
+
+def insert_created(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    """New links of assets that were created as sent. Each row is in the order of `CREATED_COLUMNS`."""
+    bulk_insert(connection, link, CREATED_COLUMNS, rows)
+
+
 def update_one(connection: Connection, link_id: int, **values: Any) -> None:
     """Set columns of one link."""
     connection.execute(sa.update(link).where(link.c.id == link_id).values(**values))

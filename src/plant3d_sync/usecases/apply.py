@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
-from plant3d_sync.connectors.base import AssetWrite, WriteResult
+from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import Link
@@ -19,7 +21,15 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.bookkeeping import change_row, created_link, gone_columns, moved_base, new_link
+from plant3d_sync.usecases.bookkeeping import (
+    base_as_sent,
+    change_row,
+    created_link,
+    created_row,
+    gone_columns,
+    moved_base,
+    new_link,
+)
 from plant3d_sync.usecases.feed import observed_with_synapse
 from plant3d_sync.usecases.project import Project, World
 
@@ -188,14 +198,117 @@ def _write_batch(
             refs=refs,
         )
     failpoint("pull.intent_stored")
-    results = synapse.send(body, key=key)
+    answers = synapse.send_briefly(body, key=key)
     failpoint("pull.reply_received")
     try:
-        store_results(execution, intent_id, lines, results)
+        echoes = _all_as_sent(lines, answers)
+        if echoes is not None:
+            _store_as_sent(execution, intent_id, lines, echoes)
+        else:
+            store_results(execution, intent_id, lines, _in_full(lines, answers))
     except LeaseLost:
-        _note_late_batch(execution, intent_id, key, lines, results)
+        _note_late_batch(execution, intent_id, key, lines, _in_full(lines, answers))
         raise
     failpoint("pull.receipts_stored")
+
+
+def _all_as_sent(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> Sequence[Echo] | None:
+    """The answers, if every line made a new pair and SYNAPSE holds each asset just as it was sent."""
+    echoes = [answer for answer in answers if isinstance(answer, Echo)]
+    if len(echoes) < len(lines):
+        return None
+    for line in lines:
+        after = line.get("after")
+        if (
+            line["op"] != "create"
+            or "link_id" in line
+            or not after
+            or "digest" not in after
+            or "pending" in after
+        ):
+            return None
+    return echoes
+
+
+def _in_full(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
+    """Every answer with its asset: an echo says that it is what the line sent, and nothing else."""
+    return [
+        _result_of_echo(line, answer) if isinstance(answer, Echo) else answer
+        for line, answer in zip(lines, answers, strict=True)
+    ]
+
+
+def _result_of_echo(line: JsonLine, echo: Echo) -> WriteResult:
+    asset = Asset(
+        asset_id=echo.asset_id,
+        plant3d_id=echo.plant3d_id,
+        version=echo.version,
+        seq=echo.seq,
+        archived=False,
+        fields={"asset_subtype": None, "description": None, **line["set"]},
+        field_info={"description": echo.description},
+    )
+    return WriteResult(
+        plant3d_id=echo.plant3d_id,
+        status="created",
+        asset=asset,
+        asset_id=asset.asset_id,
+        version=asset.version,
+    )
+
+
+def _store_as_sent(
+    execution: Execution, intent_id: int, lines: Sequence[JsonLine], echoes: Sequence[Echo]
+) -> None:
+    """As `store_results` for the usual batch of a first pull: the base is what was sent, so nothing is compared."""
+    world, number, run = execution.world, execution.known.number, execution.run_id
+    now = world.clock()
+    first = project_state.link_id(number, execution.next_link)
+    execution.next_link += len(lines)
+    texts = [base_as_sent(line) for line in lines]
+    rows = [
+        created_row(line, echo, text, link_id=link_id, number=number, run_id=run)
+        for link_id, line, echo, text in zip(count(first), lines, echoes, texts, strict=False)
+    ]
+    changes: list[intents.ChangeRow] = [
+        (
+            line["pnpid"],
+            line["tag"],
+            "synapse",
+            "create",
+            "created",
+            text,
+            number,
+            run,
+            intent_id,
+            link_id,
+            now,
+        )
+        for link_id, line, text in zip(count(first), lines, texts, strict=False)
+    ]
+    with world.state.write() as connection:
+        execution.lease.fence.check(connection)
+        links.insert_created(connection, rows)
+        if links.any_unlinked(connection, number):
+            links.drop_unlinked(connection, number, [echo.asset_id for echo in echoes])
+        intents.put_change_rows(connection, changes)
+        audit.append(
+            connection,
+            execution.project.name,
+            action="synapse.batch",
+            actor=execution.actor,
+            at=now,
+            run=run,
+            plan=execution.plan_id,
+            items=len(changes),
+            changes=audit.digest_of_rows(changes),
+            found_after_crash=False,
+        )
+        intents.close(connection, intent_id, status="done", at=now)
+        project_state.update(connection, execution.project.name, next_link=execution.next_link)
+    execution.outcome.written += len(lines)
+    for entity, made in Counter(line["entity"] for line in lines).items():
+        execution.outcome.add(entity, "done_create", made)
 
 
 def _note_late_batch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from plant3d_sync.connectors.base import Echo
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.state import links
@@ -104,6 +105,40 @@ def created_link(
     return row, text
 
 
+def base_as_sent(line: Mapping[str, Any]) -> str:
+    """The base, as JSON, of a created pair whose asset is just what was sent; known empty fields belong to it."""
+    sent: Mapping[str, Value] = line["set"]
+    blank = line["after"].get("base_set")
+    return dump({**sent, **blank} if blank else sent) or "{}"
+
+
+def created_row(
+    line: Mapping[str, Any], echo: Echo, base: str, *, link_id: int, number: int, run_id: str
+) -> tuple[object, ...]:
+    """As `created_link` for an asset that is just what was sent, in the order of `links.CREATED_COLUMNS`."""
+    after, info = line["after"], echo.description
+    return (
+        link_id,
+        number,
+        line["pnpid"],
+        line["id"],
+        line["class"],
+        line["entity"],
+        echo.asset_id,
+        echo.version,
+        info.version,
+        info.updated_at,
+        info.by,
+        line["tag"],
+        "active",
+        bytes.fromhex(after["digest"]),
+        after["ticks"],
+        base,
+        line.get("drawing"),
+        run_id,
+    )
+
+
 def moved_base(
     link: Link, line: Mapping[str, Any], asset: Asset | None, sent: Mapping[str, Value]
 ) -> dict[str, Any]:
@@ -132,6 +167,8 @@ def moved_base(
     delta = {name: held.get(name) for name in base if held.get(name) != base[name]}
     pending = after.get("pending") or {}
     for name, entry in pending.items():
+        if name in sent and "given" in entry:
+            entry["s"], entry["given"] = held.get(name), [sent[name], held.get(name)]
         if name not in base:
             delta[name] = held.get(name, entry.get("s"))
     columns: dict[str, Any] = {
@@ -216,4 +253,13 @@ def change_row(
     }
 
 
-__all__ = ["change_row", "created_link", "gone_columns", "links", "moved_base", "new_link"]
+__all__ = [
+    "base_as_sent",
+    "change_row",
+    "created_row",
+    "created_link",
+    "gone_columns",
+    "links",
+    "moved_base",
+    "new_link",
+]

@@ -1,0 +1,154 @@
+"""An answer read briefly says what the same answer read in full says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
+from plant3d_sync.connectors.synapse import wire
+from plant3d_sync.usecases.apply import _in_full
+
+PROJECT = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
+FIELDS = {
+    "tag": "P-1",
+    "asset_type": "Equipment",
+    "asset_subtype": "Pump",
+    "attributes.size": "50",
+    "attributes.n": 2,
+}
+Answer = dict[str, Any]
+
+
+def line(number: int) -> dict[str, Any]:
+    return {"op": "create", "id": f"guid-{number}", "set": {**FIELDS, "tag": f"P-{number}"}}
+
+
+LINES = [line(number) for number in range(3)]
+WRITES = [AssetWrite(op="upsert", plant3d_id=one["id"], set=one["set"], if_version=0) for one in LINES]
+IDS = [write.plant3d_id for write in WRITES]
+
+
+def answer() -> Answer:
+    """What SYNAPSE says when it created all three as sent."""
+    results = []
+    for number, one in enumerate(LINES):
+        asset = {
+            "id": f"asset-{number}",
+            "project_id": PROJECT,
+            "plant3d_id": one["id"],
+            "version": 1,
+            "seq": number + 1,
+            "tag": one["set"]["tag"],
+            "asset_type": "Equipment",
+            "asset_subtype": "Pump",
+            "description": None,
+            "attributes": {"size": "50", "n": 2},
+            "deleted_at": None,
+            "priority": 3,
+            "field_info": {
+                "description": {"version": 1, "updated_at": "2026-01-02T03:04:05Z", "by": "integration:x"}
+            },
+        }
+        results.append({"index": number, "plant3d_id": one["id"], "status": "created", "asset": asset})
+    return {"results": results}
+
+
+def briefly(raw: object) -> list[WriteResult | Echo]:
+    _, sent = wire.encode_items(WRITES)
+    return wire.read_briefly(raw, IDS, PROJECT, sent)[0]
+
+
+def test_an_asset_held_as_sent_is_told_in_brief() -> None:
+    answers = briefly(answer())
+    assert [type(one) for one in answers] == [Echo, Echo, Echo]
+    assert _in_full(LINES, answers) == wire.read_results(answer(), IDS, PROJECT)[0]
+
+
+def _set(**changes: object) -> Callable[[Answer], None]:
+    def change(entry: Answer) -> None:
+        entry["asset"].update(changes)
+
+    return change
+
+
+def _drop(name: str) -> Callable[[Answer], None]:
+    def change(entry: Answer) -> None:
+        del entry["asset"][name]
+
+    return change
+
+
+def _entry(**changes: object) -> Callable[[Answer], None]:
+    def change(entry: Answer) -> None:
+        entry.update(changes)
+
+    return change
+
+
+INFO = {"version": 1, "updated_at": "2026-01-02T03:04:05Z", "by": "integration:x"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set(tag="P-01"),
+        _set(tag=""),
+        _set(tag=None),
+        _set(asset_type="Valve"),
+        _set(asset_subtype=None),
+        _set(asset_subtype=""),
+        _set(description="filled in by a rule of SYNAPSE"),
+        _set(description=7),
+        _set(attributes={"size": "50"}),
+        _set(attributes={"size": "50", "n": 3}),
+        _set(attributes={"size": "50", "n": 2, "more": "x"}),
+        _set(attributes={"size": "50", "n": 2, "empty": ""}),
+        _set(attributes=None),
+        _set(deleted_at="2026-01-02T03:04:05Z"),
+        _set(plant3d_id="guid-9"),
+        _set(project_id="another"),
+        _set(project_id=None),
+        _set(version=0),
+        _set(version="1"),
+        _set(seq=None),
+        _set(id=""),
+        _set(id=4),
+        _set(field_info={}),
+        _set(field_info={"description": {**INFO, "version": 2}}),
+        _set(field_info={"description": {**INFO, "updated_at": "yesterday"}}),
+        _set(field_info=None),
+        *map(_drop, ("id", "project_id", "tag", "attributes", "deleted_at", "field_info", "seq")),
+        _entry(status="updated"),
+        _entry(status="unchanged"),
+        _entry(status="conflict", code="version"),
+        _entry(status="error", code="tag_taken", asset=None),
+        _entry(status="done"),
+        _entry(linked=True),
+        _entry(message="the tag was trimmed"),
+        _entry(asset=None),
+        _entry(asset=[]),
+        _entry(index=7),
+        _entry(plant3d_id="guid-9"),
+    ],
+)
+def test_whatever_is_not_just_what_was_sent_is_told_in_full(change: Callable[[Answer], None]) -> None:
+    raw = answer()
+    change(raw["results"][1])
+    answers = briefly(copy.deepcopy(raw))
+    assert [type(one) for one in answers] == [Echo, WriteResult, Echo]
+    assert _in_full(LINES, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+
+
+@pytest.mark.parametrize(
+    "change", [_set(project_id=PROJECT.upper()), _set(description=""), _entry(linked=False)]
+)
+def test_harmless_differences_are_still_told_in_brief(change: Callable[[Answer], None]) -> None:
+    raw = answer()
+    change(raw["results"][1])
+    answers = briefly(copy.deepcopy(raw))
+    assert [type(one) for one in answers] == [Echo, Echo, Echo]
+    assert _in_full(LINES, answers) == wire.read_results(raw, IDS, PROJECT)[0]
