@@ -7,7 +7,7 @@ reported and left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -26,6 +26,7 @@ from plant3d_sync.mapping.file import (
 )
 from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class
 from plant3d_sync.model.catalog import Catalog, Column
+from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import (
     BlankPolicy,
     ClassRule,
@@ -33,6 +34,7 @@ from plant3d_sync.model.rules import (
     DriftPolicy,
     FieldRule,
     RuleSet,
+    Translated,
 )
 from plant3d_sync.model.side import ASSET_TYPES, Entity, Owner
 
@@ -101,6 +103,62 @@ class _Use:
     not_writable: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """One field made from one entry and its columns; classes that inherit both share it. `kept`: keeps ids alive."""
+
+    found: frozenset[str]
+    kept: object
+    rule: FieldRule | None = None
+    plan: FieldPlan | None = None
+    writable: bool = False
+    not_writable: tuple[str, ...] = ()
+    facts: tuple[object, ...] = ()
+
+
+def _make_field(name: str, spec: FieldSpec, candidates: tuple[tuple[str, Column | None], ...]) -> _Made:
+    entry = spec.entry
+    present = [(each, column) for each, column in candidates if each.startswith("@") or column is not None]
+    found = frozenset(each for each, _ in present)
+    if not present:
+        return _Made(found=found, kept=(spec, candidates))
+    owner = entry.owner or Owner.PLANT3D
+    writable = any(column is not None and is_writable(column) for _, column in present)
+    reasons = [f"{column.name} {why_not_writable(column)}" for _, column in present if column is not None]
+    convert = entry.convert or "text"
+    return _Made(
+        found=found,
+        kept=(spec, candidates),
+        rule=FieldRule(
+            field=name,
+            owner=owner,
+            columns=tuple(column.name if column is not None else each for each, column in present),
+            convert=convert,
+            compare=entry.compare or CONVERTERS[convert].compare,
+            push=owner is Owner.SHARED and entry.push is not False and writable,
+            blank=entry.blank or BlankPolicy.ALLOW,
+            drift=entry.drift or DriftPolicy.RESTORE,
+            conflict=entry.conflict or ConflictPolicy.NEWEST,
+        ),
+        plan=_field_plan(name, convert, present, entry.default_is_empty),
+        writable=writable,
+        not_writable=() if writable else tuple(reasons),
+        facts=tuple(_column_facts(name, column) for _, column in present if column is not None),
+    )
+
+
+class _Translators(dict[str, Callable[[PlantItem], Translated]]):
+    """class name -> its translator, made when it is first asked for: few of the mapped classes have items."""
+
+    def __init__(self, plans: Mapping[str, ClassPlan]) -> None:
+        super().__init__()
+        self._plans = plans
+
+    def __missing__(self, name: str) -> Callable[[PlantItem], Translated]:
+        made = self[name] = compile_class(self._plans[name])
+        return made
+
+
 class _Compiler:
     """Walks the catalog once, collecting rules, problems and what the digest must cover."""
 
@@ -113,6 +171,7 @@ class _Compiler:
         self._uses: dict[tuple[str, str], _Use] = {}
         self._compare: dict[str, tuple[str, Mark]] = {}
         self._touched: dict[str, list[object]] = {}
+        self._made: dict[tuple[object, ...], _Made] = {}
         self._tagged = RuleSet(
             classes={}, digest="", translate={}, same={}, placeholders=mapping.placeholders
         ).is_tagged
@@ -132,7 +191,7 @@ class _Compiler:
         return RuleSet(
             classes=self.rules,
             digest=self._digest(),
-            translate={name: compile_class(plan) for name, plan in self.plans.items()},
+            translate=_Translators(self.plans),
             same={name: COMPARATORS[compare].same for name, (compare, _) in self._compare.items()},
             placeholders=self.mapping.placeholders,
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
@@ -250,38 +309,27 @@ class _Compiler:
         rules: dict[str, FieldRule],
         plans: list[FieldPlan],
     ) -> None:
-        entry = spec.entry
         use = self._uses.setdefault((entry_class, name), _Use(entry_class, name, spec))
         use.classes.append(class_name)
-        candidates = [(each, self.catalog.column(class_name, each)) for each in entry.column or ()]
-        present = [
-            (each, column) for each, column in candidates if each.startswith("@") or column is not None
-        ]
-        use.found.update(each for each, _ in present)
-        if not present:
+        columns = self._columns_of(class_name)
+        candidates = tuple((each, columns.get(each.lower())) for each in spec.entry.column or ())
+        key = (name, id(spec), *(id(column) for _, column in candidates))
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = _make_field(name, spec, candidates)
+        use.found |= made.found
+        if made.rule is None or made.plan is None:
             return
-        owner = entry.owner or Owner.PLANT3D
-        reasons = [f"{column.name} {why_not_writable(column)}" for _, column in present if column is not None]
-        writable = any(column is not None and is_writable(column) for _, column in present)
-        use.writable = use.writable or writable
-        use.not_writable += reasons if not writable else []
-        convert = entry.convert or "text"
-        compare = entry.compare or CONVERTERS[convert].compare
-        self._check_compare(name, compare, spec)
-        rules[name] = FieldRule(
-            field=name,
-            owner=owner,
-            columns=tuple(column.name if column is not None else each for each, column in present),
-            convert=convert,
-            compare=compare,
-            push=owner is Owner.SHARED and entry.push is not False and writable,
-            blank=entry.blank or BlankPolicy.ALLOW,
-            drift=entry.drift or DriftPolicy.RESTORE,
-            conflict=entry.conflict or ConflictPolicy.NEWEST,
-        )
-        plans.append(_field_plan(name, convert, present, entry.default_is_empty))
-        touched = self._touched.setdefault(class_name, [])
-        touched += [_column_facts(name, column) for _, column in present if column is not None]
+        use.writable = use.writable or made.writable
+        use.not_writable += made.not_writable
+        self._check_compare(name, made.rule.compare, spec)
+        rules[name] = made.rule
+        plans.append(made.plan)
+        self._touched.setdefault(class_name, []).extend(made.facts)
+
+    def _columns_of(self, class_name: str) -> Mapping[str, Column]:
+        cls = self.catalog.find(class_name)
+        return self.catalog.columns.get(cls.name, {}) if cls else {}
 
     def _check_compare(self, name: str, compare: str, spec: FieldSpec) -> None:
         known, place = self._compare.setdefault(name, (compare, spec.at("compare")))

@@ -230,6 +230,7 @@ class Scan:
         self.drawing_of: dict[int, Drawing] = {}
         self.missing_levels: set[str] = set()
         self._previous: int | None = None
+        self._extras = self._extras_reader()
 
     def run(self, classes: Mapping[str, Sequence[str]], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
         """Read the classes in this order. `classes`: class -> its spellings in `PnPBase`."""
@@ -238,6 +239,7 @@ class Scan:
             self._load_drawings()
             self._load_registry()
             self._report_duplicates()
+            self._extras = self._extras_reader()
             batch = ItemBatch(unchanged=[], changed=[])
             for number, name in enumerate(classes):
                 if not classes[name]:
@@ -462,28 +464,57 @@ class Scan:
 
     # ------------------------------------------------------------ what belongs to an item
 
-    def _extras(self, pnpid: int) -> Extras:
+    def _extras_reader(self) -> Callable[[int], Extras]:
+        """What tells an item's extras, with every look-up at hand: this runs once per item."""
         relations = self.relations
-        registry = self.registry.get(pnpid)
-        in_group = relations.segments_in.get(pnpid)
-        if in_group is not None:
-            return self._extras_of_line(pnpid, in_group, registry)
-        number, title, drawing = self.drawing_of.get(pnpid, NO_DRAWING)
-        owner = relations.owner_of.get(pnpid)
-        owner_tag = relations.tags.get(owner) if owner is not None else None
-        if pnpid in relations.groups_of:
-            lines, groups = relations.lines_of((pnpid,))
-            start, end = relations.ends_of((pnpid,))
-            return (number, title, drawing, (), lines, groups, start, end, owner_tag, owner, None, registry)
-        segments = relations.segments_of.get(pnpid, ())
-        lines, groups = relations.lines_of(segments) if segments else ((), ())
-        return (number, title, drawing, segments, lines, groups, None, None, owner_tag, owner, None, registry)
+        registry_of, drawing_of, owner_of = self.registry.get, self.drawing_of.get, relations.owner_of.get
+        segments_in, segments_of, groups_of = (
+            relations.segments_in.get,
+            relations.segments_of.get,
+            relations.groups_of,
+        )
+        tag_of, lines_of, of_line = relations.tags.get, relations.lines_of, self._extras_of_line
+
+        def extras(pnpid: int) -> Extras:
+            in_group = segments_in(pnpid)
+            if in_group is not None:
+                return of_line(pnpid, in_group, registry_of(pnpid))
+            number, title, drawing = drawing_of(pnpid, NO_DRAWING)
+            owner = owner_of(pnpid)
+            owner_tag = None if owner is None else tag_of(owner)
+            start = end = None
+            if pnpid in groups_of:
+                segments: Ids = ()
+                lines, groups = lines_of((pnpid,))
+                start, end = relations.ends_of((pnpid,))
+            else:
+                segments = segments_of(pnpid, ())
+                lines, groups = lines_of(segments) if segments else ((), ())
+            registry = registry_of(pnpid)
+            return (
+                number,
+                title,
+                drawing,
+                segments,
+                lines,
+                groups,
+                start,
+                end,
+                owner_tag,
+                owner,
+                None,
+                registry,
+            )
+
+        return extras
 
     def _extras_of_line(self, pnpid: int, segments: Ids, registry: str | None) -> Extras:
         relations = self.relations
-        drawings = (self.drawing_of.get(segment, NO_DRAWING) for segment in segments)
+        drawings = {self.drawing_of.get(segment, NO_DRAWING) for segment in segments}
         own = self.drawing_of.get(pnpid)
-        number, title, drawing = several_drawings([own, *drawings] if own else drawings)
+        if own:
+            drawings.add(own)
+        number, title, drawing = drawings.pop() if len(drawings) == 1 else several_drawings(drawings)
         start, end = relations.ends_of(segments)
         tag = relations.segment_tag(pnpid)
         return (number, title, drawing, segments, (), (), start, end, None, None, tag, registry)

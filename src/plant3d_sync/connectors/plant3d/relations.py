@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PureWindowsPath
 
 from plant3d_sync.connectors.plant3d.catalog import Discovery
@@ -95,13 +96,11 @@ class Relations:
         fills the only end that is still open.
         """
         own = tuple(segments)
-        inside = set(own)
-        starts = {asset for s in own for asset in self.starts.get(s, ())}
-        ends = {asset for s in own for asset in self.ends.get(s, ())}
-        from_tags = self._names(starts - ends) or self._line_names(self.start_lines, own, inside)
-        to_tags = self._names(ends - starts) or self._line_names(self.end_lines, own, inside)
+        starts, ends = _united(self.starts, own), _united(self.ends, own)
+        from_tags = self._names(starts - ends) or self._line_names(self.start_lines, own)
+        to_tags = self._names(ends - starts) or self._line_names(self.end_lines, own)
         if bool(from_tags) != bool(to_tags):
-            loose = {n for s in own for n in self.nozzles.get(s, ())} - starts - ends
+            loose = _united(self.nozzles, own) - starts - ends
             rest = self._names(loose) - from_tags - to_tags
             from_tags, to_tags = (from_tags or rest), (to_tags or rest)
         return _joined(from_tags), _joined(to_tags)
@@ -120,13 +119,23 @@ class Relations:
         """Whether an asset is a nozzle with an owner, or owns something itself."""
         return asset in self.owner_of or asset in self.owners
 
-    def _line_names(self, relation: Mapping[int, Ids], own: Ids, inside: set[int]) -> set[str]:
-        others = {line for s in own for line in relation.get(s, ())} - inside
+    def _line_names(self, relation: Mapping[int, Ids], own: Ids) -> set[str]:
+        others = _united(relation, own)
+        if not others:
+            return set()
+        others.difference_update(own)
         return {tag for line in others for tag in (self.lines_of((line,))[0] or self._names((line,)))}
 
 
+def _united(relation: Mapping[int, Ids], items: Ids) -> set[int]:
+    """Everything these items are related to."""
+    if len(items) == 1:
+        return set(relation.get(items[0], ()))
+    return set(chain.from_iterable([relation.get(item, ()) for item in items]))
+
+
 def _joined(tags: set[str]) -> str | None:
-    return "; ".join(sorted(tags)) or None
+    return next(iter(tags)) if len(tags) == 1 else "; ".join(sorted(tags)) or None
 
 
 def load_relations(
