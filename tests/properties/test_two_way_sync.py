@@ -225,6 +225,46 @@ def test_a_description_filled_after_the_creation_arrives(before: str | None) -> 
     assert held.fields["description"] == "filled"
 
 
+@pytest.mark.parametrize("direction", [Direction.PULL, Direction.BOTH])
+def test_a_choice_that_synapse_cuts_is_sent_once_and_reaches_plant3d(direction: Direction) -> None:
+    world = TwoSides(skew_known=False)
+    pnpid = world.draws("A", "one")
+    world.run()
+    world.edits_plant(pnpid, "Remark", "two")
+    world.edits_synapse(pnpid, "description", "three")
+    assert len(world.run().conflicts) == 1
+    world.resolves(pnpid, "four and more than twelve")
+    sent = [len(writes(world.run(direction))) for _ in range(4)]
+    assert sent == [1, 0, 0, 0]
+    for _ in range(2):
+        world.run()
+    assert world.plant[pnpid]["Remark"] == "four and more than twelve"
+    held = world.held(pnpid)
+    assert held is not None
+    assert held.fields["description"] == "four and mor"
+    before = world.writes
+    assert writes(world.run()) == []
+    assert world.writes == before
+
+
+def test_an_edit_between_plan_and_write_is_not_forgotten_when_the_item_is_written_both_ways() -> None:
+    """The answer to the write of another field shows the new description; the push that follows must not hide it."""
+    world = TwoSides()
+    pnpid = world.draws("A", "one")
+    world.run()
+    world.edits_plant(pnpid, "Spec", "CS")
+    world.edits_synapse(pnpid, "description", "two")
+    draft = world.plan()
+    assert [line["op"] for line in lines(draft)] == ["update", "push"]
+    world.edits_synapse(pnpid, "description", "one")
+    world.apply(draft)
+    world.run()
+    held = world.held(pnpid)
+    assert held is not None
+    assert (world.plant[pnpid]["Remark"], held.fields["description"]) == ("one", "one")
+    assert writes(world.plan(full=True)) == []
+
+
 def test_an_old_copy_saved_over_our_write_reaches_nobody() -> None:
     world = TwoSides()
     pnpid = world.draws("A", "one")

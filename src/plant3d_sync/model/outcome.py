@@ -36,13 +36,17 @@ class FieldOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """A chosen value, with the two values it was chosen between; void once a side moves elsewhere."""
+    """A chosen value, with the two values it was chosen between; void once a side moves elsewhere.
+
+    `given`: SYNAPSE was sent the choice and still holds what it made of it, perhaps another spelling.
+    """
 
     conflict_id: str
     plant3d_value: Value
     synapse_value: Value
     chosen: Value
     by: str
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

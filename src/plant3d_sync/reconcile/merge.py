@@ -267,10 +267,11 @@ def _apply_resolution(
         return None
     chosen = resolution.chosen
     plant_ok = same(plant3d, resolution.plant3d_value) or same(plant3d, chosen)
-    synapse_ok = same(synapse, resolution.synapse_value) or same(synapse, chosen)
+    there = resolution.given or same(synapse, chosen)
+    synapse_ok = there or same(synapse, resolution.synapse_value)
     if not (plant_ok and synapse_ok):
         return None
-    if not same(synapse, chosen):
+    if not there:
         return FieldOutcome(
             field=rule.field, verdict=Verdict.TO_SYNAPSE, value=chosen, loses=synapse, reason="resolved"
         )

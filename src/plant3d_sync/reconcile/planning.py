@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any, Protocol
 
@@ -718,8 +718,13 @@ class Planner:
         stamp = asset.field_info[name].updated_at if asset and name in asset.field_info else None
         if stamp is None and name == "description":
             stamp = link.description_at
+        resolution = self._know.resolutions.get((link.link_id, name))
+        open_entry = link.pending.get(name, {})
+        if resolution is not None and open_entry.get("given") == [resolution.chosen, synapse]:
+            resolution = replace(resolution, given=True)
+            work.given[name] = [resolution.chosen, synapse]
         flip = link.flips.get(name, Flip())
-        put_back = plant_away and _is_put_back(rule, flip, plant3d, base)
+        put_back = plant_away and _is_put_back(rule, flip, plant3d, base_plant)
         if put_back and flip.last != REVERTED:
             flip = work.flips[name] = flip._replace(last=REVERTED, reverts=flip.reverts + 1)
         undecided = put_back or (flip.last == REVERTED and name in link.pending)
@@ -738,7 +743,7 @@ class Planner:
                 synapse_stamp=_posix(stamp),
                 skew=self._know.skew,
             ),
-            resolution=self._know.resolutions.get((link.link_id, name)),
+            resolution=resolution,
             hold=link.holds.get(name),
             frozen=flip.writes >= FLIP_LIMIT,
             put_back=put_back,
@@ -870,6 +875,7 @@ class Planner:
                 if outcome.reason == "resolved" and not self._rules.same[name](plant3d, outcome.value):
                     # a choice of a third value: Plant 3D does not hold it yet, so the base must not move
                     work.open(name, "resolving", plant3d, outcome.value, outcome)
+                    work.given[name] = [outcome.value, outcome.value]
             case Verdict.TO_SYNAPSE:
                 work.open(name, "waits_for_pull", plant3d, synapse, outcome)
             case Verdict.TO_PLANT3D:
@@ -907,6 +913,8 @@ class Planner:
                 work.open(name, outcome.reason, plant3d, synapse, outcome)
         if name in link.holds and outcome.reason == "held_after_undo":
             work.holds[name] = link.holds[name]
+        if name in work.given and name in work.pending:
+            work.pending[name]["given"] = work.given[name]
 
     # ------------------------------------------------------------------ towards Plant 3D
 
@@ -1295,6 +1303,8 @@ class _FieldWork:
     pending: dict[str, dict[str, object]] = field(default_factory=dict)
     observed: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
+    given: dict[str, list[Value]] = field(default_factory=dict)
+    """Choices SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what SYNAPSE made of it."""
     flips: dict[str, Flip] = field(default_factory=dict)
     cells: list[dict[str, object]] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
@@ -1398,11 +1408,14 @@ def value_pair(one: Value, two: Value) -> str:
     return hashlib.blake2b("|".join(values).encode(), digest_size=8).hexdigest()
 
 
-def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, base: Value) -> bool:
-    """Whether Plant 3D holds what it held just before our last write, which was into Plant 3D. `base`: what we wrote."""
+def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, written: Value) -> bool:
+    """Whether Plant 3D holds what it held just before our last write, which was into Plant 3D.
+
+    `written`: what we wrote there.
+    """
     if rule.owner is not Owner.SHARED or flip.last not in (Side.PLANT3D.value, REVERTED):
         return False
-    return flip.pair == value_pair(plant3d, base)
+    return flip.pair == value_pair(plant3d, written)
 
 
 def _version(asset: Asset) -> int | None:

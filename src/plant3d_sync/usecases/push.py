@@ -322,17 +322,20 @@ def pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]
         name = str(cell["field"])
         held = cell["synapse"]
         # an undo may put back a class default, which reads as empty: its canonical value travels with the cell
-        agreed = cell["kept"] if cell.get("hold") else cell["new"]
+        # of a choice SYNAPSE may hold another spelling: the base is SYNAPSE's
+        agreed = cell["kept"] if cell.get("hold") else held
         stored = _canonical(cell, receipt)
         base[name] = agreed
         if stored != agreed:
             base_plant[name] = stored
         else:
             base_plant.pop(name, None)
-        if held == base[name]:
+        # SYNAPSE may have been seen again since the plan, in the answer to a write of another field
+        seen = link.synapse_fields().get(name, held)
+        if seen == base[name]:
             delta.pop(name, None)
         else:
-            delta[name] = held
+            delta[name] = seen
         flip = link.flips.get(name, Flip())
         pair = value_pair(cell["plant3d"], cell["new"])
         again = flip.pair == pair and cell.get("why") not in ("resolved", "undo")
