@@ -161,6 +161,12 @@ def knowledge(**more: Any) -> Knowledge:
     )
 
 
+def announce(planner: Planner, links: Iterable[Link]) -> None:
+    """Tell the planner which links are live."""
+    live = [one for one in links if one.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)]
+    planner.known_links({one.tag: one.pnpid for one in live}, len(live))
+
+
 def plan(
     items: Iterable[PlantItem],
     links: Iterable[Link] = (),
@@ -173,10 +179,8 @@ def plan(
     """What the planner makes of a complete read: links without an item are gone, except `unchanged` ones."""
     planner = Planner(rules or rule_set(), knowledge(**more))
     links, unchanged = list(links), list(unchanged)
-    for known in (*links, *unchanged):
-        planner.known_link(pnpid=known.pnpid, tag=known.tag, state=known.state)
-    for known in unchanged:
-        planner.see_unchanged(known.pnpid, known.tag, known.class_name, known.plant3d_id, known.entity)
+    announce(planner, (*links, *unchanged))
+    planner.see_unchanged(unchanged)
     by_guid = {known.plant3d_id: known for known in links}
     by_pnpid = {known.pnpid: known for known in links}
     news = {one.plant3d_id: one for one in assets}

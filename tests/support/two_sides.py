@@ -26,7 +26,18 @@ from plant3d_sync.state.links import delta, to_model
 from plant3d_sync.usecases.bookkeeping import gone_columns, moved_base, new_link
 from plant3d_sync.usecases.feed import observed_with_synapse
 from plant3d_sync.usecases.push import pushed_columns
-from tests.support.builders import CLASSES, COLUMNS, guid_of, item, knowledge, lines, meaning, rule_set, same
+from tests.support.builders import (
+    CLASSES,
+    COLUMNS,
+    announce,
+    guid_of,
+    item,
+    knowledge,
+    lines,
+    meaning,
+    rule_set,
+    same,
+)
 
 MAX_TEXT = 12
 """SYNAPSE of this world cuts descriptions here."""
@@ -207,8 +218,7 @@ class TwoSides:
                 unlinked=self._tags_without_link(),
             ),
         )
-        for known in self.links.values():
-            planner.known_link(pnpid=known.pnpid, tag=known.tag, state=known.state)
+        announce(planner, self.links.values())
         for pnpid in order or self.snapshot:
             self._see(planner, pnpid, news, full)
         for pnpid, known in self.links.items():
@@ -237,7 +247,7 @@ class TwoSides:
             and one.guid not in news
         )
         if known is not None and settled and not full:
-            planner.see_unchanged(pnpid, known.tag, known.class_name, known.plant3d_id, known.entity)
+            planner.see_unchanged([known])
         else:
             planner.see(one, known, news.get(one.guid))
 

@@ -157,17 +157,15 @@ def _translator(
     resolvers: tuple[tuple[str, str, _Resolver, Callable[[Value], Value] | None], ...],
     targets: dict[str, str],
 ) -> Callable[[PlantItem], Translated]:
-    missing = _MISSING
-
     def translate(item: PlantItem) -> Translated:
         fields = constants.copy()
         columns = targets
         problems: list[tuple[str, str, str]] = []
-        get = item.values.get
-        unknown = item.unknown
-        for name, column in plain:
-            value = get(column, missing)
-            if isinstance(value, _Missing) or (unknown and column in unknown):
+        values, unknown = item.values, item.unknown
+        for name, column in plain if not unknown else [one for one in plain if one[1] not in unknown]:
+            try:
+                value = values[column]
+            except KeyError:
                 continue
             fields[name] = None if type(value) is str and (not value or value.isspace()) else value
         for name, from_item in derived:

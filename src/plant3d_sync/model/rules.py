@@ -60,9 +60,9 @@ class ClassRule:
     fields: Mapping[str, FieldRule]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Translated:
-    """One item in canonical fields, with what could not be read or translated.
+    """One item in canonical fields, with what could not be read or translated. Mutable only for speed.
 
     `fields` lacks unknown fields. `columns` says which column each field came from (for writing back).
     `problems`: field -> (code, message).
@@ -92,7 +92,5 @@ class RuleSet:
 
     def is_tagged(self, tag: Value) -> bool:
         """Whether a tag is complete: not empty, no `?` part, not a placeholder word."""
-        if not isinstance(tag, str) or not tag.strip():
-            return False
-        text = tag.strip()
-        return "?" not in text and text.upper() not in self.placeholders
+        text = tag.strip() if isinstance(tag, str) else ""
+        return bool(text) and "?" not in text and text.upper() not in self.placeholders

@@ -21,7 +21,6 @@ from plant3d_sync.usecases.project import Project, World, iso
 from plant3d_sync.usecases.spool import LineSpool
 
 GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))
-_STATES = {state.value: state for state in LinkState}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,29 +84,21 @@ def make_plan(
             lost=_lost(briefs.values(), feed),
         )
     planner = Planner(rules, knowledge, LineSpool)
-    lost = 0
-    for brief in briefs.values():
-        planner.known_link(pnpid=brief.pnpid, tag=_live_tag(brief, feed), state=_STATES[brief.state])
-        if brief.state in GUARD_STATES and (
-            brief.plant3d_id in knowledge.lost or _lost_in_synapse(brief, feed)
-        ):
-            lost += 1
+    live, lost = _announce(planner, briefs, knowledge.lost, feed)
     digests = _known_digests(briefs, feed, everything)
     seen: set[int] = set()
     classes = sorted(rules.classes)
     total = sum(snapshot.counts(classes).values())
     for batch in snapshot.scan(classes, digests):
-        for pnpid in batch.unchanged:
-            brief = briefs[pnpid]
-            planner.see_unchanged(pnpid, brief.tag, brief.class_name, brief.plant3d_id, brief.entity)
-        seen.update(batch.unchanged)
+        if batch.unchanged:
+            planner.see_unchanged([briefs[pnpid] for pnpid in batch.unchanged])
+            seen.update(batch.unchanged)
         if batch.changed:
             seen.update(item.pnpid for item in batch.changed)
             _see_changed(world, known, planner, feed, batch.changed)
         world.progress("compare", len(seen), total)
     _see_gone(world, known, planner, briefs, seen)
     identity_hits = check_identity(known.identity, snapshot.identity)
-    live = sum(1 for brief in briefs.values() if brief.state in GUARD_STATES)
     hits = [*identity_hits, *check_synapse(links=live, missing_assets=lost, limits=project.config.limits)]
     draft = planner.finish(hits)
     structural = [*snapshot.findings(), *_mapping_findings(rules)]
@@ -122,6 +113,26 @@ def make_plan(
         mapping_digest=mapping_digest,
         newly_gone=any(brief.gone_in_synapse == 1 for brief in briefs.values()),
     )
+
+
+def _announce(
+    planner: Planner, briefs: dict[int, Brief], not_shown: frozenset[str], feed: Feed
+) -> tuple[int, int]:
+    """Tell the planner who holds which tag in SYNAPSE. Returns live links, and how many of them SYNAPSE lost."""
+    news, holders = feed.news, {}
+    live = lost = 0
+    for brief in briefs.values():
+        if brief.state not in GUARD_STATES:
+            continue
+        live += 1
+        if not brief.gone_in_synapse and brief.plant3d_id not in news:
+            holders[brief.tag] = brief.pnpid
+            lost += brief.plant3d_id in not_shown
+            continue
+        holders[_live_tag(brief, feed)] = brief.pnpid
+        lost += brief.plant3d_id in not_shown or _lost_in_synapse(brief, feed)
+    planner.known_links(holders, live)
+    return live, lost
 
 
 def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -345,12 +346,18 @@ def _field_info(raw: Mapping[str, object], asset_version: int) -> dict[str, Fiel
         if not isinstance(info, dict):
             raise WireError("an entry of field_info is not an object")
         version, moment, author = info.get("version"), info.get("updated_at"), info.get("by")
-        if type(version) is not int or not 1 <= version <= asset_version or type(author) is not str:
+        if type(version) is not int or not 1 <= version <= asset_version:
             raise WireError("an entry of field_info has a member of the wrong type")
-        infos[name] = FieldInfo(
-            version=version, updated_at=_time(moment, "'updated_at' of a field"), by=author
-        )
+        if type(author) is not str or type(moment) is not str:
+            raise WireError("an entry of field_info has a member of the wrong type")
+        infos[name] = _info(version, moment, author)
     return infos
+
+
+@lru_cache(maxsize=64)
+def _info(version: int, moment: object, author: str) -> FieldInfo:
+    """The assets of one batch share this; the moment is checked once."""
+    return FieldInfo(version=version, updated_at=_time(moment, "'updated_at' of a field"), by=author)
 
 
 def read_page(raw: object, project_id: str, *, after: int, totals: bool) -> tuple[ChangePage, int]:
