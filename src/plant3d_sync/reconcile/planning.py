@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -102,6 +103,35 @@ class ConflictDraft:
             seen = data[name]
             data[name] = [seen.at_base, seen.away] if isinstance(seen, Interval) else None
         return data
+
+
+class Unchanged(Protocol):
+    """What the planner needs to know of an item that did not change."""
+
+    @property
+    def pnpid(self) -> int:
+        """The item."""
+        ...
+
+    @property
+    def tag(self) -> str:
+        """Its tag."""
+        ...
+
+    @property
+    def class_name(self) -> str:
+        """Its class when it was linked."""
+        ...
+
+    @property
+    def plant3d_id(self) -> str:
+        """Its identity."""
+        ...
+
+    @property
+    def entity(self) -> str:
+        """Kind of asset."""
+        ...
 
 
 class LineList(Protocol):
@@ -207,21 +237,26 @@ class Planner:
 
     # ------------------------------------------------------------------ what is linked
 
-    def known_link(self, *, pnpid: int, tag: str, state: LinkState) -> None:
-        """Announce every link before the scan: whose tag SYNAPSE holds now."""
-        if state in _LIVE:
-            self._tally.links += 1
-            self._live[tag] = pnpid
+    def known_links(self, holders: Mapping[str, int], count: int) -> None:
+        """Announce the live links before the scan: tag in SYNAPSE now -> PnPID, and how many links there are."""
+        self._live.update(holders)
+        self._tally.links += count
 
     # ------------------------------------------------------------------ items
 
-    def see_unchanged(self, pnpid: int, tag: str, class_name: str, guid: str, entity: str) -> None:
-        """An item whose digest is the stored one and whose link has nothing open."""
-        if entity in self._know.entities:
-            stats = self._stats[entity]
-            stats.total += 1
-            stats.unchanged += 1
-        self._claim_tag(tag, pnpid, class_name, guid, entity)
+    def see_unchanged(self, items: Sequence[Unchanged]) -> None:
+        """Items whose digest is the stored one and whose links have nothing open."""
+        for entity, count in Counter([item.entity for item in items]).items():
+            if entity in self._know.entities:
+                self._stats[entity].total += count
+                self._stats[entity].unchanged += count
+        holders = {item.tag: item.pnpid for item in items}
+        if len(holders) == len(items) and self._holders.keys().isdisjoint(holders):
+            self._holders.update(holders)
+            self._info.update({item.pnpid: (item.class_name, item.plant3d_id, item.entity) for item in items})
+            return
+        for item in items:
+            self._claim_tag(item.tag, item.pnpid, item.class_name, item.plant3d_id, item.entity)
 
     def see(self, item: PlantItem, link: Link | None, asset: Asset | None, other: Link | None = None) -> None:
         """An item that is new, changed, or has something open.
@@ -389,7 +424,7 @@ class Planner:
         values: dict[str, Value] = {}
         blank: dict[str, Value] = {}  # known to be empty, which is not the same as never agreed
         for name, value in translated.fields.items():
-            if value is None or value == "" or (value.__class__ is str and str(value).isspace()):
+            if value is None or (type(value) is str and (not value or value.isspace())):
                 blank[name] = None
             else:
                 values[name] = value
