@@ -63,6 +63,7 @@ Extras = tuple[
 Prepared = tuple[Row, Row, Extras, bytes, bytes]
 """Row, its values, what belongs to it, both as JSON, and the digest (empty: the row needs the careful way)."""
 Note = Callable[[Finding], None]
+ExtrasOf = Callable[[int], Extras]
 
 _MOJIBAKE = re.compile(rb"\xc3[\x82-\xb4][\xc2\xc5\xc6\xcb\xe2]")
 _ODD_BLANK = re.compile(rb"\xc2[\x80-\xa0]")
@@ -230,7 +231,6 @@ class Scan:
         self.drawing_of: dict[int, Drawing] = {}
         self.missing_levels: set[str] = set()
         self._previous: int | None = None
-        self._extras = self._extras_reader()
 
     def run(self, classes: Mapping[str, Sequence[str]], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
         """Read the classes in this order. `classes`: class -> its spellings in `PnPBase`."""
@@ -239,7 +239,7 @@ class Scan:
             self._load_drawings()
             self._load_registry()
             self._report_duplicates()
-            self._extras = self._extras_reader()
+            extras_of = self._extras_reader()
             batch = ItemBatch(unchanged=[], changed=[])
             for number, name in enumerate(classes):
                 if not classes[name]:
@@ -247,7 +247,7 @@ class Scan:
                 plan = plan_class(self.discovery, name, number, self.note, self.table)
                 self._previous = None
                 for rows in self._rows(plan):
-                    self._take(plan, rows, known, batch)
+                    self._take(plan, rows, known, batch, extras_of)
                     if len(batch.unchanged) + len(batch.changed) >= BATCH:
                         yield batch
                         batch = ItemBatch(unchanged=[], changed=[])
@@ -373,7 +373,14 @@ class Scan:
             last = rows[-1][0]
             yield rows
 
-    def _take(self, plan: ClassPlan, rows: list[Row], known: Mapping[int, bytes], batch: ItemBatch) -> None:
+    def _take(
+        self,
+        plan: ClassPlan,
+        rows: list[Row],
+        known: Mapping[int, bytes],
+        batch: ItemBatch,
+        extras_of: ExtrasOf,
+    ) -> None:
         """Digest each row; build items only where the digest is not the known one.
 
         A row that can be serialised is digested so. Only where that digest is new, its cells are looked at: a row of
@@ -382,7 +389,7 @@ class Scan:
         passes as unchanged unseen.
         """
         names, unknown = plan.names, plan.unknown
-        fresh = self._not_known(plan, rows, known, batch.unchanged)
+        fresh = self._not_known(plan, rows, known, batch.unchanged, extras_of)
         for start in range(0, len(fresh), _TOGETHER):
             piece = fresh[start : start + _TOGETHER]
             look = _suspicious_together(plan, piece)
@@ -398,14 +405,19 @@ class Scan:
                     batch.changed.append(item)
 
     def _not_known(
-        self, plan: ClassPlan, rows: list[Row], known: Mapping[int, bytes], unchanged: list[int]
+        self,
+        plan: ClassPlan,
+        rows: list[Row],
+        known: Mapping[int, bytes],
+        unchanged: list[int],
+        extras_of: ExtrasOf,
     ) -> list[Prepared]:
         """Rows whose digest is not the known one; the ids of the others go to `unchanged`.
 
         Infinity looks like nothing once serialised, so rows beside one are never taken for known here.
         """
         first, prefix, previous = plan.first, plan.prefix, self._previous
-        extras_of, dumps, known_digest = self._extras, orjson.dumps, known.get
+        dumps, known_digest = orjson.dumps, known.get
         comparable = bool(known) and not _any_infinite(plan, rows)
         fresh: list[Prepared] = []
         for row in rows:
@@ -464,7 +476,7 @@ class Scan:
 
     # ------------------------------------------------------------ what belongs to an item
 
-    def _extras_reader(self) -> Callable[[int], Extras]:
+    def _extras_reader(self) -> ExtrasOf:
         """What tells an item's extras, with every look-up at hand: this runs once per item."""
         relations = self.relations
         registry_of, drawing_of, owner_of = self.registry.get, self.drawing_of.get, relations.owner_of.get
