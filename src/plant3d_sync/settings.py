@@ -23,6 +23,9 @@ from plant3d_sync.errors import ConfigError
 SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "password", "change-me"})
 """Values that stand in examples; a service that runs with one of them is open to anybody who read them."""
 
+RESERVED_NAME = "system"
+"""No project may be called so: the audit trail of the service itself is."""
+
 SECRET_NAMES = ("SYNAPSE_API_KEY", "PLANT3D_DB_PASSWORD", "PLANT3D_DB_URL", "STATE_DB_URL", "REDIS_URL")
 
 
@@ -104,6 +107,13 @@ class Settings(BaseSettings):
     p3dsync_rate_limit: Annotated[str, Field(description="Requests per key and minute.")] = "600/minute"
     p3dsync_max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body.")] = 1_048_576
     p3dsync_host: Annotated[str, Field(description="Address the web service listens on.")] = "127.0.0.1"
+    p3dsync_allowed_hosts: Annotated[
+        str,
+        Field(
+            description="Comma-separated names under which the web service may be called (`Host` header), without port; "
+            "`*.example.com` means every name below. Empty = any name."
+        ),
+    ] = ""
     p3dsync_test: Annotated[bool, Field(description="Enables failpoints; for tests only.")] = False
 
 
@@ -212,6 +222,17 @@ class ConfigFile(BaseModel):
     state_db_url: str | None = None
     synapse: SynapseFile = SynapseFile()
     projects: dict[str, ProjectFile] = Field(default_factory=dict)
+
+    @field_validator("projects")
+    @classmethod
+    def _not_the_services_own_name(cls, projects: dict[str, ProjectFile]) -> dict[str, ProjectFile]:
+        """The audit trail keeps what concerns no single project under this name."""
+        taken = [name for name in projects if name.casefold() == RESERVED_NAME]
+        if taken:
+            raise ValueError(
+                f"`{taken[0]}` is the name of the service's own audit trail; choose another name"
+            )
+        return projects
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

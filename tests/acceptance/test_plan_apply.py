@@ -134,6 +134,18 @@ def test_a_plan_is_applied_once(ready: World) -> None:
     assert (ready.fingerprint(), ready.writes()) == (before, writes)
 
 
+@pytest.mark.parametrize("direction", ["pull", "push", "both"])
+def test_the_answer_to_a_plan_that_was_applied_already_names_the_plan_and_its_direction(
+    ready: World, direction: str
+) -> None:
+    edited_both_ways(ready)
+    plan_id = planned(ready, "--direction", direction)["plan_id"]
+    ok(ready.apply(plan_id))
+    again = ready.apply(plan_id)
+    assert again.error == "plan_applied"
+    assert (again.json["direction"], again.json["plan_id"]) == (direction, plan_id)
+
+
 def test_a_plan_is_refused_after_the_mapping_changed(ready: World) -> None:
     upwards, downwards = edited_both_ways(ready)
     plan = planned(ready)

@@ -19,10 +19,12 @@ import structlog
 
 from plant3d_sync import logs
 from plant3d_sync.bootstrap import App
+from plant3d_sync.cli import render
 from plant3d_sync.cli.main import run
 from plant3d_sync.cli.settings_page import settings_page
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.state import State, audit
+from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import prepare
 from tests.support.jobs import Plant, build_plant, wait_until
@@ -122,6 +124,29 @@ def test_check_config_names_every_problem_at_once(cli, plant: Plant, monkeypatch
     assert answer.code == 78
     for part in ("P3DSYNC_LEASE_SECONDS?", "SYNC_BATCH_SIZE", "SYNAPSE_API_KEY", "nowhere.yml"):
         assert part in text, text
+
+
+@pytest.mark.parametrize("name", [SYSTEM, "System"])
+def test_no_project_may_share_the_services_own_audit_trail(cli, plant: Plant, name: str) -> None:  # type: ignore[no-untyped-def]
+    plant.projects[name] = plant.projects["mine"]
+    plant.write_config()
+    answer = cli("pull", "mine")
+    assert (answer.code, answer["error"]["code"]) == (78, "config_invalid")
+    assert f"`{name}` is the name of the service's own audit trail" in answer["error"]["message"]
+
+
+def test_a_run_that_another_one_continues_says_where_to_look(cli, plant: Plant, capfdbinary) -> None:  # type: ignore[no-untyped-def]
+    world = plant.app().world()
+    first = queue.enqueue(world, "mine", "pull", by="test")
+    claimed = queue.claim(world, "{}", ["mine"])
+    assert claimed is not None
+    later = queue.enqueue(world, "mine", "pull", by="test")
+    queue.release(world, claimed)
+    shown = cli("show", later.run_id)
+    assert (shown["outcome"], shown["continued_by"]) == ("cancelled", first.run_id)
+    render.run({**shown, "errors": []})
+    sys.stdout.flush()
+    assert f"continued by run {first.run_id}" in capfdbinary.readouterr().out.decode()
 
 
 def test_a_worker_refuses_to_start_with_the_secrets_of_the_examples(plant: Plant) -> None:

@@ -272,6 +272,41 @@ def test_browsers_of_other_origins_are_closed_out_unless_listed(tmp_path: Path) 
         create_app(configured(tmp_path, P3DSYNC_CORS_ORIGINS="*"))
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("sync.example.com", 200),
+        ("SYNC.example.com:8002", 200),
+        ("a.inner.example", 200),
+        ("[::1]:8002", 200),
+        ("evil.example", 400),
+        ("sync.example.com.evil.example", 400),
+        ("inner.example", 400),
+        ("", 400),
+    ],
+)
+def test_a_call_under_a_name_that_is_not_listed_is_refused(tmp_path: Path, host: str, status: int) -> None:
+    with desk(tmp_path, P3DSYNC_ALLOWED_HOSTS="sync.example.com, *.inner.example,[::1]") as listed:
+        answer = listed.client.get("/api/v1/projects", headers=listed.headers("read", Host=host))
+        assert answer.status_code == status, answer.text
+        if status != 200:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["code"] == "host_refused"
+            assert answer.headers["X-Request-ID"] == answer.json()["request_id"]
+        for path in ("/livez", "/readyz"):
+            assert listed.client.get(path, headers={"Host": host}).status_code == 200, "asked by address"
+
+
+def test_any_name_will_do_while_none_is_listed_and_a_wrong_list_is_refused(tmp_path: Path) -> None:
+    with desk(tmp_path) as service:
+        headers = service.headers("read", Host="whatever.example")
+        assert service.client.get("/api/v1/projects", headers=headers).status_code == 200
+    for names in ("https://sync.example.com", "sync.example.com:8002", "a.*.example", "*"):
+        with pytest.raises(ConfigError) as refused:
+            create_app(configured(tmp_path, P3DSYNC_ALLOWED_HOSTS=names))
+        assert refused.value.error_code == "settings_invalid"
+
+
 def test_no_answer_holds_a_secret(service: Desk) -> None:
     secrets = [SECRET, service.key().split("_", 2)[2]]
     for method, route in guarded_routes(service):

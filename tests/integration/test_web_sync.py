@@ -303,6 +303,14 @@ def test_now_while_a_run_is_going_returns_it_and_queues_one_follow_up(service: D
     assert service.statuses() == ["running", "queued"]
 
 
+def test_a_run_that_another_one_continues_says_which(service: Desk) -> None:
+    heir = service.run()
+    merged = service.run(outcome="cancelled", result={"continued_by": heir})
+    answer = service.get(f"/api/v1/sync/{merged}", "read").json()
+    assert (answer["outcome"], answer["continued_by"]) == ("cancelled", heir)
+    assert service.get(f"/api/v1/sync/{heir}", "read").json()["continued_by"] is None
+
+
 def test_now_follows_a_run_that_another_one_continues(service: Desk) -> None:
     heir = service.run(result={"pull_stats": STATS})
     service.run(status="running")

@@ -96,6 +96,8 @@ def run(document: Mapping[str, Any]) -> None:
     ):
         say(f"{name}: {plain(document.get(name))}")
     say("stats: " + ", ".join(f"{name} {value}" for name, value in (document.get("stats") or {}).items()))
+    if document.get("continued_by"):
+        say(f"continued by run {document['continued_by']}: look there (plant3d-sync show …)")
     if document.get("error"):
         say(f"error: {plain(document['error'].get('message'))}")
     for error in document["errors"][:200]:

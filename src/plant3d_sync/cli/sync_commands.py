@@ -39,7 +39,9 @@ def _run(project: str, request: Request, json: bool) -> None:
 
 
 @contextmanager
-def _failures_as_documents(project: str, request: Request, json: bool) -> Iterator[None]:
+def _failures_as_documents(
+    project: str, request: Request, json: bool, *, plan_id: str | None = None
+) -> Iterator[None]:
     """With --json a failed run is the same document as any run, with the error in it."""
     try:
         yield
@@ -51,6 +53,7 @@ def _failures_as_documents(project: str, request: Request, json: bool) -> Iterat
             project=project,
             direction=request.asked.direction.value,
             run_id=str(run_id) if run_id else None,
+            plan_id=plan_id,
             status="failed",
             outcome="guarded" if isinstance(error, GuardStop) else "failed",
             dry_run=request.dry_run,
@@ -140,8 +143,8 @@ def apply(
                 f"There is no plan {plan_id}. Nothing was done.",
                 hint="`plant3d-sync runs PROJECT` lists plan ids.",
             )
-        request = Request(trigger="apply")
-        with _failures_as_documents(stored.project, request, as_json):
+        request = Request(asked=Asked(direction=Direction(stored.direction)), trigger="apply")
+        with _failures_as_documents(stored.project, request, as_json, plan_id=plan_id):
             engine = Engine(made.world(progress), made.project(stored.project))
             report = engine.apply(plan_id, approve_guards=approve_guards, request=request)
     progress.close()

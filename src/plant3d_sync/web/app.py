@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from plant3d_sync.usecases.project import World
 from plant3d_sync.web import errors
 from plant3d_sync.web.auth import HEADER, Gate, RateLimits
 from plant3d_sync.web.context import Context
-from plant3d_sync.web.layers import BodyLimit, Envelope
+from plant3d_sync.web.layers import BodyLimit, Envelope, KnownHosts
 from plant3d_sync.web.metrics import Metrics
 from plant3d_sync.web.routes import conflicts, looking, plans, service, sync
 from plant3d_sync.web.schemas import Problem
@@ -69,6 +70,7 @@ def create_app(
     web.add_middleware(Gate, context=lambda: context, rates=rates)
     web.add_middleware(BodyLimit, most=settings.p3dsync_max_body_bytes)
     _add_cors(web, settings)
+    _add_known_hosts(web, settings)
     web.add_middleware(Envelope)
     web.openapi = lambda: _openapi(web)  # type: ignore[method-assign]
     return web
@@ -118,6 +120,22 @@ def _add_cors(web: FastAPI, settings: Settings) -> None:
         expose_headers=["ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID"],
         max_age=600,
     )
+
+
+HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:]+\]")
+
+
+def _add_known_hosts(web: FastAPI, settings: Settings) -> None:
+    names = [name.strip().lower() for name in settings.p3dsync_allowed_hosts.split(",") if name.strip()]
+    wrong = [name for name in names if not HOST_NAME.fullmatch(name)]
+    if wrong:
+        raise ConfigError(
+            f"P3DSYNC_ALLOWED_HOSTS holds what is no name of a host: {', '.join(wrong)}. Nothing was started.",
+            hint="List names or addresses without scheme and port: sync.example.com,*.example.org,10.0.0.7",
+            code="settings_invalid",
+        )
+    if names:
+        web.add_middleware(KnownHosts, names=names)
 
 
 def _openapi(web: FastAPI) -> dict[str, Any]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plant3d_sync.web.errors import Refused, refusal
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
+
+LIFE_SIGNS = ("/livez", "/healthz", "/readyz")
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -48,6 +52,43 @@ class Envelope:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class KnownHosts:
+    """Refuses calls under a name that the operator did not list, whatever key they bring.
+
+    What only asks whether the process lives is answered under any name: such checks call by address.
+    """
+
+    def __init__(self, app: ASGIApp, *, names: Sequence[str]) -> None:
+        self._app = app
+        self._judge = TrustedHostMiddleware(self._known, allowed_hosts=names, www_redirect=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in LIFE_SIGNS:
+            await self._app(scope, receive, send)
+            return
+        verdict: dict[str, bool] = {}
+        await self._judge({**scope, "verdict": verdict}, receive, _to_nobody)
+        if verdict:
+            await self._app(scope, receive, send)
+            return
+        refused = Refused(
+            400,
+            "host_refused",
+            "This service does not answer under the name of the Host header.",
+            hint="Call it by a name of P3DSYNC_ALLOWED_HOSTS, or add the name there.",
+        )
+        await refusal(Request(scope), refused)(scope, receive, send)
+
+    @staticmethod
+    async def _known(scope: Scope, _receive: Receive, _send: Send) -> None:
+        scope["verdict"]["known"] = True
+
+
+async def _to_nobody(_message: Message) -> None:
+    """The library's own refusal is plain text; ours is sent in its place."""
 
 
 class BodyLimit:
