@@ -28,11 +28,9 @@ def digest_of(changes: Iterable[Mapping[str, object]]) -> str:
 
 def digest_of_rows(rows: Iterable[Sequence[object]]) -> str:
     """The same digest over rows that begin with those six columns."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(orjson.dumps(row[:6]))
-        digest.update(b"\n")
-    return digest.hexdigest()
+    lines = [orjson.dumps(row[:6]) for row in rows]
+    lines.append(b"")  # each line ends with a line break
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
 _HEAD = (

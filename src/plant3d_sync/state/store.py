@@ -224,7 +224,7 @@ def _engine(url: URL) -> Engine:
             cursor.execute("PRAGMA page_size=8192")  # of a new file; a link with its base is about 900 bytes
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
-            cursor.execute("PRAGMA cache_size=-8000")  # KiB
+            cursor.execute("PRAGMA cache_size=-4000")  # KiB
             cursor.execute("PRAGMA wal_autocheckpoint=2000")  # pages: 16 MiB
             pages = (
                 os.environ.get("P3DSYNC_TEST_MAX_PAGES") if os.environ.get("P3DSYNC_TEST") == "1" else None

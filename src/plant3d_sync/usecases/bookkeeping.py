@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from plant3d_sync.connectors.base import Echo
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Asset, Value
@@ -109,7 +111,7 @@ def base_as_sent(line: Mapping[str, Any]) -> str:
     """The base, as JSON, of a created pair whose asset is just what was sent; known empty fields belong to it."""
     sent: Mapping[str, Value] = line["set"]
     blank = line["after"].get("base_set")
-    return dump({**sent, **blank} if blank else sent) or "{}"
+    return orjson.dumps({**sent, **blank} if blank else sent).decode()
 
 
 def created_row(

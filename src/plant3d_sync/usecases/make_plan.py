@@ -94,7 +94,7 @@ def make_plan(
             planner.see_unchanged([briefs[pnpid] for pnpid in batch.unchanged])
             seen.update(batch.unchanged)
         if batch.changed:
-            seen.update(item.pnpid for item in batch.changed)
+            seen.update([item.pnpid for item in batch.changed])
             _see_changed(world, known, planner, feed, batch.changed)
         world.progress("compare", len(seen), total)
     _see_gone(world, known, planner, briefs, seen)
