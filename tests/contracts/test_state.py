@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -26,7 +27,7 @@ from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
 from plant3d_sync.state import State, audit, findings, intents, links, projects, runs
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Fence, Lease, holder_name, holder_of
-from plant3d_sync.state.store import SCHEMA
+from plant3d_sync.state.store import SCHEMA, _alembic_config
 from plant3d_sync.state.tables import audit as audit_table
 from plant3d_sync.state.tables import audit_head, lease, metadata
 from tests.support.builders import item
@@ -121,6 +122,38 @@ def test_the_migrations_make_exactly_the_tables_the_code_uses(empty: State) -> N
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_links_of_the_first_schema_are_found_after_the_upgrade_and_stay_unique(empty: State) -> None:
+    first = [
+        row_of(full_link(), 1, id=n, pnpid=n, plant3d_id=f"guid-{n}", asset_version=n) for n in (1, 2, 3)
+    ]
+    with empty.engine.connect() as connection:
+        config = _alembic_config(empty.url)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.commit()
+        names = ", ".join(first[0])
+        marks = ", ".join(f":{name}" for name in first[0])
+        connection.execute(sa.text(f"INSERT INTO link ({names}) VALUES ({marks})"), first)
+        connection.commit()
+    assert empty.upgrade() == ("0001", SCHEMA)
+    with empty.read() as connection:
+        assert [one.link_id for one in links.by_items(connection, 1, ["guid-2", "guid-9"], [])] == [2]
+        assert links.versions(connection, 1, ["guid-1", "guid-3"]) == {"guid-1": 1, "guid-3": 3}
+    with pytest.raises(IntegrityError), empty.write() as connection:
+        links.insert_many(connection, [row_of(full_link(), 1, id=4, pnpid=4, plant3d_id="guid-2")])
+
+
+def test_an_identity_that_only_shares_its_short_key_is_not_taken_for_another(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "key_of", lambda identity: 7)
+    with state.write() as connection:
+        links.insert_many(connection, [row_of(full_link(), 1, plant3d_id="guid-1")])
+    with state.read() as connection:
+        assert links.by_items(connection, 1, ["guid-2"], []) == []
+        assert links.versions(connection, 1, ["guid-2"]) == {}
 
 
 def test_an_empty_database_is_set_up_by_the_first_run(empty: State) -> None:

@@ -32,6 +32,7 @@ from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import State, keys
 from plant3d_sync.state.lease import Lease
+from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.state.tables import metadata
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
@@ -412,10 +413,11 @@ def test_the_gap_that_a_restored_backup_leaves_in_the_audit_trail_is_shown_by_an
 # ---------------------------------------------------------------- E6: two versions
 
 
-NEXT = """
+NUMBER = f"{int(SCHEMA) + 1:04d}"
+NEXT = f"""
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "{NUMBER}", "{SCHEMA}", None, None
 
 
 def upgrade():
@@ -429,11 +431,11 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("newer")
     package = folder / "plant3d_sync"
     shutil.copytree(SOURCE / "plant3d_sync", package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "state/migrations/versions/0002_weather.py").write_text(NEXT)
+    (package / "state/migrations/versions" / f"{NUMBER}_weather.py").write_text(NEXT)
     store = package / "state/store.py"
     text = store.read_text(encoding="utf-8")
-    assert 'SCHEMA = "0001"' in text
-    store.write_text(text.replace('SCHEMA = "0001"', 'SCHEMA = "0002"'), encoding="utf-8")
+    assert f'SCHEMA = "{SCHEMA}"' in text
+    store.write_text(text.replace(f'SCHEMA = "{SCHEMA}"', f'SCHEMA = "{NUMBER}"'), encoding="utf-8")
     return {"PYTHONPATH": str(folder)}
 
 
@@ -466,7 +468,7 @@ def test_program_and_state_of_different_versions_are_refused_and_nothing_is_touc
     assert "db upgrade" in said.json["error"]["hint"]
     assert untouched(world) == before
     said = world.process("db", "upgrade", env=newer)
-    assert ok(said) | {"state_db": ""} == {"before": "0001", "after": "0002", "state_db": ""}
+    assert ok(said) | {"state_db": ""} == {"before": SCHEMA, "after": NUMBER, "state_db": ""}
     before = untouched(world)
     for words in (
         ("now", NAME),
@@ -531,7 +533,7 @@ def test_the_schema_is_not_moved_under_a_run_that_is_going(
         said = world.process("db", "upgrade", env=newer)
     assert (said.code, said.error) == (75, "project_busy")
     assert NAME in said.json["error"]["message"]
-    assert world.rows("SELECT version_num FROM alembic_version") == [{"version_num": "0001"}]
+    assert world.rows("SELECT version_num FROM alembic_version") == [{"version_num": SCHEMA}]
     assert untouched(world)[1:] == before[1:]
 
 

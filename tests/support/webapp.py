@@ -21,6 +21,7 @@ from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.state import State, audit, findings, keys, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
+from plant3d_sync.state.links import key_of
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tables import change, component, link, tag_history
 from plant3d_sync.state.tables import run as run_table
@@ -251,6 +252,7 @@ class Desk:
                     project=number,
                     pnpid=link_id % 1000,
                     plant3d_id=f"guid-{link_id}",
+                    guid_key=key_of(f"guid-{link_id}"),
                     class_name="Pump",
                     entity="equipment",
                     asset_id=f"asset-{link_id}",

@@ -83,7 +83,8 @@ link = sa.Table(
     sa.Column("missing", Json),
     sa.Column("drawing", sa.Text),
     sa.Column("run_id", Id),
-    sa.UniqueConstraint("project", "plant3d_id"),
+    sa.Column("guid_key", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("project", "guid_key"),
     sa.Index("ix_link_project_pnpid", "project", "pnpid"),
 )
 

@@ -138,6 +138,7 @@ def created_row(
         base,
         line.get("drawing"),
         run_id,
+        links.key_of(line["id"]),
     )
 
 
