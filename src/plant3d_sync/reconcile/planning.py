@@ -155,11 +155,16 @@ class LineList(Protocol):
 
 
 class Lines:
-    """All lines of a plan in the order of writing, one pile after the other."""
+    """All lines of a plan in the order of writing, one pile after the other. `seed`: what the fingerprint begins with."""
 
-    def __init__(self, piles: Sequence[Iterable[bytes]]) -> None:
+    def __init__(self, piles: Sequence[Iterable[bytes]], seed: str) -> None:
         self._piles = tuple(piles)
-        self._count = sum(1 for _ in self)
+        digest = hashlib.blake2b(seed.encode(), digest_size=16)
+        count = 0
+        for count, line in enumerate(self, 1):  # noqa: B007 - the count is used after the loop
+            digest.update(line)
+        self._count = count
+        self.fingerprint = digest.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
         """The lines."""
@@ -1176,7 +1181,8 @@ class Planner:
         self._drop_duplicates()
         self._drop_taken()
         pile = self._lines
-        lines = Lines((pile["free"], self._ordered_renames(), pile["update"], pile["create"], pile["quiet"]))
+        piles = (pile["free"], self._ordered_renames(), pile["update"], pile["create"], pile["quiet"])
+        lines = Lines(piles, self._rules.digest)
         total = Stats()
         for stats in self._stats.values():
             stats.findings = 0
@@ -1187,9 +1193,6 @@ class Planner:
             *extra_guards,
             *guard.check_amounts(self._tally, self._know.limits, first_sync=self._tally.links == 0),
         ]
-        digest = hashlib.blake2b(self._rules.digest.encode(), digest_size=16)
-        for line in lines:
-            digest.update(line)
         return Draft(
             lines=lines,
             stats=total,
@@ -1203,7 +1206,7 @@ class Planner:
             findings=self._findings,
             conflicts=self._conflicts,
             work_items=self._work,
-            fingerprint=digest.hexdigest(),
+            fingerprint=lines.fingerprint,
             writes={
                 "synapse": total.created + total.updated + total.archived,
                 "plant3d": self._push.updated,

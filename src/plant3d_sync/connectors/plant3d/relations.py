@@ -178,8 +178,11 @@ def pairs(
 def _grouped(
     connection: sqlite3.Connection, discovery: Discovery, table: str, key: str, value: str
 ) -> dict[int, Ids]:
+    rows = list(pairs(connection, discovery, table, key, value))
+    if len(dict(rows)) == len(rows):
+        return {item: (other,) for item, other in rows}
     found: dict[int, list[int]] = {}
-    for item, other in pairs(connection, discovery, table, key, value):
+    for item, other in rows:
         found.setdefault(item, []).append(other)
     return {
         item: tuple(others) if len(others) == 1 else tuple(sorted(set(others)))
