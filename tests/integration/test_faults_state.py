@@ -6,17 +6,22 @@ Whatever it was, the next runs end where undisturbed ones would have, and nothin
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
+import io
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +29,27 @@ import httpx2
 import orjson
 import psycopg
 import pytest
+import sqlalchemy as sa
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
 from plant3d_sync.bootstrap import App, make_app
-from plant3d_sync.errors import RetryLaterError, SyncError
+from plant3d_sync.cli.main import run as cli
+from plant3d_sync.errors import NeedsPersonError, RetryLaterError, SyncError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import State, keys
+from plant3d_sync.state import State, keys, runs, tables
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.state.tables import metadata
+from plant3d_sync.usecases import queue
+from plant3d_sync.usecases.conflicts import resolve_conflict
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.worker.scheduler import planned_projects
 from tests.support import invariants, postgres
 from tests.support.both_ways import edited, end, journal, plant, same, whole_again
 from tests.support.broken_state import CommitProxy, Trouble, When, in_trouble
-from tests.support.jobs import together, wait_until
+from tests.support.jobs import DEAD, Queueing, together, wait_until
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 from tests.support.wayback import at_rest, both, ok, redescribed, small_plant, small_worlds, user_describes
 from tests.support.webapp import MINE, SECRET, Desk, desk
@@ -327,6 +336,62 @@ def test_a_connection_that_the_server_ends_before_any_statement_is_healed_by_the
     for number in range(1, len(statements(make_on_postgresql)) + 1):
         _world, code = disturbed(make_on_postgresql, Trouble(at=number, kind="gone"), "postgresql")
         assert code in ("state_unavailable", "clean"), number
+
+
+def press(service: Desk, key: str) -> httpx2.Response:
+    """Ask for a pull by the API."""
+    answer: httpx2.Response = service.post(
+        "/api/v1/sync/pull", {"project_id": MINE}, "sync", headers={"Idempotency-Key": key}
+    )
+    return answer
+
+
+def pressed_again(service: Desk, key: str) -> str:
+    """Ask with this key until it is accepted, as a client that was told to try again; the run's id."""
+    answer = press(service, key)
+    if answer.status_code == 409:
+        assert answer.json()["code"] == "idempotency_in_progress"
+        service.clock.now += 121
+        answer = press(service, key)
+    assert answer.status_code in (200, 202), answer.text
+    return str(answer.json()["sync_id"])
+
+
+@pytest.mark.parametrize(
+    "when", ["after", *(pytest.param(w, marks=pytest.mark.long) for w in ("before", "half"))]
+)
+def test_a_request_whose_commit_got_lost_is_carried_out_once_when_it_is_repeated(
+    tmp_path: Path, server: str, set_up: str, when: When
+) -> None:
+    """Whichever commit of the service it was, also when the run was done before the caller asked again."""
+    with postgres.empty_database(server, template=set_up) as url, CommitProxy(url) as proxy:
+        state = State(proxy.url)
+        with desk(tmp_path, state=state) as service:
+            service.headers("sync")
+            press(service, "first")
+            service.end(pressed_again(service, "first"))
+            proxy.cut(0, when)
+            service.end(str(press(service, "counted").json()["sync_id"]))
+            for number in range(1, proxy.commits + 1):
+                before = len(service.statuses())
+                proxy.cut(number, when)
+                answer = press(service, f"key-{number}")
+                proxy.at = 0
+                assert answer.status_code in (202, 503), answer.text
+                for run_id in waiting(service):
+                    service.end(run_id)
+                run_id = pressed_again(service, f"key-{number}")
+                assert len(service.statuses()) == before + 1, f"commit {number}"
+                if answer.status_code == 202:
+                    assert run_id == answer.json()["sync_id"]
+                if service.statuses()[-1] == "queued":
+                    service.end(run_id)
+        state.close()
+
+
+def waiting(service: Desk) -> list[str]:
+    with service.state.read() as connection:
+        return [run.run_id for run in runs.history(connection, MINE, statuses=["queued"])]
 
 
 # ---------------------------------------------------------------- E4: restored from a backup
@@ -751,3 +816,356 @@ def test_a_plan_applied_at_two_processes_at_the_same_moment_is_one_run(webs: Web
         (run_id,) = {answer.json()["sync_id"] for answer in taken}
         assert len(webs.desk.statuses()) == before + 1
         webs.desk.end(run_id)
+
+
+# ---------------------------------------------------------------- G3: at the same moment, in the engine
+
+
+def test_a_plan_applied_by_two_processes_at_once_is_carried_out_once(make_small: MakeWorld) -> None:
+    world, expected = edited(make_small, "twice"), reference(make_small, "sqlite")
+    plan = ok(world.cli("plan", NAME))["plan_id"]
+    with started(world, "--json", "apply", plan) as one, started(world, "--json", "apply", plan) as other:
+        codes = sorted(process.wait(timeout=60) for process in (one, other))
+    assert codes in ([0, 3], [0, 75]), log_of(world, "--json")
+    assert world.rows("SELECT status FROM plan WHERE id = ?", plan) == [{"status": "applied"}]
+    whole_again(world, expected)
+
+
+def deciding(world: World, conflict: Row, *choice: str) -> tuple[threading.Thread, list[bool]]:
+    """A person about to decide; whether the decision was taken is noted in the list."""
+    taken: list[bool] = []
+
+    def decide() -> None:
+        app = make_app(world.config, world.environment({}))
+        try:
+            resolve_conflict(
+                app.world(),
+                conflict["id"],
+                resolution=choice[0],
+                manual_value=choice[-1],
+                version=conflict["version"],
+            )
+            taken.append(True)
+        except NeedsPersonError as error:
+            assert error.error_code == "conflict_moved"
+            taken.append(False)
+        finally:
+            app.state.close()
+
+    return threading.Thread(target=decide), taken
+
+
+def quarrelling(make: Make, name: str) -> tuple[World, int, Row]:
+    """A world with one conflict: the item, and the conflict."""
+    world = make(name=name, conflict={"policy": "ask"})
+    world.pulled()
+    pnpid = world.items("equipment")[0].pnpid
+    user_describes(world, pnpid, "User's")
+    redescribed(world, pnpid, "Designer's")
+    ok(world.cli("now", NAME), 3)
+    (conflict,) = world.conflicts()
+    return world, pnpid, conflict
+
+
+def decide_during(make: Make, at: int, name: str, choice: tuple[str, ...]) -> bool:
+    """The sides came to agree; while the run that closes their conflict is at statement number `at`, somebody decides.
+
+    Both keep the value they agreed on, whoever was first. Whether the decision was taken.
+    """
+    world, pnpid, conflict = quarrelling(make, name)
+    redescribed(world, pnpid, "User's")
+    person, taken = deciding(world, conflict, *choice)
+    trouble = Trouble(at=at, meanwhile=lambda: (person.start(), person.join(0.3)))
+    with in_trouble(world, trouble) as app:
+        assert now(app) in ("clean", "with_issues")
+    assert trouble.met
+    person.join(60)
+    for _ in range(2):
+        ok(world.cli("now", NAME))
+    assert both(world, pnpid) == ("User's",) * 2
+    assert world.conflicts() == []
+    at_rest(world)
+    assert world.cli("audit", "verify").code == 0
+    (stored,) = world.rows("SELECT resolution FROM conflict")
+    assert stored["resolution"] == (choice[0] if taken[0] else "converged"), "what a person decided is kept"
+    return taken[0]
+
+
+def closing_statements(make: Make) -> list[str]:
+    """Statements of a run that closes a conflict."""
+    world, pnpid, _conflict = quarrelling(make, "closing")
+    redescribed(world, pnpid, "User's")
+    trouble = Trouble()
+    with in_trouble(world, trouble) as app:
+        now(app)
+    return trouble.said
+
+
+def test_a_decision_taken_while_a_run_finds_new_values_is_never_carried_out_on_them(
+    make_on_postgresql: MakeWorld,
+) -> None:
+    """It was made between other values: it is refused, or void, and nobody's word is replaced."""
+
+    def moved(name: str) -> tuple[World, int, Row]:
+        world, pnpid, conflict = quarrelling(make_on_postgresql, name)
+        redescribed(world, pnpid, "Designer's second thought")
+        return world, pnpid, conflict
+
+    world, pnpid, _conflict = moved("counted")
+    trouble = Trouble()
+    with in_trouble(world, trouble) as app:
+        now(app)
+    at = next(n for n, text in enumerate(trouble.said, 1) if text.startswith("UPDATE conflict SET"))
+    world, pnpid, conflict = moved("decided")
+    person, taken = deciding(world, conflict, "manual", "Third")
+    with in_trouble(world, Trouble(at=at, meanwhile=lambda: (person.start(), person.join(1)))) as app:
+        now(app)
+    person.join(60)
+    assert taken == [False]
+    for _ in range(2):
+        ok(world.cli("now", NAME), 3)
+    assert both(world, pnpid) == ("Designer's second thought", "User's")
+    (again,) = world.conflicts()
+    assert (again["data"]["plant3d"], again["resolution"]) == ("Designer's second thought", None)
+
+
+def test_a_decision_taken_while_a_run_closes_the_conflict_leaves_both_sides_equal(
+    make_on_postgresql: MakeWorld,
+) -> None:
+    said = closing_statements(make_on_postgresql)
+    early, late = (
+        next(number for number, text in enumerate(said, 1) if text.startswith(mark))
+        for mark in ("UPDATE link", "UPDATE conflict SET")
+    )
+    for number in (early, late):
+        decide_during(make_on_postgresql, number, f"at-{number}", ("manual", "Third"))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("choice", [("manual", "Third"), ("plant3d",)])
+def test_a_decision_taken_at_any_moment_of_such_a_run_leaves_both_sides_equal(
+    make_on_postgresql: MakeWorld, choice: tuple[str, ...]
+) -> None:
+    said = closing_statements(make_on_postgresql)
+    taken = {
+        decide_during(make_on_postgresql, number, f"at-{number}", choice)
+        for number in range(1, len(said) + 1)
+    }
+    assert taken == {True, False}, "some came in time and some too late"
+
+
+# ---------------------------------------------------------------- F1: the clock is set in mid-run
+
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+@dataclass(slots=True)
+class Machine:
+    """The clock of the machine, on which both our program and SQLite look; set once, at a certain look."""
+
+    step: float
+    at: int
+    looks: int = 0
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        if self.looks == self.at:
+            self.ahead = self.step
+        return time.time() + self.ahead
+
+    def for_sqlite(self, connection: sqlite3.Connection) -> None:
+        connection.create_function("julianday", 1, lambda _now: (time.time() + self.ahead) / DAY + 2440587.5)
+
+
+def run_on(world: World, machine: Machine) -> None:
+    """One run both ways on this machine, which must be clean, and not late."""
+    with in_trouble(world, Trouble()) as app:
+
+        @sa.event.listens_for(app.state.engine, "connect")
+        def same_clock(connection: Any, _record: object) -> None:
+            machine.for_sqlite(connection)
+
+        engine = Engine(dataclasses.replace(app.world(), clock=machine), app.project(NAME))
+        report = engine.run(Request(asked=Asked(direction=Direction.BOTH), deadline=time.monotonic() + 600))
+    assert report.outcome == "clean"
+
+
+def set_at(make: Make, step: float, at: int) -> int:
+    """A history in whose middle the clock is set; then it runs on, or is set right again. Looks of that run."""
+    expected = reference(make, "sqlite")
+    world = edited(make, f"clock-{step:.0f}-{at}")
+    machine = Machine(step=step, at=at)
+    run_on(world, machine)
+    for run in ok(world.cli("runs", NAME))["items"]:
+        assert run["completed_at"] >= run["started_at"], "no run takes less than no time"
+    whole_again(world, expected)
+    return machine.looks
+
+
+@pytest.mark.parametrize("step", [-HOUR, DAY], ids=["an hour back", "a day forward"])
+def test_a_clock_set_in_mid_run_changes_no_result(make_small: MakeWorld, step: float) -> None:
+    set_at(make_small, step, 9)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", [-DAY, -HOUR, HOUR, DAY])
+def test_a_clock_set_at_any_look_of_a_run_changes_no_result(make_small: MakeWorld, step: float) -> None:
+    looks = set_at(make_small, step, 1)
+    assert looks > 10
+    for number in range(2, looks + 1):
+        set_at(make_small, step, number)
+
+
+def test_runs_that_wait_are_due_although_our_clock_was_set_back(jobs: Queueing) -> None:
+    fresh = queue.enqueue(jobs.world, "fresh", "pull", by="test")
+    queue.enqueue(jobs.world, "again", "pull", by="test")
+    claimed = queue.claim(jobs.world, jobs.holder, ["again"])
+    assert claimed is not None
+    assert queue.requeue(jobs.world, claimed, RetryLaterError("later"), interval=60.0)
+    assert queue.claim(jobs.world, jobs.holder, ["again"]) is None, "it pauses"
+    for project, run_id, back in (("fresh", fresh.run_id, 300), ("again", claimed.run_id, HOUR)):
+        jobs.clock.now -= back
+        found = queue.claim(jobs.world, jobs.holder, [project])
+        assert found is not None and found.run_id == run_id, project
+
+
+def test_a_lost_run_is_found_although_our_clock_was_set_back(jobs: Queueing) -> None:
+    """Its worker died on another machine: its last sign of life and its lease lie in the future now."""
+    queue.enqueue(jobs.world, "p", "pull", by="test")
+    claimed = queue.claim(jobs.world, DEAD, ["p"])
+    assert claimed is not None
+    holder = orjson.loads(DEAD) | {"run": claimed.run_id}
+    with jobs.world.state.write() as connection:
+        connection.execute(
+            sa.insert(tables.lease).values(
+                project="p",
+                holder=orjson.dumps(holder).decode(),
+                fence=1,
+                expires_at=jobs.world.state.now_sql() + HOUR,
+            )
+        )
+    assert queue.recover_stale(jobs.world) == []
+    jobs.clock.now -= HOUR
+    (found,) = queue.recover_stale(jobs.world)
+    assert (found.run_id, found.status) == (claimed.run_id, "queued")
+    with Lease(jobs.world.state, "p", "another-run") as lease:
+        assert lease.fence.number == 2
+
+
+def test_a_worker_of_another_machine_that_beats_is_left_alone(jobs: Queueing) -> None:
+    """Clocks of machines differ a little; what is a little ahead of ours is alive."""
+    queue.enqueue(jobs.world, "p", "pull", by="test")
+    assert queue.claim(jobs.world, DEAD, ["p"]) is not None
+    jobs.clock.now -= 120
+    assert queue.recover_stale(jobs.world) == []
+
+
+SET_CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+static long ahead(void) {
+    long seconds = 0;
+    FILE *file = fopen(getenv("AHEAD_FILE"), "r");
+    if (file) { if (fscanf(file, "%ld", &seconds) != 1) seconds = 0; fclose(file); }
+    return seconds;
+}
+int clock_gettime(clockid_t which, struct timespec *at) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int done = real(which, at);
+    if (which == CLOCK_REALTIME) at->tv_sec += ahead();
+    return done;
+}
+int gettimeofday(struct timeval *at, void *zone) {
+    int (*real)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int done = real(at, zone);
+    at->tv_sec += ahead();
+    return done;
+}
+time_t time(time_t *out) {
+    struct timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    if (out) *out = at.tv_sec;
+    return at.tv_sec;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def own_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that gives a process, and everything in it, a clock that can be set while it runs."""
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs a C compiler on Linux")
+    folder = tmp_path_factory.mktemp("clock")
+    (folder / "clock.c").write_text(SET_CLOCK)
+    library = folder / "clock.so"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(folder / "clock.c"), "-ldl"], check=True
+    )
+    return library
+
+
+@pytest.mark.long
+def test_whole_processes_whose_clock_is_set_while_they_work_lose_no_run_and_double_none(
+    make_small: MakeWorld, own_clock: Path
+) -> None:
+    """Worker and scheduler under a clock that goes an hour back, a day forward, and right again."""
+    world, expected = edited(make_small, "processes"), reference(make_small, "sqlite")
+    ahead = world.folder / "ahead"
+    ahead.write_text("0")
+    world.env |= {"LD_PRELOAD": str(own_clock), "AHEAD_FILE": str(ahead), "P3DSYNC_LEASE_SECONDS": "3"}
+    world.configure(interval_minutes=0.05, direction="both")
+    with started(world, "worker"), started(world, "scheduler"):
+        for seconds in (0, -3600, 86400, 0):
+            ahead.write_text(str(seconds))
+            before = len(ended_runs(world))
+            wait_until(lambda: len(ended_runs(world)) >= before + 2, what=f"two runs at {seconds}")  # noqa: B023
+            newest = ended_runs(world)[-1]
+            assert abs(newest["created_at"] - time.time() - seconds) < 60, "they did live in that time"
+    world.env.clear()
+    world.configure(interval_minutes=None, direction=None)
+    assert {run["outcome"] for run in ended_runs(world)} == {"clean"}
+    later(world)
+    whole_again(world, expected)
+
+
+def ended_runs(world: World) -> list[Row]:
+    return world.rows("SELECT * FROM run WHERE status = 'completed' AND trigger = 'schedule' ORDER BY seq")
+
+
+# ---------------------------------------------------------------- F2: the hour that comes twice
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process is set as on POSIX")
+@pytest.mark.parametrize(
+    "moments",
+    [("2026-11-01T05:30:00Z", "2026-11-01T06:30:00Z"), ("2027-03-14T06:59:59Z", "2027-03-14T07:00:00Z")],
+    ids=["01:30 comes twice", "02:00 does not come"],
+)
+def test_every_time_is_shown_with_its_zone_so_that_half_past_one_is_told_from_half_past_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moments: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("TZ", "America/Toronto")
+    time.tzset()
+    try:
+        with desk(tmp_path) as service:
+            for moment in moments:
+                service.clock.now = datetime.fromisoformat(moment).timestamp()
+                service.run()
+            items = service.get("/api/v1/sync/history", "read", project_id=MINE).json()["items"]
+            assert [item["started_at"] for item in items] == list(moments)[::-1], "newest first"
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                cli(["--config", str(tmp_path / "plant3d-sync.yml"), "runs", MINE])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [word for word in said.getvalue().split() if word.startswith("202")] == list(moments)[::-1]

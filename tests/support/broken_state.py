@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,11 +32,13 @@ class Trouble:
 
     `locked`: that statement is refused; with `lasting` every later one too. `full`: from that statement on the
     database cannot grow (SQLite). `gone`: the server ends the connection before that statement (PostgreSQL).
+    With `meanwhile` nothing goes wrong: it is called before that statement.
     """
 
     at: int = 0
     kind: Kind = "locked"
     lasting: bool = False
+    meanwhile: Callable[[], object] | None = None
     said: list[str] = field(default_factory=list)
     met: bool = False
     thread: int = field(default_factory=threading.get_ident)
@@ -48,6 +50,9 @@ class Trouble:
         self.said.append(statement)
         now = len(self.said) == self.at or (self.lasting and 0 < self.at < len(self.said))
         self.met = self.met or now
+        if now and self.meanwhile is not None:
+            self.meanwhile()
+            return False
         return now
 
 

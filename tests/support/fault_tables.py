@@ -574,6 +574,7 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     STATES: (
                         "test_a_connection_lost_after_a_commit_and_before_its_answer_is_settled_by_looking",
                         "test_a_connection_lost_at_any_commit_is_settled_by_looking",
+                        "test_a_request_whose_commit_got_lost_is_carried_out_once_when_it_is_repeated",
                         "test_a_connection_that_the_server_ends_before_any_statement_is_healed_by_the_next_run",
                     ),
                 },
@@ -627,8 +628,14 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     CONFLICTS: ("test_our_own_clock_stepping_between_two_runs_decides_nothing_wrongly",),
                     SCHEDULE: ("test_a_clock_that_was_a_day_ahead_does_not_silence_the_schedule",),
                     MISSING: ("test_a_clock_that_goes_back_counts_nothing",),
+                    STATES: (
+                        "test_a_clock_set_in_mid_run_changes_no_result",
+                        "test_a_clock_set_at_any_look_of_a_run_changes_no_result",
+                        "test_runs_that_wait_are_due_although_our_clock_was_set_back",
+                        "test_a_lost_run_is_found_although_our_clock_was_set_back",
+                        "test_whole_processes_whose_clock_is_set_while_they_work_lose_no_run_and_double_none",
+                    ),
                 },
-                not_run="A step in the middle of a run, and whole processes under another clock.",
             ),
             Fault(
                 number="F2",
@@ -638,8 +645,10 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                         "test_hours_in_which_clocks_change_in_toronto_have_twelve_slots_like_any_other",
                     ),
                     CONFLICTS: ("test_an_hour_that_happens_twice_does_not_change_who_was_later",),
+                    STATES: (
+                        "test_every_time_is_shown_with_its_zone_so_that_half_past_one_is_told_from_half_past_one",
+                    ),
                 },
-                not_run="How a local display tells the two hours apart.",
             ),
             Fault(
                 number="F3",
@@ -721,9 +730,17 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
                     PLAN: (
                         "test_a_plan_is_applied_once",
                         "test_an_older_plan_does_not_undo_a_newer_one",
+                        "test_lines_that_moved_since_the_plan_are_refused_and_the_rest_is_applied",
+                    ),
+                    STATES: (
+                        "test_of_two_decisions_at_the_same_moment_one_counts_and_the_other_sees_it",
+                        "test_a_plan_applied_at_two_processes_at_the_same_moment_is_one_run",
+                        "test_a_plan_applied_by_two_processes_at_once_is_carried_out_once",
+                        "test_a_decision_taken_while_a_run_closes_the_conflict_leaves_both_sides_equal",
+                        "test_a_decision_taken_at_any_moment_of_such_a_run_leaves_both_sides_equal",
+                        "test_a_decision_taken_while_a_run_finds_new_values_is_never_carried_out_on_them",
                     ),
                 },
-                not_run="Both at the same instant: one after the other. A plan does not expire by age; what moved since is refused line by line.",
             ),
             Fault(
                 number="G4",

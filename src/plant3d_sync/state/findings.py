@@ -160,11 +160,11 @@ def sync_conflicts(
     a waiting resolution is void. Ones that were examined and not found again close themselves.
     Returns the ids that are new.
     """
+    open_ones = sa.select(conflict).where(conflict.c.project == project, conflict.c.status == "pending")
     known = {
         (row.plant3d_id, row.field): row
-        for row in connection.execute(
-            sa.select(conflict).where(conflict.c.project == project, conflict.c.status == "pending")
-        )
+        # held until the end: who decides meanwhile waits, and then sees what this run found
+        for row in connection.execute(open_ones.with_for_update())
     }
     created: list[str] = []
     for draft in drafts:

@@ -26,6 +26,9 @@ from plant3d_sync.state.tables import lease
 
 DEFAULT_SECONDS = 30.0
 
+LONGEST = 900.0
+"""Seconds. A lease of another machine that seems to last longer was taken before the database's clock was set back."""
+
 
 def holder_name(run_id: str) -> str:
     """This process, so that others can tell whether it still lives."""
@@ -37,19 +40,32 @@ def holder_name(run_id: str) -> str:
 
 def holder_is_dead(holder: str | None) -> bool:
     """True only if the holder ran on this machine and its process is gone."""
+    return _is_alive(holder) is False
+
+
+def _is_alive(holder: str | None) -> bool | None:
+    """Whether the holder's process lives; None if it is on another machine, where nobody here can tell."""
     if not holder:
-        return False
+        return None
     data = orjson.loads(holder)
     if data.get("host") != socket.gethostname():
-        return False
+        return None
     try:
         process = psutil.Process(int(data["pid"]))
         reused = abs(process.create_time() - float(data["born"])) > 1.0
-        return bool(reused or process.status() == psutil.STATUS_ZOMBIE)
+        return not (reused or process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
         return False
+    except psutil.AccessDenied:
+        return None
+
+
+def is_held(holder: str | None, expires_at: float, now: float, seconds: float) -> bool:
+    """Whether a lease of so many seconds holds; both times are the database's."""
+    if not holder or expires_at <= now:
+        return False
+    alive = _is_alive(holder)
+    return expires_at <= now + max(LONGEST, 2 * seconds) if alive is None else alive
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,7 @@ class Lease:
                 except sa.exc.IntegrityError as error:
                     raise self._busy("another run") from error
                 return 1
-            if row.holder and row.expires_at > row.now and not holder_is_dead(row.holder):
+            if is_held(row.holder, row.expires_at, row.now, self._seconds):
                 raise self._busy(f"run {orjson.loads(row.holder).get('run')}")
             taken = connection.execute(
                 statements.take,

@@ -51,6 +51,11 @@ class Run:
     seq: int | None = None
 
 
+def _not_before(end: float | None, start: float | None) -> float | None:
+    """An end that is never before its start, whatever the clock did in between."""
+    return end if end is None or start is None else max(end, start)
+
+
 def _run(row: Row[Any]) -> Run:
     return Run(
         run_id=row.id,
@@ -65,7 +70,7 @@ def _run(row: Row[Any]) -> Run:
         options=load_map(row.options),
         created_at=row.created_at,
         started_at=row.started_at,
-        completed_at=row.completed_at,
+        completed_at=_not_before(row.completed_at, row.started_at),
         heartbeat_at=row.heartbeat_at,
         fence=row.fence,
         attempts=row.attempts,

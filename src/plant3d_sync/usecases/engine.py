@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -48,6 +49,7 @@ class Request:
     """What a caller wants done. `run_id`: an already queued run to carry out.
 
     `attempt`: the claim under which it is carried out; a run that somebody else claimed since is left alone.
+    `deadline`: when it must stop, on the monotonic clock: a clock that is set makes no run late.
     """
 
     asked: Asked = field(default_factory=Asked)
@@ -437,7 +439,7 @@ class Engine:
         )
 
     def _stop(self, run_id: str, request: Request) -> None:
-        if request.deadline is not None and self._world.clock() > request.deadline:
+        if request.deadline is not None and time.monotonic() > request.deadline:
             raise RetryLaterError(
                 "The run took longer than allowed and stopped between two batches.",
                 hint="Nothing is lost; the next run continues.",

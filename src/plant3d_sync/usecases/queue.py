@@ -24,7 +24,7 @@ from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump, load_map
-from plant3d_sync.state.lease import holder_is_dead
+from plant3d_sync.state.lease import holder_is_dead, is_held
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import component, lease
 from plant3d_sync.state.tables import project as project_table
@@ -42,6 +42,9 @@ LOST_LIMIT = 5
 
 STALE_GRACE = 10.0
 """Seconds of silence beyond the lease before a running run counts as abandoned."""
+
+AHEAD = 900.0
+"""Seconds. A sign of life further in the future than this was given before our clock was set back."""
 
 NOW_SPACING = 6.0
 """Seconds between the starts of two "now" runs of one project: presses in between share one run."""
@@ -333,7 +336,11 @@ def claim(world: World, holder: str, projects: Sequence[str]) -> Run | None:
 
 
 def _due(connection: Connection, now: float, projects: Sequence[str]) -> list[tuple[str, str]]:
-    """(run, project), longest due first: a run that was put back goes behind those that became due before it."""
+    """(run, project), longest due first: a run that was put back goes behind those that became due before it.
+
+    A run from the future, or one that would wait longer than any pause lasts, was stored before our clock was set
+    back: it is due.
+    """
     since = sa.func.coalesce(run_table.c.next_try_at, run_table.c.created_at)
     busy = run_table.alias("busy")
     rows = connection.execute(
@@ -341,7 +348,11 @@ def _due(connection: Connection, now: float, projects: Sequence[str]) -> list[tu
         .where(
             run_table.c.status == "queued",
             run_table.c.project.in_(list(projects)),
-            since <= now,
+            sa.or_(
+                since <= now,
+                sa.and_(run_table.c.created_at > now, run_table.c.attempts == 0),
+                since > now + PAUSES[-1],
+            ),
             ~sa.exists().where(busy.c.project == run_table.c.project, busy.c.status == "running"),
         )
         .order_by(since, run_table.c.attempts, run_table.c.seq)
@@ -593,7 +604,8 @@ def _is_stale(connection: Connection, world: World, run: Run) -> bool:
     if note.get("run") == run.run_id and holder_is_dead(note.get("holder")):
         return True
     silent_since = run.heartbeat_at or run.started_at or run.created_at
-    return world.clock() - silent_since > world.lease_seconds + STALE_GRACE
+    silence = world.clock() - silent_since
+    return silence > world.lease_seconds + STALE_GRACE or -silence > AHEAD
 
 
 def _lease_holder(connection: Connection, world: World, run: Run) -> str | None:
@@ -603,9 +615,9 @@ def _lease_holder(connection: Connection, world: World, run: Run) -> str | None:
             lease.c.project == run.project
         )
     ).first()
-    if row is None or not row.holder or row.expires_at <= row.now:
+    if row is None or not is_held(row.holder, row.expires_at, row.now, world.lease_seconds):
         return None
-    if orjson.loads(row.holder).get("run") != run.run_id or holder_is_dead(row.holder):
+    if orjson.loads(row.holder).get("run") != run.run_id:
         return None
     return str(row.holder)
 

@@ -162,7 +162,7 @@ def _known(
     if row.status_code is not None:
         return _response(_Stored(status=row.status_code, text=row.answer), replayed=True)
     marker = load_map(row.answer)
-    if not holder_is_dead(marker.get("holder")) and call.context.clock() - row.created_at < ABANDONED:
+    if not holder_is_dead(marker.get("holder")) and abs(call.context.clock() - row.created_at) < ABANDONED:
         raise _busy()
     connection.execute(
         sa.update(idempotency)

@@ -78,7 +78,8 @@ class Metrics:
         up_to = newest if open_from is None else int(open_from) - 1
         if up_to <= self._read_up_to:
             return
-        duration = run.c.completed_at - run.c.started_at
+        lasted = run.c.completed_at - run.c.started_at
+        duration = sa.case((lasted < 0, 0.0), else_=lasted)  # our clock was set back meanwhile
         rows = connection.execute(
             sa.select(
                 run.c.project,

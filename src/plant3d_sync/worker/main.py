@@ -216,7 +216,7 @@ class Worker:
             run_id=run.run_id,
             attempt=run.attempts,
             request_id=run.request_id,
-            deadline=self.world.clock() + self.app.settings.p3dsync_run_deadline_minutes * 60,
+            deadline=time.monotonic() + self.app.settings.p3dsync_run_deadline_minutes * 60,
         )
 
     def _do(self, world: World, run: Run, request: Request) -> None:

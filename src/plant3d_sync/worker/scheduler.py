@@ -7,8 +7,10 @@ project's interval since 1970 (UTC) and is known by its begin in milliseconds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -220,10 +222,13 @@ class Scheduler:
             self.look()
             self.prune()
             library.start()
-            while self._refused is None and not self.stop.wait(
-                1.0
-            ):  # short: Windows sees Ctrl-C between waits
-                pass
+            apart = time.time() - time.monotonic()
+            while self._refused is None:
+                if self.stop.wait(1.0):  # short: Windows sees Ctrl-C only between waits
+                    break
+                before, apart = apart, time.time() - time.monotonic()
+                if apart < before - 1.0:
+                    _look_now(library)
             library.shutdown(wait=True)
         self.bell.close()
         get_logger().info("scheduler.stopped", ticks=self._ticks)
@@ -232,6 +237,13 @@ class Scheduler:
 
     def _facts(self) -> dict[str, Any]:
         return {"ticks": self._ticks, "projects": len(self.projects)}
+
+
+def _look_now(library: BackgroundScheduler) -> None:
+    """The clock was set back: the library would sleep until its next look is due by the new clock."""
+    get_logger().warning("scheduler.clock_set_back")
+    for job in library.get_jobs():
+        job.modify(next_run_time=datetime.now(UTC))
 
 
 def run_scheduler(app: App, *, parent_pipe: bool = False) -> None:
