@@ -32,6 +32,7 @@ from plant3d_sync.settings import (
     load_settings,
 )
 from plant3d_sync.state import State
+from plant3d_sync.state.tally import CALLS, Counts
 from plant3d_sync.usecases.project import (
     BackupMade,
     Progress,
@@ -103,8 +104,10 @@ class App:
             allow_copy=config.allow_copy,
         )
 
-    def synapse(self, name: str, request_id: str | None = None) -> SynapsePort:
-        """SYNAPSE for a project."""
+    def synapse(
+        self, name: str, request_id: str | None = None, *, counts: Counts | None = None
+    ) -> SynapsePort:
+        """SYNAPSE for a project. `counts`: where its calls are counted."""
         config = self.project_config(name)
         timeout = self.settings.p3dsync_http_timeout_seconds
         return SynapseClient(
@@ -116,6 +119,7 @@ class App:
             timeout=Timeouts(connect=min(10.0, timeout), read=timeout, write=timeout),
             deadline=timeout * 2,
             request_id=request_id,
+            on_event=None if counts is None else _count_calls(counts),
         )
 
     def synapse_url(self) -> str:
@@ -148,10 +152,12 @@ class App:
         name = self.project_name(name)
         config = self.project_config(name)
         mapping = MappingCache(config.mapping, self.base_dir)
+        counts = Counts()
         return Project(
             config=config,
             source=self.source(name),
-            synapse=self.synapse(name, request_id),
+            synapse=self.synapse(name, request_id, counts=counts),
+            counts=counts,
             rules=lambda catalog: _with_policies(mapping.compile(catalog), config),
             mapping_token=lambda: mapping.token() + _policy_token(config),
             batch_size=self.settings.sync_batch_size,
@@ -248,6 +254,20 @@ class MappingCache:
         rules = compile_rules(self._read(), catalog)
         self._compiled = (catalog, rules)
         return rules
+
+
+def _count_calls(counts: Counts) -> Callable[[str, Mapping[str, object]], None]:
+    """Hears of every call to SYNAPSE: how it ended (the kind of status, or no answer) and how long it took."""
+
+    def hear(name: str, facts: Mapping[str, object]) -> None:
+        if name != "synapse.call":
+            return
+        status = facts.get("status")
+        outcome = f"{status // 100}xx" if isinstance(status, int) else "no_answer"
+        seconds = float(str(facts["milliseconds"])) / 1000
+        counts.observe("upstream", "synapse", outcome, seconds=seconds, bounds=CALLS)
+
+    return hear
 
 
 def pushable_columns(catalog: Catalog, rules: RuleSet) -> frozenset[tuple[str, str]]:

@@ -143,7 +143,9 @@ def test_a_cell_committed_before_the_receipt_is_found_and_not_written_again(make
     start = revision(world, pnpid)
     killed(world, "push", NAME, at="push.committed:1")
     (first,) = {key[1] for key in values_only(changed_cells(before, world.dcf))}
-    now(world)
+    report = now(world)
+    assert report["found_applied"] == {"synapse": 0, "plant3d": 1}
+    assert ok(world.cli("show", report["run_id"]))["found_applied"] == report["found_applied"]
     outcomes = world.rows("SELECT pnpid, outcome FROM change WHERE side = 'plant3d' ORDER BY pnpid")
     assert Counter(row["outcome"] for row in outcomes) == {"found_applied": 1, "applied": 2}
     (found,) = [row["pnpid"] for row in outcomes if row["outcome"] == "found_applied"]

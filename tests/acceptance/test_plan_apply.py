@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from tests.support.wayback import (
     small_worlds,
     user_describes,
 )
-from tests.support.world import MakeWorld, World
+from tests.support.world import NAME, MakeWorld, Row, World
 
 
 @pytest.fixture
@@ -220,3 +221,72 @@ def test_a_push_after_a_stopped_run_is_not_lost(make_small: MakeWorld) -> None:
     assert cell(world, upwards) == "From SYNAPSE"
     at_rest(world)
     assert push(world)["writes"] == {"synapse": 0, "plant3d": 0}
+
+
+# ---------------------------------------------------------------- an application that ends half-way
+
+
+def begun(world: World, *words: str, at: str, edits_made: int = 5) -> list[int]:
+    """Edits of a designer in batches of two, written by a process that is killed at a named point."""
+    pnpids = [item.pnpid for item in world.items("equipment")[:edits_made]]
+    for pnpid in pnpids:
+        redescribed(world, pnpid, f"New {pnpid}")
+    world.env["SYNC_BATCH_SIZE"] = "2"
+    words = words or ("apply", planned(world, "--direction", "pull")["plan_id"])
+    said = world.process(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": at})
+    assert said.code == -9, said.err
+    return pnpids
+
+
+def newest_plan(world: World) -> Row:
+    (row,) = world.rows("SELECT id, status FROM plan ORDER BY created_at DESC LIMIT 1")
+    return row
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
+@pytest.mark.parametrize("at", ["pull.receipts_stored:1", "pull.reply_received:1"])
+def test_a_plan_whose_application_was_killed_is_carried_on_by_applying_it_again(
+    ready: World, at: str
+) -> None:
+    pnpids = begun(ready, at=at)
+    plan = newest_plan(ready)
+    assert plan["status"] == "applying"
+    writes = ready.writes()
+    report = ok(ready.apply(plan["id"]))
+    assert ready.writes() - writes == len(pnpids) - 2, "nothing twice"
+    assert (report["written_before"], report["errors"], report["outcome"]) == (2, [], "clean")
+    assert report.get("found_applied", {}).get("synapse", 0) == (2 if "reply" in at else 0)
+    assert {description(ready, pnpid) for pnpid in pnpids} == {f"New {pnpid}" for pnpid in pnpids}
+    assert newest_plan(ready)["status"] == "applied"
+    at_rest(ready)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
+def test_the_next_run_settles_a_plan_whose_application_was_killed_and_says_what_is_left(ready: World) -> None:
+    pnpids = begun(ready, at="pull.receipts_stored:1")
+    plan = newest_plan(ready)["id"]
+    run = now(ready)
+    shown = ok(ready.cli("show", plan))
+    assert shown["status"] == "superseded"
+    settled = shown["settled"]
+    assert (settled["run_id"], settled["written"], settled["left"]) == (run["run_id"], 2, 3)
+    assert {line["pnpid"] for line in settled["left_lines"]} <= set(pnpids)
+    assert {description(ready, pnpid) for pnpid in pnpids} == {f"New {pnpid}" for pnpid in pnpids}
+    before, writes = ready.fingerprint(), ready.writes()
+    again = ready.apply(plan)
+    assert (again.code, again.error) == (3, "plan_superseded")
+    assert "2 of its lines were written, 3 were not" in again.json["error"]["message"]
+    assert (ready.fingerprint(), ready.writes()) == (before, writes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
+@pytest.mark.parametrize("words", [(), ("now", NAME)], ids=["by a person", "by a run"])
+def test_a_plan_of_which_nothing_is_left_counts_as_applied(ready: World, words: tuple[str, ...]) -> None:
+    """Also when Plant 3D does not change any more, which else ends a run before it looks."""
+    begun(ready, *words, at="run.before_finish:1")
+    plan = newest_plan(ready)["id"]
+    now(ready)
+    shown = ok(ready.cli("show", plan))
+    assert (shown["status"], shown["settled"]["left"], shown["settled"]["written"]) == ("applied", 0, 5)
+    assert ready.apply(plan).error == "plan_applied"
+    assert ready.rows("SELECT id FROM plan WHERE status IN ('applying', 'approved')") == []

@@ -436,6 +436,8 @@ def test_a_500_after_the_commit_is_unknown_and_found_applied_by_the_next_run(sma
     assert small.rows("SELECT id FROM link") == []
     report = small.pulled()
     assert (report["stats"]["created"], report["writes"]["synapse"]) == (0, 0)
+    assert report["found_applied"] == {"synapse": ITEMS, "plant3d": 0}
+    assert small.cli("show", report["run_id"]).json["found_applied"] == report["found_applied"]
     assert {row["outcome"] for row in small.rows("SELECT outcome FROM change")} == {"found_applied"}
     healed(small)
 

@@ -127,6 +127,40 @@ def test_a_run_that_cannot_be_done_waits_longer_each_time_but_never_longer_than_
     assert pauses == [60, 120, 300, 480, 480, 480]
 
 
+def late(done: int) -> RetryLaterError:
+    return RetryLaterError("too long", code="deadline", details={"done": done})
+
+
+def test_a_run_that_meets_its_deadline_pauses_and_goes_on_as_long_as_it_gets_on(jobs: Queueing) -> None:
+    ask(jobs)
+    for done in (500, 1, 0, 0, 3, 0, 0, 7):
+        run = take(jobs)
+        assert queue.requeue(jobs.world, run, late(done), interval=300)
+        waiting = jobs.run(run.run_id)
+        assert waiting.status == "queued" and waiting.next_try_at is not None
+        assert waiting.next_try_at - jobs.clock.now >= 60
+        assert queue.claim(jobs.world, jobs.holder, ["p"]) is None, "no loop without a pause"
+        jobs.clock.now = waiting.next_try_at
+
+
+def test_a_run_that_never_gets_on_before_its_deadline_ends_after_three_times(jobs: Queueing) -> None:
+    ask(jobs)
+    pauses = []
+    for _ in range(queue.FRUITLESS_LIMIT):
+        run = take(jobs)
+        assert queue.requeue(jobs.world, run, late(0), interval=300)
+        next_try = jobs.run(run.run_id).next_try_at
+        if next_try is not None:
+            pauses.append(next_try - jobs.clock.now)
+            jobs.clock.now = next_try
+    assert pauses == [60, 120]
+    (ended,) = jobs.runs("p")
+    assert (ended.status, ended.outcome) == ("failed", "failed")
+    assert ended.error is not None
+    assert ended.error["code"] == "deadline_no_progress"
+    assert "P3DSYNC_RUN_DEADLINE_MINUTES" in ended.error["hint"]
+
+
 def test_a_person_who_asks_again_does_not_sit_out_the_pause(jobs: Queueing) -> None:
     run = ask(jobs)
     queue.requeue(jobs.world, take(jobs), offline(), interval=600)

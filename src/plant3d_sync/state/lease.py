@@ -82,6 +82,7 @@ class Fence:
             raise LeaseLost(
                 f"Another run of {self.project} took over. This one stopped and wrote nothing more.",
                 hint="Look at the newer run; nothing has to be repaired.",
+                details={"fenced": True},
             )
 
     def holds(self, connection: Connection) -> bool:

@@ -51,6 +51,17 @@ class Outcome:
     cells_written: int = 0
     push: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
+    remembered: int = 0
+    """Lines without a write that are done."""
+    echoes: int = 0
+    """Writes that changed nothing: SYNAPSE held the values already."""
+    misses: int = 0
+    """Writes to SYNAPSE whose condition did not hold any more."""
+
+    @property
+    def progress(self) -> int:
+        """Lines that need not be done again."""
+        return self.written + self.cells_written + self.remembered
 
     def add(self, entity: str, name: str, number: int = 1) -> None:
         """Count one line."""
@@ -472,6 +483,7 @@ def store_results(
             )
         )
         execution.outcome.written += 0 if result.status == "unchanged" else 1
+        execution.outcome.echoes += result.status == "unchanged"
         _count(execution, line, "done_" + line["op"])
     for entity, number in created_count.items():
         execution.outcome.add(entity, "done_create", number)
@@ -595,6 +607,7 @@ def _refused(
     """SYNAPSE did not take this item: a condition failed, or the values were refused."""
     execution.outcome.waiting += 1
     execution.outcome.add(line["entity"], "failed_" + line["op"])
+    execution.outcome.misses += result.status == "conflict"
     asset = result.asset
     if result.status == "conflict" and asset is not None and link is not None:
         info = asset.field_info.get("description")
@@ -707,6 +720,7 @@ def _remember_quiet(execution: Execution, lines: list[JsonLine]) -> None:
         links.drop_unlinked(connection, execution.known.number, [row["asset_id"] for row in inserts])
         _update_links(connection, updates)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
+    execution.outcome.remembered += len(lines)
     failpoint("pull.bookkeeping_stored")
 
 

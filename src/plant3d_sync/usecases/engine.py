@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.errors import (
@@ -28,6 +31,8 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
+from plant3d_sync.state.tally import LOCKS, PHASES
+from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.apply import Execution, JsonLine, Outcome, apply_lines
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -35,6 +40,9 @@ from plant3d_sync.usecases.project import Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report, add_stats
+
+OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
+"""What may become of a record, by the names of the statistics."""
 
 HEADER_ERRORS = 5000
 """So many row errors travel in a stored plan; the run table holds them all."""
@@ -68,6 +76,22 @@ class _Beginning:
 
     known: ProjectState
     open_intents: bool
+    begun_plans: list[str]
+    """Plans that another run left half applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recovered:
+    """Writes of an earlier run whose receipts were missing, found where they were meant to be."""
+
+    synapse: int
+    plant3d: int
+    findings: list[Finding]
+
+    def tell(self, report: Report) -> None:
+        """Say it in the report, if there were any."""
+        if self.synapse or self.plant3d:
+            report.extra["found_applied"] = {"synapse": self.synapse, "plant3d": self.plant3d}
 
 
 class Engine:
@@ -138,6 +162,12 @@ class Engine:
                 hint="Make a new plan.",
                 code="plan_applied",
             )
+        if stored.status == "superseded":
+            raise NeedsPersonError(
+                f"{_superseded(stored)} Nothing was written.",
+                hint="What is left is planned anew by the next run; make a new plan to see it.",
+                code="plan_superseded",
+            )
         if stored.status == "guarded" and not approve_guards:
             raise GuardStop(
                 f"Plan {plan_id} was stopped by a guard. Nothing was written.",
@@ -146,9 +176,19 @@ class Engine:
                 details={"guards": stored.header.get("guards", [])},
             )
         request.asked.direction = Direction(stored.direction)
-        return self._as_run(request, lambda run, lease, _: self._apply_stored(stored, request, run, lease))
+        return self._as_run(
+            request,
+            lambda run, lease, begun: self._apply_stored(stored, request, run, lease, begun),
+            applying=plan_id,
+        )
 
-    def _as_run(self, request: Request, work: Callable[[Run, Lease, _Beginning], Report]) -> Report:
+    def _as_run(
+        self,
+        request: Request,
+        work: Callable[[Run, Lease, _Beginning], Report],
+        *,
+        applying: str | None = None,
+    ) -> Report:
         world = self._world
         run = self._start(request)
         try:
@@ -171,11 +211,13 @@ class Engine:
                     begun = _Beginning(
                         known=project_state.ensure(connection, self._project.name),
                         open_intents=bool(intents.still_open(connection, self._project.name)),
+                        begun_plans=leftovers.begun(connection, self._project.name, but=applying),
                     )
                 report = work(run, lease, begun)
         except Cancelled:
             return self._end_cancelled(run)
         except RetryLaterError as error:
+            self._count_trouble(error)
             if request.attempt is None:
                 self._end_failed(run, error)
             else:
@@ -236,10 +278,30 @@ class Engine:
         with self._world.state.write() as connection:
             runs.update(connection, run_id, heartbeat_at=self._world.clock())
 
+    def _count_trouble(self, error: RetryLaterError) -> None:
+        if isinstance(error, LeaseLost):
+            self._project.counts.add("lease_lost")
+            if error.details.get("fenced"):
+                self._project.counts.add("fenced_writes")
+        elif error.error_code == "source_busy":
+            self._project.counts.add("source_busy")
+
+    def _store_counts(self, connection: Connection) -> None:
+        """What was counted goes with what it tells of; the last statement of its transaction."""
+        self._project.counts.store(connection, self._project.name, self._world.clock())
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        """Count how long a phase takes, if it comes to its end."""
+        started = time.monotonic()
+        yield
+        self._project.counts.observe("phase", phase, seconds=time.monotonic() - started, bounds=PHASES)
+
     def _leave_to_claimer(self) -> None:
         """The claimer puts the run back into the queue; what it left undone must be compared again."""
         with self._world.state.write() as connection:
             project_state.update(connection, self._project.name, force_compare=True)
+            self._store_counts(connection)
 
     def _end_failed(self, run: Run, error: SyncError) -> None:
         with self._world.state.write() as connection:
@@ -253,6 +315,7 @@ class Engine:
                 phase=None,
             )
             project_state.update(connection, self._project.name, force_compare=True)
+            self._store_counts(connection)
 
     def _end_cancelled(self, run: Run) -> Report:
         report = Report(
@@ -276,6 +339,7 @@ class Engine:
                 phase=None,
             )
             project_state.update(connection, self._project.name, force_compare=True)
+            self._store_counts(connection)
         return report
 
     # ------------------------------------------------------------------ the unattended path
@@ -284,24 +348,30 @@ class Engine:
         world, project, known = self._world, self._project, begun.known
         self._check_project(known)
         known.skew = project.synapse.capabilities().skew_seconds
-        feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
-        quiet = None if begun.open_intents else self._nothing_happened(request, run, known, feed)
+        with self._timed("read_synapse"):
+            feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
+        unsettled = begun.open_intents or begun.begun_plans
+        quiet = None if unsettled else self._nothing_happened(request, run, known, feed)
         if quiet is not None:
             return quiet
         snapshot, signature = self._snapshot()
         try:
             rules = project.rules(snapshot.catalog)
-            self._recover(run, lease, known, rules, feed, snapshot, request)
+            found = self._recover(run, lease, known, rules, feed, snapshot, request)
+            leftovers.settle(world, lease.fence, run.run_id, begun.begun_plans)
             known = replace(known, next_link=self._known().next_link)
-            planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
-            plan_id = self._store_plan(planned, request, run_id=run.run_id)
+            with self._timed("compare"):
+                planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
+                plan_id = self._store_plan(planned, request, run_id=run.run_id)
             report = self._report(
                 planned, request, plan_id=plan_id, run_id=run.run_id, started=run.started_at
             )
+            found.tell(report)
             if planned.draft.guards:
                 return self._end_guarded(run, planned, report)
             failpoint("guards.passed")
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
+            execution.outcome.findings.extend(found.findings)
             execution.stored_lines = True
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
@@ -338,7 +408,10 @@ class Engine:
     def _snapshot(self) -> tuple[PlantSnapshot, str | None]:
         self._copied_after = self._world.clock()
         signature = self._project.source.signature()
-        snapshot = self._project.source.snapshot()
+        with self._timed("copy"):
+            snapshot = self._project.source.snapshot()
+        if snapshot.lock_ms > 0:
+            self._project.counts.observe("lock", seconds=snapshot.lock_ms / 1000, bounds=LOCKS)
         if signature != self._project.source.signature():
             signature = None  # it moved while we copied: never take this for "unchanged"
         return snapshot, signature
@@ -396,6 +469,8 @@ class Engine:
                 pull_ok_at=now,
                 skew=known.skew,
             )
+            self._count_records(report)
+            self._store_counts(connection)
         return report
 
     def _recover(
@@ -407,10 +482,13 @@ class Engine:
         feed: Feed,
         snapshot: PlantSnapshot,
         request: Request,
-    ) -> None:
+    ) -> _Recovered:
         execution = self._execution(run, lease, known, rules, "recovery", request, approved=False)
-        recover_synapse(execution, feed)
-        recover_plant3d(execution, snapshot)
+        return _Recovered(
+            synapse=recover_synapse(execution, feed),
+            plant3d=recover_plant3d(execution, snapshot),
+            findings=execution.outcome.findings,
+        )
 
     def _execution(
         self,
@@ -423,6 +501,7 @@ class Engine:
         *,
         approved: bool,
     ) -> Execution:
+        outcome = Outcome()
         return Execution(
             world=self._world,
             project=self._project,
@@ -432,18 +511,19 @@ class Engine:
             plan_id=plan_id,
             rules=rules,
             actor=request.by,
-            outcome=Outcome(),
+            outcome=outcome,
             approved=approved,
-            stop=lambda: self._stop(run.run_id, request),
+            stop=lambda: self._stop(run.run_id, request, outcome),
             next_link=known.next_link,
         )
 
-    def _stop(self, run_id: str, request: Request) -> None:
+    def _stop(self, run_id: str, request: Request, outcome: Outcome) -> None:
         if request.deadline is not None and time.monotonic() > request.deadline:
             raise RetryLaterError(
                 "The run took longer than allowed and stopped between two batches.",
-                hint="Nothing is lost; the next run continues.",
+                hint="Nothing is lost; it goes on after a pause.",
                 code="deadline",
+                details={"done": outcome.progress},
             )
         with self._world.state.read() as connection:
             cancelled = runs.cancel_requested(connection, run_id)
@@ -477,8 +557,11 @@ class Engine:
                 applied_by=execution.actor,
                 applied_at=self._world.clock(),
             )
-        pushed = apply_lines(execution, chunks, total)
-        apply_push(execution, [lambda: pushed], snapshot)
+        with self._timed("write"):
+            pushed = apply_lines(execution, chunks, total)
+        if pushed:
+            with self._timed("push"):
+                apply_push(execution, [lambda: pushed], snapshot)
 
     # ------------------------------------------------------------------ plans
 
@@ -582,6 +665,9 @@ class Engine:
                 plan=report.plan_id,
                 guards=[hit.to_dict() for hit in report.guards],
             )
+            for hit in report.guards:
+                self._project.counts.add("guard_stops", hit.name)
+            self._store_counts(connection)
         return report
 
     def _finish(
@@ -595,6 +681,7 @@ class Engine:
     ) -> Report:
         world, draft, project = self._world, planned.draft, self._project
         _settle_counts(report, execution.outcome)
+        report.extra["findings_by_code"] = _by_code([*draft.findings, *execution.outcome.findings])
         report.completed_at = world.clock()
         complete = request.asked.entities == frozenset(Entity)
         found = [*draft.findings, *execution.outcome.findings]
@@ -633,8 +720,26 @@ class Engine:
             if complete and planned.newly_gone:
                 links.gone_is_known(connection, execution.known.number)
             self._remember_project(connection, planned, report, feed, request, complete, waiting)
+            self._count_records(report)
+            self._count_writes(execution.outcome)
+            self._store_counts(connection)
         failpoint("run.finished")
         return report
+
+    def _count_records(self, report: Report) -> None:
+        """What became of the records of a run that came to its end."""
+        counts = self._project.counts
+        parts = {Direction.PUSH.value: report.push_stats}
+        if report.direction != Direction.PUSH.value:
+            parts[Direction.PULL.value] = report.stats
+        for direction, stats in parts.items():
+            for operation in OPERATIONS:
+                counts.add("records", direction, operation, by=(stats or {}).get(operation, 0))
+
+    def _count_writes(self, outcome: Outcome) -> None:
+        counts = self._project.counts
+        counts.add("echo_writes", by=outcome.echoes)
+        counts.add("misses", by=outcome.misses + outcome.push.get("stale", 0))
 
     def _with_link_ids(self, connection: Any, draft: Any, known: ProjectState) -> list[dict[str, Any]]:
         """Conflicts of pairs that were tied in this very run get their link."""
@@ -694,12 +799,15 @@ class Engine:
 
     # ------------------------------------------------------------------ a stored plan
 
-    def _apply_stored(self, stored: StoredPlan, request: Request, run: Run, lease: Lease) -> Report:
+    def _apply_stored(
+        self, stored: StoredPlan, request: Request, run: Run, lease: Lease, begun: _Beginning
+    ) -> Report:
         world, project = self._world, self._project
         known = self._known()
         self._check_project(known)
         known.skew = project.synapse.capabilities().skew_seconds
-        feed = read_feed(world, project, known, full=False, keep=True)
+        with self._timed("read_synapse"):
+            feed = read_feed(world, project, known, full=False, keep=True)
         snapshot, signature = self._snapshot()
         try:
             rules = project.rules(snapshot.catalog)
@@ -715,7 +823,8 @@ class Engine:
                     hint="Check the project's source, then make a new plan.",
                     code="plan_stale",
                 )
-            self._recover(run, lease, known, rules, feed, snapshot, request)
+            found = self._recover(run, lease, known, rules, feed, snapshot, request)
+            leftovers.settle(world, lease.fence, run.run_id, begun.begun_plans)
             known = replace(known, next_link=self._known().next_link)
             with world.state.write() as connection:
                 if not runs.set_plan(
@@ -725,12 +834,17 @@ class Engine:
                     run_id=run.run_id,
                 ):
                     raise NeedsPersonError(
-                        f"Plan {stored.plan_id} was applied by somebody else meanwhile. Nothing was written.",
+                        f"Plan {stored.plan_id} was settled by another run meanwhile. Nothing was written.",
                         code="plan_applied",
                     )
                 runs.update(connection, run.run_id, plan_id=stored.plan_id)
             with world.state.read() as connection:
-                lines = list(runs.all_lines(connection, stored))
+                before = leftovers.done_lines(connection, stored)
+                lines = [
+                    line
+                    for line in runs.all_lines(connection, stored)
+                    if not before or not leftovers.is_done(line, before)
+                ]
             from plant3d_sync.usecases.stale import split_stale
 
             fresh, stale = split_stale(world, project, known, feed, snapshot, rules, lines)
@@ -740,7 +854,8 @@ class Engine:
                 execution.outcome.errors.append(_stale_error(line, why))
                 execution.outcome.waiting += 1
             self._carry_out(execution, [lambda: fresh], len(fresh), snapshot)
-            return self._finish_stored(stored, run, execution, snapshot, feed, request)
+            extra = {"written_before": len(before)} if before else {}
+            return self._finish_stored(stored, run, execution, snapshot, feed, request, found, extra)
         finally:
             snapshot.close()
 
@@ -752,6 +867,8 @@ class Engine:
         snapshot: PlantSnapshot,
         feed: Feed,
         request: Request,
+        found: _Recovered,
+        extra: dict[str, Any],
     ) -> Report:
         world = self._world
         header = stored.header
@@ -766,7 +883,10 @@ class Engine:
             by_entity={name: dict(stats) for name, stats in (header.get("by_entity") or {}).items()},
             lock_ms=snapshot.lock_ms,
             errors=[_row_error(error) for error in header.get("errors") or []],
+            extra=extra,
         )
+        found.tell(report)
+        execution.outcome.findings.extend(found.findings)
         if stored.direction != Direction.PULL.value:
             report.pull_stats = dict(report.stats)
             report.push_stats = dict(header.get("push_stats") or {})
@@ -806,6 +926,9 @@ class Engine:
                 identity=snapshot.identity,
                 feed_read_at=feed.started_at,
             )
+            self._count_records(report)
+            self._count_writes(execution.outcome)
+            self._store_counts(connection)
         failpoint("run.finished")
         return report
 
@@ -850,6 +973,15 @@ def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) 
         if report.direction == Direction.PUSH.value:
             for name in ("updated", "errors", "skipped"):
                 report.stats[name] = report.push_stats[name]
+
+
+def _superseded(stored: StoredPlan) -> str:
+    """What became of a plan whose application ended half-way."""
+    settled = stored.header.get("settled") or {}
+    return (
+        f"Plan {stored.plan_id} was begun and not finished: {settled.get('written', 0)} of its lines were written, "
+        f"{settled.get('left', 0)} were not, as run {settled.get('run_id')} found."
+    )
 
 
 def _outcome(report: Report) -> str:

@@ -16,6 +16,7 @@ from plant3d_sync.model.plan import Limits, MissingPolicy
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.state import State
+from plant3d_sync.state.tally import Counts
 
 
 class Writer(Protocol):
@@ -86,6 +87,8 @@ class Project:
     batch_size: int = 500
     writer: Callable[[Catalog, RuleSet], Writer] | None = None
     backup: Callable[[str], BackupMade] | None = None
+    counts: Counts = field(default_factory=Counts)
+    """What this object's runs counted and did not store yet."""
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.errors import NotFoundError, RetryLaterError, SyncError
+from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state import projects as project_state
@@ -39,6 +39,9 @@ BUSY_PAUSE = 5.0
 
 LOST_LIMIT = 5
 """So many workers in a row may die with a run before it is given up."""
+
+FRUITLESS_LIMIT = 3
+"""So many times in a row a run may meet its deadline without having done anything."""
 
 STALE_GRACE = 10.0
 """Seconds of silence beyond the lease before a running run counts as abandoned."""
@@ -416,14 +419,38 @@ def _mine(run: Run) -> sa.Update:
 def requeue(world: World, run: Run, error: SyncError, *, interval: float) -> bool:
     """A claimed run that could not be done waits: growing pauses, never longer than the schedule's interval.
 
-    `interval` in seconds. The error stays on the run for people to see. False if the run is not ours any more.
+    One that met its deadline goes on after a short pause as long as it got on; one that did not for
+    `FRUITLESS_LIMIT` times in a row ends as failed. `interval` in seconds. The error stays on the run for people
+    to see. False if the run is not ours any more.
     """
     pause = min(PAUSES[min(max(run.attempts, 1), len(PAUSES)) - 1], interval)
     if error.error_code == "project_busy":
         pause = min(BUSY_PAUSE, interval)
-    elif error.error_code == "deadline":
-        pause = 0.0
-    return _put_back(world, run, error.to_dict(), pause, "waiting")
+    document = error.to_dict()
+    if error.error_code == "deadline":
+        fruitless = 0 if error.details.get("done") else _fruitless(run) + 1
+        if fruitless >= FRUITLESS_LIMIT:
+            return fail(world, run, _no_progress(fruitless))
+        pause = min(PAUSES[max(fruitless, 1) - 1], interval)
+        document["details"] = {**error.details, "times": fruitless}
+    return _put_back(world, run, document, pause, "waiting")
+
+
+def _fruitless(run: Run) -> int:
+    """How often in a row the run met its deadline before it had done anything."""
+    before = run.error or {}
+    return int((before.get("details") or {}).get("times", 0)) if before.get("code") == "deadline" else 0
+
+
+def _no_progress(times: int) -> ConfigError:
+    return ConfigError(
+        f"The run met its deadline {times} times in a row without getting on. It was given up; "
+        "nothing was written those times.",
+        hint="Give runs more time (P3DSYNC_RUN_DEADLINE_MINUTES), or find out what is so slow: the metric "
+        "phase_duration_seconds and `plant3d-sync doctor` help.",
+        code="deadline_no_progress",
+        details={"times": times},
+    )
 
 
 def release(world: World, run: Run) -> bool:

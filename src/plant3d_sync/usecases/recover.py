@@ -17,7 +17,10 @@ from plant3d_sync.usecases.feed import Feed
 
 
 def recover_synapse(execution: Execution, feed: Feed) -> int:
-    """Settle every open intent towards SYNAPSE. Returns how many items were found applied."""
+    """Settle every open intent towards SYNAPSE. Returns how many items were found applied.
+
+    What SYNAPSE made of their values stays in the execution's findings.
+    """
     with execution.world.state.read() as connection:
         waiting = [
             item for item in intents.still_open(connection, execution.project.name) if item.side == "synapse"

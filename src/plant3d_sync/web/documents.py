@@ -133,6 +133,8 @@ def detail(run: Run, errors: list[dict[str, Any]]) -> s.SyncDetail:
             "guards": result.get("guards") or [],
             "lock_ms": result.get("lock_ms"),
             "continued_by": result.get("continued_by"),
+            "found_applied": result.get("found_applied") or {},
+            "written_before": result.get("written_before") or 0,
         }
     )
 
@@ -232,6 +234,7 @@ def plan_members(plan: StoredPlan) -> dict[str, Any]:
         "applied_at": when(plan.applied_at),
         "applied_by": plan.applied_by,
         "undo_of": plan.undo_of,
+        "settled": header.get("settled"),
         "version": plan.version,
     }
 

@@ -279,6 +279,10 @@ class SyncDetail(SyncLog):
     guards: list[Guard] = []
     lock_ms: float | None = None
     continued_by: str | None = Field(None, description="The run that does this one's work in its place.")
+    found_applied: dict[str, int] = Field(
+        {}, description="Writes of an interrupted run that this one found done, per side."
+    )
+    written_before: int = Field(0, description="Lines of the plan that an interrupted run had written.")
 
 
 class History(BaseModel):
@@ -467,8 +471,28 @@ class Projects(BaseModel):
     offset: int
 
 
+class LeftLine(BaseModel):
+    """A line that was not written."""
+
+    op: str
+    tag: str
+    pnpid: int
+
+
+class Settled(BaseModel):
+    """What another run found of a plan whose application was interrupted."""
+
+    run_id: str
+    written: int
+    left: int
+    left_lines: list[LeftLine]
+
+
 class PlanInfo(BaseModel):
-    """A stored plan. `status`: draft, guarded, approved, applying, applied or expired."""
+    """A stored plan. `status`: draft, guarded, approved, applying, applied, superseded or expired.
+
+    Superseded: its application was interrupted, and another run found what was written and what was not (`settled`).
+    """
 
     plan_id: str
     project_id: str
@@ -487,6 +511,7 @@ class PlanInfo(BaseModel):
     applied_at: datetime | None = None
     applied_by: str | None = None
     undo_of: str | None = None
+    settled: Settled | None = None
     version: int
 
 
@@ -527,6 +552,7 @@ class PlanDetail(PlanInfo):
     offset: int
     by_entity: dict[str, Stats] = {}
     left_alone: list[dict[str, Any]] = []
+    note: str | None = Field(None, description="What to know of a plan whose application was interrupted.")
 
 
 class UndoPlan(BaseModel):

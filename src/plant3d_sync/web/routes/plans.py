@@ -10,6 +10,7 @@ from plant3d_sync.errors import GuardStop, NeedsPersonError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.runs import StoredPlan
+from plant3d_sync.usecases import leftovers
 from plant3d_sync.web import documents, queries
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -85,6 +86,7 @@ def plan(
     stored = _visible(call, plan_id)
     with call.context.state.read() as connection:
         lines = queries.plan_lines(connection, stored, limit=limit, offset=offset)
+        note = leftovers.note(connection, stored)
     response.headers["ETag"] = f'"{stored.version}"'
     return s.PlanDetail.model_validate(
         documents.plan_members(stored)
@@ -96,6 +98,7 @@ def plan(
                 name: documents.stats(found) for name, found in (stored.header.get("by_entity") or {}).items()
             },
             "left_alone": stored.header.get("left_alone") or [],
+            "note": note,
         }
     )
 
@@ -164,7 +167,7 @@ def _check(stored: StoredPlan, wanted: s.ApplyBody, version: int | None) -> None
                 }
             },
         )
-    if stored.status in ("applied", "expired"):
+    if stored.status in ("applied", "expired", "superseded"):
         raise NeedsPersonError(
             f"The plan is {stored.status} already. Nothing was queued.",
             hint="Make a new plan.",
