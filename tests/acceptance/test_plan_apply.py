@@ -282,7 +282,6 @@ def test_the_next_run_settles_a_plan_whose_application_was_killed_and_says_what_
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
 @pytest.mark.parametrize("words", [(), ("now", NAME)], ids=["by a person", "by a run"])
 def test_a_plan_of_which_nothing_is_left_counts_as_applied(ready: World, words: tuple[str, ...]) -> None:
-    """Also when Plant 3D does not change any more, which else ends a run before it looks."""
     begun(ready, *words, at="run.before_finish:1")
     plan = newest_plan(ready)["id"]
     now(ready)
@@ -290,3 +289,20 @@ def test_a_plan_of_which_nothing_is_left_counts_as_applied(ready: World, words: 
     assert (shown["status"], shown["settled"]["left"], shown["settled"]["written"]) == ("applied", 0, 5)
     assert ready.apply(plan).error == "plan_applied"
     assert ready.rows("SELECT id FROM plan WHERE status IN ('applying', 'approved')") == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
+def test_a_plan_left_behind_is_settled_although_neither_side_changed_since(ready: World) -> None:
+    ready.pulled()
+    said = ready.process(
+        "pull",
+        NAME,
+        "--full",
+        env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "plan.stored:1"},
+    )
+    assert said.code == -9, said.err
+    plan = newest_plan(ready)
+    assert plan["status"] == "approved"
+    ready.pulled()
+    (settled,) = ready.rows("SELECT status FROM plan WHERE id = ?", plan["id"])
+    assert settled["status"] == "applied", "it had nothing to write"

@@ -98,6 +98,10 @@ def test_a_changed_audit_entry_is_found_and_named(cli, plant: Plant) -> None:  #
     broken = cli("audit", "verify")
     assert (broken.code, broken["error"]["code"]) == (78, "audit_broken")
     assert broken["error"]["details"]["broken"][0]["seq"] == 1
+    with plant.app().state.read() as connection:
+        checked = audit.last_check(connection)
+    assert checked is not None, "the metrics show what this walk found"
+    assert (checked.entries, checked.broken) == (2, {SYSTEM: "entry 1: the entry was changed"})
 
 
 def test_an_export_holds_every_entry_with_what_verifies_it(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

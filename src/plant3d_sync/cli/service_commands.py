@@ -322,10 +322,13 @@ def audit_verify(
     Example: plant3d-sync audit verify --against audit.jsonl
     """
     as_json = wants_json(json)
-    with app() as made, made.state.read() as connection:
-        count, broken = audit.verify(connection)
-        if against is not None:
-            broken += audit.compare(connection, _exported(against))
+    with app() as made:
+        with made.state.read() as connection:
+            count, broken = audit.verify(connection)
+            if against is not None:
+                broken += audit.compare(connection, _exported(against))
+        with made.state.write() as connection:
+            audit.keep_check(connection, count, broken, made.world().clock())
     places = [{"project": item.project, "seq": item.seq, "what": item.what} for item in broken]
     if broken:
         first = broken[0]

@@ -14,8 +14,8 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import canonical, set_columns
-from plant3d_sync.state.tables import audit, audit_head
+from plant3d_sync.state.codec import canonical, dump, insert_if_new, load_map, set_columns
+from plant3d_sync.state.tables import audit, audit_head, component
 
 GENESIS = "0" * 64
 
@@ -77,7 +77,9 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
     count = 0
     broken: list[Broken] = []
     expected: dict[str, tuple[int, str]] = {}
-    rows = connection.execute(sa.select(audit).order_by(audit.c.project, audit.c.seq))
+    rows = connection.execute(
+        sa.select(audit).order_by(audit.c.project, audit.c.seq).execution_options(yield_per=1000)
+    )
     for row in rows:
         count += 1
         seq, prev = expected.get(row.project, (0, GENESIS))
@@ -99,6 +101,39 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
     for name, (seq, _hash_of_last) in expected.items():
         broken.append(Broken(project=name, seq=seq, what="the head is missing"))
     return count, broken
+
+
+CHECK = "audit-check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The last walk over all chains: when, how many entries, and what does not hold, by chain."""
+
+    at: float
+    entries: int
+    broken: Mapping[str, str]
+
+
+def keep_check(connection: Connection, count: int, broken: Sequence[Broken], at: float) -> None:
+    """Remember what a walk found, for those who watch."""
+    first: dict[str, str] = {}
+    for item in broken:
+        first.setdefault(item.project, f"entry {item.seq}: {item.what}")
+    values = {"kind": CHECK, "seen_at": at, "data": dump({"entries": count, "broken": first})}
+    if not insert_if_new(connection, component, {"name": CHECK, **values}):
+        connection.execute(sa.update(component).where(component.c.name == CHECK).values(**values))
+
+
+def last_check(connection: Connection) -> Checked | None:
+    """What the last walk found, None if there was none."""
+    row = connection.execute(
+        sa.select(component.c.seen_at, component.c.data).where(component.c.name == CHECK)
+    ).first()
+    if row is None or not row.data:
+        return None
+    data = load_map(row.data)
+    return Checked(at=row.seen_at, entries=int(data["entries"]), broken=data["broken"])
 
 
 def compare(connection: Connection, kept: Iterable[Mapping[str, object]]) -> list[Broken]:

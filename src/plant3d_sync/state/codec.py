@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Table, Update, bindparam, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -53,6 +54,14 @@ def set_columns(
     given: dict[str, object] = {"to_" + name: value for name, value in values.items()}
     given["the_key"] = row
     return connection.execute(update_of(table, key, tuple(values)), given).rowcount
+
+
+def insert_if_new(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
+    """Add a row unless one with its key is there, also when another process does the same now. Whether it was added."""
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    (key,) = table.primary_key.columns
+    statement = build(table).values(**values).on_conflict_do_nothing().returning(key)
+    return connection.execute(statement).first() is not None
 
 
 def bare_rows(

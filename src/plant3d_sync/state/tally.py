@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import dump, load_map
+from plant3d_sync.state.codec import dump, insert_if_new, load_map
 from plant3d_sync.state.tables import component
 
 KIND = "tally"
@@ -49,13 +48,11 @@ class Counts:
         if not self._held:
             return
         name = f"{KIND}:{project}"
-        build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         row = connection.execute(
             sa.select(component.c.data).where(component.c.name == name).with_for_update()
         ).first()
         if row is None:
-            first = build(component).values(name=name, kind=KIND, seen_at=at)
-            connection.execute(first.on_conflict_do_nothing())
+            insert_if_new(connection, component, {"name": name, "kind": KIND, "seen_at": at})
             row = connection.execute(
                 sa.select(component.c.data).where(component.c.name == name).with_for_update()
             ).one()

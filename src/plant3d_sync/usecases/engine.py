@@ -283,7 +283,7 @@ class Engine:
             self._project.counts.add("lease_lost")
             if error.details.get("fenced"):
                 self._project.counts.add("fenced_writes")
-        elif error.error_code == "source_busy":
+        elif error.error_code in ("source_busy", "source_locked"):
             self._project.counts.add("source_busy")
 
     def _store_counts(self, connection: Connection) -> None:
@@ -739,7 +739,7 @@ class Engine:
     def _count_writes(self, outcome: Outcome) -> None:
         counts = self._project.counts
         counts.add("echo_writes", by=outcome.echoes)
-        counts.add("misses", by=outcome.misses + outcome.push.get("stale", 0))
+        counts.add("compare_and_set_misses", by=outcome.misses + outcome.push.get("stale", 0))
 
     def _with_link_ids(self, connection: Any, draft: Any, known: ProjectState) -> list[dict[str, Any]]:
         """Conflicts of pairs that were tied in this very run get their link."""

@@ -1,13 +1,14 @@
 """Prometheus metrics, read from the state database when they are asked for: right with any number of processes.
 
-Sums over runs are kept and carried on: only runs that ended since the last scrape are read.
+Sums over runs are kept and carried on: only runs that ended since the last scrape are read. What no table tells is
+counted where it happens and stored with it (`plant3d_sync.state.tally`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -21,8 +22,10 @@ from prometheus_client.core import (
 from sqlalchemy.engine import Connection
 
 from plant3d_sync import __version__
+from plant3d_sync.state import audit, tally
+from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.store import SCHEMA
-from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, quarantine, run
+from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, run
 from plant3d_sync.usecases import health
 from plant3d_sync.web.context import Context
 
@@ -107,6 +110,9 @@ class Metrics:
         yield from _waiting_for_people(connection, now)
         yield from _backups(connection)
         yield from _service(connection)
+        yield from _counted(connection)
+        yield from _coverage(connection)
+        yield from _audited(connection)
 
     def _runs(self) -> Iterator[Metric]:
         total = CounterMetricFamily(
@@ -218,14 +224,7 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
         .group_by(project.c.name)
     ):
         drift.add_metric([name], count)
-    aside = GaugeMetricFamily(P + "quarantined_records", "Records set aside.", labels=["project", "reason"])
-    for name, code, count in connection.execute(
-        sa.select(project.c.name, quarantine.c.code, sa.func.count())
-        .join(quarantine, quarantine.c.project == project.c.number)
-        .group_by(project.c.name, quarantine.c.code)
-    ):
-        aside.add_metric([name, code], count)
-    yield from (conflicts, oldest, plans, plan_age, drift, aside)
+    yield from (conflicts, oldest, plans, plan_age, drift)
 
 
 def _backups(connection: Connection) -> Iterator[Metric]:
@@ -261,3 +260,122 @@ def _service(connection: Connection) -> Iterator[Metric]:
     info = GaugeMetricFamily(P + "build_info", "What runs.", labels=["version", "schema"])
     info.add_metric([__version__, SCHEMA], 1)
     yield info
+
+
+# ---------------------------------------------------------------- what was counted where it happened
+
+PLAIN = {
+    "echo_writes": "Writes to SYNAPSE that changed nothing, since it held the values already. Should not grow.",
+    "compare_and_set_misses": "Conditional writes refused because the value had moved since the plan.",
+    "source_busy": "Runs that gave up for the moment because the Plant 3D database was busy.",
+    "lease_lost": "Runs that stopped because another one had taken the project over.",
+    "fenced_writes": "Writes to our own memory refused because another run had taken the project over.",
+}
+"""Counters without labels of their own; every project shows them, from 0 on."""
+
+LABELLED = {
+    "records": ("Records of runs that came to their end.", ["direction", "operation"]),
+    "guard_stops": ("Runs that a guard stopped before the first write.", ["guard"]),
+}
+
+DURATIONS = {
+    "phase": (
+        "phase_duration_seconds",
+        "Time of a phase of a run that came to its end.",
+        ["phase"],
+        tally.PHASES,
+    ),
+    "lock": (
+        "source_lock_hold_seconds",
+        "How long a run kept the Plant 3D file locked to copy it.",
+        [],
+        tally.LOCKS,
+    ),
+    "upstream": (
+        "upstream_request_duration_seconds",
+        "Calls to SYNAPSE by runs, every attempt by itself.",
+        ["side", "outcome"],
+        tally.CALLS,
+    ),
+}
+
+
+def _counted(connection: Connection) -> Iterator[Metric]:
+    stored = tally.read(connection)
+    names = sorted(connection.execute(sa.select(project.c.name)).scalars())
+    for name, text in PLAIN.items():
+        plain = CounterMetricFamily(P + name, text, labels=["project"])
+        for one in names:
+            plain.add_metric([one], stored.get(one, {}).get((name,), 0))
+        yield plain
+    for name, (text, labels) in LABELLED.items():
+        labelled = CounterMetricFamily(P + name, text, labels=["project", *labels])
+        for one, counts in sorted(stored.items()):
+            for key, number in sorted(counts.items()):
+                if key[0] == name:
+                    labelled.add_metric([one, *key[1:]], number)
+        yield labelled
+    requests = CounterMetricFamily(
+        P + "upstream_requests", "Calls to SYNAPSE by runs.", labels=["project", "side", "outcome"]
+    )
+    for kind, (name, text, labels, bounds) in DURATIONS.items():
+        durations = HistogramMetricFamily(P + name, text, labels=["project", *labels])
+        for one, counts in sorted(stored.items()):
+            for key in sorted({key[:-1] for key in counts if key[0] == kind}):
+                buckets = _buckets(counts, key, bounds)
+                durations.add_metric([one, *key[1:]], buckets, sum_value=counts.get((*key, "sum"), 0.0))
+                if kind == "upstream":
+                    requests.add_metric([one, *key[1:]], buckets[-1][1])
+        yield durations
+    yield requests
+
+
+def _buckets(
+    counts: Mapping[tally.Key, float], key: tally.Key, bounds: Sequence[float]
+) -> list[tuple[str, float]]:
+    """Counts up to each bound, the last one without bound."""
+    found, total = [], 0.0
+    for bound in [*map(str, bounds), "+Inf"]:
+        total += counts.get((*key, bound), 0)
+        found.append((bound, total))
+    return found
+
+
+def _coverage(connection: Connection) -> Iterator[Metric]:
+    ratio = GaugeMetricFamily(
+        P + "coverage_ratio",
+        "Share of the records of the last complete read that are in step, between 0 and 1.",
+        labels=["project", "class_kind"],
+    )
+    aside = GaugeMetricFamily(
+        P + "quarantined_records",
+        "Records of the last complete read that were set aside with an error.",
+        labels=["project", "class_kind"],
+    )
+    rows = connection.execute(sa.select(project.c.name, project.c.last_counts).order_by(project.c.name))
+    for name, text in rows:
+        for entity, counts in sorted(load_map(text).items()):
+            aside.add_metric([name, entity], counts["errors"])
+            if counts["total"]:
+                ratio.add_metric([name, entity], counts["unchanged"] / counts["total"])
+    yield ratio
+    yield aside
+
+
+def _audited(connection: Connection) -> Iterator[Metric]:
+    """As the last daily walk found the chains; nothing before the first one."""
+    checked = audit.last_check(connection)
+    if checked is None:
+        return
+    whole = GaugeMetricFamily(
+        P + "audit_chain_ok", "1 if the audit chain held when last walked over.", labels=["project"]
+    )
+    names = set(connection.execute(sa.select(audit_head.c.project)).scalars())
+    for name in sorted(names | set(checked.broken)):
+        whole.add_metric([name], 0 if name in checked.broken else 1)
+    yield whole
+    yield GaugeMetricFamily(
+        P + "audit_checked_timestamp_seconds",
+        "When the audit chains were last walked over.",
+        value=checked.at,
+    )

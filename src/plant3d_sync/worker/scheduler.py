@@ -22,7 +22,8 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
-from plant3d_sync.state import retention
+from plant3d_sync.state import audit, retention
+from plant3d_sync.state.codec import insert_if_new
 from plant3d_sync.state.tables import component
 from plant3d_sync.state.tables import slot as slot_table
 from plant3d_sync.usecases import queue
@@ -36,7 +37,7 @@ WAKE = 10.0
 SKIPPED_SHOWN = 300
 """At most so many missed slots are written down after a long pause; older ones are not."""
 
-RETENTION_EVERY = 86_400.0
+DAILY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,22 +154,41 @@ def _note_missed(
 def prune_when_due(world: World, days: float) -> dict[str, int] | None:
     """Once a day, whoever comes first: remove what is old enough. None if it was done lately."""
     now = world.clock()
-    with world.state.write() as connection:
-        taken = connection.execute(
-            sa.update(component)
-            .where(component.c.name == "retention", component.c.seen_at <= now - RETENTION_EVERY)
-            .values(seen_at=now)
-        ).rowcount
-        if not taken:
-            build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-            first = build(component).values(name="retention", kind="retention", seen_at=now)
-            row = connection.execute(first.on_conflict_do_nothing().returning(component.c.name)).first()
-            taken = 0 if row is None else 1
-    if not taken:
+    if not _first_today(world, "retention", now):
         return None
     removed = retention.prune(world.state, now=now, days=days)
     get_logger().info("retention.done", **removed)
     return removed
+
+
+def verify_when_due(world: World) -> int | None:
+    """Once a day, whoever comes first: walk the audit trail and remember what was found, for the metrics.
+
+    Returns the entries seen, None if it was done lately.
+    """
+    now = world.clock()
+    if not _first_today(world, audit.CHECK, now):
+        return None
+    with world.state.read() as connection:
+        count, broken = audit.verify(connection)
+    with world.state.write() as connection:
+        audit.keep_check(connection, count, broken, now)
+    for item in broken:
+        get_logger().error("audit.broken", project=item.project, seq=item.seq, reason=item.what)
+    return count
+
+
+def _first_today(world: World, name: str, now: float) -> bool:
+    """Whether this process is the one to do a daily task, and has now marked it as done."""
+    with world.state.write() as connection:
+        taken = connection.execute(
+            sa.update(component)
+            .where(component.c.name == name, component.c.seen_at <= now - DAILY)
+            .values(seen_at=now)
+        ).rowcount
+        if taken:
+            return True
+        return insert_if_new(connection, component, {"name": name, "kind": name, "seen_at": now})
 
 
 class Scheduler:
@@ -205,22 +225,23 @@ class Scheduler:
                 )
         self._ticks += 1
 
-    def prune(self) -> None:
-        """Once a day."""
+    def daily(self) -> None:
+        """Prune and walk the audit trail, once a day."""
         try:
             prune_when_due(self.world, self.app.settings.p3dsync_retention_days)
+            verify_when_due(self.world)
         except SyncError as error:
-            get_logger().warning("retention.postponed", code=error.error_code, reason=error.message)
+            get_logger().warning("daily.postponed", code=error.error_code, reason=error.message)
 
     def run(self) -> None:
         """Until asked to stop. Raises ConfigError if the state database belongs to another version by now."""
         get_logger().info("scheduler.started", projects=[project.name for project in self.projects])
         library = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
         library.add_job(self.look, "interval", seconds=self.wake_seconds, misfire_grace_time=None)
-        library.add_job(self.prune, "interval", minutes=10, misfire_grace_time=None)
+        library.add_job(self.daily, "interval", minutes=10, misfire_grace_time=None)
         with Presence(self.world, "scheduler", self._facts):
             self.look()
-            self.prune()
+            self.daily()
             library.start()
             apart = time.time() - time.monotonic()
             while self._refused is None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from plant3d_sync.errors import SyncError
+from plant3d_sync.state.keys import AUDIT_CHAIN
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import HEADER, Call, Needs
@@ -96,7 +97,10 @@ async def health(
 )
 def metrics(call: CanRead) -> Response:
     """Metrics of the service and of the projects this key may see."""
-    text = call.request.app.state.metrics.render(call.context.visible(call.key))
+    names = call.context.visible(call.key)
+    if call.key.projects is None:
+        names.append(AUDIT_CHAIN)  # the service's own audit trail
+    text = call.request.app.state.metrics.render(names)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
