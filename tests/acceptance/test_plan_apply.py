@@ -294,6 +294,7 @@ def test_a_plan_of_which_nothing_is_left_counts_as_applied(ready: World, words: 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
 def test_a_plan_left_behind_is_settled_although_neither_side_changed_since(ready: World) -> None:
     ready.pulled()
+    assert ready.pulled().get("unchanged_source"), "else such a run does not look"
     said = ready.process(
         "pull",
         NAME,

@@ -243,7 +243,7 @@ def test_frozen_before_a_call_whose_values_were_overtaken_the_next_run_puts_it_r
     (entry,) = [entry for entry in audited(world, "synapse.batch") if "after_takeover" in entry]
     assert (entry["run"], entry["items"]) == (late.run_id, 1)
     assert world.rows("SELECT pnpid, fields FROM change ORDER BY id DESC LIMIT 1") == [
-        {"pnpid": valve, "fields": '{"tag":["HV-2","HV-6666"]}'}
+        {"pnpid": valve, "fields": '{"tag":["HV-2","HV-6666","plant3d_changed"]}'}
     ]
     now(world)
     assert world.asset_of(valve)["tag"] == "HV-8888"

@@ -209,8 +209,8 @@ def test_an_item_tells_where_each_value_comes_from_and_what_happened(service: De
         "P-101",
         None,
     )
-    assert [(change["op"], change["fields"]) for change in body["history"]] == [
-        ("create", {"description": [None, "old"]})
+    assert [(change["op"], change["fields"], change["why"]) for change in body["history"]] == [
+        ("create", {"description": [None, "old"]}, {"*": "new_item"})
     ]
 
 

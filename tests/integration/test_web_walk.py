@@ -136,6 +136,10 @@ def test_the_walk_of_the_plan_by_the_api(plant: Plant) -> None:
         assert description_column(plant, item["pnpid"]) == "agreed"
         asset = next(one for one in plant.assets(MINE) if one["id"] == item["asset_id"])
         assert asset["description"] == "agreed"
+        history = ok(client.get(f"/api/v1/items/{item['link_id']}"))["history"]
+        rules = [(change["side"], change["why"]) for change in history]
+        assert rules[-2:] == [("plant3d", {"description": "synapse_changed"}), ("synapse", {"*": "new_item"})]
+        assert {why["description"] for _side, why in rules[:-2]} == {"resolved"}
         assert ok(client.get("/api/v1/conflicts", params={"project_id": MINE}))["total"] == 0
 
 

@@ -30,6 +30,7 @@ import yaml
 import plant3d_sync
 from plant3d_sync.cli.main import run
 from plant3d_sync.sample import edits, write_sample
+from plant3d_sync.state.intents import fields_of
 from tests.support.faulty_http import Answer, ScriptedServer, Seen
 from tests.support.synapse_dev import RunningSynapse
 
@@ -377,13 +378,16 @@ class World:
         ]
 
     def dump_changes(self) -> list[tuple[int, str, str]]:
-        """What was written, once per effective write: (PnPID, operation, fields with old and new value)."""
+        """What was written, once per effective write: (PnPID, operation, fields with old and new value).
+
+        Which rule decided is left out: it may be another one when a run was done in two parts.
+        """
         rows = self.rows("SELECT pnpid, op, fields FROM change")
         return sorted(
             (
                 row["pnpid"],
                 row["op"],
-                orjson.dumps(json.loads(row["fields"]), option=orjson.OPT_SORT_KEYS).decode(),
+                orjson.dumps(fields_of(row["op"], row["fields"]), option=orjson.OPT_SORT_KEYS).decode(),
             )
             for row in rows
         )

@@ -117,6 +117,22 @@ def run(document: Mapping[str, Any]) -> None:
         say(
             f"  ! {plain(error.get('tag') or error.get('pnpid'))} [{error['code']}] {plain(error['message'])}"
         )
+    for change in document.get("changes") or ():
+        _change(change)
+    left = document.get("changes_total", 0) - len(document.get("changes") or ())
+    if left:
+        say(f"  … and {left} more changes")
+
+
+def _change(change: Mapping[str, Any]) -> None:
+    """One write: the fields with old and new value and the rule that decided; a new item on one line."""
+    where = "into Plant 3D" if change["side"] == "plant3d" else "to SYNAPSE"
+    why, head = change["why"], f"{change['change_id']}: {change['op']:8} {plain(change['tag'])}"
+    if change["op"] == "create" or not change["fields"]:
+        say(f"{head} · {where} · {why.get('*', '')}")
+        return
+    for name, (old, new) in change["fields"].items():
+        say(f"{head} · {name} · {where} · {plain(old)!r} to {plain(new)!r} · {why.get(name, '')}")
 
 
 def plan(document: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,13 +13,18 @@ from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, 
 from plant3d_sync.cli.output import ProgressLine, print_error, print_json
 from plant3d_sync.errors import GuardStop, NotFoundError, SyncError
 from plant3d_sync.model.side import Direction
+from plant3d_sync.state import intents
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import run_document
+
+CHANGES_SHOWN = 10_000
+"""So many changes of a run are shown at most; how many there are is always told."""
 
 links_app = typer.Typer(help="Tie existing SYNAPSE assets to Plant 3D items.", no_args_is_help=True)
 
@@ -177,11 +182,14 @@ def runs(
 
 def show(
     run_id: Annotated[str, typer.Argument(help="Id of a run or a plan.")],
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Also what the run wrote, and the rule that decided each field.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """One run with its row errors, or one plan with its lines.
+    """One run with its row errors and, if asked, its changes, or one plan with its lines.
 
-    Example: plant3d-sync show 7f3a9c…
+    Example: plant3d-sync show 7f3a9c… --changes
     """
     as_json = wants_json(json)
     with app() as made, made.state.read() as connection:
@@ -190,6 +198,11 @@ def show(
         if item is not None:
             document = run_document(item)
             document["errors"] = run_state.errors(connection, run_id, limit=100_000)
+            if changes:
+                document["changes"] = [
+                    _change(row) for row in intents.changes_of_run(connection, run_id, limit=CHANGES_SHOWN)
+                ]
+                document["changes_total"] = intents.count_changes(connection, run_id)
         elif stored is not None:
             document = {
                 "plan_id": stored.plan_id,
@@ -211,6 +224,11 @@ def show(
         render.run(document)
     else:
         render.plan(document)
+
+
+def _change(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("tag", "pnpid", "side", "op", "outcome", "fields", "why")
+    return {"change_id": row["id"], **{name: row[name] for name in names}, "at": iso(row["at"])}
 
 
 @links_app.command("propose")

@@ -155,26 +155,54 @@ def put_change_rows(connection: Connection, rows: Sequence[ChangeRow]) -> None:
     bulk_insert(connection, change, CHANGE_COLUMNS, rows)
 
 
-def changes_of_run(connection: Connection, run_id: str) -> list[dict[str, Any]]:
-    """Everything a run wrote, in order."""
-    rows = connection.execute(sa.select(change).where(change.c.run_id == run_id).order_by(change.c.id))
+def changes_of_run(connection: Connection, run_id: str, *, limit: int | None = None) -> list[dict[str, Any]]:
+    """Everything a run wrote, in order, or the first `limit` of it."""
+    rows = connection.execute(
+        sa.select(change).where(change.c.run_id == run_id).order_by(change.c.id).limit(limit)
+    )
     return [_change(row) for row in rows]
 
 
+def count_changes(connection: Connection, run_id: str) -> int:
+    """How much a run wrote."""
+    statement = sa.select(sa.func.count()).select_from(change).where(change.c.run_id == run_id)
+    return int(connection.execute(statement).scalar() or 0)
+
+
 def _change(row: Any) -> dict[str, Any]:
-    return {**row._mapping, "fields": fields_of(row.op, row.fields)}
+    return {**row._mapping, "fields": fields_of(row.op, row.fields), "why": why_of(row.op, row.fields)}
+
+
+def fields_with_why(fields: Mapping[str, Sequence[object]], why: Mapping[str, object]) -> dict[str, Any]:
+    """What a change stores: field -> [old, new, the rule that decided], and `*` for what concerns the whole item."""
+    whole = why.get("*")
+    stored: dict[str, Any] = {}
+    for name, (old, new) in fields.items():
+        reason = why.get(name) or whole
+        stored[name] = [old, new] if reason is None else [old, new, reason]
+    if whole is not None and not fields:
+        stored["*"] = [None, None, whole]
+    return stored
 
 
 def fields_of(op: str, text: str | None) -> dict[str, Any]:
     """The fields of a change as field -> [old, new]; a creation stores only the new values."""
     fields = load_map(text)
     if op != "create":
-        return fields
+        return {name: value[:2] for name, value in fields.items() if name != "*"}
     return {
-        name: value if isinstance(value, list) else [None, value]
+        name: value[:2] if isinstance(value, list) else [None, value]
         for name, value in fields.items()
-        if value is not None
+        if value is not None and name != "*"
     }
+
+
+def why_of(op: str, text: str | None) -> dict[str, str]:
+    """The rule that decided each field of a change, `*` for the whole item. Older changes may not say it."""
+    if op == "create":
+        return {"*": "new_item"}
+    fields = load_map(text)
+    return {name: value[2] for name, value in fields.items() if isinstance(value, list) and len(value) > 2}
 
 
 def changes_of_link(

@@ -10,7 +10,7 @@ import orjson
 from plant3d_sync.connectors.base import Echo
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Asset, Value
-from plant3d_sync.state import links
+from plant3d_sync.state import intents, links
 from plant3d_sync.state.codec import dump
 
 Same = Callable[[Value, Value], bool]
@@ -234,7 +234,7 @@ def change_row(
     asset: Asset | None,
     at: float,
 ) -> dict[str, Any]:
-    """The change entry of one written asset: field -> [old, new as read back]."""
+    """The change entry of one written asset: field -> [old, new as read back, the rule that decided]."""
     sent: Mapping[str, Value] = line.get("set") or {}
     was: Mapping[str, Value] = line.get("was") or {}
     fields = {
@@ -251,7 +251,7 @@ def change_row(
         "side": "synapse",
         "op": line["op"],
         "outcome": outcome,
-        "fields": dump(fields) or "{}",
+        "fields": dump(intents.fields_with_why(fields, line.get("why") or {})) or "{}",
         "at": at,
     }
 

@@ -266,7 +266,11 @@ def _store_links(
                         run_id=run.run_id,
                         intent_id=intent_id,
                         link_id=link_id,
-                        line={**line, "set": {"plant3d_id": pair.plant3d_id}},
+                        line={
+                            **line,
+                            "set": {"plant3d_id": pair.plant3d_id},
+                            "why": {"*": "link_accepted"},
+                        },
                         outcome="linked",
                         asset=None,
                         at=now,

@@ -250,7 +250,12 @@ def _change(
         "side": "plant3d",
         "op": line.get("undo") or "push",
         "outcome": done[0][1].status,
-        "fields": dump({cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done})
+        "fields": dump(
+            intents.fields_with_why(
+                {cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done},
+                {cell["field"]: cell.get("why") for cell, _answer in done},
+            )
+        )
         or "{}",
         "at": at,
     }

@@ -193,6 +193,7 @@ def item_history(
             "op": row.op,
             "outcome": row.outcome,
             "fields": intents.fields_of(row.op, row.fields),
+            "why": intents.why_of(row.op, row.fields),
         }
         for row in rows
     ]

@@ -673,7 +673,7 @@ class ItemField(BaseModel):
 
 
 class ItemChange(BaseModel):
-    """One write of ours, or a new tag. `fields`: name -> [old, new]."""
+    """One write of ours, or a new tag. `fields`: name -> [old, new]; `why`: name, or `*` -> the rule that decided."""
 
     change_id: int | None = None
     at: datetime
@@ -682,6 +682,7 @@ class ItemChange(BaseModel):
     op: str
     outcome: str
     fields: dict[str, Any]
+    why: dict[str, str] = {}
 
 
 class ItemDetail(Item):
