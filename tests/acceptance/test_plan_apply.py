@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -292,18 +293,16 @@ def test_a_plan_of_which_nothing_is_left_counts_as_applied(ready: World, words: 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
-def test_a_plan_left_behind_is_settled_although_neither_side_changed_since(ready: World) -> None:
+def test_a_plan_left_behind_is_settled_although_plant_3d_is_as_it_was_before_it(ready: World) -> None:
+    """The designers put their file back: a run that finds everything as it was would not look at the plan."""
     ready.pulled()
-    assert ready.pulled().get("unchanged_source"), "else such a run does not look"
-    said = ready.process(
-        "pull",
-        NAME,
-        "--full",
-        env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "plan.stored:1"},
-    )
-    assert said.code == -9, said.err
+    assert ready.pulled().get("unchanged_source")
+    aside = shutil.copy2(ready.dcf, ready.folder / "aside.dcf")
+    (pnpid,) = begun(ready, "pull", NAME, at="plan.stored:1", edits_made=1)
     plan = newest_plan(ready)
     assert plan["status"] == "approved"
+    shutil.copy2(aside, ready.dcf)
     ready.pulled()
-    (settled,) = ready.rows("SELECT status FROM plan WHERE id = ?", plan["id"])
-    assert settled["status"] == "applied", "it had nothing to write"
+    settled = ok(ready.cli("show", plan["id"]))
+    assert settled["status"] == "superseded"
+    assert [line["pnpid"] for line in settled["settled"]["left_lines"]] == [pnpid]
