@@ -460,6 +460,28 @@ def test_archived_in_synapse_and_edited_in_plant_3d_is_asked(ask: World, choice:
     assert listed(ask) == []
 
 
+def test_a_choice_to_restore_that_was_killed_before_it_was_sent_is_carried_out_by_the_next_run(
+    ask: World,
+) -> None:
+    pnpid = one(ask)
+    ask.user_edits(ask.asset_of(pnpid)["id"], deleted_at=True, description="Edited meanwhile")
+    redescribed(ask, pnpid, "Edited meanwhile")
+    now(ask, code=3)
+    (found,) = listed(ask)
+    ok(ask.cli("resolve", found["id"], "plant3d", "--no-run"))
+    killed = ask.process(
+        "pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "pull.intent_stored:1"}
+    )
+    assert killed.code == -9 and ask.asset_of(pnpid)["deleted_at"] is not None
+    ask.pulled()
+    assert ask.asset_of(pnpid)["deleted_at"] is None
+    assert ask.asset_of(pnpid)["description"] == "Edited meanwhile"
+    assert [row["outcome"] for row in ask.rows("SELECT outcome FROM change WHERE op = 'restore'")] == [
+        "updated"
+    ]
+    at_rest(ask)
+
+
 # ---------------------------------------------------------------- ping-pong
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from tests.support.wayback import (
     user_describes,
     values_only,
 )
-from tests.support.world import MakeWorld, World
+from tests.support.world import MakeWorld, Row, World
 
 
 @pytest.fixture
@@ -277,3 +278,100 @@ def test_undo_of_an_unknown_run_or_change_is_refused(ready: World) -> None:
     assert ready.cli("undo", "nonsense").code == 2 or ready.cli("undo", "nonsense").code == 5
     (run,) = ready.rows("SELECT id FROM run LIMIT 1")
     assert ready.cli("undo", run["id"], "--change", "999999").code != 0
+
+
+# ---------------------------------------------------------------- an asset that was archived
+
+
+@pytest.fixture
+def archiving(make_small: MakeWorld) -> World:
+    """A pulled project that archives what is gone by itself, at the first read without it."""
+    world = make_small(missing={"reads": 1, "minutes": 0, "policy": "archive"})
+    world.pulled()
+    return world
+
+
+def vanished(world: World, pnpid: int) -> Row:
+    """The run that archived the item's asset."""
+    guid = world.guid(pnpid)
+    edits.delete_item(world.dcf, pnpid)
+    run = world.pulled()
+    assert run["stats"]["archived"] == 1 and shown(world)[guid][2]
+    return run
+
+
+def come_back(world: World, before: Path) -> None:
+    """As if the designer had undone his deletion: the rows are there again, the counters go on."""
+    shutil.copyfile(before, world.dcf)
+    world.change("UPDATE PnPSys_PnPBase_PnPID SET cnt = cnt + 100")
+    for _ in range(20):
+        world.change("UPDATE PnPSys_PnPBase_PnPID SET cnt = cnt")
+
+
+def test_undoing_an_archive_brings_the_asset_back_and_it_stays(archiving: World) -> None:
+    gone, other = items(archiving, 2)
+    guid = archiving.guid(gone)
+    archiving.user_edits(archiving.asset_of(gone)["id"], notes="mine", description="The user's words")
+    now(archiving)
+    before = shown(archiving)
+    run = vanished(archiving, gone)
+    plan = undone(archiving, run["run_id"])
+    assert plan["restores"] == 1 and plan["left_alone"] == []
+    report = ok(archiving.apply(plan["plan_id"]))
+    assert report["writes"] == {"synapse": 1, "plant3d": 0} and report["errors"] == []
+    assert shown(archiving) == before, "with everything it held"
+    for number in range(3):
+        redescribed(archiving, other, f"Another save {number}")
+        later = archiving.pulled("--full")
+        assert later["stats"]["archived"] == 0 and later["writes"]["synapse"] == 1
+        assert later["stats"]["missing"] == 1, "it is said, not acted on"
+    assert shown(archiving)[guid] == before[guid]
+    assert archiving.pulled()["writes"] == {"synapse": 0, "plant3d": 0}
+    assert undone(archiving, run["run_id"])["restores"] == 0, "it lives, nothing is left to put back"
+
+
+def test_an_item_that_comes_back_after_an_undone_archive_is_archived_when_it_vanishes_anew(
+    archiving: World,
+) -> None:
+    (gone,) = items(archiving, 1)
+    guid = archiving.guid(gone)
+    with_it = kept(archiving)
+    run = vanished(archiving, gone)
+    ok(archiving.apply(undone(archiving, run["run_id"])["plan_id"]))
+    archiving.pulled()
+    come_back(archiving, with_it)
+    at_rest(archiving)
+    assert not shown(archiving)[guid][2]
+    vanished(archiving, gone)
+
+
+def test_the_undo_of_an_archive_can_be_undone(archiving: World) -> None:
+    (gone,) = items(archiving, 1)
+    guid = archiving.guid(gone)
+    run = vanished(archiving, gone)
+    undo = ok(archiving.apply(undone(archiving, run["run_id"])["plan_id"]))
+    again = ok(archiving.apply(undone(archiving, undo["run_id"])["plan_id"]))
+    assert again["writes"] == {"synapse": 1, "plant3d": 0}
+    assert shown(archiving)[guid][2]
+    at_rest(archiving)
+
+
+def test_an_undo_of_fields_leaves_an_asset_that_was_archived_since_alone(archiving: World) -> None:
+    (gone,) = items(archiving, 1)
+    redescribed(archiving, gone, "Unwanted")
+    run = archiving.pulled()
+    vanished(archiving, gone)
+    plan = undone(archiving, run["run_id"])
+    assert plan["restores"] == 0
+    assert [entry["reason"] for entry in plan["left_alone"]] == ["archived since"]
+
+
+def test_an_asset_that_a_person_restored_meanwhile_is_not_restored_by_an_undo(archiving: World) -> None:
+    (gone,) = items(archiving, 1)
+    asset = archiving.asset_of(gone)["id"]
+    run = vanished(archiving, gone)
+    plan = undone(archiving, run["run_id"])
+    archiving.user_edits(asset, deleted_at=None)
+    report = ok(archiving.apply(plan["plan_id"]), 3)
+    assert [error["code"] for error in report["errors"]] == ["stale"]
+    assert report["writes"] == {"synapse": 0, "plant3d": 0}

@@ -593,7 +593,14 @@ class Planner:
         self, item: PlantItem, entity: Entity, link: Link | None, translated: Translated
     ) -> None:
         choice = self._know.resolutions.get((link.link_id, "*")) if link is not None else None
-        if choice is not None and choice.chosen == "plant3d" and link is not None and self._pulls:
+        held = link is not None and "*" in link.holds  # what was undone is not done again
+        if (
+            choice is not None
+            and choice.chosen == "plant3d"
+            and link is not None
+            and self._pulls
+            and not held
+        ):
             self._restore(item, entity, link, translated)
             return
         changed = link is not None and bool(link.digest) and item.digest != link.digest
@@ -1119,6 +1126,18 @@ class Planner:
             return
         stats = self._stats[link.entity]
         stats.missing += 1
+        if "*" in link.holds:
+            self._findings.append(
+                Finding(
+                    code="missing",
+                    message="Not in Plant 3D. Archiving it was undone, so the asset stays.",
+                    hint="Archive it in SYNAPSE if it is not needed any more.",
+                    pnpid=link.pnpid,
+                    class_name=link.class_name,
+                    tag=link.tag,
+                )
+            )
+            return
         absence = missing.step(
             state=link.state,
             missing=link.missing,

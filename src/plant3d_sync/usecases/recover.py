@@ -72,6 +72,8 @@ def _asset_now(execution: Execution, feed: Feed, line: dict[str, Any]) -> Asset 
 def _holds(execution: Execution, line: dict[str, Any], asset: Asset) -> bool:
     if line["op"] == "archive":
         return asset.archived
+    if line["op"] == "restore" and asset.archived:
+        return False
     for name, value in (line.get("set") or {}).items():
         same = execution.rules.same.get(name)
         stored = asset.fields.get(name)

@@ -72,9 +72,9 @@ def _why_stale(
     rules: RuleSet,
 ) -> str | None:
     pnpid, op = int(line["pnpid"]), line["op"]
+    if (line.get("why") or {}).get("*") in ("undo", "undo_create"):
+        return _why_undo_is_stale(line, link)  # whether the item lives in Plant 3D does not matter
     if op in ("archive", "missing"):
-        if line.get("why", {}).get("*") == "undo_create":
-            return None
         return "The item is back in Plant 3D." if pnpid in seen else None
     if pnpid not in seen:
         return "The item is gone from Plant 3D."
@@ -95,6 +95,14 @@ def _why_stale(
             continue
         if not _same(rules, name, held.get(name), value):
             return f"{name} changed in SYNAPSE."
+    return None
+
+
+def _why_undo_is_stale(line: JsonLine, link: Link | None) -> str | None:
+    if link is None:
+        return "The item is not linked any more."
+    if link.archived_in_synapse != (line["op"] == "restore"):
+        return "The asset was archived or restored in SYNAPSE."
     return None
 
 

@@ -34,7 +34,8 @@ def undo_plan(
 ) -> dict[str, Any]:
     """Store the plan; writes nothing until it is applied. Answers {plan_id, restores, left_alone}.
 
-    A field goes back only while it still holds what the run wrote. A created asset is archived, if nobody edited it.
+    A field goes back only while it still holds what the run wrote. A created asset is archived, if nobody edited it;
+    an archived one lives again.
     Raises NotFoundError (no such run or change), NeedsPersonError (nothing to undo, the run still runs).
     """
     with world.state.read() as connection:
@@ -80,12 +81,16 @@ def _undo_change(
 ) -> None:
     if link is None:
         left.append(_left(change, "*", None, "the pair is not linked any more"))
+    elif link.archived_in_synapse and change["op"] not in ("create", "archive", "restore"):
+        left.append(_left(change, "*", link.tag, "archived since"))
     elif change["side"] == "plant3d":
         _undo_push(connection, change, link, write_mode, lines, left)
     elif change["op"] == "create":
         _undo_create(change, link, lines, left)
     elif change["op"] == "archive":
         _undo_archive(change, link, lines, left)
+    elif change["op"] == "restore":
+        _undo_restore(change, link, lines, left)
     else:
         _undo_update(change, link, lines, left)
 
@@ -127,23 +132,41 @@ def _undo_create(
     if link.asset_version != 1 or link.synapse_delta:
         left.append(_left(change, "*", link.tag, "edited since"))
         return
-    line = _line("archive", change, link)
-    line["why"] = {"*": "undo_create"}
-    line["after"] = {"holds": {"*": ["synapse", None, None]}}
-    lines.append(line)
+    lines.append(_archive_again("undo_create", change, link))
 
 
 def _undo_archive(
     change: Mapping[str, Any], link: Link, lines: list[JsonLine], left: list[dict[str, Any]]
 ) -> None:
-    if link.state is not LinkState.ARCHIVED:
+    """The asset lives again with what it held. It stays, until its item is seen in Plant 3D and vanishes anew."""
+    if link.state is not LinkState.ARCHIVED or not link.archived_in_synapse:
         left.append(_left(change, "*", link.tag, "not archived any more"))
         return
     line = _line("restore", change, link)
-    line["set"] = dict(link.base or {"tag": link.tag})
+    line["set"] = {}
     line["why"] = {"*": "undo"}
-    line["after"] = {}
+    line["after"] = {"holds": {"*": ["synapse", None, None]}}
     lines.append(line)
+
+
+def _undo_restore(
+    change: Mapping[str, Any], link: Link, lines: list[JsonLine], left: list[dict[str, Any]]
+) -> None:
+    """The asset is archived again."""
+    if link.archived_in_synapse:
+        left.append(_left(change, "*", link.tag, "already archived"))
+        return
+    if link.synapse_delta:
+        left.append(_left(change, "*", link.tag, "edited since"))
+        return
+    lines.append(_archive_again("undo", change, link))
+
+
+def _archive_again(why: str, change: Mapping[str, Any], link: Link) -> JsonLine:
+    line = _line("archive", change, link)
+    line["why"] = {"*": why}
+    line["after"] = {"holds": {"*": ["synapse", None, None]}}
+    return line
 
 
 def _undo_update(
