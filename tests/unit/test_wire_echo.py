@@ -6,10 +6,12 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.connectors.synapse import wire
+from plant3d_sync.connectors.synapse.errors import WireError
 from plant3d_sync.usecases.apply import _in_full
 
 PROJECT = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
@@ -59,7 +61,7 @@ def answer() -> Answer:
 
 def briefly(raw: object) -> list[WriteResult | Echo]:
     _, sent = wire.encode_items(WRITES)
-    return wire.read_briefly(raw, IDS, PROJECT, sent)[0]
+    return wire.read_briefly(orjson.dumps(raw), IDS, PROJECT, sent)[0]
 
 
 def test_an_asset_held_as_sent_is_told_in_brief() -> None:
@@ -139,8 +141,50 @@ def test_whatever_is_not_just_what_was_sent_is_told_in_full(change: Callable[[An
     raw = answer()
     change(raw["results"][1])
     answers = briefly(copy.deepcopy(raw))
-    assert [type(one) for one in answers] == [Echo, WriteResult, Echo]
+    assert type(answers[1]) is WriteResult
     assert _in_full(LINES, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+
+
+def test_one_altered_asset_leaves_the_others_in_brief() -> None:
+    raw = answer()
+    raw["results"][1]["asset"]["attributes"]["n"] = 3
+    assert [type(one) for one in briefly(raw)] == [Echo, WriteResult, Echo]
+
+
+def test_entries_out_of_order_or_missing_are_told_in_full() -> None:
+    for order in ([2, 0, 1], [0, 1], [0, 0, 1, 2]):
+        raw = answer()
+        raw["results"] = [raw["results"][number] for number in order]
+        assert _in_full(LINES, briefly(raw)) == wire.read_results(raw, IDS, PROJECT)[0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"results": 7}',
+        orjson.dumps(answer())[:-1],
+        orjson.dumps(answer()).replace(b"integration:x", b"\xff"),
+        orjson.dumps(answer()).replace(b'"priority":3', b'"priority":NaN'),
+        orjson.dumps(answer()).replace(b'"priority":3', b'"priority":"\xc3"'),
+    ],
+)
+def test_what_is_no_answer_is_refused_as_when_read_in_full(broken: bytes) -> None:
+    _, sent = wire.encode_items(WRITES)
+    with pytest.raises(WireError) as full:
+        wire.read_results(wire.load(broken), IDS, PROJECT)
+    with pytest.raises(WireError) as brief:
+        wire.read_briefly(broken, IDS, PROJECT, sent)
+    assert str(brief.value) == str(full.value)
+
+
+def test_the_order_of_attributes_does_not_matter() -> None:
+    raw = answer()
+    raw["results"][0]["asset"]["attributes"] = {"size": "50", "n": 2}
+    raw["results"][1]["asset"]["attributes"] = {"n": 2, "size": "50"}
+    assert [type(one) for one in briefly(raw)] == [Echo, Echo, Echo]
 
 
 @pytest.mark.parametrize(

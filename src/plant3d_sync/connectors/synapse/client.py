@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-_Reader = Callable[[object, Sequence[str], str], tuple[list[R], int]]
+_Reader = Callable[[bytes, Sequence[str], str], tuple[list[R], int]]
 """Reads the answer to a batch: the results, and how many entries fitted no item."""
 
 RETRY_AFTER_CAP: Final = 120.0
@@ -262,7 +262,9 @@ class SynapseClient:
         One result for each item sent, in the order sent; an item the answer did not settle is `unknown`.
         Errors carry `details["may_have_been_applied"]`: False only if no attempt can have reached SYNAPSE's code.
         """
-        return self._send(body, key, wire.read_results)
+        return self._send(
+            body, key, lambda raw, ids, project: wire.read_results(wire.load(raw), ids, project)
+        )
 
     def send_briefly(self, body: bytes, *, key: str) -> Sequence[WriteResult | Echo]:
         """As `send`, but a batch that was encoded here just before answers creations kept as sent by an `Echo`."""
@@ -363,7 +365,7 @@ class SynapseClient:
         return self._run(self._call("GET", "/assets/changes", query=query), read)
 
     def _results(self, call: _Call, reply: _Reply, ids: Sequence[str], read: _Reader[R]) -> list[R]:
-        results, extra = read(wire.load(reply.body), ids, self.project_id)
+        results, extra = read(reply.body, ids, self.project_id)
         if extra:
             self._tell(
                 "synapse.extra_results", {"request_id": call.request_id, "extra": extra, "sent": len(ids)}

@@ -18,6 +18,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import orjson
 
 from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, Echo, WriteResult
@@ -132,8 +133,12 @@ def _unsendable(write: AssetWrite, name: str, why: str) -> SkipRecordError:
     )
 
 
-Sent = Mapping[str, object]
-"""One item of a batch, as it goes over the wire."""
+@dataclass(slots=True)
+class Sent:
+    """One item of a batch as it goes over the wire: its plain members, and its attributes as JSON (b"": none)."""
+
+    values: Mapping[str, object]
+    attributes: bytes
 
 
 def encode_batch(writes: Sequence[AssetWrite], *, max_body_bytes: int = DEFAULT_BODY_BYTES) -> bytes:
@@ -150,8 +155,10 @@ def encode_items(
     large alone), ConfigError `batch_too_large` when the batch has to be split, `field_not_writable` for a field
     a sync must not write.
     """
-    items: list[Sent] = [write_item(write) for write in writes]
+    items = [write_item(write) for write in writes]
+    sent: list[Sent] = []
     try:
+        sent = [_as_sent(item) for item in items]
         body = orjson.dumps({"items": items, "reply": "full"}, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
         body = b""
@@ -159,7 +166,20 @@ def encode_items(
         raise _culprit(writes)
     if len(body) > max_body_bytes:
         raise _too_large(writes, len(body), max_body_bytes)
-    return body, items
+    return body, sent
+
+
+def _as_sent(item: dict[str, object]) -> Sent:
+    """What one item holds. Its attributes become JSON here, once for the body and for the comparison with the answer."""
+    values = item.get("set")
+    if type(values) is not dict:
+        return Sent({}, b"")
+    attributes = values.get("attributes")
+    if attributes is None:
+        return Sent(values, b"")
+    text = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
+    values["attributes"] = orjson.Fragment(text)
+    return Sent(values, text)
 
 
 def _culprit(writes: Sequence[AssetWrite]) -> SkipRecordError:
@@ -404,17 +424,143 @@ def read_results(raw: object, ids: Sequence[str], project_id: str) -> tuple[list
     return [_result_of(entry, ids[index], project_id) for index, entry in enumerate(entries)], extra
 
 
+class _Info(msgspec.Struct, gc=False):
+    version: int
+    updated_at: str
+    by: str
+
+
+class _Held(msgspec.Struct, gc=False):
+    """The members of an asset that we use; the others are not even made into objects."""
+
+    id: str
+    project_id: str
+    plant3d_id: str | None
+    version: int
+    seq: int
+    tag: str
+    asset_type: str
+    asset_subtype: str | None
+    description: str | None
+    attributes: msgspec.Raw
+    deleted_at: str | None
+    field_info: dict[str, _Info]
+
+
+class _Entry(msgspec.Struct, gc=False):
+    index: int
+    plant3d_id: str
+    status: str
+    asset: _Held | None = None
+    linked: bool = False
+    restored: bool = False
+    code: str | None = None
+    field: str | None = None
+    message: str | None = None
+    other: msgspec.Raw | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    results: list[_Entry]
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+
+
 def read_briefly(
-    raw: object, ids: Sequence[str], project_id: str, sent: Sequence[Sent]
+    body: bytes, ids: Sequence[str], project_id: str, sent: Sequence[Sent]
 ) -> tuple[list[WriteResult | Echo], int]:
     """As `read_results`; an item that was created and is held exactly as `sent` comes as an `Echo`, for a third of the
-    cost. Whatever is not exactly that goes the long way.
+    cost. Whatever is not exactly that goes the long way. Raises WireError as `load`.
     """
-    entries, extra = _placed(raw, ids)
-    return [
-        _echo(entry, item, project_id) or _result_of(entry, ids[index], project_id)
-        for index, (entry, item) in enumerate(zip(entries, sent, strict=True))
-    ], extra
+    entries = _entries_in_order(body, ids)
+    if entries is None:
+        return _in_full(body, ids, project_id)
+    answers: list[WriteResult | Echo] = []
+    whole: list[WriteResult] = []
+    for index, (entry, item) in enumerate(zip(entries, sent, strict=True)):
+        echo = _echo(entry, item, project_id)
+        if echo is None and not whole:
+            whole = read_results(load(body), ids, project_id)[0]
+        answers.append(whole[index] if echo is None else echo)
+    return answers, 0
+
+
+def _in_full(body: bytes, ids: Sequence[str], project_id: str) -> tuple[list[WriteResult | Echo], int]:
+    results, extra = read_results(load(body), ids, project_id)
+    return list(results), extra
+
+
+def _entries_in_order(body: bytes, ids: Sequence[str]) -> list[_Entry] | None:
+    """The entries of an answer that has one for each item in the order sent; None for any other answer."""
+    try:
+        if not body.isascii():
+            body.decode()  # members that are skipped are not looked at
+        entries = _ANSWER.decode(body).results
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if len(entries) != len(ids):
+        return None
+    for index, (entry, plant3d_id) in enumerate(zip(entries, ids, strict=True)):
+        if entry.index != index or entry.plant3d_id != plant3d_id:
+            return None
+    return entries
+
+
+def _echo(entry: _Entry, item: Sent, project_id: str) -> Echo | None:
+    """What a creation answered, if the asset is just what was sent; None says nothing about what it is instead."""
+    asset, values = entry.asset, item.values
+    if (
+        asset is None
+        or entry.status != "created"
+        or entry.linked
+        or entry.restored
+        or entry.code
+        or entry.field
+        or entry.message
+        or entry.other is not None
+    ):
+        return None
+    if not (
+        asset.plant3d_id == entry.plant3d_id
+        and asset.tag
+        and asset.tag == values.get("tag")
+        and asset.asset_type == values.get("asset_type")
+        and (asset.asset_subtype or None) == values.get("asset_subtype")
+        and (asset.description or None) == values.get("description")
+        and asset.deleted_at is None
+        and asset.id
+        and asset.version >= 1
+        and asset.seq >= 1
+        and (asset.project_id == project_id or asset.project_id.lower() == project_id)
+        and _same_attributes(bytes(asset.attributes), item.attributes)
+    ):
+        return None
+    info = _checked_info(asset)
+    return None if info is None else Echo(entry.plant3d_id, asset.id, asset.version, asset.seq, info)
+
+
+def _same_attributes(held: bytes, sent: bytes) -> bool:
+    """Whether two JSON objects are one; mostly they are the same bytes."""
+    if held == sent:
+        return True
+    same: bool = orjson.loads(held) == (orjson.loads(sent) if sent else {})
+    return same
+
+
+def _checked_info(asset: _Held) -> FieldInfo | None:
+    """Version, time and author of the description, None if any entry is not as the contract has it."""
+    if "description" not in asset.field_info:
+        return None
+    try:
+        for one in asset.field_info.values():
+            if not 1 <= one.version <= asset.version:
+                return None
+            _info(one.version, one.updated_at, one.by)
+    except WireError:
+        return None
+    one = asset.field_info["description"]
+    return _info(one.version, one.updated_at, one.by)
 
 
 def _placed(raw: object, ids: Sequence[str]) -> tuple[list[dict[str, object] | None], int]:
@@ -438,49 +584,6 @@ def _placed(raw: object, ids: Sequence[str]) -> tuple[list[dict[str, object] | N
         else:
             extra += 1
     return found, extra
-
-
-def _echo(entry: Mapping[str, object] | None, item: Sent, project_id: str) -> Echo | None:
-    """What a creation answered, if the asset is just what was sent; None says nothing about what it is instead."""
-    values = item.get("set")
-    if entry is None or type(values) is not dict or entry.get("status") != "created":
-        return None
-    if not _BRIEF_MEMBERS.isdisjoint(entry) and any(map(entry.get, _BRIEF_MEMBERS)):
-        return None  # something was said beside the asset
-    asset = entry.get("asset")
-    if type(asset) is not dict or not asset.keys() >= _ASSET_MEMBERS:
-        return None
-    asset_id, version, seq, project = asset["id"], asset["version"], asset["seq"], asset["project_id"]
-    described = asset["field_info"]
-    if not (
-        asset["plant3d_id"] == item["plant3d_id"]
-        and asset["attributes"] == values.get("attributes", _NOTHING)
-        and asset["tag"]
-        and asset["tag"] == values.get("tag")
-        and asset["asset_type"] == values.get("asset_type")
-        and (asset["asset_subtype"] or None) == values.get("asset_subtype")
-        and (asset["description"] or None) == values.get("description")
-        and asset["deleted_at"] is None
-        and type(asset_id) is str
-        and asset_id
-        and type(version) is int
-        and version >= 1
-        and type(seq) is int
-        and seq >= 1
-        and type(project) is str
-        and (project == project_id or project.lower() == project_id)
-        and type(described) is dict
-    ):
-        return None
-    try:
-        info = _field_info(described, version)
-    except WireError:
-        return None
-    return Echo(asset["plant3d_id"], asset_id, version, seq, info["description"])
-
-
-_NOTHING: Final[dict[str, object]] = {}
-_BRIEF_MEMBERS: Final = frozenset({"other", "message", "code", "field", "linked", "restored"})
 
 
 def _unknown(plant3d_id: str, code: str, message: str) -> WriteResult:
