@@ -134,7 +134,10 @@ class ChangePage:
 
 @dataclass(slots=True, kw_only=True)
 class AssetWrite:
-    """One upsert or archive. `set` holds canonical fields (`attributes.size` and so on); absent = leave."""
+    """One upsert or archive. `set` holds canonical fields (`attributes.size` and so on); absent = leave.
+
+    `text`: the same fields as JSON with sorted keys, instead of `set`, where they are at hand so.
+    """
 
     op: Literal["upsert", "archive"]
     plant3d_id: str
@@ -144,6 +147,7 @@ class AssetWrite:
     link_by_tag: bool = False
     restore: bool = False
     ref: str | None = None
+    text: bytes = b""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import orjson
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import check_cell, equals_default
+from plant3d_sync.model.creation import creation_line
 from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.plan import (
@@ -444,12 +445,12 @@ class Planner:
         self._stats[entity].created += 1
         self._tally.creates += 1
         after: dict[str, object] = {"digest": item.digest.hex(), "ticks": item.timestamp}
-        if blank:
-            after["base_set"] = blank
         if len(translated.fields) < len(self._rules.classes[item.class_name].fields):
             unread = self._unread(item, translated, None)
             if unread:
                 after["pending"] = unread
+        if blank:
+            after["base_set"] = blank
         line: dict[str, object] = {
             "op": "create",
             "entity": entity.value,
@@ -457,14 +458,12 @@ class Planner:
             "id": item.guid,
             "class": item.class_name,
             "tag": tag,
-            "set": values,
-            "after": after,
         }
         if item.drawing:
             line["drawing"] = item.drawing
         if link_id is not None:
             line["link_id"] = link_id
-        data = _dumps(line)
+        data = creation_line(line, after, values)
         if len(data) > MAX_ATTRIBUTES:
             problem = _attributes_problem(values)
             if problem is not None:

@@ -11,6 +11,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from plant3d_sync.model.creation import lean_line
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
 from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
@@ -308,6 +309,10 @@ class StoredPlan:
     version: int = 1
 
 
+_FIRST, _NEXT = b"[\n", b",\n"
+"""A chunk is a JSON list with one line of the plan on each line of text (JSON never holds a line break itself)."""
+
+
 def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> None:
     """Store a plan with its lines, in chunks."""
     connection.execute(
@@ -331,7 +336,7 @@ def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -
     )
     rest, number = iter(lines), 0
     while piece := list(islice(rest, CHUNK_LINES)):
-        chunk_row = {"plan_id": item.plan_id, "n": number, "lines": b"[" + b",".join(piece) + b"]"}
+        chunk_row = {"plan_id": item.plan_id, "n": number, "lines": _FIRST + _NEXT.join(piece) + b"]"}
         connection.execute(_INSERT_CHUNK, chunk_row)
         number += 1
 
@@ -382,6 +387,16 @@ def chunk(connection: Connection, plan_id: str, number: int) -> list[dict[str, A
     """The lines of one chunk."""
     lines = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
     return orjson.loads(lines) if lines else []
+
+
+def lean_chunk(connection: Connection, plan_id: str, number: int) -> list[dict[str, Any]]:
+    """The lines of one chunk; creations as `model.creation.lean_line` gives them."""
+    lines = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
+    if not lines:
+        return []
+    if not lines.startswith(_FIRST):
+        return list(orjson.loads(lines))
+    return list(map(lean_line, lines[len(_FIRST) : -1].split(_NEXT)))
 
 
 def all_lines(connection: Connection, item: StoredPlan) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.creation import SET, base_text, in_full
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
@@ -22,7 +23,6 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.bookkeeping import (
-    base_as_sent,
     change_row,
     created_link,
     created_row,
@@ -116,7 +116,7 @@ def apply_lines(
                 pushed.append(line)
                 continue
             if not _may_run(execution, line):
-                quiet.append(line)
+                quiet.append(in_full(line))
             elif line["op"] in ("create", "update", "restore", "archive") or (
                 line["op"] == "adopt" and line.get("set")
             ):
@@ -161,6 +161,8 @@ def _belongs_with(last: JsonLine, line: JsonLine, length: int) -> bool:
 def _asset_write(line: JsonLine) -> AssetWrite:
     if line["op"] == "archive":
         return AssetWrite(op="archive", plant3d_id=line["id"], if_version=line.get("asset_version"))
+    if SET in line:
+        return AssetWrite(op="upsert", plant3d_id=line["id"], text=line[SET], if_version=0)
     fields: dict[str, Value] = line.get("set") or {}
     if line["op"] == "create":
         return AssetWrite(op="upsert", plant3d_id=line["id"], set=fields, if_version=0)
@@ -179,6 +181,8 @@ def _write_batch(
     """One call to SYNAPSE: intent committed first, receipts and base in one transaction after it."""
     execution.check()
     world, synapse = execution.world, execution.project.synapse
+    if refs is None:  # the intent must hold the lines themselves
+        _take_apart(lines)
     try:
         body = synapse.encode([_asset_write(line) for line in lines])
     except SkipRecordError as error:
@@ -223,6 +227,12 @@ def _write_batch(
     failpoint("pull.receipts_stored")
 
 
+def _take_apart(lines: Iterable[JsonLine]) -> None:
+    """Give creations that were read as text their values."""
+    for line in lines:
+        in_full(line)
+
+
 def _all_as_sent(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> Sequence[Echo] | None:
     """The answers, if every line made a new pair and SYNAPSE holds each asset just as it was sent."""
     echoes = [answer for answer in answers if isinstance(answer, Echo)]
@@ -243,6 +253,7 @@ def _all_as_sent(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo
 
 def _in_full(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
     """Every answer with its asset: an echo says that it is what the line sent, and nothing else."""
+    _take_apart(lines)
     return [
         _result_of_echo(line, answer) if isinstance(answer, Echo) else answer
         for line, answer in zip(lines, answers, strict=True)
@@ -276,7 +287,7 @@ def _store_as_sent(
     now = world.clock()
     first = project_state.link_id(number, execution.next_link)
     execution.next_link += len(lines)
-    texts = [base_as_sent(line) for line in lines]
+    texts = [base_text(line) for line in lines]
     rows = [
         created_row(line, echo, text, link_id=link_id, number=number, run_id=run)
         for link_id, line, echo, text in zip(count(first), lines, echoes, texts, strict=False)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
 from plant3d_sync.connectors.base import Echo
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Asset, Value
@@ -105,13 +103,6 @@ def created_link(
         row["pending"] = dump(after["pending"])
         row["synapse_delta"] = dump({name: held.get(name) for name in after["pending"]})
     return row, text
-
-
-def base_as_sent(line: Mapping[str, Any]) -> str:
-    """The base, as JSON, of a created pair whose asset is just what was sent; known empty fields belong to it."""
-    sent: Mapping[str, Value] = line["set"]
-    blank = line["after"].get("base_set")
-    return orjson.dumps({**sent, **blank} if blank else sent).decode()
 
 
 def created_row(
@@ -257,7 +248,6 @@ def change_row(
 
 
 __all__ = [
-    "base_as_sent",
     "change_row",
     "created_row",
     "created_link",

@@ -536,7 +536,7 @@ class Engine:
         def reader(number: int) -> Callable[[], list[JsonLine]]:
             def read() -> list[JsonLine]:
                 with self._world.state.read() as connection:
-                    return runs.chunk(connection, plan_id, number)
+                    return runs.lean_chunk(connection, plan_id, number)
 
             return read
 

@@ -28,6 +28,7 @@ from plant3d_sync.model.record import Asset, FieldInfo, Value
 
 PREFIX: Final = "/api/v1/integration"
 ATTRIBUTE: Final = "attributes."
+_ATTRIBUTE_KEY: Final = b'"attributes.'
 PLAIN_FIELDS: Final = frozenset({"tag", "asset_type", "asset_subtype", "description"})
 """The columns a sync may write; everything else it may write is an attribute."""
 
@@ -60,14 +61,18 @@ _ENVELOPE_BYTES: Final = len(b'{"items":[],"reply":"full"}')
 
 def write_item(write: AssetWrite) -> dict[str, object]:
     """One item of a batch. Raises ConfigError when a field is not one a sync may write."""
+    return _item(write, _nest(write) if write.op != "archive" else None)
+
+
+def _item(write: AssetWrite, values: Mapping[str, object] | None) -> dict[str, object]:
     item: dict[str, object] = {"op": write.op, "plant3d_id": write.plant3d_id}
     if write.if_version is not None:
         item["if_version"] = write.if_version
     if write.ref is not None:
         item["ref"] = write.ref
-    if write.op == "archive":
+    if values is None:
         return item
-    item["set"] = _nest(write)
+    item["set"] = values
     if write.if_description_version is not None:
         item["if_field_versions"] = {"description": write.if_description_version}
     if write.link_by_tag:
@@ -99,7 +104,8 @@ def _nest(write: AssetWrite) -> dict[str, object]:
     values: dict[str, object] = {}
     attributes: dict[str, Value] = {}
     key_of = _KEYS.get
-    for name, value in write.set.items():
+    fields = write.set if not write.text else orjson.loads(write.text)
+    for name, value in fields.items():
         if value.__class__ is str:
             value = value or None
         elif value.__class__ is float and value - value != 0.0:
@@ -155,10 +161,17 @@ def encode_items(
     large alone), ConfigError `batch_too_large` when the batch has to be split, `field_not_writable` for a field
     a sync must not write.
     """
-    items = [write_item(write) for write in writes]
+    items: list[dict[str, object]] = []
     sent: list[Sent] = []
     try:
-        sent = [_as_sent(item) for item in items]
+        for write in writes:
+            one = _of_text(write) if write.text else None
+            if one is not None:
+                items.append(_item(write, {**one.values, "attributes": orjson.Fragment(one.attributes)}))
+            else:
+                items.append(write_item(write))
+                one = _as_sent(items[-1])
+            sent.append(one)
         body = orjson.dumps({"items": items, "reply": "full"}, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
         body = b""
@@ -167,6 +180,31 @@ def encode_items(
     if len(body) > max_body_bytes:
         raise _too_large(writes, len(body), max_body_bytes)
     return body, sent
+
+
+def _of_text(write: AssetWrite) -> Sent | None:
+    """The item whose fields are given as text, without taking its attributes apart; None where that is not safe.
+
+    Keys are sorted, so all attributes stand together. A quote inside a value would carry a backslash, hence without
+    any backslash each `":` ends a key, and as many keys as there are must begin with `attributes.`; so no value does,
+    and no other field stands among them.
+    """
+    text = write.text
+    first, tag = text.find(_ATTRIBUTE_KEY), text.rfind(b',"tag":')
+    if first < 0 or tag < first or b"\\" in text:
+        return None
+    description = text.rfind(b',"description":', first, tag)
+    end = tag if description < 0 else description
+    attributes = text[first:end]
+    if attributes.count(_ATTRIBUTE_KEY) != attributes.count(b'":') or _ATTRIBUTE_KEY + b'"' in attributes:
+        return None
+    try:
+        plain = orjson.loads(text[:first] + text[end + 1 :])
+    except orjson.JSONDecodeError:
+        return None
+    if type(plain) is not dict or not plain.keys() <= PLAIN_FIELDS:
+        return None
+    return Sent(plain, b"{" + attributes.replace(_ATTRIBUTE_KEY, b'"') + b"}")
 
 
 def _as_sent(item: dict[str, object]) -> Sent:

@@ -1,0 +1,108 @@
+"""A creation read as text says, sends and remembers what the same creation taken apart does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plant3d_sync.connectors.base import AssetWrite
+from plant3d_sync.connectors.synapse import wire
+from plant3d_sync.errors import ConfigError
+from plant3d_sync.model.creation import BLANK, SET, base_text, creation_line, in_full, lean_line
+from plant3d_sync.model.record import Value
+
+NASTY = [
+    '"',
+    "\\",
+    ',"set":{',
+    '"attributes.a":',
+    ',"tag":"',
+    "attributes.",
+    "}}",
+    '":',
+    ',"base_set":',
+    "é",
+    "\n",
+    "{",
+    ",",
+]
+WORDS = st.lists(st.sampled_from([*NASTY, "P-1", "50", " "]), min_size=1, max_size=5).map("".join) | st.text(
+    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
+)
+VALUES = (
+    WORDS | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+)
+NAMES = st.sampled_from(
+    ["size", "a.b", "set", "tag", "description", 'q"uote', "é", "base_set", "A", "_"]
+).map("attributes.".__add__) | WORDS.map("attributes.".__add__)
+FIELDS = st.builds(
+    lambda attributes, plain, tag: {**attributes, **plain, "tag": tag},
+    st.dictionaries(NAMES, VALUES, max_size=6),
+    st.dictionaries(st.sampled_from(["asset_type", "asset_subtype", "description"]), WORDS),
+    WORDS,
+)
+BLANKS = st.lists(NAMES | st.sampled_from(["description", "asset_subtype"]), max_size=4, unique=True)
+
+
+def line_of(fields: dict[str, Value], blank: list[str], pending: bool) -> tuple[dict[str, Any], bytes]:
+    """A creation as the planner makes it, and as text."""
+    line: dict[str, Any] = {"op": "create", "pnpid": 5, "id": "guid", "class": "Pump", "tag": fields["tag"]}
+    after: dict[str, Any] = {"digest": "00ff", "ticks": 7}
+    if pending:
+        after["pending"] = {"attributes.set": {"why": "unread"}}
+    if blank:
+        after["base_set"] = dict.fromkeys((name for name in blank if name not in fields), None)
+    return {**line, "after": after, "set": fields}, creation_line(line, after, fields)
+
+
+@given(fields=FIELDS, blank=BLANKS, pending=st.booleans())
+def test_a_line_read_as_text_says_what_the_whole_line_says(
+    fields: dict[str, Value], blank: list[str], pending: bool
+) -> None:
+    line, text = line_of(fields, blank, pending)
+    assert orjson.loads(text) == line
+    lean = lean_line(text)
+    assert orjson.loads(base_text(lean)) == orjson.loads(base_text(line))
+    if b"\\" not in text:
+        assert SET in lean and BLANK in lean
+        assert "set" not in lean and "base_set" not in lean["after"]
+    whole = in_full(lean)
+    if not line["after"].get("base_set"):
+        line["after"].pop("base_set", None)
+        whole["after"].pop("base_set", None)
+    assert whole == line
+
+
+@given(fields=FIELDS)
+def test_an_item_sent_as_text_is_the_item_sent_as_values(fields: dict[str, Value]) -> None:
+    text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    of_values = AssetWrite(op="upsert", plant3d_id="guid", set=fields, if_version=0)
+    of_text = AssetWrite(op="upsert", plant3d_id="guid", text=text, if_version=0)
+    body, sent = wire.encode_items([of_text])
+    assert body == wire.encode_batch([of_values])
+    assert sent[0].attributes == wire.encode_items([of_values])[1][0].attributes
+
+
+@pytest.mark.parametrize(
+    "name", ["notes", "priority", "set", "aaa", "attributes.", "attributesx", "zzz", "description2"]
+)
+def test_a_field_that_a_sync_must_not_write_is_refused_as_text_too(name: str) -> None:
+    fields: dict[str, Value] = {"tag": "P-1", "attributes.size": "50", "description": "x", name: "1"}
+    text = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    with pytest.raises(ConfigError) as caught:
+        wire.encode_batch([AssetWrite(op="upsert", plant3d_id="guid", text=text, if_version=0)])
+    assert caught.value.error_code == "field_not_writable"
+
+
+def test_text_of_another_layout_is_parsed_whole() -> None:
+    for text in (
+        b'{"op":"create","set":{"tag":"P"},"after":{}}',
+        b'{"op":"create","after":{"a":{"x":1,"set":{"tag":"P"}}}}',
+        b'{"op":"update","after":{},"set":{"tag":"P"}}',
+        b'{"op":"create","tag":"P"}',
+    ):
+        assert lean_line(text) == orjson.loads(text)
