@@ -380,9 +380,16 @@ def test_many_conflicts_are_decided_at_once_after_a_preview(ask: World) -> None:
         f"User's {pnpid}" for pnpid in (*pnpids, other)
     }
     assert (ask.fingerprint(), ask.writes()) == (before, writes) and len(listed(ask)) == 4
-    assert ok(ask.cli(*words, "--tag", tag, "--yes"))["resolved"] == 1
+    (later,) = ok(ask.cli(*words, "--tag", tag, "--yes", "--no-run"))["items"]
+    assert later["applied_to"] == {"plant3d": "waiting", "synapse": "applied"}
+    assert ask.fingerprint() == before
+    now(ask, code=3)
     assert both(ask, other) == (f"User's {other}",) * 2 and len(listed(ask)) == 3
-    assert ok(ask.cli(*words, "--yes"))["resolved"] == 3
+    decided = ok(ask.cli(*words, "--yes"))
+    assert decided["resolved"] == 3 and decided["left"] == []
+    for item in decided["items"]:
+        assert (item["status"], item["applied_value"]) == ("resolved", item["synapse_value"])
+        assert item["applied_to"] == {"plant3d": "applied", "synapse": "applied"}
     for pnpid in pnpids:
         assert both(ask, pnpid) == (f"User's {pnpid}",) * 2
     at_rest(ask)

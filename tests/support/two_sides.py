@@ -315,7 +315,15 @@ class TwoSides:
     def run(self, direction: Direction = Direction.BOTH) -> Draft:
         draft = self.plan(direction)
         self.apply(draft)
+        self._close_choices(draft)
         return draft
+
+    def _close_choices(self, draft: Draft) -> None:
+        """As the state does: a choice is done when its field is not open any more, and void when it is asked again."""
+        again = {(conflict.link_id, conflict.field) for conflict in draft.conflicts}
+        still_open = {(link.link_id, name) for link in self.links.values() for name in link.pending}
+        for key in self.resolutions.keys() - (still_open - again):
+            del self.resolutions[key]
 
     def _write(self, step: Sequence[dict[str, Any]], note: bool) -> None:
         if len(step) > 1 or "set" in step[0] or step[0]["op"] == "archive":

@@ -14,6 +14,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field, newest
+from plant3d_sync.usecases.conflicts import KINDS
 
 A, B, C = "a", "b", "c"
 LONG_A = "a, as it was before SYNAPSE cut it"
@@ -384,6 +385,7 @@ def at(
 )
 def test_what_cannot_be_known_is_left_to_a_person_with_the_reason(times: Times, why: str) -> None:
     assert newest(times) == (None, why)
+    assert KINDS[why] != why, "and the reason is told in words"
 
 
 @pytest.mark.parametrize(

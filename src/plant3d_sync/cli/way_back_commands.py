@@ -10,7 +10,7 @@ import typer
 from plant3d_sync.bootstrap import App, drawings_folder
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
-from plant3d_sync.errors import NotFoundError, RetryLaterError
+from plant3d_sync.errors import NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.usecases.conflicts import (
     CHOICES,
@@ -120,7 +120,7 @@ def resolve(
     as_json = wants_json(json)
     with app() as made:
         if all_:
-            answer = _resolve_all(made, words, project, field, tag, kind, value, note, yes)
+            answer = _resolve_all(made, words, project, field, tag, kind, value, note, yes, no_run)
         else:
             answer = _resolve_one(made, words, value, note, no_run)
     if as_json:
@@ -131,6 +131,8 @@ def resolve(
             f"{answer['resolved']} of {answer['total']} resolved."
             + ("" if yes else " Preview; add --yes to decide.")
         )
+        for item in answer.get("left") or []:
+            say(f"  left alone: {item['id']}: {plain(item['message'])}")
     else:
         say(
             f"resolved: {plain(answer['applied_value'])}; "
@@ -195,6 +197,7 @@ def _resolve_all(
     value: str | None,
     note: str | None,
     yes: bool,
+    no_run: bool,
 ) -> dict[str, Any]:
     if len(words) != 1:
         raise NotFoundError(
@@ -211,19 +214,37 @@ def _resolve_all(
     if not yes:
         return {"items": items, "total": total, "resolved": 0, "preview": True}
     world = made.world()
+    done, left = [], []
     for item in items:
-        resolve_conflict(
-            world,
-            item["id"],
-            resolution=choice,
-            manual_value=value,
-            note=note,
-            version=item["version"],
-            write_mode=made.project_config(item["project_id"]).write.value,
-        )
-    for project_name in sorted({item["project_id"] for item in items}):
+        try:
+            resolve_conflict(
+                world,
+                item["id"],
+                resolution=choice,
+                manual_value=value,
+                note=note,
+                version=item["version"],
+                write_mode=_write_mode(made, item),
+            )
+        except (NeedsPersonError, NotFoundError) as error:  # the others are decided all the same
+            left.append({"id": item["id"], "code": error.error_code, "message": str(error)})
+        else:
+            done.append(item)
+    for project_name in () if no_run else sorted({item["project_id"] for item in done}):
         _carry_out(made, project_name)
-    return {"items": items, "total": total, "resolved": len(items), "preview": False}
+    decided = [
+        {
+            **get_conflict(made.state, item["id"]),
+            "applied_to": applied_to(made.state, item["id"], _write_mode(made, item)),
+        }
+        for item in done
+    ]
+    return {"items": decided, "total": total, "resolved": len(done), "left": left, "preview": False}
+
+
+def _write_mode(made: App, item: dict[str, Any]) -> str:
+    """Of the project that the conflict belongs to."""
+    return made.project_config(item["project_id"]).write.value
 
 
 def undo(

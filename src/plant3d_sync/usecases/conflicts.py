@@ -26,7 +26,15 @@ KINDS = {
     "archived_in_synapse": "The asset is archived in SYNAPSE while the item lives in Plant 3D.",
     "gone_from_plant3d": "The item is gone from Plant 3D while the asset was edited in SYNAPSE.",
     "workbook_timeout": "The value has waited too long for an import into Plant 3D.",
+    "blank_against_edit": "One side was emptied and the other was edited.",
+    "changed_at_about_the_same_time": "Both sides changed the field, too close together to say which was last.",
+    "plant3d_change_not_observed": "Both sides changed the field; when Plant 3D's did is not known.",
+    "our_clock_went_back": "Both sides changed the field; our own clock was set back meanwhile, so no time counts.",
+    "synapse_time_missing": "Both sides changed the field; SYNAPSE does not say when.",
+    "clock_skew_unknown": "Both sides changed the field; how far SYNAPSE's clock is off is not known yet.",
+    "synapse_time_implausible": "Both sides changed the field; SYNAPSE's time for it cannot be right.",
 }
+"""What each kind of conflict means, in words."""
 
 
 def list_conflicts(
