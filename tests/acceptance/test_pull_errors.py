@@ -237,7 +237,8 @@ def test_a_wrong_mapping_names_file_line_and_the_nearest_name(small: World, text
     small.configure(mapping=["stock", "./mine.yml"])
     answer = small.pull()
     refused(small, answer, 78, "mapping_invalid")
-    assert "mine.yml:" in answer.err and said in answer.err
+    problem = next(line for line in answer.err.splitlines() if "mine.yml:" in line)
+    assert said in answer.err and problem.startswith("  "), "each problem has a line of its own"
     small.configure(mapping=None)
     healed(small)
 

@@ -26,11 +26,12 @@ class Found:
     def add(self, error: SyncError, prefix: str = "") -> None:
         """The single problems of an error, or its sentence."""
         listed = error.details.get("problems")
-        texts = (
-            [str(text) for text in listed]
-            if isinstance(listed, list)
-            else [error.message.split(". Nothing")[0]]
-        )
+        if "\n" in error.message:  # one problem a line, below the sentence that counts them
+            texts = error.message.splitlines()[1:]
+        elif isinstance(listed, list):
+            texts = [str(text) for text in listed]
+        else:
+            texts = [error.message.split(". Nothing")[0]]
         self.problems += [f"{prefix}{text}" for text in texts]
 
 

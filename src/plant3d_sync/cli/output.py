@@ -62,7 +62,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def print_error(error: SyncError, *, as_json: bool) -> None:
     """An error for a person (stderr) and, if asked, for a script (stdout)."""
-    sys.stderr.write(f"error[{error.error_code}]: {plain(error.message)}\n")
+    first, *more = error.message.split("\n")
+    sys.stderr.write(f"error[{error.error_code}]: {plain(first)}\n")
+    for line in more:  # indented, so that no value can pass for a line of ours
+        sys.stderr.write(f"  {plain(line)}\n")
     if error.hint:
         sys.stderr.write(f"  what to do: {plain(error.hint)}\n")
     if as_json:
