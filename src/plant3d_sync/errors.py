@@ -101,6 +101,13 @@ class NotFoundError(SyncError):
     http_status = 404
 
 
+class Interrupted(SyncError):
+    """Ctrl-C in a command."""
+
+    code = "interrupted"
+    exit_code = 130
+
+
 class LeaseLost(RetryLaterError):
     """Another run of this project took over; this one must not write any more."""
 

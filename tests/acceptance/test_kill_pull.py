@@ -7,9 +7,12 @@ undisturbed history of the same inputs, less ids and times.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +25,7 @@ from plant3d_sync.failpoints import PULL_POINTS
 from plant3d_sync.sample import edits
 from tests.support import invariants
 from tests.support.synapse_dev import RunningSynapse
-from tests.support.world import NAME, MakeWorld, World, new_world, template
+from tests.support.world import NAME, SOURCE, MakeWorld, World, new_world, template
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
 
@@ -255,3 +258,41 @@ def test_a_pull_killed_at_every_passage_of_a_point_ends_as_if_nothing_had_died(
     expected = undisturbed[scenario.name]
     for count in range(1, expected.points[point] + 1):
         kill_and_compare(prepared, scenario, expected, point, count)
+
+
+def test_a_first_pull_that_was_killed_goes_on_without_the_create_guard(make_world: MakeWorld) -> None:
+    """The assets it made before are links by now, and most are still to be created."""
+    world = make_world(guards={"create": [0.1, 5]})
+    world.env["SYNC_BATCH_SIZE"] = "20"
+    said = world.process(
+        "pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "pull.receipts_stored:1"}
+    )
+    assert said.code == -signal.SIGKILL and len(world.live()) == 20
+    assert world.pulled()["outcome"] == "clean"
+    assert len(world.live()) == 80
+    for number in range(10):
+        edits.add_item(world.dcf, "GateValve", {"Tag": f"HV-90{number:02d}"})
+    assert world.pull().code == 5, "from now on it is on"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_ctrl_c_ends_with_130_and_says_so_in_json(make_world: MakeWorld) -> None:
+    world = make_world(items=20)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plant3d_sync", "--config", str(world.config), "--json", "pull", NAME],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=world.folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(SOURCE),
+            **world.environment({"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "guards.passed:1:stop"}),
+        },
+    )
+    os.waitpid(process.pid, os.WUNTRACED)  # it has stopped
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    out, _err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    assert world.pulled()["stats"]["created"] == 20

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from plant3d_sync.bootstrap import App, make_app
-from plant3d_sync.errors import NotFoundError
+from plant3d_sync.errors import Interrupted, NotFoundError
 from plant3d_sync.model.side import Entity
 
 
@@ -36,10 +36,14 @@ def wants_json(flag: bool) -> bool:
 
 @contextmanager
 def app() -> Iterator[App]:
-    """Settings, configuration, state; closed at the end."""
+    """Settings, configuration, state; closed at the end. Raises Interrupted (Ctrl-C)."""
     made = make_app(CHOICES.config)
     try:
         yield made
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted. What was written is recorded.", hint="The next run continues."
+        ) from None
     finally:
         if "state" in made.__dict__:
             made.state.close()

@@ -72,6 +72,8 @@ class Knowledge:
     workbook_days: float = 14.0
     lost: frozenset[str] = frozenset()
     """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
+    first_pull: bool = False
+    """The links so far are of a first pull that was interrupted; it goes on as it began, without the create guard."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -1209,7 +1211,11 @@ class Planner:
         total.findings = len(self._findings)
         guards = [
             *extra_guards,
-            *guard.check_amounts(self._tally, self._know.limits, first_sync=self._tally.links == 0),
+            *guard.check_amounts(
+                self._tally,
+                self._know.limits,
+                first_sync=self._tally.links == 0 or self._know.first_pull,
+            ),
         ]
         return Draft(
             lines=lines,

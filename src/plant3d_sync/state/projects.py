@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
-from plant3d_sync.state.tables import project
+from plant3d_sync.state.tables import project, run
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +63,19 @@ def get(connection: Connection, name: str) -> ProjectState | None:
         next_link=row.next_link,
         probe=load_map(row.probe),
     )
+
+
+def first_pull_is_unfinished(connection: Connection, known: ProjectState) -> bool:
+    """Whether every link so far is of a first pull that was interrupted: no run of the project ever ended."""
+    if known.identity is not None:
+        return False
+    ended = sa.select(run.c.id).where(
+        run.c.project == known.name,
+        run.c.status == "completed",
+        run.c.outcome != "guarded",
+        run.c.dry_run == 0,
+    )
+    return connection.execute(ended.limit(1)).first() is None
 
 
 def ensure(connection: Connection, name: str) -> ProjectState:

@@ -14,6 +14,7 @@ from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import links
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import LOST, Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked
@@ -82,6 +83,7 @@ def make_plan(
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
             lost=_lost(briefs.values(), feed),
+            first_pull=project_state.first_pull_is_unfinished(connection, known),
         )
     planner = Planner(rules, knowledge, LineSpool)
     live, lost = _announce(planner, briefs, knowledge.lost, feed)
