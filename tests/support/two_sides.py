@@ -311,11 +311,11 @@ class TwoSides:
             self.remember()
         if upto is None or upto >= len(steps):
             self.plant_read_at, self.feed_read_at = self._read_at
+            self._close_choices(draft)
 
     def run(self, direction: Direction = Direction.BOTH) -> Draft:
         draft = self.plan(direction)
         self.apply(draft)
-        self._close_choices(draft)
         return draft
 
     def _close_choices(self, draft: Draft) -> None:
