@@ -400,8 +400,9 @@ def broken(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda engine: engine.__name__, indirect=True)
 @pytest.mark.usefixtures("broken")
 def test_a_broken_merge_is_caught() -> None:
+    """The search ends at the first story that shows it; which one comes first depends on the modules loaded before."""
     with pytest.raises(AssertionError):
-        play(300, 25, phases=(Phase.generate,))
+        play(5000, 25, phases=(Phase.generate,))
 
 
 def test_intervals_that_keep_their_first_date_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,4 +416,4 @@ def test_intervals_that_keep_their_first_date_are_caught(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(merge, "newest", first_date)
     with pytest.raises(AssertionError):
-        play(400, 25, phases=(Phase.generate,))
+        play(5000, 25, phases=(Phase.generate,))
