@@ -818,3 +818,10 @@ def test_the_same_loop_on_a_copy_of_a_real_database(
     assert stamped(cells) == {key[1] for key in values_only(cells)}
     again = world.cli("now", NAME).json
     assert again["writes"] == {"synapse": 0, "plant3d": 0}
+
+
+def test_a_push_of_an_asset_nobody_knows_is_not_found_and_writes_nothing(ready: World) -> None:
+    before = ready.fingerprint()
+    said = ready.cli("push", "mine", "--asset-ids", "no-such-asset")
+    assert (said.code, said.error) == (2, "asset_unknown")
+    assert ready.fingerprint() == before

@@ -511,3 +511,12 @@ def test_an_undo_makes_a_plan_and_writes_nothing(service: Desk) -> None:
     going = service.run(status="running")
     assert service.post(f"/api/v1/sync/{going}/undo", {}, "write").status_code == 409
     assert service.post(f"/api/v1/sync/{run}/undo", {"change_id": 99}, "write").status_code == 404
+
+
+def test_a_push_of_an_asset_nobody_knows_is_404_and_queues_nothing(service: Desk) -> None:
+    answer = service.post("/api/v1/sync/push", {"project_id": MINE, "asset_ids": ["no-such-asset"]})
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "asset_unknown"
+    assert "no-such-asset" in answer.json()["detail"]
+    with service.state.read() as connection:
+        assert runs.count(connection, MINE) == 0

@@ -19,6 +19,7 @@ from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.naming import check_assets
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import run_document
@@ -39,6 +40,9 @@ def _run(project: str, request: Request, json: bool) -> None:
     progress = ProgressLine()
     with app() as made, _failures_as_documents(project, request, json):
         engine = Engine(made.world(progress), made.project(project))
+        if request.asked.only_assets:
+            made.state.ready()
+            check_assets(made.state, project, request.asked.only_assets)
         report = engine.run(request)
     progress.close()
     _show(report, json)

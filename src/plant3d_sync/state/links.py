@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map
-from plant3d_sync.state.tables import link, tag_history, unlinked_asset
+from plant3d_sync.state.tables import link, project, tag_history, unlinked_asset
 
 CHUNK = 500
 
@@ -114,6 +114,23 @@ def by_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Link]:
         for row in connection.execute(sa.select(link).where(link.c.id.in_(wanted[start : start + CHUNK]))):
             found[row.id] = to_model(row)
     return found
+
+
+def unknown_assets(connection: Connection, project_name: str, asset_ids: Iterable[str]) -> list[str]:
+    """Which of these ids belong to no asset we know in this project, linked or not; sorted."""
+    left = sorted(set(asset_ids))
+    for known in (link, unlinked_asset):
+        found: set[str] = set()
+        for start in range(0, len(left), CHUNK):
+            found.update(
+                connection.execute(
+                    sa.select(known.c.asset_id)
+                    .join(project, project.c.number == known.c.project)
+                    .where(project.c.name == project_name, known.c.asset_id.in_(left[start : start + CHUNK]))
+                ).scalars()
+            )
+        left = [one for one in left if one not in found]
+    return left
 
 
 def any_pending(connection: Connection, number: int, why: str) -> bool:

@@ -15,6 +15,7 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import health, queue
+from plant3d_sync.usecases.naming import check_assets
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
@@ -161,6 +162,8 @@ def push(body: s.PushBody, call: CanSync, wait: Wait = 0) -> Response:
     project = call.project(body.project_id)
 
     def work(ticket: Ticket) -> Answer:
+        if body.asset_ids and not ticket.again:
+            check_assets(call.context.state, project, body.asset_ids)
         run = ask(call, ticket, project, Direction.PUSH, asset_ids=body.asset_ids)
         return job_answer(await_end(call, run, wait))
 
