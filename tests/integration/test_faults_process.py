@@ -196,7 +196,7 @@ def test_frozen_between_the_check_and_the_call_to_synapse_the_late_call_repeats_
 
 @pytest.mark.parametrize(
     "point",
-    ["push.before_begin", "push.before_commit", *long_ones("push.expected_read", "push.committed")],
+    ["push.before_commit", *long_ones("push.before_begin", "push.expected_read", "push.committed")],
 )
 def test_frozen_around_the_write_into_plant_3d_each_cell_is_written_once(
     make_small: MakeWorld, undisturbed: Row, point: str

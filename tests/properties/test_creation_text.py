@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plant3d_sync.connectors.base import AssetWrite
@@ -60,6 +60,8 @@ def line_of(fields: dict[str, Value], blank: list[str], pending: bool) -> tuple[
 
 
 @given(fields=FIELDS, blank=BLANKS, pending=st.booleans())
+@example(fields={"tag": "P-1", "attributes.size": "50"}, blank=["attributes.size"], pending=False)
+@example(fields={"tag": "P-1"}, blank=["description"], pending=True)
 def test_a_line_read_as_text_says_what_the_whole_line_says(
     fields: dict[str, Value], blank: list[str], pending: bool
 ) -> None:

@@ -53,7 +53,7 @@ def lean_line(text: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return _whole(text)
     line[SET] = rest[:-1]
-    line[BLANK] = blank[:-1]
+    line[BLANK] = b"" if blank == b"{}}" else blank[:-1]
     return line
 
 
