@@ -140,35 +140,6 @@ def update(connection: Connection, run_id: str, **values: Any) -> int:
     return set_columns(connection, run, "id", run_id, values)
 
 
-def abandon(
-    connection: Connection, project: str, *, fence: int, silent_since: float, at: float, successor: str
-) -> int:
-    """Close runs of a project whose process is gone: they hold an older fence, or went silent before they had one.
-
-    Only the holder of the lease may call this. Returns how many were closed.
-    """
-    gone = sa.or_(run.c.fence < fence, sa.and_(run.c.fence.is_(None), run.c.heartbeat_at < silent_since))
-    done = connection.execute(
-        sa.update(run)
-        .where(run.c.project == project, run.c.status == "running", run.c.id != successor, gone)
-        .values(
-            status="failed",
-            outcome="failed",
-            completed_at=at,
-            phase=None,
-            error=dump(
-                {
-                    "code": "abandoned",
-                    "message": f"The process of this run ended; run {successor} continued its work.",
-                    "hint": "Nothing to do.",
-                    "details": {},
-                }
-            ),
-        )
-    )
-    return done.rowcount
-
-
 def get(connection: Connection, run_id: str) -> Run | None:
     """One run."""
     row = connection.execute(sa.select(run).where(run.c.id == run_id)).first()

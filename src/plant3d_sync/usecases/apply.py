@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
@@ -314,23 +316,37 @@ def _store_as_sent(
         if links.any_unlinked(connection, number):
             links.drop_unlinked(connection, number, [echo.asset_id for echo in echoes])
         intents.put_change_rows(connection, changes)
-        audit.append(
-            connection,
-            execution.project.name,
-            action="synapse.batch",
-            actor=execution.actor,
-            at=now,
-            run=run,
-            plan=execution.plan_id,
-            items=len(changes),
-            changes=audit.digest_of_rows(changes),
-            found_after_crash=False,
-        )
+        digest = audit.digest_of_rows(changes)
+        _audit_batch(execution, connection, run, now, len(changes), digest, found_after_crash=False)
         intents.close(connection, intent_id, status="done", at=now)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
     execution.outcome.written += len(lines)
     for entity, made in Counter(line["entity"] for line in lines).items():
         execution.outcome.add(entity, "done_create", made)
+
+
+def _audit_batch(
+    execution: Execution,
+    connection: Connection,
+    run: str,
+    at: float,
+    items: int,
+    digest: str,
+    **facts: object,
+) -> None:
+    """The audit entry of one call to SYNAPSE: how many items it changed, and the digest of their change entries."""
+    audit.append(
+        connection,
+        execution.project.name,
+        action="synapse.batch",
+        actor=execution.actor,
+        at=at,
+        run=run,
+        plan=execution.plan_id,
+        items=items,
+        changes=digest,
+        **facts,
+    )
 
 
 def _note_late_batch(
@@ -361,18 +377,9 @@ def _note_late_batch(
         if not changes and not created:
             return
         intents.put_changes(connection, changes)
-        audit.append(
-            connection,
-            execution.project.name,
-            action="synapse.batch",
-            actor=execution.actor,
-            at=now,
-            run=execution.run_id,
-            plan=execution.plan_id,
-            items=len(changes) + len(created),
-            changes=audit.digest_of(changes),
-            created=created,
-            after_takeover=True,
+        items, digest = len(changes) + len(created), audit.digest_of(changes)
+        _audit_batch(
+            execution, connection, execution.run_id, now, items, digest, created=created, after_takeover=True
         )
 
 
@@ -508,18 +515,8 @@ def store_results(
         for link_id, before, after in tags:
             links.remember_tag(connection, known.number, link_id, before, after, now, run)
         if changes:
-            audit.append(
-                connection,
-                execution.project.name,
-                action="synapse.batch",
-                actor=execution.actor,
-                at=now,
-                run=run,
-                plan=execution.plan_id,
-                items=len(changes),
-                changes=audit.digest_of(changes),
-                found_after_crash=found,
-            )
+            digest = audit.digest_of(changes)
+            _audit_batch(execution, connection, run, now, len(changes), digest, found_after_crash=found)
         intents.close(connection, intent_id, status="done", at=now)
         if unknown:
             intents.record(
