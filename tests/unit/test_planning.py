@@ -7,6 +7,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing
 from plant3d_sync.model.outcome import Resolution
@@ -233,7 +234,7 @@ def test_a_field_that_was_not_read_is_not_a_change() -> None:
 
 
 def test_a_guid_on_another_row_is_refused_and_is_not_an_absence() -> None:
-    moved = replace(item(5, "P-1"), guid=item(1).guid)
+    moved = structs.replace(item(5, "P-1"), guid=item(1).guid)
     draft = plan([moved], [link(item(1, "P-1"))])
     assert codes(draft) == ["identity_mismatch"]
     assert not lines(draft), "neither written, nor counted as missing"

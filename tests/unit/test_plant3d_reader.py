@@ -581,7 +581,7 @@ def test_memory_does_not_grow_with_the_values_of_the_items(dcf: Dcf, read: Read)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert sizes == {500: 12}
+    assert sizes == {100: 60}
     assert peak < 6_000_000  # the values alone are more than 8 MB
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.record import Asset, FieldInfo, Fields, Finding, PlantItem, SourceIdentity
 
@@ -134,10 +136,7 @@ class ChangePage:
 
 @dataclass(slots=True, kw_only=True)
 class AssetWrite:
-    """One upsert or archive. `set` holds canonical fields (`attributes.size` and so on); absent = leave.
-
-    `text`: the same fields as JSON with sorted keys, instead of `set`, where they are at hand so.
-    """
+    """One upsert or archive. `set` holds canonical fields (`attributes.size` and so on); absent = leave."""
 
     op: Literal["upsert", "archive"]
     plant3d_id: str
@@ -147,7 +146,16 @@ class AssetWrite:
     link_by_tag: bool = False
     restore: bool = False
     ref: str | None = None
-    text: bytes = b""
+
+
+class Creation(msgspec.Struct, frozen=True, gc=False):
+    """An upsert of an asset that SYNAPSE must not hold yet, its canonical fields as JSON with sorted keys.
+
+    Says what an `AssetWrite` with `if_version=0` says, where the fields are at hand as text.
+    """
+
+    plant3d_id: str
+    text: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,8 +179,7 @@ class WriteResult:
     restored: bool = False
 
 
-@dataclass(slots=True)
-class Echo:
+class Echo(msgspec.Struct, frozen=True, gc=False):
     """SYNAPSE's answer for an item that it created and now holds exactly as sent: no other field has a value.
 
     The usual case of a first pull, told without the whole asset. `description`: its version, time and author.
@@ -204,7 +211,7 @@ class SynapsePort(Protocol):
         """Everything (no cursor) or everything since `cursor`, page by page. Raises CursorReset."""
         ...
 
-    def encode(self, writes: Sequence[AssetWrite]) -> bytes:
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
         """The exact body of one batch call: what the intent stores and what is sent."""
         ...
 

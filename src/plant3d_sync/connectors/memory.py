@@ -17,7 +17,14 @@ from uuid import UUID
 
 import orjson
 
-from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, CursorReset, WriteResult
+from plant3d_sync.connectors.base import (
+    AssetWrite,
+    Capabilities,
+    ChangePage,
+    Creation,
+    CursorReset,
+    WriteResult,
+)
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.record import Asset
@@ -146,7 +153,7 @@ class MemorySynapse:
                 return
             cursor = page.next_cursor
 
-    def encode(self, writes: Sequence[AssetWrite]) -> bytes:
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
         """The body as the client of SYNAPSE makes it."""
         return wire.encode_batch(writes, max_body_bytes=self._limits[1])
 

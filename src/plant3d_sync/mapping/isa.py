@@ -8,6 +8,7 @@ order, since together they would turn almost every area prefix into a code.
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -190,10 +191,14 @@ def function_letters(tag: object) -> str | None:
     Of several groups of letters that are valid codes, the last one with a number behind it wins, because area and
     unit prefixes stand in front (`TK-101-LT-002` -> `LT`); else the first. `?` stands for an unfilled number.
     """
-    return _letters_of(tag) if isinstance(tag, str) else None
+    return _letters_of(tag.translate(_ANY_DIGIT)) if isinstance(tag, str) else None
 
 
-@lru_cache(maxsize=64)  # letters and full name of one tag are asked for one after the other
+_ANY_DIGIT = dict.fromkeys(map(ord, string.digits), "0")
+"""Which digit it is does not matter, so the tags of a plant have few different forms."""
+
+
+@lru_cache(maxsize=4096)
 def _letters_of(tag: str) -> str | None:
     text = tag.strip().upper()
     if text in ("NA", "N/A", "HOLD"):

@@ -230,11 +230,11 @@ def _tag_resolver(
         placeholder: _Found | None = None
         for get, column in getters:
             value = get(item, fields)
-            if isinstance(value, _Missing):
-                return None
             if value is None:
                 continue
-            text = plain_text(value).strip()
+            if isinstance(value, _Missing):
+                return None
+            text = value.strip() if type(value) is str else plain_text(value).strip()
             if is_tagged(text):
                 return text, column
             placeholder = placeholder or (text, column)
@@ -260,9 +260,14 @@ def _column_getter(column: str, default: str | None) -> _Getter:
         if column in item.unknown:
             return _MISSING
         value = item.values.get(column, _MISSING)
-        if isinstance(value, _Missing) or value is None:
+        if value is None:
+            return None
+        if type(value) is str:
+            text = value.strip()
+        elif isinstance(value, _Missing):
             return value
-        text = plain_text(value).strip()
+        else:
+            text = plain_text(value).strip()
         return None if not text or (default is not None and text.lower() == default) else value
 
     return get

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 Value = str | int | float | bool | None
 """A canonical field value. None is "empty"; NULL and the empty text of a database both become None."""
 
@@ -29,8 +31,7 @@ class Finding:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(slots=True, kw_only=True)
-class PlantItem:
+class PlantItem(msgspec.Struct, kw_only=True, gc=False):
     """One Plant 3D item that may become an asset, with everything that belongs to it.
 
     `values`: column name -> raw value over the class's own and inherited columns. A column whose

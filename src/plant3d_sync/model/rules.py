@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.side import Entity, Owner
 
@@ -60,8 +62,7 @@ class ClassRule:
     fields: Mapping[str, FieldRule]
 
 
-@dataclass(slots=True, kw_only=True)
-class Translated:
+class Translated(msgspec.Struct, kw_only=True, gc=False):
     """One item in canonical fields, with what could not be read or translated. Mutable only for speed.
 
     `fields` lacks unknown fields. `columns` says which column each field came from (for writing back).

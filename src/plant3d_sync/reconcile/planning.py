@@ -218,6 +218,8 @@ class Planner:
         self._tally = Tally()
         self._lines: dict[str, LineList] = {name: pile() for name in ("free", "update", "create", "quiet")}
         self._create_index: dict[int, int] = {}
+        self._create_line = self._lines["create"].append
+        self._creations = 0
         self._update_index: dict[int, int] = {}
         self._adopt_index: dict[int, int] = {}
         self._fate: dict[int, str] = {}
@@ -429,13 +431,15 @@ class Planner:
             )
             self._waiting += 1
             return
-        values: dict[str, Value] = {}
+        fields = translated.fields
+        values = {
+            name: value
+            for name, value in fields.items()
+            if value is not None and (type(value) is not str or (value and not value.isspace()))
+        }
         blank: dict[str, Value] = {}  # known to be empty, which is not the same as never agreed
-        for name, value in translated.fields.items():
-            if value is None or (type(value) is str and (not value or value.isspace())):
-                blank[name] = None
-            else:
-                values[name] = value
+        if len(values) < len(fields):
+            blank = {name: None for name in fields if name not in values}
         theirs = self._synapse_owned.get(item.class_name)
         if theirs:  # never overwritten from Plant 3D, not even at birth
             values = {name: value for name, value in values.items() if name not in theirs}
@@ -447,7 +451,7 @@ class Planner:
         self._stats[entity].created += 1
         self._tally.creates += 1
         after: dict[str, object] = {"digest": item.digest.hex(), "ticks": item.timestamp}
-        if len(translated.fields) < len(self._rules.classes[item.class_name].fields):
+        if len(fields) < len(self._rules.classes[item.class_name].fields):
             unread = self._unread(item, translated, None)
             if unread:
                 after["pending"] = unread
@@ -473,8 +477,9 @@ class Planner:
                 self._tally.creates -= 1
                 self._value_error(item, entity, tag, problem)
                 return
-        self._create_index[item.pnpid] = len(self._lines["create"])
-        self._lines["create"].append(data)
+        self._create_index[item.pnpid] = self._creations
+        self._creations += 1
+        self._create_line(data)
 
     def _unread(
         self, item: PlantItem, translated: Translated, base: Mapping[str, Value] | None
@@ -534,7 +539,7 @@ class Planner:
         if isinstance(tag, str):
             if len(tag) > MAX_TAG:
                 return "tag", "too_long", f"The tag has {len(tag)} characters; SYNAPSE holds {MAX_TAG}."
-            if _CONTROL.search(tag):
+            if not tag.isprintable() and _CONTROL.search(tag):
                 return "tag", "invalid_tag", "The tag holds a line break or control character."
         value = values.get("asset_subtype")
         if isinstance(value, str) and len(value) > MAX_SUBTYPE:

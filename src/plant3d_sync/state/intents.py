@@ -10,9 +10,10 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state import runs
+from plant3d_sync.state import audit, runs
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
+from plant3d_sync.state.links import CreatedRow
 from plant3d_sync.state.tables import change, intent, link, tag_history
 
 
@@ -133,26 +134,49 @@ def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
         bulk_insert(connection, change, tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
-ChangeRow = tuple[int, str, str, str, str, str, int, str, int, int, float]
-"""One change as a row: the six columns the audit covers, then where it belongs. See `CHANGE_COLUMNS`."""
-CHANGE_COLUMNS = (
-    "pnpid",
-    "tag",
-    "side",
-    "op",
-    "outcome",
-    "fields",
-    "project",
-    "run_id",
-    "intent_id",
-    "link_id",
-    "at",
+_OF_CREATED = (
+    sa.select(
+        link.c.project,
+        link.c.run_id,
+        sa.bindparam("intent", type_=change.c.intent_id.type),
+        link.c.id,
+        link.c.pnpid,
+        link.c.tag,
+        sa.literal("synapse"),
+        sa.literal("create"),
+        sa.literal("created"),
+        link.c.base,
+        sa.bindparam("at", type_=change.c.at.type),
+    )
+    .where(link.c.id.between(sa.bindparam("first"), sa.bindparam("last")))
+    .order_by(link.c.id)
+)
+_PUT_CREATED = sa.insert(change).from_select(
+    [
+        "project",
+        "run_id",
+        "intent_id",
+        "link_id",
+        "pnpid",
+        "tag",
+        "side",
+        "op",
+        "outcome",
+        "fields",
+        "at",
+    ],
+    _OF_CREATED,
 )
 
 
-def put_change_rows(connection: Connection, rows: Sequence[ChangeRow]) -> None:
-    """As `put_changes`, for very many."""
-    bulk_insert(connection, change, CHANGE_COLUMNS, rows)
+def put_created(connection: Connection, rows: Sequence[CreatedRow], *, intent_id: int, at: float) -> str:
+    """The change entries of pairs that were just stored by `links.insert_created`; returns the digest for the audit.
+
+    What a creation changed is its base, so the database copies it from there. The link ids follow one another.
+    """
+    given = {"intent": intent_id, "at": at, "first": rows[0][0], "last": rows[-1][0]}
+    connection.execute(_PUT_CREATED, given)
+    return audit.digest_of_rows((row[2], row[11], "synapse", "create", "created", row[15]) for row in rows)
 
 
 def changes_of_run(connection: Connection, run_id: str, *, limit: int | None = None) -> list[dict[str, Any]]:

@@ -219,9 +219,12 @@ CREATED_COLUMNS = (
     "guid_key",
 )
 """What a freshly created pair fills; the other columns stay empty."""
+CreatedRow = tuple[
+    int, int, int, str, str, str, str, int, int, str, str, str, str, bytes, int, str, str | None, str, int
+]
 
 
-def insert_created(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+def insert_created(connection: Connection, rows: Sequence[CreatedRow]) -> None:
     """New links of assets that were created as sent. Each row is in the order of `CREATED_COLUMNS`."""
     bulk_insert(connection, link, CREATED_COLUMNS, rows)
 

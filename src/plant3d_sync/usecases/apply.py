@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
+from plant3d_sync.connectors.base import AssetWrite, Creation, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.creation import SET, base_text, in_full
+from plant3d_sync.model.creation import CreationLine, in_full
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
@@ -27,7 +26,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.bookkeeping import (
     change_row,
     created_link,
-    created_row,
+    created_rows,
     gone_columns,
     moved_base,
     new_link,
@@ -40,6 +39,8 @@ MAX_STRETCH = 1000
 """A chain of renames is never cut below this many items (SYNAPSE judges tags on the state after a batch)."""
 
 JsonLine = dict[str, Any]
+Chunk = Callable[[], Sequence[CreationLine | JsonLine]]
+"""Gives the lines of one chunk of a plan."""
 
 
 @dataclass(slots=True)
@@ -102,56 +103,87 @@ class Execution:
         self.stop()
 
 
-def apply_lines(
-    execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], total: int
-) -> list[JsonLine]:
+def apply_lines(execution: Execution, chunks: Sequence[Chunk], total: int) -> list[JsonLine]:
     """Write all lines, chunk by chunk. Returns the lines that go to Plant 3D, which are left to `push`."""
     pushed: list[JsonLine] = []
-    batch: list[JsonLine] = []
-    refs: list[list[int]] = []
     quiet: list[JsonLine] = []
-    done = 0
     size = min(execution.project.batch_size, execution.project.synapse.capabilities().max_batch_items)
+    batch = _Batch(execution, size, total)
     for number, chunk in enumerate(chunks):
         for index, line in enumerate(chunk()):
-            if line["op"] == "push":
+            if isinstance(line, CreationLine):
+                batch.add(line, number, index)
+            elif line["op"] == "push":
                 pushed.append(line)
                 continue
-            if not _may_run(execution, line):
-                quiet.append(in_full(line))
+            elif not _may_run(execution, line):
+                quiet.append(line)
             elif line["op"] in ("create", "update", "restore", "archive") or (
                 line["op"] == "adopt" and line.get("set")
             ):
-                if len(batch) >= size and not _belongs_with(batch[-1], line, len(batch)):
-                    _write_batch(execution, batch, refs if execution.stored_lines else None)
-                    done += len(batch)
-                    execution.world.progress("write", done, total)
-                    batch, refs = [], []
-                batch.append(line)
-                if refs and refs[-1][0] == number and refs[-1][2] == index:
-                    refs[-1][2] = index + 1
-                else:
-                    refs.append([number, index, index + 1])
+                batch.add(line, number, index)
             else:
                 quiet.append(line)
             if len(quiet) >= 1000:
                 _remember_quiet(execution, quiet)
-                done += len(quiet)
+                batch.done += len(quiet)
                 quiet = []
-    if batch:
-        _write_batch(execution, batch, refs if execution.stored_lines else None)
+    batch.send()
     if quiet:
         _remember_quiet(execution, quiet)
     execution.world.progress("write", total, total)
     return pushed
 
 
+class _Batch:
+    """Lines that wait until there are enough of them for one call to SYNAPSE."""
+
+    def __init__(self, execution: Execution, size: int, total: int) -> None:
+        self.done = 0
+        self._execution, self._size, self._total = execution, size, total
+        self._lines: list[CreationLine | JsonLine] = []
+        self._refs: list[list[int]] = []
+
+    def add(self, line: CreationLine | JsonLine, chunk: int, index: int) -> None:
+        """One more line, the `index`th of its chunk; what waited is sent first if it is enough."""
+        lines, refs = self._lines, self._refs
+        if len(lines) >= self._size and not _belongs_with(lines[-1], line, len(lines)):
+            self.send()
+            lines, refs = self._lines, self._refs
+        lines.append(line)
+        if refs and refs[-1][0] == chunk and refs[-1][2] == index:
+            refs[-1][2] = index + 1
+        else:
+            refs.append([chunk, index, index + 1])
+
+    def send(self) -> None:
+        """Send what waits."""
+        if not self._lines:
+            return
+        execution, lines = self._execution, self._lines
+        refs = self._refs if execution.stored_lines else None
+        creations = [line for line in lines if isinstance(line, CreationLine)]
+        if refs is not None and len(creations) == len(lines):
+            _create_batch(execution, creations, refs)
+        else:
+            _write_batch(execution, [_line_in_full(line) for line in lines], refs)
+        self.done += len(lines)
+        execution.world.progress("write", self.done, self._total)
+        self._lines, self._refs = [], []
+
+
+def _line_in_full(line: CreationLine | JsonLine) -> JsonLine:
+    return in_full(line) if isinstance(line, CreationLine) else line
+
+
 def _may_run(execution: Execution, line: JsonLine) -> bool:
     return line.get("needs") is None or execution.approved
 
 
-def _belongs_with(last: JsonLine, line: JsonLine, length: int) -> bool:
+def _belongs_with(last: CreationLine | JsonLine, line: CreationLine | JsonLine, length: int) -> bool:
     """Whether two renames must travel in one batch: one takes the tag the other gives away."""
+    if isinstance(line, CreationLine) or isinstance(last, CreationLine):
+        return False
     if length >= MAX_STRETCH or "old_tag" not in line or "old_tag" not in last:
         return False
     return bool(last["old_tag"] == line["set"]["tag"] or line["old_tag"] == last["set"]["tag"])
@@ -163,8 +195,6 @@ def _belongs_with(last: JsonLine, line: JsonLine, length: int) -> bool:
 def _asset_write(line: JsonLine) -> AssetWrite:
     if line["op"] == "archive":
         return AssetWrite(op="archive", plant3d_id=line["id"], if_version=line.get("asset_version"))
-    if SET in line:
-        return AssetWrite(op="upsert", plant3d_id=line["id"], text=line[SET], if_version=0)
     fields: dict[str, Value] = line.get("set") or {}
     if line["op"] == "create":
         return AssetWrite(op="upsert", plant3d_id=line["id"], set=fields, if_version=0)
@@ -180,11 +210,12 @@ def _asset_write(line: JsonLine) -> AssetWrite:
 def _write_batch(
     execution: Execution, lines: list[JsonLine], refs: Sequence[Sequence[int]] | None = None
 ) -> None:
-    """One call to SYNAPSE: intent committed first, receipts and base in one transaction after it."""
+    """One call to SYNAPSE: intent committed first, receipts and base in one transaction after it.
+
+    `refs`: where in the stored plan the lines stand; without them the intent holds the lines themselves.
+    """
     execution.check()
-    world, synapse = execution.world, execution.project.synapse
-    if refs is None:  # the intent must hold the lines themselves
-        _take_apart(lines)
+    synapse = execution.project.synapse
     try:
         body = synapse.encode([_asset_write(line) for line in lines])
     except SkipRecordError as error:
@@ -197,6 +228,54 @@ def _write_batch(
         _write_batch(execution, lines[:half])
         _write_batch(execution, lines[half:])
         return
+    key, intent_id = _record_intent(execution, body, lines, refs)
+    answers = synapse.send_briefly(body, key=key)
+    failpoint("pull.reply_received")
+    results = _in_full(lines, answers)
+    try:
+        store_results(execution, intent_id, lines, results)
+    except LeaseLost:
+        _note_late_batch(execution, intent_id, key, lines, results)
+        raise
+    failpoint("pull.receipts_stored")
+
+
+def _create_batch(
+    execution: Execution, creations: Sequence[CreationLine], refs: Sequence[Sequence[int]]
+) -> None:
+    """As `_write_batch` for a batch of the usual creations, as a first pull has them: nothing is taken apart that is
+    only passed on. As soon as anything is unusual, the lines go the way of all others.
+    """
+    synapse = execution.project.synapse
+    writes = [Creation(line.plant3d_id, bytes(line.fields)) for line in creations]
+    try:
+        body = synapse.encode(writes)
+    except (SkipRecordError, ConfigError):  # which item, and what is to be done, is found out there
+        _write_batch(execution, list(map(in_full, creations)), refs)
+        return
+    execution.check()
+    key, intent_id = _record_intent(execution, body, [], refs)
+    answers = synapse.send_briefly(body, key=key)
+    failpoint("pull.reply_received")
+    echoes = [answer for answer in answers if type(answer) is Echo]
+    try:
+        if len(echoes) == len(creations):
+            _store_as_sent(execution, intent_id, creations, writes, echoes)
+        else:
+            lines = list(map(in_full, creations))
+            store_results(execution, intent_id, lines, _in_full(lines, answers))
+    except LeaseLost:
+        lines = list(map(in_full, creations))
+        _note_late_batch(execution, intent_id, key, lines, _in_full(lines, answers))
+        raise
+    failpoint("pull.receipts_stored")
+
+
+def _record_intent(
+    execution: Execution, body: bytes, lines: Sequence[JsonLine], refs: Sequence[Sequence[int]] | None
+) -> tuple[str, int]:
+    """Commit what is about to be sent; its idempotency key and the number of the intent."""
+    world = execution.world
     key = hashlib.sha256(
         b"|".join((execution.project.config.synapse_project_id.encode(), execution.run_id.encode(), body))
     ).hexdigest()
@@ -215,47 +294,11 @@ def _write_batch(
             refs=refs,
         )
     failpoint("pull.intent_stored")
-    answers = synapse.send_briefly(body, key=key)
-    failpoint("pull.reply_received")
-    try:
-        echoes = _all_as_sent(lines, answers)
-        if echoes is not None:
-            _store_as_sent(execution, intent_id, lines, echoes)
-        else:
-            store_results(execution, intent_id, lines, _in_full(lines, answers))
-    except LeaseLost:
-        _note_late_batch(execution, intent_id, key, lines, _in_full(lines, answers))
-        raise
-    failpoint("pull.receipts_stored")
-
-
-def _take_apart(lines: Iterable[JsonLine]) -> None:
-    """Give creations that were read as text their values."""
-    for line in lines:
-        in_full(line)
-
-
-def _all_as_sent(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> Sequence[Echo] | None:
-    """The answers, if every line made a new pair and SYNAPSE holds each asset just as it was sent."""
-    echoes = [answer for answer in answers if isinstance(answer, Echo)]
-    if len(echoes) < len(lines):
-        return None
-    for line in lines:
-        after = line.get("after")
-        if (
-            line["op"] != "create"
-            or "link_id" in line
-            or not after
-            or "digest" not in after
-            or "pending" in after
-        ):
-            return None
-    return echoes
+    return key, intent_id
 
 
 def _in_full(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
     """Every answer with its asset: an echo says that it is what the line sent, and nothing else."""
-    _take_apart(lines)
     return [
         _result_of_echo(line, answer) if isinstance(answer, Echo) else answer
         for line, answer in zip(lines, answers, strict=True)
@@ -282,46 +325,29 @@ def _result_of_echo(line: JsonLine, echo: Echo) -> WriteResult:
 
 
 def _store_as_sent(
-    execution: Execution, intent_id: int, lines: Sequence[JsonLine], echoes: Sequence[Echo]
+    execution: Execution,
+    intent_id: int,
+    lines: Sequence[CreationLine],
+    writes: Sequence[Creation],
+    echoes: Sequence[Echo],
 ) -> None:
     """As `store_results` for the usual batch of a first pull: the base is what was sent, so nothing is compared."""
     world, number, run = execution.world, execution.known.number, execution.run_id
     now = world.clock()
     first = project_state.link_id(number, execution.next_link)
     execution.next_link += len(lines)
-    texts = [base_text(line) for line in lines]
-    rows = [
-        created_row(line, echo, text, link_id=link_id, number=number, run_id=run)
-        for link_id, line, echo, text in zip(count(first), lines, echoes, texts, strict=False)
-    ]
-    changes: list[intents.ChangeRow] = [
-        (
-            line["pnpid"],
-            line["tag"],
-            "synapse",
-            "create",
-            "created",
-            text,
-            number,
-            run,
-            intent_id,
-            link_id,
-            now,
-        )
-        for link_id, line, text in zip(count(first), lines, texts, strict=False)
-    ]
+    rows = created_rows(lines, writes, echoes, first=first, number=number, run_id=run)
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.insert_created(connection, rows)
         if links.any_unlinked(connection, number):
             links.drop_unlinked(connection, number, [echo.asset_id for echo in echoes])
-        intents.put_change_rows(connection, changes)
-        digest = audit.digest_of_rows(changes)
-        _audit_batch(execution, connection, run, now, len(changes), digest, found_after_crash=False)
+        digest = intents.put_created(connection, rows, intent_id=intent_id, at=now)
+        _audit_batch(execution, connection, run, now, len(rows), digest, found_after_crash=False)
         intents.close(connection, intent_id, status="done", at=now)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
     execution.outcome.written += len(lines)
-    for entity, made in Counter(line["entity"] for line in lines).items():
+    for entity, made in Counter([line.entity for line in lines]).items():
         execution.outcome.add(entity, "done_create", made)
 
 

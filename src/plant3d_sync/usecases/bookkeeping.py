@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from plant3d_sync.connectors.base import Echo
+from plant3d_sync.connectors.base import Creation, Echo
+from plant3d_sync.model.creation import CreationLine, base_text
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.state import intents, links
@@ -105,32 +106,45 @@ def created_link(
     return row, text
 
 
-def created_row(
-    line: Mapping[str, Any], echo: Echo, base: str, *, link_id: int, number: int, run_id: str
-) -> tuple[object, ...]:
-    """As `created_link` for an asset that is just what was sent, in the order of `links.CREATED_COLUMNS`."""
-    after, info = line["after"], echo.description
-    return (
-        link_id,
-        number,
-        line["pnpid"],
-        line["id"],
-        line["class"],
-        line["entity"],
-        echo.asset_id,
-        echo.version,
-        info.version,
-        info.updated_at,
-        info.by,
-        line["tag"],
-        "active",
-        bytes.fromhex(after["digest"]),
-        after["ticks"],
-        base,
-        line.get("drawing"),
-        run_id,
-        links.key_of(line["id"]),
-    )
+def created_rows(
+    lines: Sequence[CreationLine],
+    writes: Sequence[Creation],
+    echoes: Sequence[Echo],
+    *,
+    first: int,
+    number: int,
+    run_id: str,
+) -> list[links.CreatedRow]:
+    """As `created_link` for assets that are just what was sent; their link ids go up from `first`."""
+    rows: list[links.CreatedRow] = []
+    key_of, from_hex = links.key_of, bytes.fromhex
+    for link_id, (line, write, echo) in enumerate(zip(lines, writes, echoes, strict=True), first):
+        after, identity = line.after, line.plant3d_id
+        info = echo.description
+        rows.append(
+            (
+                link_id,
+                number,
+                line.pnpid,
+                identity,
+                line.class_name,
+                line.entity,
+                echo.asset_id,
+                echo.version,
+                info.version,
+                info.updated_at,
+                info.by,
+                line.tag,
+                "active",
+                from_hex(after.digest),
+                after.ticks,
+                base_text(write.text, bytes(after.base_set)),
+                line.drawing,
+                run_id,
+                key_of(identity),
+            )
+        )
+    return rows
 
 
 def moved_base(
@@ -249,7 +263,7 @@ def change_row(
 
 __all__ = [
     "change_row",
-    "created_row",
+    "created_rows",
     "created_link",
     "gone_columns",
     "links",

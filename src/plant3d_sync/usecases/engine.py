@@ -21,6 +21,7 @@ from plant3d_sync.errors import (
     SyncError,
 )
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.creation import CreationLine
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
@@ -33,7 +34,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
 from plant3d_sync.usecases import leftovers
-from plant3d_sync.usecases.apply import Execution, JsonLine, Outcome, apply_lines
+from plant3d_sync.usecases.apply import Chunk, Execution, JsonLine, Outcome, apply_lines
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
 from plant3d_sync.usecases.project import Project, World
@@ -530,13 +531,13 @@ class Engine:
         if cancelled:
             raise Cancelled
 
-    def _chunks(self, plan_id: str, lines: int) -> list[Callable[[], list[JsonLine]]]:
+    def _chunks(self, plan_id: str, lines: int) -> list[Chunk]:
         count = (lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES
 
-        def reader(number: int) -> Callable[[], list[JsonLine]]:
-            def read() -> list[JsonLine]:
+        def reader(number: int) -> Chunk:
+            def read() -> Sequence[CreationLine | JsonLine]:
                 with self._world.state.read() as connection:
-                    return runs.lean_chunk(connection, plan_id, number)
+                    return runs.creations_or_lines(connection, plan_id, number)
 
             return read
 
@@ -545,7 +546,7 @@ class Engine:
     def _carry_out(
         self,
         execution: Execution,
-        chunks: Sequence[Callable[[], list[JsonLine]]],
+        chunks: Sequence[Chunk],
         total: int,
         snapshot: PlantSnapshot,
     ) -> None:

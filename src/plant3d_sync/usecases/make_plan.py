@@ -89,6 +89,7 @@ def make_plan(
     live, lost = _announce(planner, briefs, knowledge.lost, feed)
     digests = _known_digests(briefs, feed, everything)
     seen: set[int] = set()
+    done = 0
     classes = sorted(rules.classes)
     total = sum(snapshot.counts(classes).values())
     for batch in snapshot.scan(classes, digests):
@@ -96,9 +97,11 @@ def make_plan(
             planner.see_unchanged([briefs[pnpid] for pnpid in batch.unchanged])
             seen.update(batch.unchanged)
         if batch.changed:
-            seen.update([item.pnpid for item in batch.changed])
+            if briefs:
+                seen.update([item.pnpid for item in batch.changed])
             _see_changed(world, known, planner, feed, batch.changed)
-        world.progress("compare", len(seen), total)
+        done += len(batch.unchanged) + len(batch.changed)
+        world.progress("compare", done, total)
     _see_gone(world, known, planner, briefs, seen)
     identity_hits = check_identity(known.identity, snapshot.identity)
     hits = [*identity_hits, *check_synapse(links=live, missing_assets=lost, limits=project.config.limits)]

@@ -37,8 +37,7 @@ class LineSpool:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="plant3d-sync-plan-", buffering=1 << 16)  # noqa: SIM115
-            self._file.write(line)
-            self._file.write(b"\n")
+            self._file.write(line + b"\n")
         except OSError as error:
             raise _no_room(error) from error
 

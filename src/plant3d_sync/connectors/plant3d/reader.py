@@ -36,7 +36,7 @@ from plant3d_sync.connectors.plant3d.tags import plain_tag
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.record import Finding, PlantItem, Value
 
-BATCH = 500
+BATCH = 100
 _FIXED = 4
 """Columns before the levels: PnPID, PnPGuid, PnPTimestamp, PnPRevision."""
 _DIGEST_BYTES = 16
@@ -486,6 +486,7 @@ class Scan:
             relations.groups_of,
         )
         tag_of, lines_of, of_line = relations.tags.get, relations.lines_of, self._extras_of_line
+        known_lines, no_lines = relations.infos.get, ((), ())
 
         def extras(pnpid: int) -> Extras:
             in_group = segments_in(pnpid)
@@ -501,7 +502,7 @@ class Scan:
                 start, end = relations.ends_of((pnpid,))
             else:
                 segments = segments_of(pnpid, ())
-                lines, groups = lines_of(segments) if segments else ((), ())
+                lines, groups = (known_lines(segments) or lines_of(segments)) if segments else no_lines
             registry = registry_of(pnpid)
             return (
                 number,

@@ -61,15 +61,16 @@ class Relations:
     tags: dict[int, str] = field(default_factory=dict)
     """Complete tags of groups, segments, and of whatever stands at an end or owns something."""
     findings: list[Finding] = field(default_factory=list)
-    _infos: dict[Ids, tuple[tuple[str, ...], Ids]] = field(default_factory=dict)
+    infos: dict[Ids, tuple[tuple[str, ...], Ids]] = field(default_factory=dict)
+    """What `lines_of` found so far."""
     _segment_tags: dict[int, str | None] = field(default_factory=dict)
 
     def lines_of(self, segments: Ids) -> tuple[tuple[str, ...], Ids]:
         """Tags and ids of the lines that these segments belong to."""
-        info = self._infos.get(segments)
+        info = self.infos.get(segments)
         if info is None:
             groups = tuple(sorted({g for s in segments for g in self.groups_of.get(s, ())}))
-            info = self._infos[segments] = (
+            info = self.infos[segments] = (
                 tuple(sorted({t for g in groups if (t := self.line_tag(g))})),
                 groups,
             )

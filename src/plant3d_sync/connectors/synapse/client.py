@@ -24,6 +24,7 @@ from plant3d_sync.connectors.base import (
     AssetWrite,
     Capabilities,
     ChangePage,
+    Creation,
     CursorReset,
     Echo,
     WriteResult,
@@ -240,7 +241,7 @@ class SynapseClient:
             cursor = page.next_cursor
             seen.add(cursor)
 
-    def encode(self, writes: Sequence[AssetWrite]) -> bytes:
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
         """The exact body of one batch call: what the intent stores and what is sent.
 
         Errors as `wire.encode_batch`; the limit is SYNAPSE's own once its capabilities are known, else 5 MiB.

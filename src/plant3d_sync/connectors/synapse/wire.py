@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 import orjson
 
-from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, Echo, WriteResult
+from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, Creation, Echo, WriteResult
 from plant3d_sync.connectors.synapse.errors import WireError
 from plant3d_sync.errors import ConfigError, SkipRecordError
 from plant3d_sync.model.record import Asset, FieldInfo, Value
@@ -29,6 +29,7 @@ from plant3d_sync.model.record import Asset, FieldInfo, Value
 PREFIX: Final = "/api/v1/integration"
 ATTRIBUTE: Final = "attributes."
 _ATTRIBUTE_KEY: Final = b'"attributes.'
+_NAMELESS: Final = b'"attributes."'
 PLAIN_FIELDS: Final = frozenset({"tag", "asset_type", "asset_subtype", "description"})
 """The columns a sync may write; everything else it may write is an attribute."""
 
@@ -53,7 +54,6 @@ _ASSET_MEMBERS: Final = frozenset(
         "field_info",
     ]
 )
-_ENVELOPE_BYTES: Final = len(b'{"items":[],"reply":"full"}')
 
 
 # ---------------------------------------------------------------- what we send
@@ -61,18 +61,14 @@ _ENVELOPE_BYTES: Final = len(b'{"items":[],"reply":"full"}')
 
 def write_item(write: AssetWrite) -> dict[str, object]:
     """One item of a batch. Raises ConfigError when a field is not one a sync may write."""
-    return _item(write, _nest(write) if write.op != "archive" else None)
-
-
-def _item(write: AssetWrite, values: Mapping[str, object] | None) -> dict[str, object]:
     item: dict[str, object] = {"op": write.op, "plant3d_id": write.plant3d_id}
     if write.if_version is not None:
         item["if_version"] = write.if_version
     if write.ref is not None:
         item["ref"] = write.ref
-    if values is None:
+    if write.op == "archive":
         return item
-    item["set"] = values
+    item["set"] = _nest(write)
     if write.if_description_version is not None:
         item["if_field_versions"] = {"description": write.if_description_version}
     if write.link_by_tag:
@@ -104,8 +100,7 @@ def _nest(write: AssetWrite) -> dict[str, object]:
     values: dict[str, object] = {}
     attributes: dict[str, Value] = {}
     key_of = _KEYS.get
-    fields = write.set if not write.text else orjson.loads(write.text)
-    for name, value in fields.items():
+    for name, value in write.set.items():
         if value.__class__ is str:
             value = value or None
         elif value.__class__ is float and value - value != 0.0:
@@ -139,21 +134,26 @@ def _unsendable(write: AssetWrite, name: str, why: str) -> SkipRecordError:
     )
 
 
-@dataclass(slots=True)
-class Sent:
-    """One item of a batch as it goes over the wire: its plain members, and its attributes as JSON (b"": none)."""
+class Sent(msgspec.Struct, frozen=True, gc=False):
+    """What one item of a batch sets. `plain`: tag, kind, subtype, description, None for what it does not set.
 
-    values: Mapping[str, object]
+    `attributes`: as JSON, b"" for none. `text`: all of it as JSON, only of an item that was given so.
+    """
+
+    plain: tuple[object, object, object, object]
     attributes: bytes
+    text: bytes = b""
 
 
-def encode_batch(writes: Sequence[AssetWrite], *, max_body_bytes: int = DEFAULT_BODY_BYTES) -> bytes:
+def encode_batch(
+    writes: Sequence[AssetWrite | Creation], *, max_body_bytes: int = DEFAULT_BODY_BYTES
+) -> bytes:
     """The body of one batch call, as `encode_items` makes it."""
     return encode_items(writes, max_body_bytes=max_body_bytes)[0]
 
 
 def encode_items(
-    writes: Sequence[AssetWrite], *, max_body_bytes: int = DEFAULT_BODY_BYTES
+    writes: Sequence[AssetWrite | Creation], *, max_body_bytes: int = DEFAULT_BODY_BYTES
 ) -> tuple[bytes, list[Sent]]:
     """The body of one batch call, and its items: the same writes give the same bytes, whatever the order of fields.
 
@@ -161,72 +161,104 @@ def encode_items(
     large alone), ConfigError `batch_too_large` when the batch has to be split, `field_not_writable` for a field
     a sync must not write.
     """
-    items: list[dict[str, object]] = []
+    items: list[bytes] = []
     sent: list[Sent] = []
-    try:
-        for write in writes:
-            one = _of_text(write) if write.text else None
+    for write in writes:
+        try:
+            one = _of_text(write.text) if type(write) is Creation else None
             if one is not None:
-                items.append(_item(write, {**one.values, "attributes": orjson.Fragment(one.attributes)}))
+                items.append(_CREATION % (orjson.dumps(write.plant3d_id), one.text))
             else:
-                items.append(write_item(write))
-                one = _as_sent(items[-1])
-            sent.append(one)
-        body = orjson.dumps({"items": items, "reply": "full"}, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        body = b""
-    if not body:
-        raise _culprit(writes)
+                item = write_item(_in_values(write))
+                one = _as_sent(item)
+                items.append(orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
+        except orjson.JSONEncodeError:
+            raise _culprit(_in_values(write)) from None
+        sent.append(one)
+    body = _BODY % b",".join(items)
     if len(body) > max_body_bytes:
         raise _too_large(writes, len(body), max_body_bytes)
     return body, sent
 
 
-def _of_text(write: AssetWrite) -> Sent | None:
+_BODY: Final = b'{"items":[%b],"reply":"full"}'
+_CREATION: Final = b'{"if_version":0,"op":"upsert","plant3d_id":%b,"set":%b}'
+
+
+def _in_values(write: AssetWrite | Creation) -> AssetWrite:
+    if isinstance(write, AssetWrite):
+        return write
+    fields: dict[str, Value] = orjson.loads(write.text)
+    return AssetWrite(op="upsert", plant3d_id=write.plant3d_id, set=fields, if_version=0)
+
+
+def _of_text(text: bytes) -> Sent | None:
     """The item whose fields are given as text, without taking its attributes apart; None where that is not safe.
 
     Keys are sorted, so all attributes stand together. A quote inside a value would carry a backslash, hence without
     any backslash each `":` ends a key, and as many keys as there are must begin with `attributes.`; so no value does,
     and no other field stands among them.
     """
-    text = write.text
     first, tag = text.find(_ATTRIBUTE_KEY), text.rfind(b',"tag":')
     if first < 0 or tag < first or b"\\" in text:
         return None
     description = text.rfind(b',"description":', first, tag)
     end = tag if description < 0 else description
     attributes = text[first:end]
-    if attributes.count(_ATTRIBUTE_KEY) != attributes.count(b'":') or _ATTRIBUTE_KEY + b'"' in attributes:
+    if attributes.count(_ATTRIBUTE_KEY) != attributes.count(b'":') or _NAMELESS in attributes:
         return None
+    head, tail = text[:first], text[end:]
+    front = _front(head)
     try:
-        plain = orjson.loads(text[:first] + text[end + 1 :])
+        back = orjson.loads(b"{" + tail[1:])
     except orjson.JSONDecodeError:
         return None
-    if type(plain) is not dict or not plain.keys() <= PLAIN_FIELDS:
+    if front is None or not back.keys() <= _LAST_FIELDS:
         return None
-    return Sent(plain, b"{" + attributes.replace(_ATTRIBUTE_KEY, b'"') + b"}")
+    attributes = b"{%b}" % attributes.replace(_ATTRIBUTE_KEY, b'"')
+    return Sent(
+        (back["tag"], *front, back.get("description")),
+        attributes,
+        b'%b"attributes":%b%b' % (head, attributes, tail),
+    )
+
+
+_LAST_FIELDS: Final = frozenset({"description", "tag"})
+_FIRST_FIELDS: Final = frozenset({"asset_subtype", "asset_type"})
+
+
+@lru_cache(maxsize=4096)
+def _front(head: bytes) -> tuple[object, object] | None:
+    """Kind and subtype, which stand before the attributes (so few different ones); None if it is no such thing."""
+    try:
+        front = orjson.loads(head.removesuffix(b",") + b"}")
+    except orjson.JSONDecodeError:
+        return None
+    if type(front) is not dict or not front.keys() <= _FIRST_FIELDS:
+        return None
+    return front.get("asset_type"), front.get("asset_subtype")
 
 
 def _as_sent(item: dict[str, object]) -> Sent:
     """What one item holds. Its attributes become JSON here, once for the body and for the comparison with the answer."""
     values = item.get("set")
     if type(values) is not dict:
-        return Sent({}, b"")
+        return Sent((None, None, None, None), b"")
     attributes = values.get("attributes")
-    if attributes is None:
-        return Sent(values, b"")
-    text = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
-    values["attributes"] = orjson.Fragment(text)
-    return Sent(values, text)
+    text = b""
+    if attributes is not None:
+        text = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
+        values["attributes"] = orjson.Fragment(text)
+    held = values.get
+    return Sent((held("tag"), held("asset_type"), held("asset_subtype"), held("description")), text)
 
 
-def _culprit(writes: Sequence[AssetWrite]) -> SkipRecordError:
-    """The first item JSON cannot hold: a lone surrogate, or a whole number of more than 64 bits."""
-    for write in writes:
-        for name, value in write.set.items():
-            if not _encodable(value) or not _encodable(name):
-                return _unsendable(write, name, "JSON cannot hold it")
-    return _unsendable(writes[0], "plant3d_id", "JSON cannot hold its id")
+def _culprit(write: AssetWrite) -> SkipRecordError:
+    """Why JSON cannot hold an item: a lone surrogate, or a whole number of more than 64 bits."""
+    for name, value in write.set.items():
+        if not _encodable(value) or not _encodable(name):
+            return _unsendable(write, name, "JSON cannot hold it")
+    return _unsendable(write, "plant3d_id", "JSON cannot hold its id")
 
 
 def _encodable(value: Value) -> bool:
@@ -237,7 +269,9 @@ def _encodable(value: Value) -> bool:
     return True
 
 
-def _too_large(writes: Sequence[AssetWrite], size: int, limit: int) -> ConfigError | SkipRecordError:
+def _too_large(
+    writes: Sequence[AssetWrite | Creation], size: int, limit: int
+) -> ConfigError | SkipRecordError:
     details: dict[str, object] = {"bytes": size, "max_body_bytes": limit, "items": len(writes)}
     if len(writes) == 1:
         return SkipRecordError(
@@ -262,7 +296,7 @@ def split(
     An item that is too large alone comes as a batch of one; `encode_batch` then refuses it by name.
     """
     piece: list[AssetWrite] = []
-    size = _ENVELOPE_BYTES
+    size = len(_BODY % b"")
     for write in writes:
         try:
             length = len(orjson.dumps(write_item(write))) + 1
@@ -270,7 +304,7 @@ def split(
             length = 0
         if piece and (len(piece) >= max_items or size + length > max_body_bytes):
             yield piece
-            piece, size = [], _ENVELOPE_BYTES
+            piece, size = [], len(_BODY % b"")
         piece.append(write)
         size += length
     if piece:
@@ -482,7 +516,7 @@ class _Held(msgspec.Struct, gc=False):
     description: str | None
     attributes: msgspec.Raw
     deleted_at: str | None
-    field_info: dict[str, _Info]
+    field_info: msgspec.Raw
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -503,6 +537,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
+_FIELD_INFO: Final = msgspec.json.Decoder(dict[str, _Info])
 
 
 def read_briefly(
@@ -511,16 +546,29 @@ def read_briefly(
     """As `read_results`; an item that was created and is held exactly as `sent` comes as an `Echo`, for a third of the
     cost. Whatever is not exactly that goes the long way. Raises WireError as `load`.
     """
-    entries = _entries_in_order(body, ids)
-    if entries is None:
+    try:
+        if not body.isascii():
+            body.decode()  # members that are skipped are not looked at
+        entries = _ANSWER.decode(body).results
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _in_full(body, ids, project_id)
+    if len(entries) != len(ids):
         return _in_full(body, ids, project_id)
     answers: list[WriteResult | Echo] = []
     whole: list[WriteResult] = []
     for index, (entry, item) in enumerate(zip(entries, sent, strict=True)):
-        echo = _echo(entry, item, project_id)
-        if echo is None and not whole:
+        plant3d_id = entry.plant3d_id
+        if entry.index != index or plant3d_id != ids[index]:
+            return _in_full(body, ids, project_id)
+        asset = entry.asset
+        if asset is not None and asset.plant3d_id == plant3d_id and _is_plain_creation(entry):
+            info = _info_as_sent(asset, item, project_id)
+            if info is not None:
+                answers.append(Echo(plant3d_id, asset.id, asset.version, asset.seq, info))
+                continue
+        if not whole:
             whole = read_results(load(body), ids, project_id)[0]
-        answers.append(whole[index] if echo is None else echo)
+        answers.append(whole[index])
     return answers, 0
 
 
@@ -529,53 +577,54 @@ def _in_full(body: bytes, ids: Sequence[str], project_id: str) -> tuple[list[Wri
     return list(results), extra
 
 
-def _entries_in_order(body: bytes, ids: Sequence[str]) -> list[_Entry] | None:
-    """The entries of an answer that has one for each item in the order sent; None for any other answer."""
-    try:
-        if not body.isascii():
-            body.decode()  # members that are skipped are not looked at
-        entries = _ANSWER.decode(body).results
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    if len(entries) != len(ids):
-        return None
-    for index, (entry, plant3d_id) in enumerate(zip(entries, ids, strict=True)):
-        if entry.index != index or entry.plant3d_id != plant3d_id:
-            return None
-    return entries
-
-
-def _echo(entry: _Entry, item: Sent, project_id: str) -> Echo | None:
-    """What a creation answered, if the asset is just what was sent; None says nothing about what it is instead."""
-    asset, values = entry.asset, item.values
-    if (
-        asset is None
-        or entry.status != "created"
-        or entry.linked
+def _is_plain_creation(entry: _Entry) -> bool:
+    return entry.status == "created" and not (
+        entry.linked
         or entry.restored
         or entry.code
         or entry.field
         or entry.message
         or entry.other is not None
-    ):
-        return None
+    )
+
+
+def _info_as_sent(asset: _Held, item: Sent, project_id: str) -> FieldInfo | None:
+    """Version, time and author of the description, if the asset is just what was sent and all of it as the contract
+    has it; None says nothing about what it is instead.
+    """
+    version, tag = asset.version, asset.tag
     if not (
-        asset.plant3d_id == entry.plant3d_id
-        and asset.tag
-        and asset.tag == values.get("tag")
-        and asset.asset_type == values.get("asset_type")
-        and (asset.asset_subtype or None) == values.get("asset_subtype")
-        and (asset.description or None) == values.get("description")
+        tag
+        and (tag, asset.asset_type, asset.asset_subtype or None, asset.description or None) == item.plain
         and asset.deleted_at is None
         and asset.id
-        and asset.version >= 1
+        and version >= 1
         and asset.seq >= 1
         and (asset.project_id == project_id or asset.project_id.lower() == project_id)
         and _same_attributes(bytes(asset.attributes), item.attributes)
     ):
         return None
-    info = _checked_info(asset)
-    return None if info is None else Echo(entry.plant3d_id, asset.id, asset.version, asset.seq, info)
+    latest, description = _described(bytes(asset.field_info))
+    return description if latest <= version else None
+
+
+_NO_INFO: Final = (0, None)
+
+
+@lru_cache(maxsize=64)
+def _described(text: bytes) -> tuple[int, FieldInfo | None]:
+    """The largest version of any field, and the description's entry; None if any is not as the contract has it.
+
+    The assets of one batch mostly share this.
+    """
+    try:
+        entries = _FIELD_INFO.decode(text)
+        infos = {name: _info(one.version, one.updated_at, one.by) for name, one in entries.items()}
+    except (WireError, msgspec.MsgspecError, UnicodeDecodeError):
+        return _NO_INFO
+    if "description" not in infos or any(one.version < 1 for one in infos.values()):
+        return _NO_INFO
+    return max(one.version for one in infos.values()), infos["description"]
 
 
 def _same_attributes(held: bytes, sent: bytes) -> bool:
@@ -584,21 +633,6 @@ def _same_attributes(held: bytes, sent: bytes) -> bool:
         return True
     same: bool = orjson.loads(held) == (orjson.loads(sent) if sent else {})
     return same
-
-
-def _checked_info(asset: _Held) -> FieldInfo | None:
-    """Version, time and author of the description, None if any entry is not as the contract has it."""
-    if "description" not in asset.field_info:
-        return None
-    try:
-        for one in asset.field_info.values():
-            if not 1 <= one.version <= asset.version:
-                return None
-            _info(one.version, one.updated_at, one.by)
-    except WireError:
-        return None
-    one = asset.field_info["description"]
-    return _info(one.version, one.updated_at, one.by)
 
 
 def _placed(raw: object, ids: Sequence[str]) -> tuple[list[dict[str, object] | None], int]:
