@@ -13,8 +13,11 @@ Scenarios, in this order within a round:
   1 %        1 % of the items got a new description (raw SQL, with revision and timestamp, as Plant 3D does)
   poll       nothing changed, inside one running process as the worker runs it, per call (ours only)
 
-A round in which the sink did not receive exactly the expected items stops the benchmark: a fast run that
-does less is no result. POSIX only (wait4).
+Contenders: `ours`; `floor`, which sends the same documents with nothing around it; `bare`, the floor without a mapping
+(every filled column as it is). Ratios are to `floor`.
+
+A round in which the sink did not receive exactly the expected items, or in which ours and the floor did not send the
+same documents, stops the benchmark: a fast run that does less is no result. POSIX only (wait4).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -44,7 +48,7 @@ SEED = 11
 SECOND = 10_000_000  # .NET ticks
 POLLS = 20
 ENTITY_ROOTS = ("Equipment", "Instrumentation", "HandValves")
-CONTENDERS = ("floor", "ours")
+CONTENDERS = ("floor", "bare", "ours")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +76,19 @@ class Sink:
         self.url = url
         self.address = url.removeprefix("http://")
 
-    def call(self, method: str, path: str) -> dict[str, int]:
+    def call(self, method: str, path: str) -> dict[str, Any]:
         connection = http.client.HTTPConnection(self.address, timeout=30)
         connection.request(method, path)
-        answer: dict[str, int] = json.loads(connection.getresponse().read())
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
         connection.close()
         return answer
 
     def counts(self) -> dict[str, int]:
         return self.call("GET", "/bench/counts")
+
+    def documents(self) -> str:
+        """A digest of everything that was written into the assets."""
+        return str(self.call("GET", "/bench/documents")["digest"])
 
     def reset(self) -> None:
         self.call("POST", "/bench/reset")
@@ -181,8 +189,9 @@ class Contender:
         self.source = folder / "ProcessPower.dcf"
         shutil.copyfile(sample, self.source)
         self.environment = clean_environment()
-        if name == "floor":
+        if name != "ours":
             arguments = [str(self.source), sink.url, PROJECT, str(folder / "watermark")]
+            arguments += ["--bare"] if name == "bare" else []
             self.command = [sys.executable, str(HERE / "floor.py"), *arguments]
         else:
             config = write_config(folder, self.source, sink.url)
@@ -278,16 +287,24 @@ Results = dict[str, dict[str, list[Cost]]]  # scenario -> contender -> one cost 
 def one_round(sample: Path, items: int, number: int, names: Sequence[str], sink: Sink, into: Results) -> None:
     """Every contender through every scenario; who goes first alternates."""
     order = names if number % 2 == 0 else tuple(reversed(names))
+    documents: dict[str, set[str]] = {}
     for name in order:
         sink.reset()
         with tempfile.TemporaryDirectory(prefix="p3dbench-") as folder:
             contender = Contender(name, Path(folder) / name, sample, sink)
             note(into, "first", name, contender.pull(items))
+            if name != "bare":
+                documents.setdefault("first", set()).add(sink.documents())
             note(into, "unchanged", name, contender.pull(0))
             changed = edit_one_percent(contender.source, items, number)
             note(into, "1 %", name, contender.pull(changed))
+            if name != "bare":
+                documents.setdefault("1 %", set()).add(sink.documents())
             if name == "ours":
                 note(into, "poll", name, poll_in_child(contender))
+    for scenario, digests in documents.items():
+        if len(digests) > 1:
+            raise VoidError(f"After '{scenario}' ours and the floor had not sent the same documents.")
 
 
 def note(results: Results, scenario: str, name: str, cost: Cost) -> None:

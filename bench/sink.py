@@ -9,6 +9,7 @@ requests. It checks no rule of the contract beyond that: correctness is the refe
 `--cost-ms` is the stated cost of a request: the answer waits that long, as a backend that far away would.
 When ready it prints one JSON line {"url", "cost_ms", "feed"}. Beside the contract:
 GET /bench/counts -> {requests, batches, items, created, updated, unchanged, archived, feed_pages};
+GET /bench/documents -> {digest} of what was written into all assets;
 POST /bench/reset forgets everything.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import signal
 import sys
 import uuid
@@ -149,6 +151,8 @@ class Sink:
         path, _, query = target.partition("?")
         if path == "/bench/counts":
             return 200, dict(self.counts)
+        if path == "/bench/documents":
+            return 200, {"digest": self.digest()}
         if path == "/bench/reset":
             self.reset()
             return 200, {}
@@ -166,6 +170,15 @@ class Sink:
                 return 200, project.by_id[rest.removeprefix("/assets/")]
             case _:
                 return 404, problem("not_found", f"{method} {path} is not part of this sink.")
+
+    def digest(self) -> str:
+        """One text for what a pull wrote into all assets; an empty attribute is none."""
+        names = ("plant3d_id", "tag", "asset_type", "asset_subtype", "description", "attributes")
+        total = hashlib.sha256()
+        for _, project in sorted(self.projects.items()):
+            for _, asset in sorted(project.assets.items()):
+                total.update(orjson.dumps({name: asset[name] for name in names}, option=orjson.OPT_SORT_KEYS))
+        return total.hexdigest()
 
     def capabilities(self) -> dict[str, Any]:
         return {

@@ -317,9 +317,14 @@ def test_now_follows_a_run_that_another_one_continues(service: Desk) -> None:
     going = queue.running(service.world, MINE)
     assert going is not None
     service.headers()
-    ender = threading.Timer(
-        0.05, lambda: service.end(going.run_id, outcome="cancelled", result={"continued_by": heir})
-    )
+
+    def end_once_it_is_followed() -> None:
+        until = time.monotonic() + 30
+        while count(service) < 3 and time.monotonic() < until:  # the one that waits behind it
+            time.sleep(0.01)
+        service.end(going.run_id, outcome="cancelled", result={"continued_by": heir})
+
+    ender = threading.Thread(target=end_once_it_is_followed)
     ender.start()
     answer = service.post("/api/v1/sync/now", BODY)
     ender.join()

@@ -463,3 +463,21 @@ def test_only_the_parts_of_the_catalog_that_matter_change_the_digest(tmp_path: P
     assert compiled(tmp_path, "", small(default="A", length=80)).digest != before
     assert compiled(tmp_path, "", small(default="A", label="Machines")).digest != before
     assert compiled(tmp_path, "", small("Colour", default="A")).digest == before
+
+
+# ---------------------------------------------------------------- nothing but blanks
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u00a0\t", None])
+def test_a_field_is_filled_or_empty_but_never_blank(tmp_path: Path, blank: Value) -> None:
+    """The planner and SYNAPSE take what a translation gives for a value."""
+    rules = compiled(
+        tmp_path,
+        "classes: {Equipment: {fields: {attributes.code: {column: [Code, '@owner'], convert: upper},"
+        " attributes.pick: {column: '@drawing_title'}, attributes.two: {column: [Type, '@loop']}}}}",
+    )
+    for name in rules.classes:
+        columns: dict[str, Value] = dict.fromkeys(plant().columns[name], blank)
+        one = item(name, columns, drawing=blank, drawing_title=blank, owner=blank, loop=blank)
+        for field, value in translated(rules, one).fields.items():
+            assert value is None or not isinstance(value, str) or value.strip(), (name, field)

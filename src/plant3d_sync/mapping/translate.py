@@ -169,7 +169,8 @@ def _translator(
                 continue
             fields[name] = None if type(value) is str and (not value or value.isspace()) else value
         for name, from_item in derived:
-            fields[name] = from_item(item) or None
+            value = from_item(item) or None
+            fields[name] = None if type(value) is str and value.isspace() else value
         for name, target, resolve, convert in resolvers:
             found = resolve(item, fields)
             if found is None:
@@ -181,6 +182,8 @@ def _translator(
                 except SkipRecordError as error:
                     problems.append((name, error.error_code, error.message))
                     continue
+                if type(value) is str and (not value or value.isspace()):
+                    value = None
             fields[name] = value
             if source != target:
                 if columns is targets:
@@ -250,9 +253,13 @@ def _getter(source: Source, plan: ClassPlan) -> _Getter:
         return _isa_getter(plan, named=source.name == "@isa_name")
     if source.name in _FROM_ITEM:
         from_item = _FROM_ITEM[source.name]
-        return lambda item, fields: from_item(item) or None
+        return lambda item, fields: _filled(from_item(item))
     constant = _constant(source.name, plan)
     return lambda item, fields: constant
+
+
+def _filled(value: Value) -> Value:
+    return None if not value or (type(value) is str and value.isspace()) else value
 
 
 def _column_getter(column: str, default: str | None) -> _Getter:

@@ -65,7 +65,7 @@ class ClassRule:
 class Translated(msgspec.Struct, kw_only=True, gc=False):
     """One item in canonical fields, with what could not be read or translated. Mutable only for speed.
 
-    `fields` lacks unknown fields. `columns` says which column each field came from (for writing back).
+    `fields` lacks unknown fields; a field known to be empty is None, never blank text. `columns` says which column each field came from (for writing back).
     `problems`: field -> (code, message).
     """
 

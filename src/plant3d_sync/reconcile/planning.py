@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from itertools import islice
 from typing import Any, Protocol
 
 import orjson
@@ -157,16 +158,20 @@ class LineList(Protocol):
         ...
 
 
+_LINES_AT_ONCE = 100
+
+
 class Lines:
     """All lines of a plan in the order of writing, one pile after the other. `seed`: what the fingerprint begins with."""
 
     def __init__(self, piles: Sequence[Iterable[bytes]], seed: str) -> None:
         self._piles = tuple(piles)
         digest = hashlib.blake2b(seed.encode(), digest_size=16)
-        count = 0
-        for count, line in enumerate(self, 1):  # noqa: B007 - the count is used after the loop
-            digest.update(line)
-        self._count = count
+        self._count = 0
+        lines = iter(self)
+        while piece := list(islice(lines, _LINES_AT_ONCE)):
+            self._count += len(piece)
+            digest.update(b"".join(piece))
         self.fingerprint = digest.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -432,11 +437,7 @@ class Planner:
             self._waiting += 1
             return
         fields = translated.fields
-        values = {
-            name: value
-            for name, value in fields.items()
-            if value is not None and (type(value) is not str or (value and not value.isspace()))
-        }
+        values = {name: value for name, value in fields.items() if value is not None}
         blank: dict[str, Value] = {}  # known to be empty, which is not the same as never agreed
         if len(values) < len(fields):
             blank = {name: None for name in fields if name not in values}

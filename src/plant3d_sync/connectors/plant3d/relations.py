@@ -165,21 +165,21 @@ def load_relations(
 
 def pairs(
     connection: sqlite3.Connection, discovery: Discovery, table: str, first: str, second: str
-) -> Iterator[tuple[int, int]]:
+) -> list[tuple[int, int]]:
     """The id pairs of one relation; nothing when the table or a role column does not exist."""
     name = discovery.table(table)
     one, two = discovery.table_column(table, first), discovery.table_column(table, second)
     if name is None or one is None or two is None:
-        return
-    yield from connection.execute(
+        return []
+    return connection.execute(
         f"SELECT {one}, {two} FROM {name} WHERE typeof({one}) = 'integer' AND typeof({two}) = 'integer'"
-    )
+    ).fetchall()
 
 
 def _grouped(
     connection: sqlite3.Connection, discovery: Discovery, table: str, key: str, value: str
 ) -> dict[int, Ids]:
-    rows = list(pairs(connection, discovery, table, key, value))
+    rows = pairs(connection, discovery, table, key, value)
     if len(dict(rows)) == len(rows):
         return {item: (other,) for item, other in rows}
     found: dict[int, list[int]] = {}

@@ -29,7 +29,6 @@ from plant3d_sync.model.record import Asset, FieldInfo, Value
 PREFIX: Final = "/api/v1/integration"
 ATTRIBUTE: Final = "attributes."
 _ATTRIBUTE_KEY: Final = b'"attributes.'
-_NAMELESS: Final = b'"attributes."'
 PLAIN_FIELDS: Final = frozenset({"tag", "asset_type", "asset_subtype", "description"})
 """The columns a sync may write; everything else it may write is an attribute."""
 
@@ -204,8 +203,9 @@ def _of_text(text: bytes) -> Sent | None:
         return None
     description = text.rfind(b',"description":', first, tag)
     end = tag if description < 0 else description
-    attributes = text[first:end]
-    if attributes.count(_ATTRIBUTE_KEY) != attributes.count(b'":') or _NAMELESS in attributes:
+    parts = text[first:end].split(_ATTRIBUTE_KEY)
+    attributes = b'"'.join(parts)
+    if len(parts) - 1 != attributes.count(b'":') or attributes.startswith(b'"":') or b',"":' in attributes:
         return None
     head, tail = text[:first], text[end:]
     front = _front(head)
@@ -215,7 +215,7 @@ def _of_text(text: bytes) -> Sent | None:
         return None
     if front is None or not back.keys() <= _LAST_FIELDS:
         return None
-    attributes = b"{%b}" % attributes.replace(_ATTRIBUTE_KEY, b'"')
+    attributes = b"{%b}" % attributes
     return Sent(
         (back["tag"], *front, back.get("description")),
         attributes,
