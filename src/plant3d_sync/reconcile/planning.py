@@ -14,6 +14,7 @@ from datetime import UTC
 from itertools import islice
 from typing import Any, Protocol
 
+import msgspec
 import orjson
 
 from plant3d_sync.model.catalog import Catalog
@@ -109,18 +110,8 @@ class ConflictDraft:
         return data
 
 
-class Unchanged(Protocol):
-    """What the planner needs to know of an item that did not change."""
-
-    @property
-    def pnpid(self) -> int:
-        """The item."""
-        ...
-
-    @property
-    def tag(self) -> str:
-        """Its tag."""
-        ...
+class _Holder(Protocol):
+    """Whose tag or identity it is."""
 
     @property
     def class_name(self) -> str:
@@ -136,6 +127,26 @@ class Unchanged(Protocol):
     def entity(self) -> str:
         """Kind of asset."""
         ...
+
+
+class Unchanged(_Holder, Protocol):
+    """What the planner needs to know of an item that did not change."""
+
+    @property
+    def pnpid(self) -> int:
+        """The item."""
+        ...
+
+    @property
+    def tag(self) -> str:
+        """Its tag."""
+        ...
+
+
+class _Claim(msgspec.Struct, gc=False):
+    class_name: str
+    plant3d_id: str
+    entity: str
 
 
 class LineList(Protocol):
@@ -232,7 +243,7 @@ class Planner:
         self._renames: dict[int, tuple[str | None, str, bytes, str, bool]] = {}
         self._holders: dict[str, int] = {}
         self._shared_tags: dict[str, list[int]] = {}
-        self._info: dict[int, tuple[str, str, str]] = {}
+        self._info: dict[int, _Holder] = {}
         self._live: dict[str, int] = {}
         self._guids: dict[str, int] = {}
         self._released: set[str] = set()
@@ -268,7 +279,7 @@ class Planner:
         holders = {item.tag: item.pnpid for item in items}
         if len(holders) == len(items) and self._holders.keys().isdisjoint(holders):
             self._holders.update(holders)
-            self._info.update({item.pnpid: (item.class_name, item.plant3d_id, item.entity) for item in items})
+            self._info.update(zip(holders.values(), items, strict=True))
             return
         for item in items:
             self._claim_tag(item.tag, item.pnpid, item.class_name, item.plant3d_id, item.entity)
@@ -332,7 +343,7 @@ class Planner:
         first = self._holders.setdefault(tag, pnpid)
         if first != pnpid:
             self._shared_tags.setdefault(tag, [first]).append(pnpid)
-        self._info[pnpid] = (class_name, guid, entity)
+        self._info[pnpid] = _Claim(class_name, guid, entity)
 
     def _identity_problem(
         self, item: PlantItem, link: Link | None, other: Link | None, entity: Entity
@@ -385,7 +396,8 @@ class Planner:
 
     def _same_identity(self, item: PlantItem, first: int, link: Link | None) -> RowError:
         """Two rows with one PnPGuid: neither is created; a linked one goes on under its own PnPID."""
-        class_name, guid, entity = self._info.get(first, ("", item.guid, ""))
+        holder = self._info.get(first, _Claim("", item.guid, ""))
+        class_name, guid, entity = holder.class_name, holder.plant3d_id, holder.entity
         if first in self._create_index and entity:
             self._unplan(first, entity)
             self._stats[entity].skipped -= 1
@@ -1247,7 +1259,8 @@ class Planner:
     def _drop_duplicates(self) -> None:
         for tag, holders in self._shared_tags.items():
             for pnpid in holders:
-                class_name, guid, entity = self._info[pnpid]
+                holder = self._info[pnpid]
+                class_name, guid, entity = holder.class_name, holder.plant3d_id, holder.entity
                 others = [other for other in holders if other != pnpid]
                 if Entity(entity) not in self._know.entities:
                     continue
@@ -1305,7 +1318,7 @@ class Planner:
             if not self._held_by_other(tag, pnpid, free):
                 continue
             self._lines["create"][self._create_index.pop(pnpid)] = b""
-            self._refuse_tag(pnpid, tag, self._info[pnpid][2], "created")
+            self._refuse_tag(pnpid, tag, self._info[pnpid].entity, "created")
 
     def _held_by_other(self, tag: str, pnpid: int, free: Iterable[str]) -> bool:
         holder = self._live.get(tag)
@@ -1324,7 +1337,8 @@ class Planner:
         stats.errors += 1
         self._fate[pnpid] = "errors"
         self._waiting += 1
-        class_name, guid, _entity = self._info.get(pnpid, ("", "", ""))
+        claim = self._info.get(pnpid, _Claim("", "", ""))
+        class_name, guid = claim.class_name, claim.plant3d_id
         holder = self._live.get(tag)
         who = f"the asset of PnPID {holder}" if holder is not None else "an asset that is not linked"
         self._errors.append(
@@ -1504,8 +1518,8 @@ def _posix(stamp: str | None) -> float | None:
     return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 
 
-def _names(pnpids: Sequence[int], info: Mapping[int, tuple[str, str, str]]) -> str:
-    shown = [f"PnPID {pnpid} ({info[pnpid][0]}, {info[pnpid][1]})" for pnpid in pnpids[:5]]
+def _names(pnpids: Sequence[int], info: Mapping[int, _Holder]) -> str:
+    shown = [f"PnPID {pnpid} ({info[pnpid].class_name}, {info[pnpid].plant3d_id})" for pnpid in pnpids[:5]]
     more = f" and {len(pnpids) - 5} more" if len(pnpids) > 5 else ""
     return ", ".join(shown) + more
 

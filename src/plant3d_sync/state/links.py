@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
@@ -29,7 +30,7 @@ def key_of(identity: str) -> int:
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-class Brief(NamedTuple):
+class Brief(msgspec.Struct, gc=False):
     """The few columns every run needs of every link."""
 
     pnpid: int
@@ -97,8 +98,10 @@ def by_items(connection: Connection, number: int, guids: Sequence[str], pnpids: 
         ):
             if row.plant3d_id in wanted:
                 found[row.id] = to_model(row)
-    for start in range(0, len(pnpids), CHUNK):
-        piece_ids = pnpids[start : start + CHUNK]
+    known = {one.pnpid for one in found.values()}
+    others = [pnpid for pnpid in pnpids if pnpid not in known]
+    for start in range(0, len(others), CHUNK):
+        piece_ids = others[start : start + CHUNK]
         for row in connection.execute(
             sa.select(link).where(link.c.project == number, link.c.pnpid.in_(piece_ids))
         ):
