@@ -390,9 +390,14 @@ class _Compiler:
         place = spec.at("column")
         if len(missing) == len(entry.column):
             names = " or ".join(repr(each) for each in missing)
-            message = f"the project lacks {names} below {use.entry_class}; {use.name} is left alone there"
-            suggestion = "" if place.file == STOCK else self._nearest_column(missing[0], use.classes)
-            self.problems.append(_problem(Severity.WARNING, "column_missing", message, place, suggestion))
+            own = place.file != STOCK
+            effect = (
+                "nothing there would have a tag" if use.name == "tag" else f"{use.name} is left alone there"
+            )
+            message = f"the project lacks {names} below {use.entry_class}; {effect}"
+            severity = Severity.ERROR if own and use.name == "tag" else Severity.WARNING
+            suggestion = self._nearest_column(missing[0], use.classes) if own else ""
+            self.problems.append(_problem(severity, "column_missing", message, place, suggestion))
         elif place.file != STOCK:
             for each in missing:
                 message = f"the project lacks {each!r} below {use.entry_class}; the other columns of {use.name} are used"
