@@ -26,7 +26,9 @@ def check(world: World, text: str, *, source: bool = True) -> tuple[int, dict[st
 
 
 def test_a_mapping_that_fits_the_project_is_usable(world: World) -> None:
-    assert check(world, "  Equipment: {fields: {attributes.make: {column: Manufacturer, owner: plant3d}}}\n") == (
+    assert check(
+        world, "  Equipment: {fields: {attributes.make: {column: Manufacturer, owner: plant3d}}}\n"
+    ) == (
         0,
         {},
     )

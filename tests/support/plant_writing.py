@@ -5,10 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from msgspec import structs
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
 from plant3d_sync.connectors.plant3d.catalog import discover
@@ -64,7 +62,7 @@ class Project:
         ]
 
     def item(self, class_root: str = "EngineeringItems", **changes: object) -> CellWrite:
-        return structs.replace(self.items(1, class_root)[0], **changes)  # type: ignore[arg-type]
+        return replace(self.items(1, class_root)[0], **changes)  # type: ignore[arg-type]
 
     def locks(self) -> DrawingLocks:
         return DrawingLocks(self.folder)
