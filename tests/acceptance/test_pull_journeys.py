@@ -266,7 +266,10 @@ def test_an_older_copy_put_back_is_stopped_before_the_first_write(settled: World
 
 def test_another_database_is_stopped_before_the_first_write(settled: World) -> None:
     settled.change("UPDATE PnPDatabase SET DBID = ?", b"another-database")
+    edits.set_value(settled.dcf, settled.items("valves")[0].pnpid, "Tag", "HV-?")
+    before = settled.findings()
     guarded(settled, "database_id")
+    assert settled.findings() == before  # what another plant lacks is no finding of this one
 
 
 def test_mass_deletion_is_stopped_before_the_first_write(make_world: MakeWorld) -> None:
@@ -296,7 +299,11 @@ def test_a_mass_update_is_stopped_before_the_first_write(make_world: MakeWorld) 
     world = make_world(guards={"update": [0.3, 20]})
     world.pulled()
     world.change("UPDATE EngineeringItems SET Manufacturer = 'ACME'")
-    done = approved(world, guarded(world, "update"))
+    unfilled = world.items("valves")[0].pnpid
+    edits.set_value(world.dcf, unfilled, "Tag", "HV-?")
+    report = guarded(world, "update")
+    assert unfilled in {finding["pnpid"] for finding in world.findings()}  # whoever decides can see it
+    done = approved(world, report)
     assert done["stats"]["updated"] > 60
     invariants.all_hold(world)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from plant3d_sync.model.plan import GuardHit, Limit, Limits, Tally
 from plant3d_sync.model.record import SourceIdentity
 
+AMOUNTS = frozenset({"create", "update", "blank", "archive"})
+"""Guards by amount; the others doubt that the database or SYNAPSE is the one we know."""
+
 
 def check_amounts(tally: Tally, limits: Limits, *, first_sync: bool) -> list[GuardHit]:
     """Guards by amount: creations, updates, blanked records, records gone. Share and count must both be exceeded.

@@ -26,6 +26,7 @@ from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.state import audit, intents, links, runs
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
@@ -369,7 +370,7 @@ class Engine:
             )
             found.tell(report)
             if planned.draft.guards:
-                return self._end_guarded(run, planned, report)
+                return self._end_guarded(run, planned, report, lease, request)
             failpoint("guards.passed")
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
             execution.outcome.findings.extend(found.findings)
@@ -638,10 +639,18 @@ class Engine:
             report.extra["work_items"] = draft.work_items[:200]
         return report
 
-    def _end_guarded(self, run: Run, planned: Planned, report: Report) -> Report:
+    def _end_guarded(
+        self, run: Run, planned: Planned, report: Report, lease: Lease, request: Request
+    ) -> Report:
         report.outcome = "guarded"
         report.completed_at = self._world.clock()
+        complete = request.asked.entities == frozenset(Entity)
+        number = self._known().number
         with self._world.state.write() as connection:
+            if complete and all(hit.name in AMOUNTS for hit in report.guards):
+                # what the read found helps whoever decides; but a wrong or older database says nothing of ours
+                lease.fence.check(connection)
+                finding_state.replace_findings(connection, number, planned.draft.findings, planned.read_at)
             runs.update(
                 connection,
                 run.run_id,
