@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -874,3 +877,35 @@ def test_the_key_is_told_nowhere(world: World) -> None:
     world.through("http://127.0.0.1:1")
     world.pull()
     invariants.no_secret_was_told(world)
+
+
+# ---------------------------------------------------------------- values and states that mislead
+
+
+def test_values_that_look_like_parts_of_a_request_arrive_as_they_are(make_world: MakeWorld) -> None:
+    world = make_world(items=20)
+    item = world.items("valves")[0]
+    edits.set_value(world.dcf, item.pnpid, "Manufacturer", "attributes.x")
+    edits.set_value(world.dcf, item.pnpid, "ModelNumber", ":foo")
+    world.pulled()
+    held = world.asset_of(item.pnpid)["attributes"]
+    assert (held["manufacturer"], held["model"]) == ("attributes.x", ":foo")
+    invariants.all_hold(world)
+
+
+def test_a_dead_link_does_not_hide_a_live_one_with_the_same_row(make_world: MakeWorld) -> None:
+    """The row of one item got another identity, while a link of old holds that row under a third one."""
+    world = make_world(items=60)
+    world.pulled()
+    kinds: dict[str, list[int]] = {}
+    for item in world.items("valves"):
+        kinds.setdefault(item.class_name, []).append(item.pnpid)
+    first, second = next(pnpids for pnpids in kinds.values() if len(pnpids) > 1)[:2]
+    with closing(sqlite3.connect(world.state)) as connection, connection:
+        connection.execute("UPDATE link SET pnpid = ?, state = 'archived' WHERE pnpid = ?", (first, second))
+    world.change("UPDATE PnPBase SET PnPGuid = ? WHERE PnPID = ?", uuid.UUID(int=77).bytes_le, first)
+    edits.rename_tag(world.dcf, first, "HV-7777")
+    said = world.pull("--full")
+    assert said.json["stats"]["created"] == 0
+    assert {error["code"] for error in said.json["errors"]} == {"identity_mismatch"}
+    assert {error["pnpid"] for error in said.json["errors"]} == {first, second}

@@ -22,6 +22,9 @@ NASTY = [
     '"attributes.a":',
     ',"tag":"',
     "attributes.",
+    "attributes.x",
+    ":",
+    ":foo",
     "}}",
     '":',
     ',"base_set":',
@@ -30,15 +33,20 @@ NASTY = [
     "{",
     ",",
 ]
-WORDS = st.lists(st.sampled_from([*NASTY, "P-1", "50", " "]), min_size=1, max_size=5).map("".join) | st.text(
-    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
+PLAIN_WORDS = st.sampled_from(
+    ["attributes.", "attributes.x", ":", ":foo", "b", "x:", ":attributes.", "P-1", ""]
+)
+WORDS = (
+    PLAIN_WORDS
+    | st.lists(st.sampled_from([*NASTY, "P-1", "50", " "]), min_size=1, max_size=5).map("".join)
+    | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 )
 VALUES = (
     WORDS | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 )
 NAMES = st.sampled_from(
     ["size", "a.b", "set", "tag", "description", 'q"uote', "é", "base_set", "A", "_"]
-).map("attributes.".__add__) | WORDS.map("attributes.".__add__)
+).map("attributes.".__add__) | WORDS.filter(bool).map("attributes.".__add__)
 FIELDS = st.builds(
     lambda attributes, plain, tag: {**attributes, **plain, "tag": tag},
     st.dictionaries(NAMES, VALUES, max_size=6),
@@ -95,6 +103,30 @@ def test_an_item_sent_as_text_is_the_item_sent_as_values(fields: dict[str, Value
     body, sent = wire.encode_items([of_text])
     assert body == wire.encode_batch([of_values])
     assert sent[0].attributes == wire.encode_items([of_values])[1][0].attributes
+
+
+STRANGE = st.sampled_from(["b", "attributesx", ":b", "b:", "attributes.", "zzz", "notes"])
+
+
+def said(write: AssetWrite | Creation) -> bytes | str:
+    try:
+        return wire.encode_batch([write])
+    except ConfigError as error:
+        return error.error_code
+
+
+@given(fields=FIELDS, strange=st.dictionaries(STRANGE, WORDS, max_size=2))
+@example(fields={"tag": "P", "attributes.a": "attributes.x", "attributes.b": ":foo"}, strange={})
+@example(fields={"tag": "P", "attributes.0": "/", "attributes.c": ":"}, strange={"b": "attributes.x"})
+@example(fields={"tag": "P", "attributes.a": "attributes."}, strange={})
+@example(fields={"tag": "P", "attributes.a": "", "attributes.:x": "1", "attributes.y:": "2"}, strange={})
+def test_text_is_sent_or_refused_just_as_values_are(
+    fields: dict[str, Value], strange: dict[str, Value]
+) -> None:
+    every = {**fields, **strange}
+    text = orjson.dumps(every, option=orjson.OPT_SORT_KEYS)
+    of_values = AssetWrite(op="upsert", plant3d_id="guid", set=every, if_version=0)
+    assert said(Creation("guid", text)) == said(of_values)
 
 
 @pytest.mark.parametrize(

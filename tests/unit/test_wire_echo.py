@@ -196,3 +196,48 @@ def test_harmless_differences_are_still_told_in_brief(change: Callable[[Answer],
     answers = briefly(copy.deepcopy(raw))
     assert [type(one) for one in answers] == [Echo, Echo, Echo]
     assert _in_full(LINES, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+
+
+def raw_answer(member: bytes, value: bytes) -> bytes:
+    """The answer with one member of the second asset replaced, as bytes: not all of it can be said by a dumper."""
+    raw = answer()
+    raw["results"][1]["asset"][member.decode()] = "HERE"
+    return orjson.dumps(raw).replace(b'"HERE"', value)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        (b"attributes", b'{"size":"50","n":2.0}'),
+        (b"attributes", b'{"size":"50","n":true}'),
+        (b"attributes", b'{"size":"50","n":1e999}'),
+        (b"attributes", b'{"size":"50","n":' + b"9" * 400 + b"}"),
+        (b"attributes", b"[" * 1100 + b"]" * 1100),
+        (b"attributes", b'{"n":' + b"[" * 1100 + b"]" * 1100 + b"}"),
+        (b"field_info", b'{"description":' + b"[" * 1100 + b"]" * 1100 + b"}"),
+        (b"priority", b"[" * 1100 + b"]" * 1100),
+        (b"version", b"9223372036854775808"),
+        (b"seq", b"9223372036854775808"),
+        (b"version", b"1" + b"0" * 40),
+    ],
+)
+def test_a_strange_member_is_said_or_refused_as_the_whole_answer_is(member: bytes, value: bytes) -> None:
+    body = raw_answer(member, value)
+    _, sent = wire.encode_items(WRITES)
+    try:
+        whole = wire.read_results(wire.load(body), IDS, PROJECT)[0]
+    except WireError:
+        with pytest.raises(WireError):
+            wire.read_briefly(body, IDS, PROJECT, sent)
+        return
+    answers = wire.read_briefly(body, IDS, PROJECT, sent)[0]
+    assert type(answers[1]) is WriteResult
+    assert _in_full(LINES, answers) == whole
+
+
+def test_a_number_is_as_sent_only_with_its_type() -> None:
+    raw = answer()
+    raw["results"][1]["asset"]["attributes"]["n"] = 2.0
+    result = briefly(raw)[1]
+    assert isinstance(result, WriteResult) and result.asset is not None
+    assert type(result.asset.fields["attributes.n"]) is float

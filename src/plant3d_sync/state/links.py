@@ -98,14 +98,13 @@ def by_items(connection: Connection, number: int, guids: Sequence[str], pnpids: 
         ):
             if row.plant3d_id in wanted:
                 found[row.id] = to_model(row)
-    known = {one.pnpid for one in found.values()}
-    others = [pnpid for pnpid in pnpids if pnpid not in known]
-    for start in range(0, len(others), CHUNK):
-        piece_ids = others[start : start + CHUNK]
+    for start in range(0, len(pnpids), CHUNK):
+        piece_ids = pnpids[start : start + CHUNK]
         for row in connection.execute(
             sa.select(link).where(link.c.project == number, link.c.pnpid.in_(piece_ids))
         ):
-            found.setdefault(row.id, to_model(row))
+            if row.id not in found:
+                found[row.id] = to_model(row)
     return list(found.values())
 
 

@@ -180,17 +180,17 @@ def _see_changed(
     world: World, known: ProjectState, planner: Planner, feed: Feed, items: Sequence[PlantItem]
 ) -> None:
     guids = [item.guid for item in items if item.guid]
+    linked = known.next_link > 1
     with world.state.read() as connection:
-        found = (
-            links.by_items(connection, known.number, guids, [item.pnpid for item in items])
-            if known.next_link > 1
-            else []
-        )
+        found = links.by_items(connection, known.number, guids, []) if linked else []
+        by_guid: dict[str, Link] = {item.plant3d_id: item for item in found}
+        strangers = [item.pnpid for item in items if item.guid not in by_guid] if linked else []
+        by_pnpid: dict[int, Link] = {
+            link.pnpid: link for link in links.by_items(connection, known.number, [], strangers)
+        }
         loose: dict[str, Asset] = (
             {} if feed.reset else links.unlinked_by_plant3d_id(connection, known.number, guids)
         )
-    by_guid: dict[str, Link] = {item.plant3d_id: item for item in found}
-    by_pnpid: dict[int, Link] = {item.pnpid: item for item in found}
     for item in items:
         link = by_guid.get(item.guid) if item.guid else None
         asset = feed.news.get(item.guid)

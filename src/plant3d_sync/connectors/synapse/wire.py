@@ -29,6 +29,10 @@ from plant3d_sync.model.record import Asset, FieldInfo, Value
 PREFIX: Final = "/api/v1/integration"
 ATTRIBUTE: Final = "attributes."
 _ATTRIBUTE_KEY: Final = b'"attributes.'
+_ATTRIBUTE_VALUE: Final = b':"attributes.'
+_NAMELESS: Final = b'"attributes."'
+_LARGEST: Final = 2**63 - 1
+"""The largest whole number that we can store."""
 PLAIN_FIELDS: Final = frozenset({"tag", "asset_type", "asset_subtype", "description"})
 """The columns a sync may write; everything else it may write is an attribute."""
 
@@ -194,19 +198,23 @@ def _in_values(write: AssetWrite | Creation) -> AssetWrite:
 def _of_text(text: bytes) -> Sent | None:
     """The item whose fields are given as text, without taking its attributes apart; None where that is not safe.
 
-    Keys are sorted, so all attributes stand together. A quote inside a value would carry a backslash, hence without
-    any backslash each `":` ends a key, and as many keys as there are must begin with `attributes.`; so no value does,
-    and no other field stands among them.
+    Keys are sorted, so all attributes stand together between `first` and `end`. A quote inside a string would carry a
+    backslash, so without any backslash a quote opens or closes a string, and only a key's closing quote or an opening
+    one before a colon is followed by a colon. No value begins with a colon or with `attributes.`, and none is empty
+    (SYNAPSE gets null for that): then each `":` ends a key, each `"attributes.` begins one, and equal numbers of them
+    mean that no other field stands among the attributes. An attribute has a name.
     """
     first, tag = text.find(_ATTRIBUTE_KEY), text.rfind(b',"tag":')
-    if first < 0 or tag < first or b"\\" in text:
+    if first < 0 or tag < first or b"\\" in text or b':":' in text or b':""' in text:
+        return None
+    if _ATTRIBUTE_VALUE in text or _NAMELESS in text:
         return None
     description = text.rfind(b',"description":', first, tag)
     end = tag if description < 0 else description
     parts = text[first:end].split(_ATTRIBUTE_KEY)
-    attributes = b'"'.join(parts)
-    if len(parts) - 1 != attributes.count(b'":') or attributes.startswith(b'"":') or b',"":' in attributes:
+    if len(parts) - 1 != text.count(b'":', first, end):
         return None
+    attributes = b'"'.join(parts)
     head, tail = text[:first], text[end:]
     front = _front(head)
     try:
@@ -353,7 +361,7 @@ def _optional_text(raw: Mapping[str, object], key: str) -> str:
 
 def _whole(raw: Mapping[str, object], key: str, least: int) -> int:
     value = raw.get(key)
-    if type(value) is int and value >= least:
+    if type(value) is int and least <= value <= _LARGEST:
         return value
     raise WireError(f"'{key}' is not a whole number of at least {least}")
 
@@ -391,9 +399,9 @@ def read_asset(raw: object, project_id: str) -> Asset:
         and asset_id
         and (plant3d_id is None or (type(plant3d_id) is str and 0 < len(plant3d_id) <= 128))
         and type(version) is int
-        and version >= 1
+        and 1 <= version <= _LARGEST
         and type(seq) is int
-        and seq >= 1
+        and 1 <= seq <= _LARGEST
         and type(tag) is str
         and tag
         and type(asset_type) is str
@@ -547,19 +555,27 @@ def read_briefly(
     cost. Whatever is not exactly that goes the long way. Raises WireError as `load`.
     """
     try:
-        if not body.isascii():
-            body.decode()  # members that are skipped are not looked at
-        entries = _ANSWER.decode(body).results
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _in_full(body, ids, project_id)
+        answers = _briefly(body, ids, project_id, sent)
+    except (msgspec.MsgspecError, orjson.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        answers = None
+    return _in_full(body, ids, project_id) if answers is None else (answers, 0)
+
+
+def _briefly(
+    body: bytes, ids: Sequence[str], project_id: str, sent: Sequence[Sent]
+) -> list[WriteResult | Echo] | None:
+    """One answer for each item, or None if the entries are not those of the items in the order sent."""
+    if not body.isascii():
+        body.decode()  # members that are skipped are not looked at
+    entries = _ANSWER.decode(body).results
     if len(entries) != len(ids):
-        return _in_full(body, ids, project_id)
+        return None
     answers: list[WriteResult | Echo] = []
     whole: list[WriteResult] = []
     for index, (entry, item) in enumerate(zip(entries, sent, strict=True)):
         plant3d_id = entry.plant3d_id
         if entry.index != index or plant3d_id != ids[index]:
-            return _in_full(body, ids, project_id)
+            return None
         asset = entry.asset
         if asset is not None and asset.plant3d_id == plant3d_id and _is_plain_creation(entry):
             info = _info_as_sent(asset, item, project_id)
@@ -569,7 +585,7 @@ def read_briefly(
         if not whole:
             whole = read_results(load(body), ids, project_id)[0]
         answers.append(whole[index])
-    return answers, 0
+    return answers
 
 
 def _in_full(body: bytes, ids: Sequence[str], project_id: str) -> tuple[list[WriteResult | Echo], int]:
@@ -598,8 +614,8 @@ def _info_as_sent(asset: _Held, item: Sent, project_id: str) -> FieldInfo | None
         and (tag, asset.asset_type, asset.asset_subtype or None, asset.description or None) == item.plain
         and asset.deleted_at is None
         and asset.id
-        and version >= 1
-        and asset.seq >= 1
+        and 1 <= version <= _LARGEST
+        and 1 <= asset.seq <= _LARGEST
         and (asset.project_id == project_id or asset.project_id.lower() == project_id)
         and _same_attributes(bytes(asset.attributes), item.attributes)
     ):
@@ -628,11 +644,10 @@ def _described(text: bytes) -> tuple[int, FieldInfo | None]:
 
 
 def _same_attributes(held: bytes, sent: bytes) -> bool:
-    """Whether two JSON objects are one; mostly they are the same bytes."""
+    """Whether two JSON objects are one, to the type of each number; mostly they are the same bytes. `sent` is sorted."""
     if held == sent:
         return True
-    same: bool = orjson.loads(held) == (orjson.loads(sent) if sent else {})
-    return same
+    return orjson.dumps(orjson.loads(held), option=orjson.OPT_SORT_KEYS) == (sent or b"{}")
 
 
 def _placed(raw: object, ids: Sequence[str]) -> tuple[list[dict[str, object] | None], int]:
