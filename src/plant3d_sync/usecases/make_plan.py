@@ -185,9 +185,9 @@ def _see_changed(
         found = links.by_items(connection, known.number, guids, []) if linked else []
         by_guid: dict[str, Link] = {item.plant3d_id: item for item in found}
         strangers = [item.pnpid for item in items if item.guid not in by_guid] if linked else []
-        by_pnpid: dict[int, Link] = {
-            link.pnpid: link for link in links.by_items(connection, known.number, [], strangers)
-        }
+        same_row = links.by_items(connection, known.number, [], strangers)
+        same_row.sort(key=lambda link: link.state in GUARD_STATES)  # a live one hides a dead one
+        by_pnpid: dict[int, Link] = {link.pnpid: link for link in same_row}
         loose: dict[str, Asset] = (
             {} if feed.reset else links.unlinked_by_plant3d_id(connection, known.number, guids)
         )
