@@ -699,3 +699,13 @@ def test_links_accepted_without_an_answer_are_found_by_the_next_pull(small: Worl
     edits.set_value(small.dcf, valves[0].pnpid, "Status", "Demolished")
     assert small.pulled()["stats"]["updated"] == 1
     healed(small)
+
+
+def test_a_state_address_that_names_the_plant_3d_file_is_refused_before_anything(small: World) -> None:
+    before = small.dcf.read_bytes()
+    for words in (("pull", NAME), ("db", "upgrade"), ("runs", NAME), ("plan", NAME)):
+        said = small.cli(*words, env={"STATE_DB_URL": f"sqlite:///{small.dcf}"})
+        assert (said.code, said.error) == (78, "state_not_ours"), said.out
+    assert small.cli("doctor", NAME, env={"STATE_DB_URL": f"sqlite:///{small.dcf}"}).code == 78
+    assert small.dcf.read_bytes() == before and small.writes() == 0
+    assert not list(small.folder.glob("ProcessPower.dcf-*"))

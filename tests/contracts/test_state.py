@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -1010,3 +1011,32 @@ def test_a_full_state_database_is_told_and_leaves_nothing_half(
     with tight.write() as connection:
         projects.update(connection, "mine", waiting=1)
     tight.close()
+
+
+# ---------------------------------------------------------------- a file that is not ours
+
+
+def test_a_file_that_is_no_state_of_ours_is_refused_and_left_alone(tmp_path: Path) -> None:
+    foreign = {"PnPBase": "Plant 3D", "invoice": "other tables"}
+    for table, why in foreign.items():
+        path = tmp_path / f"{table}.dcf"
+        with closing(sqlite3.connect(path)) as made, made:
+            made.execute(f"CREATE TABLE {table} (id INTEGER)")
+        before = path.read_bytes()
+        with pytest.raises(ConfigError) as caught:
+            State(f"sqlite:///{path}")
+        assert caught.value.error_code == "state_not_ours" and why in caught.value.message
+        assert path.read_bytes() == before
+    text = tmp_path / "notes.txt"
+    text.write_text("a" * 5000, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        State(f"sqlite:///{text}")
+    assert caught.value.error_code == "state_not_ours"
+    assert not list(tmp_path.glob("*-wal")) and not list(tmp_path.glob("*-journal"))
+
+
+def test_an_empty_file_and_one_of_ours_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    State(f"sqlite:///{path}").upgrade()
+    assert State(f"sqlite:///{path}").schema_version() is not None

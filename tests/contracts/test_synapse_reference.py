@@ -428,3 +428,14 @@ def test_wrong_settings_are_refused_before_anything_listens(arguments: dict[str,
         listen(**arguments)
     assert caught.value.error_code == code
     assert caught.value.hint
+
+
+def test_a_file_with_tables_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "other.dcf"
+    with closing(sqlite3.connect(path)) as made, made:
+        made.execute("CREATE TABLE PnPBase (PnPID INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        listen(db=str(path))
+    assert caught.value.error_code == "synapse_dev_db"
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == ["other.dcf"]

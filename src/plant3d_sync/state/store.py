@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,44 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from plant3d_sync.errors import ConfigError, RetryLaterError
 
 BUSY_SECONDS = 20.0
+
+
+OURS = frozenset({"alembic_version", "lease", "intent"})
+"""Tables that every state database of ours has had, whatever its version."""
+
+
+def refuse_foreign_file(path: Path) -> None:
+    """A file that is not empty must be a state database of ours, else it is left untouched (a Plant 3D database, say).
+
+    Raises ConfigError `state_not_ours`, RetryLaterError `state_unavailable` when it cannot be looked at now.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size == 0:
+            return
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        ) as looking:
+            rows = looking.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except sqlite3.OperationalError as error:
+        raise RetryLaterError(
+            f"The state database {path} cannot be looked at now: {error}. Nothing was done.",
+            hint="Check the file and its rights; if it is no state database of ours, name another place.",
+            code="state_unavailable",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise _not_ours(path, "it is not an SQLite database") from error
+    names = {name for (name,) in rows}
+    if names and not names >= OURS:
+        is_plant = "PnPBase" in names or "PnPTables" in names
+        raise _not_ours(path, "it is a Plant 3D database" if is_plant else "it holds other tables")
+
+
+def _not_ours(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path} is not a state database of plant3d-sync: {why}. Nothing was read from it or written to it.",
+        hint="Let STATE_DB_URL or state_db_url name a file of its own; a new one is made by `plant3d-sync db upgrade`.",
+        code="state_not_ours",
+    )
 
 
 class State:
@@ -44,6 +82,7 @@ class State:
                 hint="Set STATE_DB_URL or state_db_url to a place that can be written.",
                 code="state_unavailable",
             ) from error
+        refuse_foreign_file(Path(name))
 
     @property
     def shown(self) -> str:

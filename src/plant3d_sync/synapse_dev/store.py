@@ -7,9 +7,10 @@ after a larger one was read. On SQLite there is one writer at a time anyway (`BE
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -88,7 +89,8 @@ class Store:
                 self._running.discard(work)
 
     def migrate(self) -> None:
-        """Create the tables, or refuse a database of another schema version."""
+        """Create the tables, or refuse a database of another schema version, or a file that is not ours."""
+        self._refuse_foreign_file()
         try:
             with self.writing() as connection:
                 if not self.on_sqlite:
@@ -108,6 +110,26 @@ class Store:
             raise ConfigError(
                 f"The database has schema {version}, this server knows {tables.SCHEMA_VERSION}. Nothing was changed.",
                 hint="Use another --db.",
+                code="synapse_dev_db",
+            )
+
+    def _refuse_foreign_file(self) -> None:
+        """A file with tables of somebody else (a Plant 3D database, say) is not even opened for writing."""
+        name = self.url.database
+        if not self.on_sqlite or self._in_memory or not name or not Path(name).is_file():
+            return
+        try:
+            looking = sqlite3.connect(f"{Path(name).absolute().as_uri()}?mode=ro", uri=True)
+            with closing(looking):
+                names = [row[0] for row in looking.execute("SELECT name FROM sqlite_master")]
+        except sqlite3.Error as error:
+            names, reason = [""], str(error)
+        else:
+            reason = "it holds other tables"
+        if names and tables.schema_info.name not in names:
+            raise ConfigError(
+                f"{name} is not a database of the reference server ({reason}). It was not touched.",
+                hint="Let --db name a file of its own; a new one is made.",
                 code="synapse_dev_db",
             )
 
