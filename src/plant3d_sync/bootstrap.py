@@ -30,6 +30,7 @@ from plant3d_sync.settings import (
     default_state_url,
     load_config,
     load_settings,
+    unset_names,
 )
 from plant3d_sync.state import State
 from plant3d_sync.state.tally import CALLS, Counts
@@ -80,7 +81,16 @@ class App:
         for configured, entry in self.config.projects.items():
             if entry.synapse_project_id.lower() == name.lower():
                 return configured
-        known = ", ".join(sorted(self.config.projects)) or "none"
+        known = ", ".join(sorted(self.config.projects))
+        if not known:
+            unset = ", ".join(unset_names(self.settings, self.config, self.environ))
+            raise NotFoundError(
+                f"There is no project {name!r}: none is configured"
+                f"{f'. Not set: {unset}' if unset else ''}. Nothing was done.",
+                hint="Without a configuration file the variables make one project, `default`; with one, name projects "
+                "under `projects:`.",
+                code="project_unknown",
+            )
         raise NotFoundError(
             f"There is no project {name!r} in the configuration. Nothing was done.",
             hint=f"Configured projects: {known}.",

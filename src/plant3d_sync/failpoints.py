@@ -74,6 +74,8 @@ _armed: dict[str, tuple[int, str]] | None = None
 
 def _plan() -> dict[str, tuple[int, str]]:
     if os.environ.get("P3DSYNC_TEST") != "1":
+        if os.environ.get("P3DSYNC_FAILPOINTS"):
+            sys.stderr.write("warning: P3DSYNC_FAILPOINTS has no effect without P3DSYNC_TEST=1\n")
         return {}
     armed: dict[str, tuple[int, str]] = {}
     for part in os.environ.get("P3DSYNC_FAILPOINTS", "").split(","):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from plant3d_sync.errors import ConfigError
@@ -132,13 +133,6 @@ INTERNAL = frozenset(
 """Names that tests and tools use."""
 
 
-class LimitPair(BaseModel):
-    """`[share, count]`."""
-
-    share: float = Field(ge=0, le=1)
-    count: int = Field(ge=0)
-
-
 class GuardFile(BaseModel):
     """Guard limits: a guard stops when share AND count are both exceeded."""
 
@@ -148,6 +142,25 @@ class GuardFile(BaseModel):
     update: tuple[float, int] = (0.3, 200)
     blank: tuple[float, int] = (0.1, 50)
     archive: tuple[float, int] = (0.1, 50)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _share_and_count(cls, value: Any, info: ValidationInfo) -> Any:
+        """A percentage taken for a share would be a limit that nothing ever exceeds: the guard would be off."""
+        default = list(cls.model_fields[str(info.field_name)].default)
+        meant = f"write `[share, count]` such as {default}: 0.3 means 30 %"
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise ValueError(f"{value!r} is no guard limit; {meant}")
+        share, count = value
+        if not _is_number(share) or not 0 <= share <= 1:
+            raise ValueError(f"the share {share!r} is not a number from 0 to 1; {meant}")
+        if not _is_number(count) or count < 0 or count != count // 1:
+            raise ValueError(f"the count {count!r} is not a whole number from 0; {meant}")
+        return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class MissingFile(BaseModel):
@@ -202,6 +215,13 @@ class ProjectFile(BaseModel):
     direction: Literal["pull", "push", "both"] = "pull"
     workbook_days: float = Field(14.0, gt=0)
 
+    @field_validator("synapse_project_id")
+    @classmethod
+    def _is_uuid(cls, value: str) -> str:
+        if not _uuid(value):
+            raise ValueError(f"{value!r} is not a UUID; copy the UUID of the project from SYNAPSE")
+        return value
+
     @field_validator("write", mode="before")
     @classmethod
     def _yaml_off(cls, value: Any) -> Any:
@@ -233,6 +253,45 @@ class ConfigFile(BaseModel):
                 f"`{taken[0]}` is the name of the service's own audit trail; choose another name"
             )
         return projects
+
+
+def _uuid(text: str) -> str:
+    """A UUID in its usual spelling; empty if it is none."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return ""
+
+
+def shared_projects(config: ConfigFile, *, active_only: bool = True) -> list[str]:
+    """One sentence for each SYNAPSE project that several projects name."""
+    names: dict[str, list[str]] = {}
+    for name, entry in config.projects.items():
+        if entry.active or not active_only:
+            names.setdefault(_uuid(entry.synapse_project_id), []).append(name)
+    return [
+        f"projects {', '.join(sorted(same))} have one synapse_project_id ({project}): a tag that one of them brought is "
+        "refused to the others"
+        for project, same in names.items()
+        if len(same) > 1
+    ]
+
+
+def unset_names(settings: Settings, config: ConfigFile, environ: Mapping[str, str]) -> list[str]:
+    """The variables that the project `default` (without a configuration file) still lacks."""
+    database = {"PLANT3D_DB_HOST": settings.plant3d_db_host, "PLANT3D_DB_NAME": settings.plant3d_db_name}
+    lacking = [name for name, value in database.items() if not value]
+    if settings.plant3d_db_url is not None:
+        lacking = []
+    elif len(lacking) == len(database):
+        lacking = ["PLANT3D_DB_URL (or PLANT3D_DB_HOST and PLANT3D_DB_NAME)"]
+    key = config.synapse.api_key_env
+    needed = {
+        "SYNAPSE_PROJECT_ID": settings.synapse_project_id,
+        "SYNAPSE_API_URL": config.synapse.url or settings.synapse_api_url,
+        key: environ.get(key) or (key == "SYNAPSE_API_KEY" and settings.synapse_api_key),
+    }
+    return [name for name, value in needed.items() if not value] + lacking
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -269,12 +328,13 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def _unknown_names(env: Mapping[str, str]) -> list[str]:
     known = {name.upper() for name in Settings.model_fields}
     ours = {name for name in known if name.startswith("P3DSYNC_")} | INTERNAL
+    documented = sorted(name.removeprefix("P3DSYNC_") for name in ours - INTERNAL - {"P3DSYNC_TEST"})
     problems = []
     for name in sorted(env):
         if not name.startswith("P3DSYNC_") or name in ours or name.startswith("P3DSYNC_TEST"):
             continue
-        near = difflib.get_close_matches(name, sorted(ours), n=1)
-        problems.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+        near = difflib.get_close_matches(name.removeprefix("P3DSYNC_"), documented, n=1)
+        problems.append(f"{name} is not a setting" + (f"; did you mean P3DSYNC_{near[0]}?" if near else ""))
     return problems
 
 
@@ -315,7 +375,7 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
 def _config_problem(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
-        return f"{where}: {item['msg']}"
+        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
     names: set[str] = set()
     for model in (ConfigFile, ProjectFile, SynapseFile, GuardFile, MissingFile, ConflictFile):
         names |= set(model.model_fields)
@@ -327,6 +387,14 @@ def _from_environment(settings: Settings) -> ConfigFile:
     """Without a file, the plan's variables make one project named `default`."""
     if not settings.synapse_project_id:
         return ConfigFile(synapse=SynapseFile(url=settings.synapse_api_url))
+    if not _uuid(settings.synapse_project_id):
+        problem = f"SYNAPSE_PROJECT_ID: {settings.synapse_project_id!r} is not a UUID"
+        raise ConfigError(
+            f"The settings are not usable: {problem}. Nothing was started.",
+            hint="Copy the UUID of the project from SYNAPSE.",
+            code="settings_invalid",
+            details={"problems": [problem]},
+        )
     return ConfigFile(
         synapse=SynapseFile(url=settings.synapse_api_url),
         projects={"default": ProjectFile(synapse_project_id=settings.synapse_project_id)},

@@ -190,9 +190,26 @@ def test_a_later_file_overrides_whatever_the_capitals_of_the_class(tmp_path: Pat
     assert mapping.classes["equipment"].entity == "none"
 
 
-def test_files_that_extend_each_other_are_read_once_each(tmp_path: Path) -> None:
-    (tmp_path / "other.yml").write_text("version: 1\nextends: mine.yml\n", encoding="utf-8")
-    assert load(tmp_path, "version: 1\nextends: other.yml\n").sources == ("other.yml", "mine.yml")
+def test_a_file_that_two_others_extend_is_read_once(tmp_path: Path) -> None:
+    for name in ("left.yml", "right.yml"):
+        (tmp_path / name).write_text("version: 1\nextends: base.yml\n", encoding="utf-8")
+    (tmp_path / "base.yml").write_text("version: 1\n", encoding="utf-8")
+    text = "version: 1\nextends: [left.yml, right.yml]\n"
+    assert load(tmp_path, text).sources == ("base.yml", "left.yml", "right.yml", "mine.yml")
+
+
+@pytest.mark.parametrize("itself", ["mine.yml", "./mine.yml", "[stock, mine.yml]"])
+def test_a_file_that_extends_itself_is_refused_with_the_line(tmp_path: Path, itself: str) -> None:
+    (problem,) = problems(tmp_path, f"version: 1\nextends: {itself}\n")
+    assert (problem["file"], problem["line"], problem["code"]) == ("mine.yml", 2, "extends_itself")
+
+
+def test_files_that_extend_each_other_are_refused_where_the_circle_closes(tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_text("version: 1\n\nextends: third.yml\n", encoding="utf-8")
+    (tmp_path / "third.yml").write_text("extends: mine.yml\nversion: 1\n", encoding="utf-8")
+    (problem,) = problems(tmp_path, "version: 1\nextends: other.yml\n")
+    assert (problem["file"], problem["line"], problem["code"]) == ("third.yml", 1, "extends_itself")
+    assert problem["message"] == "mine.yml extends itself through other.yml, third.yml"
 
 
 def test_placeholders_replace_the_stock_ones_but_the_question_mark_stays(tmp_path: Path) -> None:

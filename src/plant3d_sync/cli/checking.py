@@ -12,7 +12,14 @@ import sqlalchemy as sa
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import ConfigError, SyncError
 from plant3d_sync.mapping.file import load_mapping
-from plant3d_sync.settings import Settings, load_config, load_settings, weak_points
+from plant3d_sync.settings import (
+    Settings,
+    load_config,
+    load_settings,
+    shared_projects,
+    unset_names,
+    weak_points,
+)
 
 
 @dataclass(slots=True)
@@ -50,13 +57,17 @@ def check_configuration(config: str | None) -> Found:
     _addresses(app, found)
     for name in file.projects:
         _project(app, name, found)
+    shared = shared_projects(file)
+    found.problems += shared
+    found.warnings += [text for text in shared_projects(file, active_only=False) if text not in shared]
     weak = weak_points(settings, file, environ)
     if settings.debug:
         found.warnings += weak
     else:
         found.problems += weak
     if not file.projects:
-        found.warnings.append("no project is configured")
+        unset = ", ".join(unset_names(settings, file, environ))
+        found.warnings.append("no project is configured" + (f"; not set: {unset}" if unset else ""))
     return found
 
 

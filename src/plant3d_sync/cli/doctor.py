@@ -32,7 +32,7 @@ from plant3d_sync.connectors.synapse.probe import NAMES, probe
 from plant3d_sync.errors import SyncError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.model.record import SourceIdentity
-from plant3d_sync.settings import weak_points
+from plant3d_sync.settings import shared_projects, unset_names, weak_points
 from plant3d_sync.state import State
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.store import SCHEMA
@@ -164,8 +164,12 @@ def _settings(app: App, names: Sequence[str]) -> list[Line]:
         hint = "Use values of your own. DEBUG=true allows them on a test machine."
         lines = [warning("settings", "; ".join(weak), hint, "weak_secret")]
     if not names:
-        hint = "Add one under `projects:` in plant3d-sync.yml, or set SYNAPSE_PROJECT_ID and PLANT3D_DB_*."
+        unset = ", ".join(unset_names(app.settings, app.config, app.environ))
+        hint = f"Add one under `projects:` in plant3d-sync.yml, or set {unset or 'SYNAPSE_PROJECT_ID'}."
         lines.append(warning("projects", "no project is configured", hint, "no_project"))
+    if shared := shared_projects(app.config):
+        hint = "Give each its own synapse_project_id, or set `active: false` in all but one of them."
+        lines.append(warning("projects", "; ".join(shared), hint, "project_shared"))
     return lines
 
 

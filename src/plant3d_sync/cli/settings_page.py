@@ -27,7 +27,7 @@ MEANINGS: dict[str, str] = {
     "synapse.url": "Root of the SYNAPSE API, in place of SYNAPSE_API_URL.",
     "synapse.api_key_env": "Name of the variable that holds the service key. The key itself never stands in the file.",
     "synapse.api": "Which form of the API: found out (`auto`), or the target contract.",
-    "project.synapse_project_id": "UUID of the project in SYNAPSE.",
+    "project.synapse_project_id": "UUID of the project in SYNAPSE; each active project has its own.",
     "project.source": "Project folder, `ProcessPower.dcf`, or URL of the database, in place of PLANT3D_DB_*.",
     "project.mapping": "Mapping files over one another; `stock` is the built-in one.",
     "project.active": "Whether the scheduler runs it.",
@@ -47,7 +47,7 @@ MEANINGS: dict[str, str] = {
     "missing.reads": "Complete reads in a row without the item.",
     "missing.minutes": "Minutes between the first and the last of them.",
     "missing.policy": "Then: ask a person, archive in SYNAPSE, or keep.",
-    "guards.create": "`[share, count]`: a run stops when it would create more than both.",
+    "guards.create": "`[share, count]`: a run stops when it would create more than both. The share is 0 to 1: 0.3 means 30 %.",
     "guards.update": "The same for updates.",
     "guards.blank": "The same for fields that become empty.",
     "guards.archive": "The same for archived assets.",
@@ -75,6 +75,10 @@ that begins with `P3DSYNC_` is an error, so a slip of the pen is found at the st
 every problem at once, `plant3d-sync settings show` tells the values in force and where they come from.
 
 The service refuses to start with the secrets of the examples or the login `sa`, unless `DEBUG=true`.
+
+Each active project needs a `synapse_project_id` of its own. Where two share one, a tag that one of them brought is refused
+to the other, item by item; nothing is overwritten. So it is an error of `check-config` and a warning of `doctor`, and runs
+are not stopped.
 
 ## Environment
 

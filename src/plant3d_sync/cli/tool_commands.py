@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +11,42 @@ import typer
 
 from plant3d_sync.cli.common import JsonOption, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
+from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
 
 mapping_app = typer.Typer(help="Check the mapping.", no_args_is_help=True)
 db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
+
+
+@contextmanager
+def _paths_of_the_command_line(file: Path | None = None) -> Iterator[None]:
+    """A path that somebody typed and that is not there is a wrong argument (2), not a wrong setting (78).
+
+    `file`: the mapping file, if one is read. Raises NotFoundError with the code the error had.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        message, hint, details, code = error.message, error.hint, error.details, error.error_code
+        if code == "source_not_found" and _absent(Path(str(details["path"]))):
+            raise NotFoundError(message, hint=hint, details=details, code="source_not_found") from error
+        if code == "mapping_invalid" and file is not None and _absent(file):
+            raise NotFoundError(message, hint=hint, details=details, code="mapping_invalid") from error
+        if code == "target_exists":
+            raise NotFoundError(message, hint=hint, details=details, code="target_exists") from error
+        if code == "target_folder_missing":
+            raise NotFoundError(message, hint=hint, details=details, code="target_folder_missing") from error
+        raise
+
+
+def _absent(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # there, but not for this account
+        return False
+    return False
 
 
 def inspect(
@@ -32,7 +66,8 @@ def inspect(
 
     as_json = wants_json(json)
     deadline = load_settings().p3dsync_source_deadline_seconds
-    document = inspect_source(open_source(source, deadline=deadline, allow_copy=allow_copy))
+    with _paths_of_the_command_line():
+        document = inspect_source(open_source(source, deadline=deadline, allow_copy=allow_copy))
     if as_json:
         print_json(document)
         return
@@ -70,10 +105,13 @@ def mapping_check(
     from plant3d_sync.settings import load_settings
 
     as_json = wants_json(json)
-    mapping = load_mapping([file.name], base_dir=file.resolve().parent)
+    with _paths_of_the_command_line(file):
+        mapping = load_mapping([file.name], base_dir=file.resolve().parent)
     catalog = None
     if source:
-        snapshot = open_source(source, deadline=load_settings().p3dsync_source_deadline_seconds).snapshot()
+        with _paths_of_the_command_line():
+            deadline = load_settings().p3dsync_source_deadline_seconds
+            snapshot = open_source(source, deadline=deadline).snapshot()
         catalog = snapshot.catalog
         snapshot.close()
     problems = check_mapping(mapping, catalog)
@@ -151,7 +189,8 @@ def sample(
     from plant3d_sync.sample import write_sample
 
     as_json = wants_json(json)
-    report = write_sample(out, items=items, dirty=dirty, seed=seed)
+    with _paths_of_the_command_line():
+        report = write_sample(out, items=items, dirty=dirty, seed=seed)
     document = {
         "path": str(report.path),
         "items": report.items,

@@ -209,7 +209,8 @@ def load_mapping(sources: Sequence[str | Path], *, base_dir: Path) -> MappingFil
     """Read mappings, later ones overriding earlier ones per class and per field.
 
     `sources`: "stock" or paths, relative ones from `base_dir`. A file's `extends` is read before the file, each file
-    once. Raises ConfigError `mapping_invalid` that names every problem of every file.
+    once; one that extends itself, directly or through others, is an error. Raises ConfigError `mapping_invalid` that
+    names every problem of every file.
     """
     loader = _Loader()
     if not sources:
@@ -250,6 +251,7 @@ class _Loader:
         self.labels: list[str] = []
         self.texts: list[str] = []
         self._seen: set[str] = set()
+        self._open: dict[str, str] = {}
 
     def problem(self, code: str, mark: Mark, message: str, suggestion: str = "") -> None:
         self.problems.append(
@@ -268,6 +270,12 @@ class _Loader:
         is_stock = str(source) == STOCK
         path = base_dir / Path(source).expanduser()
         identity = STOCK if is_stock else str(path.resolve())
+        if identity in self._open:
+            chain = list(self._open)
+            through = [self._open[one] for one in chain[chain.index(identity) + 1 :]]
+            by = f" through {', '.join(through)}" if through else ""
+            self.problem("extends_itself", named_at, f"{self._open[identity]} extends itself{by}")
+            return
         if identity in self._seen:
             return
         self._seen.add(identity)
@@ -278,8 +286,10 @@ class _Loader:
         tree = _read_tree(str(source), text, self)
         if tree is None:
             return
+        self._open[identity] = str(source)
         for position, other in enumerate(_extended(tree.data)):
             self.load(other, path.parent, tree.nearest_mark(("extends", position)))
+        del self._open[identity]
         document = self._shaped(tree)
         if document is not None:
             self.labels.append(tree.file)
