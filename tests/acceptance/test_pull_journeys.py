@@ -430,6 +430,26 @@ def test_by_policy_keep_a_missing_item_is_never_archived(make_world: MakeWorld) 
     assert len(world.live()) == ITEMS
 
 
+def test_an_item_that_comes_back_gets_its_own_asset_back(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(missing={"reads": 1, "minutes": 0, "policy": "archive"})
+    world.pulled()
+    item = world.items("equipment")[0]
+    asset = world.asset_of(item.pnpid)
+    shutil.copyfile(world.dcf, tmp_path / "kept.dcf")
+    edits.delete_item(world.dcf, item.pnpid)
+    assert world.pulled()["stats"]["archived"] == 1
+    world.user_edits(asset["id"], notes="in the yard")
+    shutil.copyfile(tmp_path / "kept.dcf", world.dcf)
+    with_higher_counters(world)
+    stats = world.pulled()["stats"]
+    back = world.asset_of(item.pnpid)
+    assert (stats["created"], stats["updated"]) == (0, 1)
+    assert back["id"] == asset["id"] and back["deleted_at"] is None and back["notes"] == "in the yard"
+    assert (back["tag"], back["attributes"]) == (asset["tag"], asset["attributes"])
+    assert world.pulled()["writes"]["synapse"] == 0
+    invariants.all_hold(world)
+
+
 def test_reads_of_an_unchanged_source_do_not_count(settled: World) -> None:
     gone = deletion(settled)
     assert states(settled, gone, 5) == ["missing"] * 5

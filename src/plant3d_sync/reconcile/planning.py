@@ -218,6 +218,8 @@ class Draft:
     fingerprint: str
     writes: dict[str, int]
     waiting: int
+    waiting_for_person: dict[str, int]
+    """Operation -> lines that only a person carries out, by applying the plan."""
 
 
 class Planner:
@@ -252,6 +254,7 @@ class Planner:
         self._conflicts: list[ConflictDraft] = []
         self._work: list[dict[str, object]] = []
         self._waiting = 0
+        self._for_person: Counter[str] = Counter()
         self._entity_of = {name: rule.entity for name, rule in rules.classes.items()}
         self._synapse_owned = {
             name: owned
@@ -620,7 +623,10 @@ class Planner:
             and self._pulls
             and not held
         ):
-            self._restore(item, entity, link, translated)
+            self._restore(item, entity, link, translated, "resolved")
+            return
+        if link is not None and choice is None and not held and self._pulls and _archived_as_gone(link):
+            self._restore(item, entity, link, translated, "came_back")
             return
         changed = link is not None and bool(link.digest) and item.digest != link.digest
         if link is not None:
@@ -678,8 +684,8 @@ class Planner:
         )
         self._lines["quiet"].append(_dumps(line.to_dict()))
 
-    def _restore(self, item: PlantItem, entity: Entity, link: Link, translated: Translated) -> None:
-        """A person chose that the asset lives again, with Plant 3D's values."""
+    def _restore(self, item: PlantItem, entity: Entity, link: Link, translated: Translated, why: str) -> None:
+        """The asset lives again, with Plant 3D's values: a person chose it, or the item it was archived for is back."""
         rule = self._rules.classes[item.class_name]
         values = {
             name: value
@@ -698,7 +704,7 @@ class Planner:
             set=values,
             was=link.synapse_fields(),
             after={"digest": item.digest.hex(), "ticks": item.timestamp},
-            why={"*": "resolved"},
+            why={"*": why},
             drawing=item.drawing,
         )
         self._stats[entity].updated += 1
@@ -741,10 +747,14 @@ class Planner:
         self._emit(item, entity, translated, tag, link, asset, work, adopt)
 
     def _tag_lost(self, item: PlantItem, translated: Translated, link: Link) -> None:
+        now = translated.fields.get("tag")
+        shown = f"In Plant 3D the tag is {now} now" if now else "In Plant 3D the tag is empty now"
+        if "tag" not in translated.fields:
+            shown = "In Plant 3D the row that holds the tag is missing"
         self._findings.append(
             Finding(
                 code="tag_lost",
-                message=f"The tag fell back to {translated.fields.get('tag') or 'nothing'!r}; SYNAPSE keeps {link.tag}.",
+                message=f"{shown}; SYNAPSE keeps {link.tag}.",
                 hint="Complete the tag in Plant 3D.",
                 pnpid=item.pnpid,
                 class_name=item.class_name,
@@ -1210,6 +1220,8 @@ class Planner:
             if link.state is not LinkState.ACTIVE:  # an active one was counted as it went missing
                 self._tally.gone += 1
             self._released.add(link.tag)
+        else:
+            self._for_person[line.op.value] += 1
         self._lines["free"].append(_dumps(line.to_dict()))
 
     # ------------------------------------------------------------------ the end
@@ -1254,6 +1266,7 @@ class Planner:
                 "plant3d": self._push.updated,
             },
             waiting=self._waiting,
+            waiting_for_person=dict(self._for_person),
         )
 
     def _drop_duplicates(self) -> None:
@@ -1441,6 +1454,11 @@ class _FieldWork:
         if self.flips:
             after["flips"] = {name: list(flip) for name, flip in self.flips.items()}
         return after
+
+
+def _archived_as_gone(link: Link) -> bool:
+    """Whether we archived the asset because its item was gone: how it was missed is still remembered."""
+    return link.state is LinkState.ARCHIVED and link.missing is not None
 
 
 def _was_archived(link: Link) -> bool:

@@ -592,12 +592,12 @@ def _open_parts(row: dict[str, Any], line: JsonLine, asset: Asset) -> None:
 
 
 def _archived_columns(line: JsonLine, asset: Asset) -> dict[str, Any]:
-
+    """What is left of a link. How its item was missed is kept: if the item comes back, so does its asset."""
     return {
         "state": "archived",
         "asset_version": asset.version,
         "gone_in_synapse": 1,
-        "missing": None,
+        "missing": dump((line.get("after") or {}).get("missing")),
         "pending": None,
         "digest": None,
         "holds": dump((line.get("after") or {}).get("holds")),
