@@ -7,8 +7,10 @@ from typing import Any
 
 from plant3d_sync.cli.output import plain, say, table
 from plant3d_sync.usecases.report import Report
+from plant3d_sync.usecases.show import absence
 
 SHOWN = 20
+LINES_SHOWN = 200
 
 
 def report(item: Report) -> None:
@@ -35,29 +37,107 @@ def report(item: Report) -> None:
     rows = [[entity, *(per[name] for name in names)] for entity, per in item.by_entity.items()]
     rows.append(["all", *(stats[name] for name in names)])
     table(["", *names], rows)
-    if item.push_stats is not None and item.direction == "both":
-        say(
-            "Into Plant 3D: "
-            + ", ".join(f"{name} {value}" for name, value in item.push_stats.items() if value)
-        )
+    pushed = {name: value for name, value in (item.push_stats or {}).items() if value}
+    if pushed and item.direction == "both":
+        say("Into Plant 3D: " + _listed(pushed))
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
     _found_applied(item.extra)
-    if stats["findings"]:
-        found = item.extra.get("findings_by_code") or {}
-        kinds = ", ".join(f"{code} {count}" for code, count in found.items())
-        say(f"Findings: {stats['findings']}" + (f" ({kinds})" if kinds else ""))
+    ahead = item.dry_run or bool(item.guards)
+    _missing(stats, item.waiting_for_person, item.project, ahead=ahead)
+    if ahead and item.waiting_for_person:
+        say(_for_a_person(item.waiting_for_person, item.plan_id, guarded=bool(item.guards)))
+    _found(stats, item.extra, item.project, stored=not item.dry_run)
     for error in item.errors[:SHOWN]:
-        say(
-            f"  ! {plain(error.tag or error.pnpid)} {error.field or ''} [{error.code}] {plain(error.message)}"
-        )
+        _error(error.to_dict())
     if len(item.errors) > SHOWN:
         say(f"  … and {len(item.errors) - SHOWN} more: plant3d-sync show {item.run_id or item.plan_id}")
     if item.dry_run:
         say(f"Plan id: {item.plan_id}   (plant3d-sync apply {item.plan_id})")
     elif item.run_id:
         say(f"Run id: {item.run_id}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _error(error: Mapping[str, Any]) -> None:
+    """A row error, and what to do about it."""
+    field = f" {error['field']}" if error.get("field") else ""
+    who = plain(error.get("tag") or error.get("pnpid"))
+    say(f"  ! {who}{field} [{error['code']}] {plain(error['message'])}")
+    if error.get("hint"):
+        say(f"      what to do: {plain(error['hint'])}")
+
+
+def _for_a_person(waiting: Mapping[str, int], plan_id: object, *, guarded: bool) -> str:
+    """How many lines of a plan wait for a person, and the command that carries them out."""
+    words, verb, them = _waits(waiting)
+    command = f"plant3d-sync apply {plan_id}" + (" --approve-guards" if guarded else "")
+    return f"{words} {verb} for a person: {command} carries {them} out; no other run does."
+
+
+def _waits(waiting: Mapping[str, int]) -> tuple[str, str, str]:
+    """`1 archive`, `waits`, `it`."""
+    words = " and ".join(f"{count} {op}{'s' * (count > 1)}" for op, count in waiting.items())
+    return (words, "waits", "it") if sum(waiting.values()) == 1 else (words, "wait", "them")
+
+
+def _missing(
+    stats: Mapping[str, int], waiting: Mapping[str, int], project: str, *, ahead: bool = False
+) -> None:
+    """Items that are not in Plant 3D any more, and what becomes of them. `ahead`: nothing was written yet."""
+    if not stats.get("missing"):
+        return
+    notes = []
+    if stats.get("archived"):
+        notes.append(f"to archive: {stats['archived']}" if ahead else f"archived: {stats['archived']}")
+    count = sum(waiting.values())
+    if count and not ahead:
+        notes.append(
+            f"{count} {_waits(waiting)[1]} for a person: plant3d-sync plan {plain(project)}, then apply"
+        )
+    say(f"Missing from Plant 3D: {stats['missing']}" + (f" ({'; '.join(notes)})" if notes else ""))
+
+
+def _found(stats: Mapping[str, int], document: Mapping[str, Any], project: str, *, stored: bool) -> None:
+    """How many findings there are, and the command that lists them."""
+    if not stats.get("findings"):
+        return
+    kinds = document.get("findings_by_code") or {}
+    command = f"plant3d-sync findings {plain(project)}" + (
+        "" if stored else " (after a run: a plan keeps none)"
+    )
+    say(f"Findings: {stats['findings']}" + (f" ({_listed(kinds)})" if kinds else "") + f"; {command}")
+    if "unlinked_asset" in kinds:
+        say(f"SYNAPSE holds assets with these tags already: plant3d-sync links propose {plain(project)}")
+
+
+def findings(
+    document: Mapping[str, Any], by_code: Mapping[str, int], *, project: str, code: str | None
+) -> None:
+    """Open findings, one line each with what to do."""
+    for item in document["findings"]:
+        words = (
+            item["code"],
+            item["tag"],
+            item["class"],
+            f"PnPID {item['pnpid']}" if item["pnpid"] else None,
+        )
+        where = "  ".join(plain(word) for word in words if word)
+        say(f"{where}  since {item['first_seen']}: {plain(item['message'])}")
+        if item["hint"]:
+            say(f"  what to do: {plain(item['hint'])}")
+    total, shown = document["total"], len(document["findings"])
+    if total > shown:
+        say(f"… and {total - shown} more (--limit {total})")
+    if code is not None:
+        say(f"Findings {plain(code)}: {total}.")
+    say(f"Findings: {sum(by_code.values())}" + (f" ({_listed(by_code)})" if by_code else "") + ".")
+    if "unlinked_asset" in by_code:
+        say(f"SYNAPSE holds assets with these tags already: plant3d-sync links propose {plain(project)}")
 
 
 def _found_applied(document: Mapping[str, Any]) -> None:
@@ -71,10 +151,23 @@ def _found_applied(document: Mapping[str, Any]) -> None:
         say(f"Written when the plan was applied before: {document['written_before']} lines.")
 
 
-def runs(items: Sequence[Mapping[str, Any]], total: int) -> None:
-    """Runs, one a line."""
+def runs(
+    items: Sequence[Mapping[str, Any]], total: int, plans: Sequence[Mapping[str, Any]], plans_total: int
+) -> None:
+    """Runs, one a line, then the plans that nobody applied yet."""
     table(
-        ["run", "direction", "trigger", "status", "outcome", "started", "created", "updated", "errors"],
+        [
+            "run",
+            "direction",
+            "trigger",
+            "status",
+            "outcome",
+            "started",
+            "created",
+            "updated",
+            "errors",
+            "plan",
+        ],
         [
             [
                 item["run_id"],
@@ -86,11 +179,23 @@ def runs(items: Sequence[Mapping[str, Any]], total: int) -> None:
                 item["stats"].get("created"),
                 item["stats"].get("updated"),
                 item["stats"].get("errors"),
+                item["plan_id"],
             ]
             for item in items
         ],
     )
-    say(f"{total} runs.")
+    say(f"Runs: {total}.")
+    if not plans:
+        return
+    say("")
+    say(f"Plans that wait: {plans_total} (plant3d-sync apply PLAN; a guarded one with --approve-guards)")
+    names = ("plan_id", "created_at", "direction", "status", "lines")
+    table(
+        ["plan", "made", "direction", "status", "lines"],
+        [[plan[name] for name in names] for plan in plans],
+    )
+    if plans_total > len(plans):
+        say(f"… and {plans_total - len(plans)} older ones (--limit shows more)")
 
 
 def run(document: Mapping[str, Any]) -> None:
@@ -107,16 +212,19 @@ def run(document: Mapping[str, Any]) -> None:
         "plan_id",
     ):
         say(f"{name}: {plain(document.get(name))}")
-    say("stats: " + ", ".join(f"{name} {value}" for name, value in (document.get("stats") or {}).items()))
+    stats, project = document.get("stats") or {}, str(document.get("project"))
+    say("stats: " + _listed(stats))
     _found_applied(document)
+    _missing(stats, document.get("waiting_for_person") or {}, project)
+    for line in (document.get("missing_items") or ())[:LINES_SHOWN]:
+        _absent(line, line, line["reads_until_pending"])
+    _found(stats, document, project, stored=True)
     if document.get("continued_by"):
         say(f"continued by run {document['continued_by']}: look there (plant3d-sync show …)")
     if document.get("error"):
         say(f"error: {plain(document['error'].get('message'))}")
-    for error in document["errors"][:200]:
-        say(
-            f"  ! {plain(error.get('tag') or error.get('pnpid'))} [{error['code']}] {plain(error['message'])}"
-        )
+    for error in document["errors"][:LINES_SHOWN]:
+        _error(error)
     for change in document.get("changes") or ():
         _change(change)
     left = document.get("changes_total", 0) - len(document.get("changes") or ())
@@ -147,9 +255,19 @@ def plan(document: Mapping[str, Any]) -> None:
         say(f"settled by run {settled['run_id']}: {settled['written']} written, {settled['left']} left")
         for line in settled["left_lines"][:SHOWN]:
             say(f"  left: {line['op']} {plain(line['tag'])}")
+    waiting = document["waiting_for_person"]
+    if waiting and document["status"] in ("draft", "guarded"):
+        say(_for_a_person(waiting, document["plan_id"], guarded=document["status"] == "guarded"))
+    elif waiting:
+        words, verb, them = _waits(waiting)
+        name = plain(document["project"])
+        say(f"{words} {verb} for a person: this run left {them}; plant3d-sync plan {name}, then apply.")
     for line in document["lines"]:
         tag = plain(line["tag"])
-        if line["op"] in ("create", "archive", "missing"):
+        gone = absence(line)
+        if gone:
+            _absent(line, gone, document.get("reads_until_pending"))
+        elif line["op"] in ("create", "archive", "missing"):
             say(f"{line['op']:8} {tag}  ({line['class']}, PnPID {line['pnpid']})")
         for name, value in (line.get("set") or {}).items() if line["op"] != "create" else ():
             old = plain((line.get("was") or {}).get(name))
@@ -167,6 +285,27 @@ def plan(document: Mapping[str, Any]) -> None:
             )
 
 
+def _absent(line: Mapping[str, Any], gone: Mapping[str, Any], needed: int | None) -> None:
+    """An item that was not seen: after how many reads of how many, and what that means."""
+    reads = f"{gone['reads']} read{'s' * (gone['reads'] != 1)}"
+    if needed is not None:
+        reads = (
+            f"{gone['reads']} of {needed} reads" if gone["reads"] <= needed else f"{reads}, {needed} needed"
+        )
+    if gone["needs"] == "person":
+        means = "pending: it is archived only when a person applies the plan"
+    elif line["op"] == "archive":
+        means = "archived"
+    elif gone["state"] == "pending":
+        means = "pending: it stays in SYNAPSE until somebody decides"
+    else:
+        means = "it stays in SYNAPSE and is looked for again"
+    say(
+        f"{line['op']:8} {plain(line['tag'])}  ({line['class']}, PnPID {line['pnpid']}) · not seen since "
+        f"{gone['since']} ({reads}) · {means}"
+    )
+
+
 def proposal(document: Mapping[str, Any]) -> None:
     """Proposed links."""
     table(
@@ -177,7 +316,8 @@ def proposal(document: Mapping[str, Any]) -> None:
         ],
     )
     say(
-        f"{document['total']} pairs, {document['ambiguous']} need a closer look. `links accept` ties the sure ones."
+        f"Pairs: {document['total']}, of which need a closer look: {document['ambiguous']}. "
+        "`links accept` ties the sure ones."
     )
 
 
@@ -185,4 +325,4 @@ def accepted(document: Mapping[str, Any]) -> None:
     """What `links accept` did."""
     say(f"Tied {document['linked']}, left {document['left']}.")
     for error in document["errors"][:SHOWN]:
-        say(f"  ! {plain(error['tag'])} [{error['code']}] {plain(error['message'])}")
+        _error(error)

@@ -1,4 +1,4 @@
-"""pull, push, now, plan, apply, links, runs, show."""
+"""pull, push, now, plan, apply, links, runs, show, findings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, 
 from plant3d_sync.cli.output import ProgressLine, print_error, print_json
 from plant3d_sync.errors import GuardStop, NotFoundError, SyncError
 from plant3d_sync.model.side import Direction
+from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs as run_state
-from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.naming import check_assets
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import Report
-from plant3d_sync.usecases.show import run_document
+from plant3d_sync.usecases.show import (
+    WAITING,
+    missing_items,
+    open_findings,
+    plan_brief,
+    plan_document,
+    run_document,
+)
 
 CHANGES_SHOWN = 10_000
 """So many changes of a run are shown at most; how many there are is always told."""
@@ -167,7 +175,7 @@ def runs(
     offset: Annotated[int, typer.Option("--offset", min=0)] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Runs of a project, newest first.
+    """Runs of a project, newest first, and the stored plans that nobody applied yet.
 
     Example: plant3d-sync runs mine
     """
@@ -178,10 +186,13 @@ def runs(
             items = run_state.history(connection, name, limit=limit, offset=offset)
             total = run_state.count(connection, name)
             documents = [run_document(item) for item in items]
+            waiting = run_state.plans(connection, name, limit=limit, statuses=WAITING)
+            plans = [plan_brief(stored) for stored in waiting]
+            plans_total = run_state.count_plans(connection, name, statuses=WAITING)
     if as_json:
-        print_json({"items": documents, "total": total})
+        print_json({"items": documents, "total": total, "plans": plans, "plans_total": plans_total})
     else:
-        render.runs(documents, total)
+        render.runs(documents, total, plans, plans_total)
 
 
 def show(
@@ -202,24 +213,14 @@ def show(
         if item is not None:
             document = run_document(item)
             document["errors"] = run_state.errors(connection, run_id, limit=100_000)
+            document["missing_items"] = missing_items(connection, item)
             if changes:
                 document["changes"] = [
                     _change(row) for row in intents.changes_of_run(connection, run_id, limit=CHANGES_SHOWN)
                 ]
                 document["changes_total"] = intents.count_changes(connection, run_id)
         elif stored is not None:
-            document = {
-                "plan_id": stored.plan_id,
-                "project": stored.project,
-                "direction": stored.direction,
-                "status": stored.status,
-                "fingerprint": stored.fingerprint,
-                "note": leftovers.note(connection, stored),
-                **stored.header,
-                "lines": [
-                    line for line in run_state.all_lines(connection, stored) if line["op"] not in ("touch",)
-                ],
-            }
+            document = plan_document(connection, stored)
         else:
             raise NotFoundError(f"There is no run or plan {run_id}.", hint="`plant3d-sync runs PROJECT`")
     if as_json:
@@ -233,6 +234,30 @@ def show(
 def _change(row: dict[str, Any]) -> dict[str, Any]:
     names = ("tag", "pnpid", "side", "op", "outcome", "fields", "why")
     return {"change_id": row["id"], **{name: row[name] for name in names}, "at": iso(row["at"])}
+
+
+def findings(
+    project: ProjectArgument,
+    code: Annotated[str | None, typer.Option("--code", help="Only these, such as untagged.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="So many at most.")] = 100,
+    json: JsonOption = False,
+) -> None:
+    """What the last complete run found odd and left as it is, skipped items above all, and what to do about it.
+
+    Example: plant3d-sync findings mine --code untagged
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        name = made.project_name(project)
+        with made.state.read() as connection:
+            known = project_state.get(connection, name)
+            number = known.number if known else 0
+            document = open_findings(connection, number, code=code, limit=limit)
+            by_code = finding_state.counts_by_code(connection, number)
+    if as_json:
+        print_json(document)
+    else:
+        render.findings(document, by_code, project=name, code=code)
 
 
 @links_app.command("propose")
@@ -273,6 +298,6 @@ def links_accept(
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    for command in (pull, push, now, plan, apply, runs, show):
+    for command in (pull, push, now, plan, apply, runs, show, findings):
         cli.command()(command)
     cli.add_typer(links_app, name="links")

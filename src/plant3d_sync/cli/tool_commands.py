@@ -60,6 +60,7 @@ def inspect(
 
     Example: plant3d-sync inspect "P:/Mine/ProcessPower.dcf"
     """
+    from plant3d_sync.cli.inspect_lines import show_inspection
     from plant3d_sync.connectors.plant3d.inspect import inspect_source
     from plant3d_sync.connectors.plant3d.open import open_source
     from plant3d_sync.settings import load_settings
@@ -70,18 +71,8 @@ def inspect(
         document = inspect_source(open_source(source, deadline=deadline, allow_copy=allow_copy))
     if as_json:
         print_json(document)
-        return
-    for name, value in document.items():
-        if isinstance(value, dict):
-            say(f"{name}:")
-            for key, entry in value.items():
-                say(f"  {plain(key)}: {plain(entry)}")
-        elif isinstance(value, list):
-            say(f"{name}: {len(value)}")
-            for entry in value[:40]:
-                say(f"  {plain(entry)}")
-        else:
-            say(f"{name}: {plain(value)}")
+    else:
+        show_inspection(document)
 
 
 @mapping_app.command("check")

@@ -56,7 +56,7 @@ def conflicts(
         print_json({"items": items, "total": total})
         return
     _conflict_table(items)
-    say(f"{total} conflicts.")
+    say(f"Conflicts: {total}.")
 
 
 def _conflict_table(items: list[dict[str, Any]]) -> None:
@@ -128,7 +128,7 @@ def resolve(
     elif all_:
         _conflict_table(answer["items"])
         say(
-            f"{answer['resolved']} of {answer['total']} resolved."
+            f"Resolved: {answer['resolved']} of {answer['total']}."
             + ("" if yes else " Preview; add --yes to decide.")
         )
         for item in answer.get("left") or []:

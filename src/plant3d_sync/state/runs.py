@@ -318,16 +318,29 @@ def get_plan(connection: Connection, plan_id: str) -> StoredPlan | None:
     return _plan(row) if row else None
 
 
-def plans(connection: Connection, project: str, *, limit: int = 50, offset: int = 0) -> list[StoredPlan]:
+def plans(
+    connection: Connection,
+    project: str,
+    *,
+    limit: int = 50,
+    offset: int = 0,
+    statuses: Sequence[str] = (),
+) -> list[StoredPlan]:
     """Plans, newest first."""
+    statement = sa.select(plan).where(plan.c.project == project)
+    if statuses:
+        statement = statement.where(plan.c.status.in_(list(statuses)))
     rows = connection.execute(
-        sa.select(plan)
-        .where(plan.c.project == project)
-        .order_by(plan.c.created_at.desc(), plan.c.id)
-        .limit(limit)
-        .offset(offset)
+        statement.order_by(plan.c.created_at.desc(), plan.c.id).limit(limit).offset(offset)
     )
     return [_plan(row) for row in rows]
+
+
+def count_plans(connection: Connection, project: str, *, statuses: Sequence[str]) -> int:
+    """Number of plans in one of these statuses."""
+    statement = sa.select(sa.func.count()).select_from(plan)
+    statement = statement.where(plan.c.project == project, plan.c.status.in_(list(statuses)))
+    return int(connection.execute(statement).scalar() or 0)
 
 
 def _plan(row: Row[Any]) -> StoredPlan:

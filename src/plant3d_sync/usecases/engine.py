@@ -581,6 +581,8 @@ class Engine:
             "conflicts": [conflict.to_dict() for conflict in draft.conflicts[:HEADER_ERRORS]],
             "work_items": draft.work_items[:HEADER_ERRORS],
             "writes": draft.writes,
+            "waiting_for_person": draft.waiting_for_person,
+            "reads_until_pending": self._project.config.missing.reads,
             "entity_types": sorted(entity.value for entity in request.asked.entities),
             "lock_ms": planned.snapshot.lock_ms,
         }
@@ -624,6 +626,7 @@ class Engine:
             lock_ms=planned.snapshot.lock_ms,
             guards=draft.guards,
             errors=list(draft.errors),
+            waiting_for_person=draft.waiting_for_person,
         )
         report.extra["findings_by_code"] = _by_code(draft.findings)
         report.extra["planned_writes"] = draft.writes

@@ -67,7 +67,7 @@ def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None
             if stored is None:
                 continue
             done = done_lines(connection, stored)
-            by_person = _by_person(connection, stored)
+            by_person = applied_by_person(connection, stored)
             left_total, left = 0, []
             for line in _writes(connection, stored, by_person=by_person):
                 if is_done(line, done):
@@ -101,7 +101,7 @@ def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None
             )
 
 
-def _by_person(connection: Connection, stored: StoredPlan) -> bool:
+def applied_by_person(connection: Connection, stored: StoredPlan) -> bool:
     """Whether a person applied the plan: then lines that need a person were to be written too."""
     run = runs.get(connection, stored.run_id) if stored.run_id else None
     return run is not None and run.trigger == "apply"
@@ -134,4 +134,4 @@ def note(connection: Connection, stored: StoredPlan) -> str | None:
     )
 
 
-__all__ = ["BEGUN", "begun", "done_lines", "is_done", "note", "settle"]
+__all__ = ["BEGUN", "applied_by_person", "begun", "done_lines", "is_done", "note", "settle"]

@@ -31,6 +31,8 @@ class Report:
     errors: list[RowError] = field(default_factory=list)
     pull_stats: dict[str, int] | None = None
     push_stats: dict[str, int] | None = None
+    waiting_for_person: dict[str, int] = field(default_factory=dict)
+    """Operation -> lines of the plan that only a person carries out, by applying it."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class Report:
             "stats": self.stats,
             "by_entity": self.by_entity,
             "writes": self.writes,
+            "waiting_for_person": self.waiting_for_person,
             "lock_ms": round(self.lock_ms, 3),
             "guards": [hit.to_dict() for hit in self.guards],
             "errors": [error.to_dict() for error in self.errors],

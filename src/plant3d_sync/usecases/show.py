@@ -1,11 +1,21 @@
-"""Runs as documents, the same for the command line and the web."""
+"""Runs, plans and findings as documents."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from plant3d_sync.state.runs import Run
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import runs as run_state
+from plant3d_sync.state.runs import Run, StoredPlan
+from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.project import iso
+
+WAITING = ("draft", "guarded")
+"""Plans that nobody has begun: `apply` carries them out."""
 
 
 def run_document(run: Run) -> dict[str, Any]:
@@ -32,3 +42,73 @@ def run_document(run: Run) -> dict[str, Any]:
         "error": run.error,
     }
     return document
+
+
+def plan_brief(stored: StoredPlan) -> dict[str, Any]:
+    """One plan without its lines, for a list."""
+    return {
+        "plan_id": stored.plan_id,
+        "direction": stored.direction,
+        "status": stored.status,
+        "created_at": iso(stored.created_at),
+        "created_by": stored.created_by,
+        "undo_of": stored.undo_of,
+        "lines": stored.lines,
+    }
+
+
+def plan_document(connection: Connection, stored: StoredPlan) -> dict[str, Any]:
+    """One plan with its lines, and what of them waits for a person."""
+    lines = [line for line in run_state.all_lines(connection, stored) if line["op"] != "touch"]
+    by_person = stored.status not in WAITING and leftovers.applied_by_person(connection, stored)
+    waiting = () if by_person else (line["op"] for line in lines if line.get("needs") == "person")
+    return {
+        "plan_id": stored.plan_id,
+        "project": stored.project,
+        "direction": stored.direction,
+        "status": stored.status,
+        "fingerprint": stored.fingerprint,
+        "note": leftovers.note(connection, stored),
+        **stored.header,
+        "waiting_for_person": dict(Counter(waiting)),
+        "lines": lines,
+    }
+
+
+def missing_items(connection: Connection, run: Run) -> list[dict[str, Any]]:
+    """Items that a run did not find in Plant 3D: how many reads counted, and how many are asked for."""
+    stored = run_state.get_plan(connection, run.plan_id) if run.plan_id else None
+    if stored is None or not run.stats.get("missing"):
+        return []
+    return [
+        {
+            "op": line["op"],
+            "tag": line["tag"],
+            "class": line["class"],
+            "pnpid": line["pnpid"],
+            **absence(line),
+        }
+        | {"reads_until_pending": stored.header.get("reads_until_pending")}
+        for line in run_state.all_lines(connection, stored)
+        if absence(line)
+    ]
+
+
+def absence(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of a plan says of an item that was not seen; {} if it is about something else."""
+    after = line.get("after") or {}
+    if line["op"] not in ("missing", "archive") or not after.get("missing"):
+        return {}
+    since, reads, *_ = after["missing"]
+    return {"state": after["state"], "since": since, "reads": reads, "needs": line.get("needs")}
+
+
+def open_findings(connection: Connection, number: int, *, code: str | None, limit: int) -> dict[str, Any]:
+    """What the last complete read found odd and is still so."""
+    items, total = finding_state.open_findings(connection, number, code=code, limit=limit)
+    shown = [
+        {name: value for name, value in item.items() if name != "id"}
+        | {"first_seen": iso(item["first_seen"])}
+        for item in items
+    ]
+    return {"findings": shown, "total": total}

@@ -1,0 +1,114 @@
+"""What `inspect` says to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plant3d_sync.cli.output import plain, say, table
+
+DRAWINGS_SHOWN = 40
+
+
+def show_inspection(document: Mapping[str, Any]) -> None:
+    """One source in tables: what it is, its classes, columns, drawings, relations, tags, and what is odd."""
+    say(f"Source: {plain(document['source'])}")
+    say(f"Engine: {document['engine']}" + _if_known(", journal: ", document["journal_mode"]))
+    say("Version: " + (plain(document["version"]) or "not stored"))
+    say(f"Held for {document['lock_ms']} ms.")
+    for name, value in document["identity"].items():
+        if value is not None:
+            say(f"{name}: {plain(value)}")
+    _classes(document["classes"], document["classes_declared"])
+    _columns(document["custom_columns"])
+    _drawings(document["drawings"])
+    _relations(document["relations"])
+    say("")
+    say("Tags: " + _counts(document["tags"]))
+    _findings(document["findings"])
+
+
+def _if_known(before: str, value: object) -> str:
+    return "" if value is None else before + plain(value)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _title(text: str) -> None:
+    say("")
+    say(text)
+
+
+def _classes(classes: Sequence[Mapping[str, Any]], declared: int) -> None:
+    _title(f"Classes in use: {len(classes)} of {declared}. Tags per class, where it has a tag:")
+    states = ("complete", "placeholder", "empty", "unknown")
+    table(
+        ["class", "label", "items", *states, "under"],
+        [
+            [
+                entry["class"],
+                entry["label"],
+                entry["count"],
+                *((entry.get("tags") or {}).get(state) for state in states),
+                " > ".join(entry["path"][1:-1]),
+            ]
+            for entry in classes
+        ],
+    )
+
+
+def _columns(columns: Sequence[Mapping[str, Any]]) -> None:
+    _title(f"Columns the project added: {len(columns)}.")
+    if columns:
+        table(
+            ["class", "column", "label", "type", "picklist", "read only"],
+            [
+                [
+                    entry["class"],
+                    entry["column"],
+                    entry["label"],
+                    entry["type"],
+                    entry["picklist"],
+                    "yes" if entry["read_only"] else "no",
+                ]
+                for entry in columns
+            ],
+        )
+
+
+def _drawings(drawings: Sequence[Mapping[str, Any]]) -> None:
+    _title(f"Drawings: {len(drawings)}.")
+    if drawings:
+        table(
+            ["PnPID", "number", "title", "links"],
+            [
+                [entry["pnpid"], entry["number"], entry["title"], entry["links"]]
+                for entry in drawings[:DRAWINGS_SHOWN]
+            ],
+        )
+    if len(drawings) > DRAWINGS_SHOWN:
+        say(f"… and {len(drawings) - DRAWINGS_SHOWN} more (--json has them all)")
+
+
+def _relations(relations: Mapping[str, int]) -> None:
+    used = {name: count for name, count in relations.items() if count}
+    _title(f"Relations in use: {len(used)}.")
+    if used:
+        table(["relation", "rows"], list(used.items()))
+    empty = [plain(name) for name in relations if name not in used]
+    if empty:
+        say("Without rows: " + ", ".join(empty))
+
+
+def _findings(kinds: Sequence[Mapping[str, Any]]) -> None:
+    say(f"Findings: {sum(entry['count'] for entry in kinds)}.")
+    for entry in kinds:
+        say(f"  {entry['code']}: {entry['count']}")
+        for example in entry["examples"]:
+            say(f"    {plain(example['message'])}")
+        if entry["count"] > len(entry["examples"]):
+            say(f"    … and {entry['count'] - len(entry['examples'])} more")
+        if entry["hint"]:
+            say(f"    what to do: {plain(entry['hint'])}")
