@@ -44,6 +44,9 @@ from plant3d_sync.usecases.project import (
     no_progress,
 )
 
+Hearing = Callable[[str, Mapping[str, object]], None]
+"""Told the name of an event and its facts."""
+
 
 @dataclass
 class App:
@@ -53,6 +56,8 @@ class App:
     config: ConfigFile
     base_dir: Path
     environ: Mapping[str, str]
+    heard: Hearing | None = None
+    """Hears of every call to SYNAPSE, as `SynapseClient` tells it."""
 
     @cached_property
     def state(self) -> State:
@@ -129,7 +134,7 @@ class App:
             timeout=Timeouts(connect=min(10.0, timeout), read=timeout, write=timeout),
             deadline=timeout * 2,
             request_id=request_id,
-            on_event=None if counts is None else _count_calls(counts),
+            on_event=_hearing(None if counts is None else _count_calls(counts), self.heard),
         )
 
     def synapse_url(self) -> str:
@@ -264,6 +269,17 @@ class MappingCache:
         rules = compile_rules(self._read(), catalog)
         self._compiled = (catalog, rules)
         return rules
+
+
+def _hearing(*those: Hearing | None) -> Hearing | None:
+    """One listener for all of them, None if nobody listens."""
+    listeners = [one for one in those if one is not None]
+
+    def hear(name: str, facts: Mapping[str, object]) -> None:
+        for listener in listeners:
+            listener(name, facts)
+
+    return hear if listeners else None
 
 
 def _count_calls(counts: Counts) -> Callable[[str, Mapping[str, object]], None]:

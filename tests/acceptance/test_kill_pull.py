@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from plant3d_sync.failpoints import PULL_POINTS
+from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.sample import edits
 from tests.support import invariants
 from tests.support.synapse_dev import RunningSynapse
@@ -247,6 +248,13 @@ def test_a_killed_run_is_shown_as_failed_once_another_one_took_over(make_world: 
     world.pulled()
     shown = world.cli("show", killed["id"]).json
     assert (shown["status"], shown["outcome"], shown["error"]["code"]) == ("failed", "failed", "abandoned")
+    assert shown["stats"] == dict.fromkeys(STAT_NAMES, 0) and shown["writes"] == {"synapse": 0, "plant3d": 0}
+    assert (shown["by_entity"], shown["guards"], shown["errors"]) == ({}, [], [])
+    assert (shown["findings_by_code"], shown["planned_writes"], shown["unchanged_source"]) == (
+        {},
+        None,
+        False,
+    )
 
 
 @pytest.mark.long
@@ -275,9 +283,8 @@ def test_a_first_pull_that_was_killed_goes_on_without_the_create_guard(make_worl
     assert world.pull().code == 5, "from now on it is on"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
-def test_ctrl_c_ends_with_130_and_says_so_in_json(make_world: MakeWorld) -> None:
-    world = make_world(items=20)
+def ended_at(world: World, point: str, number: signal.Signals) -> tuple[int, dict[str, Any]]:
+    """Pull, and send the signal at this point; exit code and the document on stdout."""
     process = subprocess.Popen(
         [sys.executable, "-m", "plant3d_sync", "--config", str(world.config), "--json", "pull", NAME],
         stdout=subprocess.PIPE,
@@ -286,13 +293,56 @@ def test_ctrl_c_ends_with_130_and_says_so_in_json(make_world: MakeWorld) -> None
         env={
             **os.environ,
             "PYTHONPATH": str(SOURCE),
-            **world.environment({"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "guards.passed:1:stop"}),
+            **world.environment({"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": f"{point}:stop"}),
         },
     )
     os.waitpid(process.pid, os.WUNTRACED)  # it has stopped
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.send_signal(signal.SIGCONT)
-    out, _err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert json.loads(out)["error"]["code"] == "interrupted"
-    assert world.pulled()["stats"]["created"] == 20
+    out, err = process.communicate(timeout=60)
+    assert b"Traceback" not in err, err
+    return process.returncode, json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("point", "number", "written"),
+    [
+        ("plan.stored:1", signal.SIGINT, 0),
+        ("pull.receipts_stored:2", signal.SIGINT, 4),
+        ("pull.reply_received:2", signal.SIGTERM, 2),
+    ],
+)
+def test_a_pull_that_is_asked_to_end_says_what_it_had_done_and_the_next_one_does_the_rest(
+    prepared: Killing, undisturbed: dict[str, Undisturbed], point: str, number: signal.Signals, written: int
+) -> None:
+    world = prepared(FIRST, 1)
+    code, document = ended_at(world, point, number)
+    assert (code, document["error"]["code"]) == (130, "interrupted")
+    assert (document["status"], document["outcome"]) == ("failed", "cancelled")
+    assert document["plan_id"] and document["started_at"] and document["completed_at"]
+    assert document["writes"] == {"synapse": written, "plant3d": 0}
+    assert document["stats"]["created"] == written
+    shown = world.cli("show", document["run_id"]).json
+    for name in (
+        "run_id",
+        "plan_id",
+        "status",
+        "outcome",
+        "completed_at",
+        "stats",
+        "by_entity",
+        "writes",
+        "error",
+    ):
+        assert shown[name] == document[name], name
+    assert world.rows("SELECT holder FROM lease") == [{"holder": None}]
+    to_rest(world, FIRST)
+    assert_as_if_nothing_had_died(world, undisturbed["first"], f"{number.name} at {point}")
+
+
+def test_ctrl_c_after_the_last_word_leaves_the_run_as_it_ended(make_world: MakeWorld) -> None:
+    world = make_world(items=5)
+    code, document = ended_at(world, "lease.released:1", signal.SIGINT)
+    assert (code, document["status"], document["outcome"]) == (130, "completed", "clean")
+    assert document["writes"] == {"synapse": 5, "plant3d": 0}
+    assert world.cli("show", document["run_id"]).json["status"] == "completed"

@@ -200,8 +200,24 @@ def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(mak
     )
     refused = world.apply(stopped["plan_id"])
     assert refused.code == 5 and refused.error == "guard"
+    same = (
+        "plan_id",
+        "outcome",
+        "stats",
+        "by_entity",
+        "push_stats",
+        "writes",
+        "guards",
+        "errors",
+        "planned_writes",
+        "waiting_for_person",
+    )
+    assert {name: refused.json[name] for name in same} == {name: stopped[name] for name in same}
+    assert refused.json["run_id"] is None, "no run was begun"
     assert changed_cells(before, world.dcf) == {} and world.writes() == writes
     report = ok(world.apply(stopped["plan_id"], "--approve-guards"))
+    assert report["findings_by_code"] == {} and report["unchanged_source"] is False
+    assert report["planned_writes"] == stopped["planned_writes"]
     assert report["writes"] == {"synapse": len(many), "plant3d": 1}
     only_these(before, world, {upwards: "From SYNAPSE"})
     at_rest(world)

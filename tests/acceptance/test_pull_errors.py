@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import shutil
 import signal
@@ -18,6 +21,8 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from plant3d_sync.cli.main import run
+from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.sample import edits
 from plant3d_sync.state import store
 from plant3d_sync.state.lease import holder_name
@@ -32,7 +37,7 @@ from tests.support.faulty_http import (
     json_answer,
     problem,
 )
-from tests.support.world import NAME, MakeWorld, Said, World, recorded
+from tests.support.world import NAME, MakeWorld, Row, Said, World, recorded
 
 ITEMS = 30
 SHORT = {"P3DSYNC_SOURCE_DEADLINE_SECONDS": "0.3"}
@@ -52,6 +57,42 @@ def refused(world: World, said: Said, code: int, error: str, *, writes: int = 0)
     assert f"error[{error}]" in said.err
     assert document["hint"], "an error says what to do"
     assert world.writes() == writes
+
+
+RUN_KEYS = frozenset(
+    [
+        "run_id",
+        "plan_id",
+        "project",
+        "direction",
+        "status",
+        "outcome",
+        "dry_run",
+        "started_at",
+        "completed_at",
+        "stats",
+        "by_entity",
+        "writes",
+        "lock_ms",
+        "guards",
+        "waiting_for_person",
+        "errors",
+        "findings_by_code",
+        "planned_writes",
+        "unchanged_source",
+    ]
+)
+"""Keys that the JSON of every run has, however it ended."""
+
+
+def told_of(world: World, document: Row) -> None:
+    """The document is whole, and `show` tells the same of the run."""
+    shown = world.cli("show", document["run_id"]).json
+    for told in (document, shown):
+        assert told.keys() >= RUN_KEYS and set(STAT_NAMES) == set(told["stats"])
+        assert told["started_at"] and told["completed_at"]
+    names = RUN_KEYS - {"lock_ms"} | {"error"} & document.keys()
+    assert {name: shown[name] for name in names} == {name: document[name] for name in names}
 
 
 def healed(world: World) -> None:
@@ -180,8 +221,9 @@ def test_a_file_locked_by_another_process_is_tried_again_later(small: World) -> 
         said = small.pull(env=SHORT)
     refused(small, said, 75, "source_locked")
     assert small.fingerprint() == before
-    (run,) = small.rows("SELECT status, outcome, error FROM run")
-    assert (run["status"], run["outcome"]) == ("failed", "failed") and "source_locked" in run["error"]
+    (row,) = small.rows("SELECT status, outcome, error FROM run")
+    assert (row["status"], row["outcome"]) == ("failed", "failed") and "source_locked" in row["error"]
+    told_of(small, said.json)
     healed(small)
 
 
@@ -267,10 +309,28 @@ def test_an_unknown_entity_type_names_the_known_ones(small: World) -> None:
 
 
 def test_a_missing_argument_or_unknown_option_is_a_usage_error(small: World) -> None:
-    assert small.cli("pull").code == 2
-    assert small.pull("--ful").code == 2
-    assert small.cli("pul", NAME).code == 2
+    refused_words(small, small.cli("pull"), "project")
+    refused_words(small, small.pull("--ful"), "--ful")
+    refused_words(small, small.cli("pul", NAME), "pul")
+    refused_words(small, small.cli("runs", NAME, "--limit", "many"), "--limit")
     assert small.writes() == 0
+
+
+def refused_words(world: World, said: Said, word: str) -> None:
+    assert (said.code, said.error) == (2, "usage"), (said.code, said.out, said.err)
+    assert word in said.json["error"]["message"] and "--help" in said.json["error"]["hint"]
+    assert "Usage:" in said.err
+
+
+def test_json_asked_for_behind_the_command_is_answered_in_json_whatever_is_wrong(small: World) -> None:
+    for words, error in (
+        (["pull", NAME, "--entity-types", "x"], "entity_type_unknown"),
+        (["pull", NAME, "--ful"], "usage"),
+    ):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+            assert run(["--config", str(small.config), *words, "--json"]) == 2
+        assert json.loads(out.getvalue())["error"]["code"] == error
 
 
 def test_an_unknown_plan_or_run_ends_with_2(small: World) -> None:
@@ -325,7 +385,11 @@ def test_every_wrong_setting_is_named_at_once(small: World) -> None:
 def test_synapse_down_ends_with_75(small: World) -> None:
     url = small.url
     small.through(f"http://127.0.0.1:{closed_port()}")
-    refused(small, small.pull(), 75, "synapse_unavailable")
+    said = small.pull()
+    refused(small, said, 75, "synapse_unavailable")
+    assert "(no connection): attempt 2 of 2 in 0 s" in said.err, "nobody waits without being told why"
+    assert said.json["plan_id"] is None and said.json["writes"] == {"synapse": 0, "plant3d": 0}
+    told_of(small, said.json)
     small.through(url)
     healed(small)
 
@@ -422,8 +486,16 @@ def test_a_server_error_in_the_middle_keeps_what_was_written(make_world: MakeWor
         url = world.url
         with ScriptedServer(edit) as server:
             world.through(server.url)
-            refused(world, world.pull(), 75, "synapse_unknown_outcome", writes=10)
+            said = world.pull()
+            refused(world, said, 75, "synapse_unknown_outcome", writes=10)
             world.through(url)
+    document = said.json
+    assert (document["status"], document["outcome"]) == ("failed", "failed")
+    assert document["plan_id"] and document["writes"] == {"synapse": 10, "plant3d": 0}
+    assert (document["stats"]["total"], document["stats"]["created"]) == (ITEMS, 10)
+    assert sum(stats["created"] for stats in document["by_entity"].values()) == 10
+    assert document["planned_writes"] == {"synapse": ITEMS, "plant3d": 0}
+    told_of(world, document)
     assert len(world.rows("SELECT id FROM link")) == 10
     healed(world)
 

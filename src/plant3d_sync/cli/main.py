@@ -14,8 +14,8 @@ import typer
 
 from plant3d_sync import __version__
 from plant3d_sync.cli.common import CHOICES
-from plant3d_sync.cli.output import print_error
-from plant3d_sync.errors import SyncError
+from plant3d_sync.cli.output import print_error, print_json
+from plant3d_sync.errors import Interrupted, NotFoundError, SyncError
 
 gc.enable()
 
@@ -44,7 +44,7 @@ def options(
 ) -> None:
     """Options that stand before the command."""
     CHOICES.config = config
-    CHOICES.json = json
+    CHOICES.json = CHOICES.json or json
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -81,8 +81,10 @@ def _command(arguments: Sequence[str]) -> str | None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
-    CHOICES.config, CHOICES.json = None, False
-    _register(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    # looked up by hand: a command line that cannot be parsed is answered as JSON too
+    CHOICES.config, CHOICES.json = None, "--json" in words
+    _register(words)
     command = typer.main.get_command(cli)
     try:
         result = command.main(args=arguments, prog_name="plant3d-sync", standalone_mode=False)
@@ -90,11 +92,15 @@ def run(arguments: list[str] | None = None) -> int:
         print_error(error, as_json=CHOICES.json)
         return error.exit_code
     except typer.Abort:
+        if CHOICES.json:
+            print_json({"error": Interrupted("Interrupted before the command began its work.").to_dict()})
         return 130
     except typer.Exit as error:
         return error.exit_code
     except UsageProblem as error:
         error.show()
+        if CHOICES.json:
+            print_json({"error": _usage(error).to_dict()})
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. What was written is recorded; the next run continues.\n")
@@ -102,6 +108,16 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _usage(problem: typer.BadParameter) -> SyncError:
+    """What the parser did not understand, as every other error is told."""
+    path = problem.ctx.command_path if problem.ctx is not None else "plant3d-sync"
+    return NotFoundError(
+        f"{problem.format_message().rstrip('.')}. Nothing was done.",
+        hint=f"`{path} --help` lists arguments and options.",
+        code="usage",
+    )
 
 
 def main() -> None:

@@ -94,6 +94,18 @@ class ProgressLine:
             sys.stderr.write(f"{phase}: {amount}\n")
         sys.stderr.flush()
 
+    def heard(self, name: str, facts: Mapping[str, object]) -> None:
+        """Say of a call to SYNAPSE that has to be repeated why, and when it goes on."""
+        if name != "synapse.retry":
+            return
+        self.close()
+        self._phase = ""
+        sys.stderr.write(
+            f"SYNAPSE did not answer as it should ({plain(facts['reason'])}): "
+            f"attempt {int(str(facts['attempt'])) + 1} of {facts['attempts']} in {facts['wait_seconds']:g} s\n"
+        )
+        sys.stderr.flush()
+
     def close(self) -> None:
         """End the moving line."""
         if self._terminal and self._phase:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +15,7 @@ import typer
 from plant3d_sync.cli import render
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, wants_json
 from plant3d_sync.cli.output import ProgressLine, print_error, print_json
-from plant3d_sync.errors import GuardStop, NotFoundError, SyncError
+from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
@@ -46,8 +50,9 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help="Store a plan and pri
 
 def _run(project: str, request: Request, json: bool) -> None:
     progress = ProgressLine()
-    with app() as made, _failures_as_documents(project, request, json):
-        engine = Engine(made.world(progress), made.project(project))
+    with app() as made, _failures_as_documents(project, request, json) as begun:
+        made.heard = progress.heard
+        engine = begun.engine = Engine(made.world(progress), made.project(project))
         if request.asked.only_assets:
             made.state.ready()
             check_assets(made.state, project, request.asked.only_assets)
@@ -56,29 +61,65 @@ def _run(project: str, request: Request, json: bool) -> None:
     _show(report, json)
 
 
+@dataclass(slots=True)
+class _Begun:
+    """The engine at work, once there is one."""
+
+    engine: Engine | None = None
+
+
 @contextmanager
 def _failures_as_documents(
     project: str, request: Request, json: bool, *, plan_id: str | None = None
-) -> Iterator[None]:
-    """With --json a failed run is the same document as any run, with the error in it."""
+) -> Iterator[_Begun]:
+    """A run that ended early says what it had come to; with --json as the document of any run, with the error in it.
+
+    Ctrl-C and SIGTERM end it alike.
+    """
+    begun = _Begun()
+    try:
+        with _sigterm_as_ctrl_c():
+            yield begun
+    except (SyncError, KeyboardInterrupt) as problem:
+        error = problem if isinstance(problem, SyncError) else _interrupted()
+        ended = begun.engine.ended_early if begun.engine is not None else None
+        print_error(error, as_json=False)
+        if ended is not None and ended.run_id:
+            sys.stderr.write(
+                f"Run id: {ended.run_id}. Written before it ended: {ended.writes['synapse']} in SYNAPSE, "
+                f"{ended.writes['plant3d']} in Plant 3D.\n"
+            )
+        if json:
+            document = ended or Report(
+                project=project,
+                direction=request.asked.direction.value,
+                plan_id=plan_id,
+                status="failed",
+                outcome=_OUTCOMES.get(type(error), "failed"),
+                dry_run=request.dry_run,
+            )
+            print_json({**document.to_dict(), "error": error.to_dict()})
+        raise typer.Exit(error.exit_code) from problem
+
+
+_OUTCOMES: dict[type[SyncError], str] = {GuardStop: "guarded", Interrupted: "cancelled"}
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("Interrupted. What was written is recorded.", hint="The next run continues.")
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Whoever ends the process politely gets the same end as with Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
-    except SyncError as error:
-        if not json:
-            raise
-        run_id = error.details.get("run_id")
-        failed = Report(
-            project=project,
-            direction=request.asked.direction.value,
-            run_id=str(run_id) if run_id else None,
-            plan_id=plan_id,
-            status="failed",
-            outcome="guarded" if isinstance(error, GuardStop) else "failed",
-            dry_run=request.dry_run,
-        )
-        print_error(error, as_json=False)
-        print_json({**failed.to_dict(), "error": error.to_dict()})
-        raise typer.Exit(error.exit_code) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show(report: Report, json: bool) -> None:
@@ -162,8 +203,9 @@ def apply(
                 hint="`plant3d-sync runs PROJECT` lists plan ids.",
             )
         request = Request(asked=Asked(direction=Direction(stored.direction)), trigger="apply")
-        with _failures_as_documents(stored.project, request, as_json, plan_id=plan_id):
-            engine = Engine(made.world(progress), made.project(stored.project))
+        with _failures_as_documents(stored.project, request, as_json, plan_id=plan_id) as begun:
+            made.heard = progress.heard
+            engine = begun.engine = Engine(made.world(progress), made.project(stored.project))
             report = engine.apply(plan_id, approve_guards=approve_guards, request=request)
     progress.close()
     _show(report, as_json)
@@ -267,8 +309,10 @@ def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
     Example: plant3d-sync links propose mine
     """
     as_json = wants_json(json)
+    progress = ProgressLine()
     with app() as made:
-        proposal = propose_links(made.world(ProgressLine()), made.project(project))
+        made.heard = progress.heard
+        proposal = propose_links(made.world(progress), made.project(project))
     if as_json:
         print_json(proposal)
     else:
@@ -287,8 +331,10 @@ def links_accept(
     """
     as_json = wants_json(json)
     tags = frozenset(tag.strip() for tag in only.split(",") if tag.strip()) if only else None
+    progress = ProgressLine()
     with app() as made:
-        answer = accept_links(made.world(ProgressLine()), made.project(project), only=tags)
+        made.heard = progress.heard
+        answer = accept_links(made.world(progress), made.project(project), only=tags)
     if as_json:
         print_json(answer)
     else:

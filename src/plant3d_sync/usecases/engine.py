@@ -14,6 +14,7 @@ from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.errors import (
     ConfigError,
     GuardStop,
+    Interrupted,
     LeaseLost,
     NeedsPersonError,
     NotFoundError,
@@ -42,6 +43,7 @@ from plant3d_sync.usecases.project import Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report, add_stats
+from plant3d_sync.usecases.unfinished import SoFar
 
 OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
 """What may become of a record, by the names of the statistics."""
@@ -104,6 +106,9 @@ class Engine:
         self._project = project
         self._copied_after = 0.0
         """When the last copy began: what it does not show yet happened after this moment."""
+        self._so_far = SoFar()
+        self.ended_early: Report | None = None
+        """What the last run had come to when an error or Ctrl-C ended it; a plan that was refused shows its counts."""
 
     # ------------------------------------------------------------------ plan only
 
@@ -171,6 +176,7 @@ class Engine:
                 code="plan_superseded",
             )
         if stored.status == "guarded" and not approve_guards:
+            self.ended_early = self._refused(stored)
             raise GuardStop(
                 f"Plan {plan_id} was stopped by a guard. Nothing was written.",
                 hint=f"Look at it (`show {plan_id}`), then `apply {plan_id} --approve-guards`.",
@@ -192,6 +198,7 @@ class Engine:
         applying: str | None = None,
     ) -> Report:
         world = self._world
+        self._so_far, self.ended_early = SoFar(plan_id=applying), None
         run = self._start(request)
         try:
             with Lease(
@@ -228,6 +235,14 @@ class Engine:
         except SyncError as error:
             self._end_failed(run, error)
             raise
+        except KeyboardInterrupt:
+            if request.attempt is not None:
+                raise  # the run is its claimer's
+            interrupted = Interrupted(
+                "Interrupted. What was written is recorded.", hint="The next run continues."
+            )
+            self._end_failed(run, interrupted, outcome="cancelled")
+            raise interrupted from None
         return report
 
     def _start(self, request: Request) -> Run:
@@ -305,43 +320,48 @@ class Engine:
             project_state.update(connection, self._project.name, force_compare=True)
             self._store_counts(connection)
 
-    def _end_failed(self, run: Run, error: SyncError) -> None:
-        with self._world.state.write() as connection:
-            runs.update(
-                connection,
-                run.run_id,
-                status="failed",
-                outcome="failed",
-                completed_at=self._world.clock(),
-                error=error.to_dict(),
-                phase=None,
-            )
-            project_state.update(connection, self._project.name, force_compare=True)
-            self._store_counts(connection)
+    def _end_failed(self, run: Run, error: SyncError, *, outcome: str = "failed") -> None:
+        self.ended_early = self._end_early(run, status="failed", outcome=outcome, error=error.to_dict())
 
     def _end_cancelled(self, run: Run) -> Report:
-        report = Report(
-            project=self._project.name,
-            direction=run.direction,
-            run_id=run.run_id,
-            plan_id=run.plan_id,
-            status="completed",
-            outcome="cancelled",
-            started_at=run.started_at,
-            completed_at=self._world.clock(),
-        )
+        return self._end_early(run, status="completed", outcome="cancelled")
+
+    def _end_early(
+        self, run: Run, *, status: str, outcome: str, error: dict[str, object] | None = None
+    ) -> Report:
+        """End the run's row with what it had come to. Its open intents and its plan are left to the next run."""
+        report = self._so_far.report(self._project.name, run.direction)
+        report.run_id, report.started_at = run.run_id, run.started_at
+        report.completed_at, report.status, report.outcome = self._world.clock(), status, outcome
         with self._world.state.write() as connection:
+            stored = runs.get(connection, run.run_id)
+            if stored is not None and stored.status == "completed":
+                # it had come to its end already; only what follows that was interrupted
+                report.status, report.outcome = stored.status, stored.outcome or outcome
+                return report
             runs.update(
                 connection,
                 run.run_id,
-                status="completed",
-                outcome="cancelled",
+                status=status,
+                outcome=outcome,
                 completed_at=report.completed_at,
-                result=report.to_dict(),
+                error=error,
+                stats=report.stats,
+                result=_slim(report),
+                errors_total=len(report.errors),
                 phase=None,
             )
+            runs.put_errors(connection, run.run_id, [item.to_dict() for item in report.errors])
             project_state.update(connection, self._project.name, force_compare=True)
             self._store_counts(connection)
+        return report
+
+    def _refused(self, stored: StoredPlan) -> Report:
+        """A plan that is not carried out, with what it would do and the guards that stopped it."""
+        report = self._of_stored(stored)
+        report.status, report.outcome = "failed", "guarded"
+        report.waiting_for_person = dict(stored.header.get("waiting_for_person") or {})
+        report.guards = [GuardHit(**hit) for hit in stored.header.get("guards") or []]
         return report
 
     # ------------------------------------------------------------------ the unattended path
@@ -375,6 +395,7 @@ class Engine:
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
             execution.outcome.findings.extend(found.findings)
             execution.stored_lines = True
+            self._so_far.begin(report, execution.outcome)
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
             self._carry_out(execution, self._chunks(plan_id, count), count, snapshot)
@@ -607,6 +628,7 @@ class Engine:
             runs.put_plan(connection, stored, draft.lines)
             if run_id is not None:
                 runs.update(connection, run_id, plan_id=plan_id)
+        self._so_far.plan_id = plan_id
         failpoint("plan.stored")
         return plan_id
 
@@ -862,6 +884,10 @@ class Engine:
 
             fresh, stale = split_stale(world, project, known, feed, snapshot, rules, lines)
             execution = self._execution(run, lease, known, rules, stored.plan_id, request, approved=True)
+            planned = self._of_stored(stored)
+            planned.lock_ms = snapshot.lock_ms
+            found.tell(planned)
+            self._so_far.begin(planned, execution.outcome)
             for line, why in stale:
                 execution.outcome.add(str(line["entity"]), "failed_" + str(line["op"]))
                 execution.outcome.errors.append(_stale_error(line, why))
@@ -871,6 +897,23 @@ class Engine:
             return self._finish_stored(stored, run, execution, snapshot, feed, request, found, extra)
         finally:
             snapshot.close()
+
+    def _of_stored(self, stored: StoredPlan) -> Report:
+        """A stored plan as a report, its counts as planned."""
+        header = stored.header
+        report = Report(
+            project=self._project.name,
+            direction=stored.direction,
+            plan_id=stored.plan_id,
+            stats=dict(header.get("stats") or dict.fromkeys(STAT_NAMES, 0)),
+            by_entity={name: dict(stats) for name, stats in (header.get("by_entity") or {}).items()},
+            errors=[_row_error(error) for error in header.get("errors") or []],
+            extra={"planned_writes": header.get("writes")},
+        )
+        if stored.direction != Direction.PULL.value:
+            report.pull_stats = dict(report.stats)
+            report.push_stats = dict(header.get("push_stats") or {})
+        return report
 
     def _finish_stored(
         self,
@@ -884,25 +927,12 @@ class Engine:
         extra: dict[str, Any],
     ) -> Report:
         world = self._world
-        header = stored.header
-        report = Report(
-            project=self._project.name,
-            direction=stored.direction,
-            run_id=run.run_id,
-            plan_id=stored.plan_id,
-            started_at=run.started_at,
-            completed_at=world.clock(),
-            stats=dict(header.get("stats") or dict.fromkeys(STAT_NAMES, 0)),
-            by_entity={name: dict(stats) for name, stats in (header.get("by_entity") or {}).items()},
-            lock_ms=snapshot.lock_ms,
-            errors=[_row_error(error) for error in header.get("errors") or []],
-            extra=extra,
-        )
+        report = self._of_stored(stored)
+        report.run_id, report.started_at, report.completed_at = run.run_id, run.started_at, world.clock()
+        report.lock_ms = snapshot.lock_ms
+        report.extra |= extra
         found.tell(report)
         execution.outcome.findings.extend(found.findings)
-        if stored.direction != Direction.PULL.value:
-            report.pull_stats = dict(report.stats)
-            report.push_stats = dict(header.get("push_stats") or {})
         _settle_counts(report, execution.outcome, approved=True)
         report.outcome = _outcome(report)
         failpoint("run.before_finish")

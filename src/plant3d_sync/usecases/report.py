@@ -59,7 +59,7 @@ class Report:
             data["pull_stats"] = self.pull_stats
         if self.push_stats is not None:
             data["push_stats"] = self.push_stats
-        return {**data, **self.extra}
+        return {**data, **always(), **self.extra}
 
     @property
     def exit_code(self) -> int:
@@ -71,6 +71,11 @@ class Report:
         if self.outcome == "cancelled":
             return 130
         return 3 if self.stats.get("errors") or self.stats.get("conflicts") or self.errors else 0
+
+
+def always() -> dict[str, Any]:
+    """Keys of every run's JSON that only some runs have something to say about."""
+    return {"findings_by_code": {}, "planned_writes": None, "unchanged_source": False}
 
 
 def add_stats(one: Mapping[str, int], two: Mapping[str, int]) -> dict[str, int]:

@@ -8,11 +8,13 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.project import iso
+from plant3d_sync.usecases.report import always
 
 WAITING = ("draft", "guarded")
 """Plans that nobody has begun: `apply` carries them out."""
@@ -21,6 +23,12 @@ WAITING = ("draft", "guarded")
 def run_document(run: Run) -> dict[str, Any]:
     """One run: what was asked, what came of it."""
     document: dict[str, Any] = {
+        "by_entity": {},
+        "writes": {"synapse": 0, "plant3d": 0},
+        "lock_ms": 0.0,
+        "guards": [],
+        "waiting_for_person": {},
+        **always(),
         **run.result,
         "run_id": run.run_id,
         "sync_id": run.run_id,
@@ -37,7 +45,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "started_at": iso(run.started_at),
         "completed_at": iso(run.completed_at),
         "plan_id": run.plan_id,
-        "stats": run.stats,
+        "stats": dict.fromkeys(STAT_NAMES, 0) | run.stats,
         "errors_total": run.errors_total,
         "error": run.error,
     }

@@ -476,6 +476,7 @@ class SynapseClient:
                 "request_id": call.request_id,
                 "path": call.path,
                 "attempt": state.attempt_number,
+                "attempts": self._attempts,
                 "reason": str(failure),
                 "wait_seconds": state.upcoming_sleep,
             },
