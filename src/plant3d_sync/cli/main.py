@@ -53,7 +53,7 @@ def options(
 GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "service_commands")
 """Modules with commands, in the order of the help."""
 
-DAILY = frozenset({"pull", "push", "now", "plan", "apply", "runs", "show", "links"})
+DAILY = frozenset({"pull", "push", "now", "plan", "apply", "runs", "show", "links", "findings"})
 """Commands of the first group: a scheduled pull should not wait for the imports of the web and the worker."""
 
 _registered: list[str] = []
