@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_inactive_projects_are_left_out_and_a_project_may_have_its_own_interval(
     plant = Plant(
         folder=tmp_path,
         synapse=RunningSynapse(url="http://127.0.0.1:9", api_key="k-nothing-listens", project="none"),
-        projects={"on": "1", "off": "2", "own": "3"},
+        projects={name: str(uuid.uuid4()) for name in ("on", "off", "own")},
         state_url=f"sqlite:///{tmp_path / 'state.db'}",
         options={"off": {"active": False}, "own": {"interval_minutes": 30, "direction": "both"}},
     )
