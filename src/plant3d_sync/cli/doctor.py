@@ -26,13 +26,13 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.doctor_source import check_source
 from plant3d_sync.cli.output import plain, say
-from plant3d_sync.connectors.plant3d.copy import sqlite_uri
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.probe import NAMES, probe
 from plant3d_sync.errors import SyncError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.settings import shared_projects, unset_names, weak_points
+from plant3d_sync.sqlitefile import sqlite_uri
 from plant3d_sync.state import State
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.store import SCHEMA

@@ -169,8 +169,7 @@ def _translator(
                 continue
             fields[name] = None if type(value) is str and (not value or value.isspace()) else value
         for name, from_item in derived:
-            value = from_item(item) or None
-            fields[name] = None if type(value) is str and value.isspace() else value
+            fields[name] = _filled(from_item(item))
         for name, target, resolve, convert in resolvers:
             found = resolve(item, fields)
             if found is None:

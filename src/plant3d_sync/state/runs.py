@@ -280,10 +280,6 @@ class StoredPlan:
     version: int = 1
 
 
-_FIRST, _NEXT = b"[\n", b",\n"
-"""A chunk is a JSON list with one line of the plan on each line of text (JSON never holds a line break itself)."""
-
-
 def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> None:
     """Store a plan with its lines, in chunks."""
     connection.execute(
@@ -307,7 +303,7 @@ def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -
     )
     rest, number = iter(lines), 0
     while piece := list(islice(rest, CHUNK_LINES)):
-        chunk_row = {"plan_id": item.plan_id, "n": number, "lines": _FIRST + _NEXT.join(piece) + b"]"}
+        chunk_row = {"plan_id": item.plan_id, "n": number, "lines": b"[" + b",".join(piece) + b"]"}
         connection.execute(_INSERT_CHUNK, chunk_row)
         number += 1
 

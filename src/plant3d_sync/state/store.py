@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.sqlitefile import sqlite_uri
 
 BUSY_SECONDS = 20.0
 
@@ -30,9 +31,7 @@ def refuse_foreign_file(path: Path) -> None:
     try:
         if not path.is_file() or path.stat().st_size == 0:
             return
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
-        ) as looking:
+        with closing(sqlite3.connect(sqlite_uri(path), uri=True, timeout=5.0)) as looking:
             rows = looking.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     except sqlite3.OperationalError as error:
         raise RetryLaterError(
@@ -41,7 +40,7 @@ def refuse_foreign_file(path: Path) -> None:
             code="state_unavailable",
         ) from error
     except sqlite3.DatabaseError as error:
-        raise _not_ours(path, "it is not an SQLite database") from error
+        raise _not_ours(path, f"it cannot be read as one ({error})") from error
     names = {name for (name,) in rows}
     if names and not names >= OURS:
         is_plant = "PnPBase" in names or "PnPTables" in names

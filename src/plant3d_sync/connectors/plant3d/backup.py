@@ -25,13 +25,14 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import file_guard, hold, read_header, sqlite_uri
+from plant3d_sync.connectors.plant3d.copy import file_guard, hold, read_header
 from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.open import SqliteSource, open_source
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.sqlitefile import sqlite_uri
 
 DEFAULT_DEADLINE: Final = 60.0
 """Seconds for one backup, the wait for the lock included; Plant 3D cannot save while it is read."""

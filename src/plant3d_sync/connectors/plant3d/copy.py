@@ -20,6 +20,7 @@ from pathlib import Path
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.sqlitefile import sqlite_uri
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
@@ -143,14 +144,6 @@ def read_header(path: Path) -> bytes:
     if len(header) < HEADER_BYTES or is_truncated(header, size):
         raise errors.corrupt(str(path), "the file is shorter than its header says (cut off)")
     return header
-
-
-def sqlite_uri(path: Path) -> str:
-    """A read-only URI for exactly this file name, whatever it contains (`a?mode=rwc.dcf` stays a name)."""
-    uri = path.absolute().as_uri()
-    if not uri.startswith("file:///"):  # a UNC path: SQLite takes no host name in a URI
-        uri = "file:////" + uri.removeprefix("file://")
-    return uri + "?mode=ro"
 
 
 class HeldSource:

@@ -20,12 +20,13 @@ from plant3d_sync.connectors.plant3d.cells import (
     drawing_columns,
     drawing_names,
 )
-from plant3d_sync.connectors.plant3d.copy import file_guard, read_header, sqlite_uri
+from plant3d_sync.connectors.plant3d.copy import file_guard, read_header
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.sqlitefile import sqlite_uri
 
 _READONLY: Final = 8
 _IN_DOUBT: Final = frozenset({5, 6, 10, 13})
