@@ -208,7 +208,7 @@ class TwoSides:
             knowledge(
                 now=read,
                 direction=direction,
-                missing=MissingPolicy(reads=2, policy=self.policy),
+                missing=MissingPolicy(reads=2, minutes=0, policy=self.policy),
                 write_mode=WriteMode.SQL,
                 signature=repr(self.now),
                 skew=self.skew if self.skew_known else None,

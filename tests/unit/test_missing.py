@@ -29,8 +29,20 @@ def reads(policy: MissingPolicy, *seen: tuple[float, str | None]) -> list[Absenc
     return steps
 
 
-def test_three_reads_of_a_changed_source_make_it_pending() -> None:
-    steps = reads(MissingPolicy(), (0, "a"), (1, "b"), (2, "c"))
+def test_three_reads_of_a_changed_source_within_half_an_hour_prove_no_absence() -> None:
+    steps = reads(MissingPolicy(), (0, "a"), (1, "b"), (2, "c"), (29.9, "d"))
+    assert {absence.state for absence in steps} == {LinkState.MISSING}
+    assert not any(absence.archive for absence in steps)
+    assert steps[-1].missing.reads == 4
+
+
+def test_half_an_hour_with_a_single_read_proves_no_absence_either() -> None:
+    steps = reads(MissingPolicy(), (0, "a"), (45, "b"))
+    assert [absence.state for absence in steps] == [LinkState.MISSING] * 2
+
+
+def test_three_reads_of_a_changed_source_over_half_an_hour_make_it_pending() -> None:
+    steps = reads(MissingPolicy(), (0, "a"), (1, "b"), (30, "c"))
     assert [absence.state for absence in steps] == [LinkState.MISSING, LinkState.MISSING, LinkState.PENDING]
     assert [absence.archive for absence in steps] == [False, False, True]
 
@@ -74,7 +86,7 @@ def test_times_in_another_offset_count_the_same(offset: str) -> None:
 def test_only_the_policy_archive_lets_a_run_archive_by_itself(
     policy: str, archive: bool, unattended: bool
 ) -> None:
-    last = reads(MissingPolicy(policy=policy), (0, "a"), (1, "b"), (2, "c"))[-1]
+    last = reads(MissingPolicy(policy=policy), (0, "a"), (1, "b"), (30, "c"))[-1]
     assert (last.archive, last.unattended) == (archive, unattended)
     assert last.state is LinkState.PENDING
 
@@ -86,6 +98,6 @@ def test_the_first_absence_is_remembered_for_good() -> None:
 
 
 def test_the_number_of_reads_is_the_policy_s() -> None:
-    assert reads(MissingPolicy(reads=1), (0, "a"))[0].archive
-    many = reads(MissingPolicy(reads=5), *[(n, str(n)) for n in range(5)])
+    assert reads(MissingPolicy(reads=1, minutes=0), (0, "a"))[0].archive
+    many = reads(MissingPolicy(reads=5, minutes=0), *[(n, str(n)) for n in range(5)])
     assert [absence.archive for absence in many] == [False] * 4 + [True]

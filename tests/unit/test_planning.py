@@ -189,13 +189,13 @@ def test_the_tag_of_an_archived_item_can_be_used_again() -> None:
         item(1, "A"),
         state=LinkState.PENDING,
         missing=Missing(
-            since="2026-01-01T00:00:00+00:00",
+            since="1970-01-01T00:00:00+00:00",
             reads=3,
-            last_counted="2026-01-01T00:00:00+00:00",
+            last_counted="1970-01-01T00:00:00+00:00",
             signature=None,
         ),
     )
-    draft = plan([item(2, "A")], [gone], missing=MissingPolicy(policy="archive"))
+    draft = plan([item(2, "A")], [gone], missing=MissingPolicy(policy="archive", minutes=0))
     assert [(line["op"], line["pnpid"]) for line in lines(draft)] == [("archive", 1), ("create", 2)]
 
 
@@ -317,7 +317,7 @@ def replace_missing(known: Any, reads: int) -> Any:
 
 def test_an_absence_is_counted_once_against_the_guard_even_if_one_read_is_enough() -> None:
     known = [link(item(n, f"T-{n}")) for n in range(4)]
-    draft = plan([], known, missing=MissingPolicy(reads=1, policy="archive"))
+    draft = plan([], known, missing=MissingPolicy(reads=1, minutes=0, policy="archive"))
     assert draft.tally.gone == 4
     assert draft.stats.archived == 4
 

@@ -138,7 +138,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingPolicy:
-    """When absence counts: K complete reads of a changed source, or reads at least `minutes` apart.
+    """When absence counts: `reads` complete reads, of a changed source or at least `minutes` apart, and at least
+    `minutes` between the first and the last of them.
 
     `policy`: ask (a person applies the plan), archive (the next run does), keep (never).
     """

@@ -27,14 +27,15 @@ def step(
     """Count one complete read that did not show the item. `now` is UTC in ISO form.
 
     A read counts when the source changed since the last counted one, or at least `policy.minutes` passed.
-    After `policy.reads` counted reads the item is pending; from then on the plan holds an archive line,
-    which an unattended run carries out only under the policy "archive".
+    After `policy.reads` counted reads, and not before `policy.minutes` lie between the first read without the item
+    and this one, the item is pending; from then on the plan holds an archive line, which an unattended run carries
+    out only under the policy "archive". Count and duration both hold: three saves within a minute prove no absence.
     """
     if missing is None:
         missing = Missing(since=now, reads=1, last_counted=now, signature=signature)
     elif _counts(missing, policy, now, signature):
         missing = Missing(since=missing.since, reads=missing.reads + 1, last_counted=now, signature=signature)
-    pending = missing.reads >= policy.reads
+    pending = missing.reads >= policy.reads and _minutes(missing.since, now) >= policy.minutes
     return Absence(
         state=LinkState.PENDING if pending else LinkState.MISSING,
         missing=missing,
@@ -46,5 +47,9 @@ def step(
 def _counts(missing: Missing, policy: MissingPolicy, now: str, signature: str | None) -> bool:
     if signature is not None and signature != missing.signature:
         return True
-    passed = datetime.fromisoformat(now) - datetime.fromisoformat(missing.last_counted)
-    return passed.total_seconds() >= policy.minutes * 60
+    return _minutes(missing.last_counted, now) >= policy.minutes
+
+
+def _minutes(since: str, now: str) -> float:
+    """Minutes between two ISO times; negative when the clock was set back."""
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds() / 60
