@@ -8,8 +8,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv /opt/plant3d-sync
 COPY requirements/runtime.lock requirements/runtime.lock
-# Hashes are checked; wheels only: no compiler is needed, here or in the image that runs.
-RUN /opt/plant3d-sync/bin/python -m pip install --require-hashes --only-binary :all: -r requirements/runtime.lock
+# The lock is complete: nothing is resolved, hashes are checked. Wheels only: no compiler is needed.
+RUN /opt/plant3d-sync/bin/python -m pip install --require-hashes --no-deps --only-binary :all: -r requirements/runtime.lock \
+ && /opt/plant3d-sync/bin/python -m pip check
 COPY pyproject.toml README.md ./
 COPY src src
 # Our own package has no dependencies left to fetch but its build backend.

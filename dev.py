@@ -126,19 +126,95 @@ def read_stamp() -> dict[str, str]:
 
 
 def install(lock: Path) -> None:
-    """Install exactly what the lock says; a package whose hash differs is refused by pip."""
+    """Install exactly what the lock says, then prove that nothing is missing.
+
+    The lock is complete, so nothing is resolved (`--no-deps`): a package released after it was written cannot
+    change the outcome. pip refuses a package whose hash differs. What pip prints is shown only if it fails.
+    """
     say(f"Installing {lock.relative_to(ROOT).as_posix()} (about a minute; later calls skip this).")
-    python = venv_python()
-    if not succeeds([python, "-m", "pip", "--version"], quiet=True):
-        succeeds([python, "-m", "ensurepip", "--upgrade"], quiet=True)
-    command: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--no-input"]
-    command += ["--disable-pip-version-check", "--require-hashes", "-r", lock]
-    if not succeeds(command):
+    ensure_pip()
+    code, output = pip("install", "--require-hashes", "--no-deps", "-r", lock)
+    if code:
         raise SetupError(
-            f"pip could not install {lock.name}; its own message is above. Nothing else was done.\n"
-            "Behind a proxy set HTTPS_PROXY; with a company package index set PIP_INDEX_URL; then run again.\n"
-            f"If pip itself is missing, delete {venv_folder()} and run again."
+            f"Installing {lock.name} failed. pip says:\n\n{useful_part(output)}\n\n{install_advice(output)}\n"
+            "Nothing else was done. Run the same command again when it is settled."
         )
+    code, output = pip("check")
+    if code:
+        raise SetupError(
+            f"What {lock.name} installed does not fit together. pip says:\n\n{useful_part(output)}\n\n"
+            f"The lock lacks something, or {venv_folder()} holds a package from elsewhere: delete that folder\n"
+            "and run the same command again. If it fails again, the lock is wrong: please report this message."
+        )
+
+
+def ensure_pip() -> None:
+    """Give the environment a pip if it lost its own."""
+    if pip("--version")[0] == 0:
+        return
+    code, output = captured(venv_python(), "-m", "ensurepip", "--upgrade")
+    if code:
+        raise SetupError(
+            f"The environment {venv_folder()} has no pip, and making one failed:\n\n{useful_part(output)}\n\n"
+            "Delete that folder and run the same command again."
+        )
+
+
+def pip(*arguments: str | Path) -> tuple[int, str]:
+    """Run pip of the environment: its exit code and all that it printed."""
+    return captured(venv_python(), "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments)
+
+
+def captured(*command: str | Path) -> tuple[int, str]:
+    """Run a program: its exit code and what it printed on both channels."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    return done.returncode, done.stdout
+
+
+PROGRESS = ("WARNING:", "DEPRECATION:", "[notice]", "Looking in ", "Collecting ", "Using cached ", "Downloading ",
+            "Requirement already satisfied", "Obtaining dependency information", "Ignoring ")  # fmt: skip
+
+
+def useful_part(output: str, most: int = 25) -> str:
+    """The lines of a failed pip that say what is wrong: its errors, else its last lines."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    first = next((number for number, line in enumerate(lines) if "ERROR" in line), None)
+    errors = lines[first:] if first is not None else [x for x in lines if not x.strip().startswith(PROGRESS)]
+    # pip's retries are warnings, and without an error line they are all that it said
+    return "\n".join(f"  {line}" for line in (errors or lines)[-most:]) or "  (nothing)"
+
+
+ADVICE = (
+    ("DO NOT MATCH THE HASHES",
+     "A package is not the one that was locked: the index or a proxy on the way changed it, or a download was cut.\n"
+     "If it stays so, do not install it; ask who runs the index (PIP_INDEX_URL)."),
+    ("CERTIFICATE_VERIFY_FAILED",
+     "The index's certificate is not trusted here: set PIP_CERT to the file with your company's certificates."),
+    ("No space left", "The disk is full. Both the environment and the folder for temporary files need about 1 GB."),
+    ("Permission denied", "This account may not write there. P3DSYNC_VENV names another folder for the environment."),
+    ("No matching distribution",
+     "The index does not have this package in this version for this Python and machine. With a company index\n"
+     "(PIP_INDEX_URL) ask for it there; else try a Python between 3.11 and 3.14."),
+)  # fmt: skip
+
+
+def install_advice(output: str) -> str:
+    """What to do about a failed installation; names that do not resolve come before what follows from them."""
+    if any(
+        word in output for word in ("NewConnectionError", "NameResolutionError", "ProxyError", "timed out")
+    ):
+        return (
+            "The package index cannot be reached. Behind a proxy set HTTPS_PROXY; with a company package index\n"
+            "set PIP_INDEX_URL (and PIP_CERT for its certificate)."
+        )
+    return next((advice for sign, advice in ADVICE if sign in output), "The message above names the package.")
 
 
 def link_source() -> None:
@@ -174,11 +250,6 @@ def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     env.setdefault("PYTHONUTF8", "1")
     env.update(more or {})
     return env
-
-
-def succeeds(command: Sequence[str | Path], *, quiet: bool = False) -> bool:
-    output = subprocess.DEVNULL if quiet else None
-    return subprocess.run([str(part) for part in command], stdout=output, stderr=output).returncode == 0
 
 
 def run(*command: str | Path, cwd: Path | None = ROOT, env: dict[str, str] | None = None) -> int:
@@ -266,10 +337,10 @@ def fix(options: argparse.Namespace, rest: list[str]) -> int:
 def lock(options: argparse.Namespace, rest: list[str]) -> int:
     """Write the lock files again after a change of requirements/*.in; --upgrade takes newer versions."""
     ensure("dev")
-    for name in ("runtime", "dev"):
+    for name in ("runtime", "build", "dev"):
         code = python(
             "-m", "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-emit-index-url",
-            "--no-header", "--python-version", "3.11", *(["--upgrade"] if options.upgrade else []),
+            "--no-header", "--no-strip-extras", "--python-version", "3.11", *(["--upgrade"] if options.upgrade else []),
             f"requirements/{name}.in", "-o", f"requirements/{name}.lock",
         )  # fmt: skip
         if code:
