@@ -178,6 +178,16 @@ class App:
             batch_size=self.settings.sync_batch_size,
             writer=self._writer(config) if config.write is WriteMode.SQL else None,
             backup=self._backup(config) if config.write is WriteMode.SQL else None,
+            neighbours=self._neighbours(name),
+        )
+
+    def _neighbours(self, name: str) -> frozenset[str]:
+        """Other configured projects on the same SYNAPSE project."""
+        mine = self.config.projects[name].synapse_project_id.lower()
+        return frozenset(
+            other
+            for other, entry in self.config.projects.items()
+            if other != name and entry.synapse_project_id.lower() == mine
         )
 
     def _writer(self, config: ProjectConfig) -> Callable[[Catalog, RuleSet], Writer]:

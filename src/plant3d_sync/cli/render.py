@@ -317,12 +317,20 @@ def proposal(document: Mapping[str, Any]) -> None:
     )
     say(
         f"Pairs: {document['total']}, of which need a closer look: {document['ambiguous']}. "
-        "`links accept` ties the sure ones."
+        "`links accept` links the sure ones."
     )
+    if document["moved_rows"]:
+        table(
+            ["tag", "PnPID was", "PnPID is", "class"],
+            [[row["tag"], row["linked_pnpid"], row["pnpid"], row["class"]] for row in document["moved_rows"]],
+        )
+        say(f"Linked items in another row: {len(document['moved_rows'])}. `links accept` follows them.")
 
 
 def accepted(document: Mapping[str, Any]) -> None:
     """What `links accept` did."""
-    say(f"Tied {document['linked']}, left {document['left']}.")
+    say(
+        f"Linked {document['linked']}, followed to another row {document['moved_rows']}, left {document['left']}."
+    )
     for error in document["errors"][:SHOWN]:
         _error(error)

@@ -78,7 +78,7 @@ The service refuses to start with the secrets of the examples or the login `sa`,
 
 Each active project needs a `synapse_project_id` of its own. Where two share one, a tag that one of them brought is refused
 to the other, item by item; nothing is overwritten. So it is an error of `check-config` and a warning of `doctor`, and runs
-are not stopped.
+are not stopped, unless both bring copies of one database: then the second is refused (`source_shared`).
 
 ## Environment
 

@@ -325,7 +325,7 @@ def links_accept(
     only: Annotated[str | None, typer.Option("--only", help="Only these tags, comma separated.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Tie every unambiguous pair that `links propose` lists; creates and changes nothing else.
+    """Link every unambiguous pair that `links propose` lists; creates and changes nothing else.
 
     Example: plant3d-sync links accept mine
     """

@@ -35,7 +35,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
-from plant3d_sync.usecases import leftovers
+from plant3d_sync.usecases import leftovers, preflight
 from plant3d_sync.usecases.apply import Chunk, Execution, JsonLine, Outcome, apply_lines
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -118,11 +118,12 @@ class Engine:
         started = world.clock()
         with world.state.read() as connection:
             known = project_state.get(connection, project.name) or ProjectState(name=project.name, number=0)
-        self._check_project(known)
+        preflight.check_synapse_project(self._project, known)
         known.skew = project.synapse.capabilities().skew_seconds
         feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=False)
         snapshot, signature = self._snapshot()
         try:
+            preflight.check_neighbours(world, project, snapshot.identity)
             planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
             plan_id = self._store_plan(planned, request, run_id=None)
             report = self._report(planned, request, plan_id=plan_id, run_id=None, started=started)
@@ -368,7 +369,7 @@ class Engine:
 
     def _sync(self, request: Request, run: Run, lease: Lease, begun: _Beginning) -> Report:
         world, project, known = self._world, self._project, begun.known
-        self._check_project(known)
+        preflight.check_synapse_project(self._project, known)
         known.skew = project.synapse.capabilities().skew_seconds
         with self._timed("read_synapse"):
             feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
@@ -378,6 +379,7 @@ class Engine:
             return quiet
         snapshot, signature = self._snapshot()
         try:
+            preflight.check_neighbours(world, project, snapshot.identity)
             rules = project.rules(snapshot.catalog)
             found = self._recover(run, lease, known, rules, feed, snapshot, request)
             leftovers.settle(world, lease.fence, run.run_id, begun.begun_plans)
@@ -409,17 +411,6 @@ class Engine:
         if known is None:
             raise AssertionError("the run made the project's row")
         return known
-
-    def _check_project(self, known: ProjectState) -> None:
-        """Links belong to one SYNAPSE project; pointing the configuration at another one would mix two plants."""
-        remembered, configured = known.synapse_project_id, self._project.config.synapse_project_id
-        if remembered and remembered.lower() != configured.lower():
-            raise ConfigError(
-                f"{known.name} was linked with the SYNAPSE project {remembered} and is now configured for "
-                f"{configured}. Nothing was written.",
-                hint="Give the new pair a project name of its own, or put the old id back.",
-                code="synapse_project_changed",
-            )
 
     def _full_feed(self, known: ProjectState, request: Request) -> bool:
         """A new mapping may need fields that were never kept: read SYNAPSE from the beginning."""
@@ -839,7 +830,7 @@ class Engine:
     ) -> Report:
         world, project = self._world, self._project
         known = self._known()
-        self._check_project(known)
+        preflight.check_synapse_project(project, known)
         known.skew = project.synapse.capabilities().skew_seconds
         with self._timed("read_synapse"):
             feed = read_feed(world, project, known, full=False, keep=True)
@@ -858,6 +849,8 @@ class Engine:
                     hint="Check the project's source, then make a new plan.",
                     code="plan_stale",
                 )
+            preflight.check_neighbours(world, project, snapshot.identity)
+            preflight.check_source(known, snapshot.identity, approved=_guards_of(stored))
             found = self._recover(run, lease, known, rules, feed, snapshot, request)
             leftovers.settle(world, lease.fence, run.run_id, begun.begun_plans)
             known = replace(known, next_link=self._known().next_link)
@@ -1016,6 +1009,11 @@ def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) 
         if report.direction == Direction.PUSH.value:
             for name in ("updated", "errors", "skipped"):
                 report.stats[name] = report.push_stats[name]
+
+
+def _guards_of(stored: StoredPlan) -> frozenset[str]:
+    """Names of the guards that stopped a plan; who applies it has approved them, and no others."""
+    return frozenset(str(hit["name"]) for hit in stored.header.get("guards") or [])
 
 
 def _superseded(stored: StoredPlan) -> str:

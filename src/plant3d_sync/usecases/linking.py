@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from plant3d_sync.connectors.base import AssetWrite
@@ -14,38 +14,80 @@ from plant3d_sync.reconcile.match import Candidate, Pair, propose
 from plant3d_sync.state import audit, intents, links, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
+from plant3d_sync.state.links import Brief
+from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run
+from plant3d_sync.usecases import preflight
 from plant3d_sync.usecases.bookkeeping import change_row, new_link
 from plant3d_sync.usecases.feed import read_feed
 from plant3d_sync.usecases.project import Project, World
 
 
-def _candidates(world: World, project: Project) -> tuple[list[Candidate], list[Asset]]:
-    """Tagged items without a link, and live assets without a link of ours."""
-    with world.state.read() as connection:
-        known = project_state.get(connection, project.name)
-        linked = {brief.plant3d_id for brief in links.briefs(connection, known.number)} if known else set()
-    from plant3d_sync.state.projects import ProjectState
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedRow:
+    """A linked item that stands in another row now (its PnPID changed): the link follows its identity."""
 
-    feed = read_feed(
-        world, project, known or ProjectState(name=project.name, number=0), full=True, keep=False
-    )
+    link_pnpid: int
+    pnpid: int
+    plant3d_id: str
+    tag: str
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidates:
+    """`items`: tagged items without a link; `assets`: live assets without a link of ours; `moved`: linked items whose
+    row changed.
+    """
+
+    items: list[Candidate]
+    assets: list[Asset]
+    moved: list[MovedRow]
+
+
+def _candidates(world: World, project: Project) -> _Candidates:
+    """What may be linked. Raises what the preflight raises: nothing is linked in a project that is not ours."""
+    with world.state.read() as connection:
+        known = project_state.get(connection, project.name) or ProjectState(name=project.name, number=0)
+        linked = {brief.plant3d_id: brief for brief in links.briefs(connection, known.number)}
+    preflight.check_synapse_project(project, known)
+    feed = read_feed(world, project, known, full=True, keep=False)
     assets = [asset for asset in [*feed.unlinked, *feed.news.values()] if not asset.archived]
     assets = [asset for asset in assets if asset.plant3d_id not in linked]
+    items: list[Candidate] = []
+    rows: dict[str, list[PlantItem]] = {}
     snapshot = project.source.snapshot()
     try:
+        preflight.check_neighbours(world, project, snapshot.identity)
+        preflight.check_source(known, snapshot.identity)
         rules = project.rules(snapshot.catalog)
-        items = []
         for batch in snapshot.scan(sorted(rules.classes), {}):
             for item in batch.changed:
-                if not item.guid or item.guid in linked:
-                    continue
-                tag = rules.translate[item.class_name](item).fields.get("tag")
-                tag_text = tag.strip() if isinstance(tag, str) and rules.is_tagged(tag) else None
-                items.append(_candidate(item, tag_text, ASSET_TYPES[rules.classes[item.class_name].entity]))
+                if item.guid in linked:
+                    rows.setdefault(item.guid, []).append(item)
+                elif item.guid:
+                    tag = rules.translate[item.class_name](item).fields.get("tag")
+                    tag_text = tag.strip() if isinstance(tag, str) and rules.is_tagged(tag) else None
+                    kind = ASSET_TYPES[rules.classes[item.class_name].entity]
+                    items.append(_candidate(item, tag_text, kind))
     finally:
         snapshot.close()
-    return items, assets
+    return _Candidates(items=items, assets=assets, moved=_moved_rows(linked, rows))
+
+
+def _moved_rows(linked: Mapping[str, Brief], rows: Mapping[str, Sequence[PlantItem]]) -> list[MovedRow]:
+    """Linked identities that stand in exactly one row, and that row is not the one we knew."""
+    return [
+        MovedRow(
+            link_pnpid=linked[guid].pnpid,
+            pnpid=found[0].pnpid,
+            plant3d_id=guid,
+            tag=linked[guid].tag,
+            class_name=found[0].class_name,
+        )
+        for guid, found in rows.items()
+        if len(found) == 1 and found[0].pnpid != linked[guid].pnpid
+    ]
 
 
 def _candidate(item: PlantItem, tag: str | None, asset_type: str) -> Candidate:
@@ -56,15 +98,27 @@ def _candidate(item: PlantItem, tag: str | None, asset_type: str) -> Candidate:
 
 def propose_links(world: World, project: Project) -> dict[str, Any]:
     """Pairs with the reason; writes nothing."""
-    items, assets = _candidates(world, project)
-    pairs = propose(items, assets)
+    found = _candidates(world, project)
+    pairs = propose(found.items, found.assets)
     return {
         "project": project.name,
         "pairs": [_pair(pair) for pair in pairs],
         "total": len(pairs),
         "ambiguous": sum(1 for pair in pairs if not pair.certain),
-        "unlinked_assets": len(assets),
-        "unlinked_items": len(items),
+        "unlinked_assets": len(found.assets),
+        "unlinked_items": len(found.items),
+        "moved_rows": [_row_moved(row) for row in found.moved],
+    }
+
+
+def _row_moved(row: MovedRow) -> dict[str, Any]:
+    return {
+        "tag": row.tag,
+        "plant3d_id": row.plant3d_id,
+        "class": row.class_name,
+        "linked_pnpid": row.link_pnpid,
+        "pnpid": row.pnpid,
+        "reason": "the linked item stands in another row now",
     }
 
 
@@ -75,13 +129,16 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 
 def accept_links(world: World, project: Project, *, only: frozenset[str] | None = None) -> dict[str, Any]:
-    """Tie every certain pair: SYNAPSE gets the identity, we get the link (without a base).
+    """Link every certain pair: SYNAPSE gets the identity, we get the link (without a base).
 
+    A linked item whose row changed (`identity_mismatch`) keeps its asset: its link follows it to the new row.
     Nothing else is written; the next pull merges the fields by the first-sync rules.
     """
-    items, assets = _candidates(world, project)
-    pairs = [pair for pair in propose(items, assets) if pair.certain and (only is None or pair.tag in only)]
-    by_id = {asset.asset_id: asset for asset in assets}
+    found = _candidates(world, project)
+    wanted = [pair for pair in propose(found.items, found.assets) if pair.certain]
+    pairs = [pair for pair in wanted if only is None or pair.tag in only]
+    moved = [row for row in found.moved if only is None or row.tag in only]
+    by_id = {asset.asset_id: asset for asset in found.assets}
     run = Run(
         run_id=world.new_id(),
         project=project.name,
@@ -97,7 +154,7 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
         project_state.ensure(connection, project.name)
         runs.insert(connection, run)
     try:
-        return _accept_as_run(world, project, run, items, pairs, by_id)
+        return _accept_as_run(world, project, run, found, pairs, moved, by_id)
     except SyncError as error:
         with world.state.write() as connection:
             runs.update(
@@ -116,8 +173,9 @@ def _accept_as_run(
     world: World,
     project: Project,
     run: Run,
-    items: Sequence[Candidate],
+    found: _Candidates,
     pairs: Sequence[Pair],
+    moved: Sequence[MovedRow],
     by_id: dict[str, Asset],
 ) -> dict[str, Any]:
     errors: list[dict[str, Any]] = []
@@ -125,6 +183,7 @@ def _accept_as_run(
     with Lease(world.state, project.name, run.run_id, seconds=world.lease_seconds) as lease:
         with world.state.write() as connection:
             runs.update(connection, run.run_id, fence=lease.fence.number)
+        _follow_rows(world, project, lease, run, moved)
         for start in range(0, len(pairs), project.batch_size):
             linked += _accept_batch(
                 world, project, lease, run, pairs[start : start + project.batch_size], by_id, errors
@@ -144,9 +203,38 @@ def _accept_as_run(
         "project": project.name,
         "run_id": run.run_id,
         "linked": linked,
-        "left": len(items) - linked,
+        "moved_rows": len(moved),
+        "left": len(found.items) - linked,
         "errors": errors,
     }
+
+
+def _follow_rows(world: World, project: Project, lease: Lease, run: Run, moved: Sequence[MovedRow]) -> None:
+    """The links of moved items name their new rows; what they remember of values stays, and is compared anew."""
+    if not moved:
+        return
+    now = world.clock()
+    with world.state.write() as connection:
+        lease.fence.check(connection)
+        known = project_state.ensure(connection, project.name)
+        by_guid = {
+            link.plant3d_id: link
+            for link in links.by_items(connection, known.number, [row.plant3d_id for row in moved], [])
+        }
+        for row in moved:
+            link = by_guid[row.plant3d_id]
+            links.update_one(connection, link.link_id, pnpid=row.pnpid, digest=None)
+            audit.append(
+                connection,
+                project.name,
+                action="links.row_moved",
+                actor=run.requested_by or "cli",
+                at=now,
+                run=run.run_id,
+                tag=link.tag,
+                plant3d_id=row.plant3d_id,
+                pnpid=[row.link_pnpid, row.pnpid],
+            )
 
 
 def _accept_batch(

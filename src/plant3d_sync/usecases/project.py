@@ -87,6 +87,8 @@ class Project:
     batch_size: int = 500
     writer: Callable[[Catalog, RuleSet], Writer] | None = None
     backup: Callable[[str], BackupMade] | None = None
+    neighbours: frozenset[str] = frozenset()
+    """Other configured projects on the same SYNAPSE project."""
     counts: Counts = field(default_factory=Counts)
     """What this object's runs counted and did not store yet."""
 
