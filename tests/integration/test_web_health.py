@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
-from plant3d_sync.state import State
+from plant3d_sync.state import State, runs
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.usecases.project import World
 from plant3d_sync.web import create_app
 from tests.support.webapp import MINE, OTHER, Desk, configured, desk
@@ -125,6 +127,66 @@ def test_a_project_that_is_switched_off_is_not_judged(service: Desk) -> None:
     service.app.config.projects[OTHER].active = False
     assert service.client.get("/health").json()["status"] == "healthy"
     assert status(service, OTHER)["next_scheduled"] is None
+
+
+def test_with_no_project_that_is_synchronised_nothing_is_well(service: Desk) -> None:
+    """Nothing was looked at: that is not "all of it is well"."""
+    service.well()
+    for entry in service.app.config.projects.values():
+        entry.active = False
+    body = service.client.get("/health").json()
+    assert set(body) == PLAN
+    assert (body["status"], body["plant3d_connection"], body["synapse_connection"]) == (
+        "offline",
+        "error",
+        "error",
+    )
+    service.app.config.projects.clear()
+    body = service.client.get("/health", headers=service.headers("read")).json()
+    assert (body["status"], body["plant3d_connection"], body["synapse_connection"]) == (
+        "offline",
+        "error",
+        "error",
+    )
+    assert [reason["code"] for reason in body["reasons"]] == ["no_project"]
+
+
+def test_a_cancelled_run_hides_neither_a_failure_nor_a_guard(service: Desk) -> None:
+    service.well()
+    service.run(status="failed", error={"code": "credentials", "message": "401", "hint": ""})
+    service.run(outcome="cancelled")
+    service.run(outcome="clean", dry_run=1)
+    assert codes(service) == ["last_run_failed"]
+    service.run(outcome="guarded")
+    for _ in range(25):
+        service.run(outcome="cancelled")
+    assert codes(service) == ["guard_stopped"]
+    tied = service.run()
+    with service.state.write() as connection:
+        runs.update(connection, tied, trigger="links")
+    assert codes(service) == ["guard_stopped"], "tying pairs by hand looks at no guard"
+    service.run()
+    assert codes(service) == []
+
+
+def test_ctrl_c_is_no_failure_of_the_project(service: Desk) -> None:
+    service.well()
+    service.run(status="failed", outcome="cancelled", error={"code": "interrupted", "message": "Ctrl-C"})
+    with service.state.write() as connection:
+        connection.execute(sa.update(run_table).values(outcome="cancelled"))
+    assert codes(service) == []
+
+
+def test_the_success_that_counts_is_of_what_the_schedule_does(service: Desk) -> None:
+    service.well()
+    with service.state.write() as connection:
+        project_state.update(connection, MINE, pull_ok_at=service.clock() - 1000, push_ok_at=service.clock())
+    assert codes(service) == ["success_too_old"], "pushes by hand do not hide that pulls fail"
+    service.app.config.projects[MINE].direction = "push"
+    assert codes(service) == []
+    with service.state.write() as connection:
+        project_state.update(connection, MINE, push_ok_at=None)
+    assert codes(service) == ["never_synced"]
 
 
 class Stuck(State):

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.model.side import Direction
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
-from plant3d_sync.state.tables import project, run
+from plant3d_sync.state.tables import project
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,17 +66,23 @@ def get(connection: Connection, name: str) -> ProjectState | None:
     )
 
 
-def first_pull_is_unfinished(connection: Connection, known: ProjectState) -> bool:
-    """Whether every link so far is of a first pull that was interrupted: no run of the project ever ended."""
-    if known.identity is not None:
-        return False
-    ended = sa.select(run.c.id).where(
-        run.c.project == known.name,
-        run.c.status == "completed",
-        run.c.outcome != "guarded",
-        run.c.dry_run == 0,
-    )
-    return connection.execute(ended.limit(1)).first() is None
+def first_pull_is_unfinished(known: ProjectState) -> bool:
+    """Whether no pull of the project has come to its end yet: the links there are say nothing about its size.
+
+    They are of a first pull that was interrupted, or were tied by hand before it. The fact is stored by the pull
+    itself; that other runs ended meanwhile (cancelled, covered by another one, a push) says nothing about it.
+    """
+    return known.pull_ok_at is None
+
+
+def succeeded(direction: Direction, at: float | None) -> dict[str, float | None]:
+    """Columns that say when a pull or push last did its work to the end, after a run of this direction did."""
+    values = {}
+    if direction is not Direction.PUSH:
+        values["pull_ok_at"] = at
+    if direction is not Direction.PULL:
+        values["push_ok_at"] = at
+    return values
 
 
 def ensure(connection: Connection, name: str) -> ProjectState:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.run import OVER
 from plant3d_sync.state import audit
 from plant3d_sync.state.store import State
 from plant3d_sync.state.tables import (
@@ -52,7 +53,7 @@ def prune(state: State, *, now: float, days: float, batch: int = BATCH) -> dict[
             connection,
             intent,
             intent.c.id,
-            sa.and_(intent.c.status == "done", intent.c.done_at < limit),
+            sa.and_(intent.c.status != "open", intent.c.done_at < limit),
             batch,
         ),
         "finding": lambda connection: _rows(
@@ -117,7 +118,7 @@ def _runs(connection: Connection, limit: float, batch: int) -> int:
             sa.select(run.c.id)
             .where(
                 run.c.completed_at < limit,
-                run.c.status.in_(["completed", "failed"]),
+                run.c.status.in_(OVER),
                 run.c.id.not_in(waits),
             )
             .order_by(run.c.seq)

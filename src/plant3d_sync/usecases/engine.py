@@ -26,6 +26,7 @@ from plant3d_sync.model.creation import CreationLine
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.run import RunStatus, did_its_work
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.state import audit, intents, links, runs
@@ -143,7 +144,7 @@ class Engine:
         report = self._as_run(request, lambda run, lease, begun: self._sync(request, run, lease, begun))
         if (
             request.trigger == "resolve"
-            and report.outcome in ("clean", "with_issues")
+            and did_its_work(report.status, report.outcome)
             and self._half_resolved()
         ):
             # a value chosen by hand goes to SYNAPSE first and, once read back there, into Plant 3D
@@ -336,7 +337,7 @@ class Engine:
         report.completed_at, report.status, report.outcome = self._world.clock(), status, outcome
         with self._world.state.write() as connection:
             stored = runs.get(connection, run.run_id)
-            if stored is not None and stored.status == "completed":
+            if stored is not None and stored.status == RunStatus.COMPLETED:
                 # it had come to its end already; only what follows that was interrupted
                 report.status, report.outcome = stored.status, stored.outcome or outcome
                 return report
@@ -480,8 +481,8 @@ class Engine:
                 self._project.name,
                 plant_read_at=looked_at,
                 feed_read_at=feed.started_at,
-                pull_ok_at=now,
                 skew=known.skew,
+                **project_state.succeeded(request.asked.direction, now),
             )
             self._count_records(report)
             self._store_counts(connection)
@@ -796,11 +797,7 @@ class Engine:
             "synapse_project_id": self._project.config.synapse_project_id,
             "feed_read_at": feed.started_at,
         }
-        now = report.completed_at
-        if request.asked.direction is not Direction.PUSH:
-            values["pull_ok_at"] = now
-        if request.asked.direction is not Direction.PULL:
-            values["push_ok_at"] = now
+        values |= project_state.succeeded(request.asked.direction, report.completed_at)
         if complete and request.asked.only_assets is None and request.asked.direction is not Direction.PUSH:
             values |= {
                 "signature": planned.signature if not report.writes["plant3d"] else None,
@@ -928,6 +925,7 @@ class Engine:
         execution.outcome.findings.extend(found.findings)
         _settle_counts(report, execution.outcome, approved=True)
         report.outcome = _outcome(report)
+        direction = Direction(stored.direction)
         failpoint("run.before_finish")
         with world.state.write() as connection:
             execution.lease.fence.check(connection)
@@ -961,6 +959,8 @@ class Engine:
                 force_compare=True,
                 identity=snapshot.identity,
                 feed_read_at=feed.started_at,
+                # what an undo puts back brings neither side up to date
+                **({} if stored.undo_of else project_state.succeeded(direction, report.completed_at)),
             )
             self._count_records(report)
             self._count_writes(execution.outcome)

@@ -13,7 +13,7 @@ offline      nothing can be synchronised: no worker, or neither side can be reac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.run import OVER, RunOutcome, RunStatus
+from plant3d_sync.model.side import Direction
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs
 from plant3d_sync.state.codec import load_map
@@ -37,9 +39,6 @@ SHORTEST_PATIENCE = 30.0
 COMPONENT_SILENT = 60.0
 """Seconds without a sign of life after which a worker or scheduler counts as gone."""
 
-NEWEST_RUNS = 20
-"""So many of the newest runs are looked at to find the last one that ended."""
-
 SIDES = ("plant3d", "synapse")
 
 
@@ -55,7 +54,7 @@ _ORDER = (Health.HEALTHY, Health.DEGRADED, Health.OFFLINE)
 
 
 def worst(found: Iterable[Health]) -> Health:
-    """The worst of several, healthy if there is none."""
+    """The worst of several judgements, healthy if nothing spoke against it. Of no project at all see `unconfigured`."""
     return max(found, key=_ORDER.index, default=Health.HEALTHY)
 
 
@@ -88,6 +87,8 @@ class Watched:
     active: bool
     interval: float
     skew_allowed: float = 120.0
+    direction: Direction = Direction.PULL
+    """What its schedule does: only the success of that counts."""
 
     @property
     def patience(self) -> float:
@@ -147,6 +148,20 @@ class Status:
     components: Components = field(default_factory=Components)
 
 
+def unconfigured(active: Sized) -> list[Reason]:
+    """Why nothing can be in order when no project is synchronised: nothing was looked at, so nothing is well."""
+    if active:
+        return []
+    return [
+        Reason(
+            code="no_project",
+            level=Health.OFFLINE,
+            message="No project is configured and switched on: nothing is synchronised.",
+            hint="Configure a project (README), or set `active: true` on one; `plant3d-sync check-config` helps.",
+        )
+    ]
+
+
 def read_components(connection: Connection) -> Components:
     """The newest sign of life of each kind."""
     rows = connection.execute(
@@ -171,16 +186,18 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         reasons=[],
         connections=connections,
         last_sync=_last_success(known),
-        current=_by_status(connection, watched.name, "running"),
-        waiting=_by_status(connection, watched.name, "queued"),
+        current=_by_status(connection, watched.name, RunStatus.RUNNING),
+        waiting=_by_status(connection, watched.name, RunStatus.QUEUED),
         pending_conflicts=_pending(connection, watched.name),
         skew=skew if skew is not None else (known.skew if known is not None else None),
         components=components,
     )
+    expected = _expected_success(known, watched.direction)
     status.next_scheduled = _next_slot(watched, components, now)
     status.reasons = [
         *_connection_reasons(status),
         *_component_reasons(status, now),
+        *_success_reasons(watched, expected, now),
         *_run_reasons(connection, status, now),
         *_people_reasons(status),
     ]
@@ -195,10 +212,26 @@ def _last_success(known: project_state.ProjectState | None) -> float | None:
     return max(found, default=None)
 
 
-def _by_status(connection: Connection, project: str, status: str) -> Run | None:
+def _expected_success(known: project_state.ProjectState | None, direction: Direction) -> float | None:
+    """When everything that the schedule does was last done to the end; None if part of it never was.
+
+    A push by hand does not hide that pulls fail.
+    """
+    if known is None:
+        return None
+    parts = {
+        Direction.PULL: [known.pull_ok_at],
+        Direction.PUSH: [known.push_ok_at],
+        Direction.BOTH: [known.pull_ok_at, known.push_ok_at],
+    }[direction]
+    found = [at for at in parts if at is not None]
+    return min(found) if len(found) == len(parts) else None
+
+
+def _by_status(connection: Connection, project: str, status: RunStatus) -> Run | None:
     row = connection.execute(
         sa.select(run.c.id)
-        .where(run.c.project == project, run.c.status == status)
+        .where(run.c.project == project, run.c.status == status.value)
         .order_by(run.c.seq)
         .limit(1)
     ).first()
@@ -298,21 +331,25 @@ def _component_reasons(status: Status, now: float) -> list[Reason]:
     return reasons
 
 
+def _success_reasons(watched: Watched, success: float | None, now: float) -> list[Reason]:
+    if not watched.active or (success is not None and now - success <= watched.patience):
+        return []
+    return [
+        Reason(
+            code="never_synced" if success is None else "success_too_old",
+            level=Health.DEGRADED,
+            message=f"No {watched.direction.value} run succeeded yet."
+            if success is None
+            else f"The last complete success ({watched.direction.value}) is older than three intervals.",
+            hint="Look at the newest runs.",
+            since=success,
+        )
+    ]
+
+
 def _run_reasons(connection: Connection, status: Status, now: float) -> list[Reason]:
     reasons = []
     watched = status.project
-    if watched.active and (status.last_sync is None or now - status.last_sync > watched.patience):
-        reasons.append(
-            Reason(
-                code="never_synced" if status.last_sync is None else "success_too_old",
-                level=Health.DEGRADED,
-                message="No run succeeded yet."
-                if status.last_sync is None
-                else "The last complete success is older than three intervals.",
-                hint="Look at the newest runs.",
-                since=status.last_sync,
-            )
-        )
     if status.waiting is not None and now - status.waiting.created_at > watched.patience:
         reasons.append(
             Reason(
@@ -344,17 +381,22 @@ def _waiting_text(waiting: Run) -> str:
 
 
 def _last_run_reasons(connection: Connection, watched: Watched) -> list[Reason]:
-    newest = connection.execute(
-        sa.select(run.c.outcome, run.c.status, run.c.error, run.c.completed_at, run.c.dry_run)
-        .where(run.c.project == watched.name)
+    row = connection.execute(
+        sa.select(run.c.outcome, run.c.status, run.c.error, run.c.completed_at)
+        .where(
+            run.c.project == watched.name,
+            run.c.status.in_(OVER),
+            run.c.dry_run == 0,
+            run.c.trigger != "links",  # tying by hand looks at no guard and reads no values
+            # a cancelled or covered run says nothing: what the one before it said still holds
+            sa.or_(run.c.outcome.is_(None), run.c.outcome != RunOutcome.CANCELLED.value),
+        )
         .order_by(run.c.seq.desc())
-        .limit(NEWEST_RUNS)
-    )
-    ended = [row for row in newest if row.status in ("completed", "failed") and not row.dry_run]
-    if not ended:
+        .limit(1)
+    ).first()
+    if row is None:
         return []
-    row = ended[0]
-    if row.status == "failed":
+    if row.status == RunStatus.FAILED:
         error = load_map(row.error)
         return [
             Reason(
@@ -365,7 +407,7 @@ def _last_run_reasons(connection: Connection, watched: Watched) -> list[Reason]:
                 since=row.completed_at,
             )
         ]
-    if row.outcome == "guarded":
+    if row.outcome == RunOutcome.GUARDED:
         return [
             Reason(
                 code="guard_stopped",

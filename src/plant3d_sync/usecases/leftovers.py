@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.plan import PlanStatus
+from plant3d_sync.model.run import is_live
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.runs import StoredPlan
@@ -126,7 +127,7 @@ def note(connection: Connection, stored: StoredPlan) -> str | None:
     if stored.status not in BEGUN:
         return None
     run = runs.get(connection, stored.run_id) if stored.run_id else None
-    if run is not None and run.status in ("queued", "running"):
+    if run is not None and is_live(run.status):
         return None
     return (
         "Its run ended before the plan did. `apply` carries on with what is left of it; "

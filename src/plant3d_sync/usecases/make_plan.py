@@ -83,7 +83,7 @@ def make_plan(
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
             lost=_lost(briefs.values(), feed),
-            first_pull=project_state.first_pull_is_unfinished(connection, known),
+            first_pull=project_state.first_pull_is_unfinished(known),
         )
     planner = Planner(rules, knowledge, LineSpool)
     live, lost = _announce(planner, briefs, knowledge.lost, feed)

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
+from plant3d_sync.model.run import RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state import projects as project_state
@@ -555,8 +556,8 @@ def note_end(world: World, run_id: str) -> Run:
     """Close a run's story with its end as an event; returns the run as it is now."""
     with world.state.write() as connection:
         run = _get(connection, run_id)
-        if run.status in ("completed", "failed"):
-            if run.status == "completed" and run.error is not None:
+        if is_over(run.status):
+            if run.status == RunStatus.COMPLETED and run.error is not None:
                 runs.update(connection, run_id, error=None)
             runs.event(connection, run_id, run.status, world.clock(), outcome=run.outcome, stats=run.stats)
         return run

@@ -14,6 +14,7 @@ from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.link import Link, LinkState
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.record import Value
+from plant3d_sync.model.run import is_live
 from plant3d_sync.state import intents, links, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
@@ -44,7 +45,7 @@ def undo_plan(
             raise NotFoundError(
                 f"There is no run {run_id}. Nothing was planned.", hint="`plant3d-sync runs PROJECT`"
             )
-        if run.status in ("queued", "running"):
+        if is_live(run.status):
             raise NeedsPersonError("The run is not over. Nothing was planned.", hint="Wait for its end.")
         changes = intents.changes_of_run(connection, run_id)
         if change_id is not None:

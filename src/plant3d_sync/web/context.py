@@ -10,6 +10,7 @@ from typing import Literal
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.jobqueue import Bell
+from plant3d_sync.model.side import Direction
 from plant3d_sync.settings import ProjectFile
 from plant3d_sync.state import State, keys
 from plant3d_sync.state.keys import ApiKey
@@ -92,6 +93,7 @@ class Context:
             active=entry.active,
             interval=minutes * 60.0,
             skew_allowed=entry.conflict.tolerance_seconds,
+            direction=Direction(entry.direction),
         )
 
     def visible(self, key: ApiKey) -> list[str]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from plant3d_sync.model.run import is_over
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.usecases.health import Checked, Reason, Status
 from plant3d_sync.web import schemas as s
-
-SURELY_ENDED = ("completed", "failed")
 
 
 def when(seconds: float | None) -> datetime | None:
@@ -81,7 +80,7 @@ def now_answer(run: Run, follow_up: str | None) -> s.SyncNow:
             "outcome": run.outcome,
             "project_id": run.project,
             "follow_up": follow_up,
-            "progress": None if run.status in SURELY_ENDED else progress(run),
+            "progress": None if is_over(run.status) else progress(run),
             "error": error_info(run.error),
         }
     )
@@ -115,7 +114,7 @@ def log(run: Run) -> s.SyncLog:
 def detail(run: Run, errors: list[dict[str, Any]]) -> s.SyncDetail:
     """Everything about a run."""
     result = run.result
-    ended = run.status in SURELY_ENDED
+    ended = is_over(run.status)
     pull, push = result.get("pull_stats"), result.get("push_stats")
     return s.SyncDetail.model_validate(
         _log_members(run)

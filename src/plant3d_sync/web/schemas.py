@@ -368,6 +368,7 @@ class HealthDetail(HealthAnswer):
     queue: Literal["embedded", "redis"]
     worker_seen_at: datetime | None = None
     scheduler_seen_at: datetime | None = None
+    reasons: list[HealthReason]
     projects: list[HealthProject]
 
 

@@ -18,6 +18,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.model.run import is_over
 from plant3d_sync.state import keys, runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases.project import iso
@@ -109,7 +110,7 @@ def _news(call: Call, run_id: str, cursor: _Cursor) -> list[bytes]:
     if run is None:
         cursor.ended = True
         return pieces
-    over = run.status in documents.SURELY_ENDED
+    over = is_over(run.status)
     state = orjson.dumps(
         {
             "sync_id": run.run_id,

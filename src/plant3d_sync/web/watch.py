@@ -101,7 +101,8 @@ class Watch:
 
     def _document(self, facts: Facts, bell: bool, key: ApiKey | None) -> s.HealthAnswer:
         active = [status for status in facts.projects if status.project.active]
-        level = health.worst([status.health for status in facts.projects])
+        reasons = health.unconfigured(active) if facts.readable else []
+        level = health.worst([*(one.level for one in reasons), *(status.health for status in facts.projects)])
         if not facts.readable:
             level = Health.OFFLINE
         elif not bell:
@@ -121,6 +122,7 @@ class Watch:
                 "queue": self._context.queue_kind,
                 "worker_seen_at": documents.when(facts.components.worker),
                 "scheduler_seen_at": documents.when(facts.components.scheduler),
+                "reasons": [documents.reason(one) for one in reasons],
                 "projects": [
                     _project(status) for status in facts.projects if may_see(key, status.project.name)
                 ],
@@ -134,7 +136,9 @@ def _result(future: Future[Any]) -> Any:
 
 
 def _side(active: list[Status], side: str, readable: bool) -> str:
-    return "ok" if readable and all(status.connections[side].ok for status in active) else "error"
+    """A connection that nobody uses was never looked at: it is not well."""
+    looked_at = [status.connections[side].ok for status in active]
+    return "ok" if readable and looked_at and all(looked_at) else "error"
 
 
 def _project(status: Status) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from plant3d_sync.jobqueue import Bell, Heard, make_bell
 from plant3d_sync.logs import bind, configure, get_logger, unbind
+from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
 from plant3d_sync.settings import weak_points
 from plant3d_sync.state import runs
@@ -189,7 +190,7 @@ class Worker:
             self._current = None
             self.done += 1
         ended = queue.note_end(self.world, run.run_id)
-        if ended.status == "completed" and ended.outcome in ("clean", "with_issues", "guarded"):
+        if read_both_sides(ended.status, ended.outcome):
             note_success(self.world, run.project)
         get_logger().info(
             "run.ended",

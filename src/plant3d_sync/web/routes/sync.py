@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.run import is_over
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
@@ -79,18 +80,18 @@ def ask(
 def accepted(run: Run) -> dict[str, str]:
     """Headers of an answer about a run that is not done."""
     headers = {"Location": f"/api/v1/sync/{run.run_id}"}
-    return headers if run.status in documents.SURELY_ENDED else {**headers, "Retry-After": "2"}
+    return headers if is_over(run.status) else {**headers, "Retry-After": "2"}
 
 
 def await_end(call: Call, run: Run, seconds: float) -> Run:
     """The run at its end, or as it is after so long, or when this process is to end. Follows one that another continues."""
     context = call.context
     run = latest(call, run)
-    if seconds <= 0 or run.status in documents.SURELY_ENDED:
+    if seconds <= 0 or is_over(run.status):
         return run
     with context.waiters.one() as may_wait:
         end = time.monotonic() + (seconds if may_wait else 0.0)
-        while run.status not in documents.SURELY_ENDED and time.monotonic() < end:
+        while not is_over(run.status) and time.monotonic() < end:
             ending = context.ending.wait(min(context.poll, max(end - time.monotonic(), 0.0)))
             run = latest(call, run)
             if ending:
@@ -113,7 +114,7 @@ def latest(call: Call, run: Run) -> Run:
 
 def job_answer(run: Run) -> Answer:
     """202 while it goes on, 200 when it is done."""
-    done = run.status in documents.SURELY_ENDED
+    done = is_over(run.status)
     return Answer(status=200 if done else 202, body=documents.job(run), headers=accepted(run))
 
 
@@ -190,7 +191,7 @@ def now(body: s.NowBody, call: CanSync, wait: Wait = 30) -> Response:
     def work(ticket: Ticket) -> Answer:
         run, follow_up = press(call, ticket, project)
         run = await_end(call, run, wait)
-        done = run.status in documents.SURELY_ENDED
+        done = is_over(run.status)
         return Answer(
             status=200 if done else 202,
             body=documents.now_answer(run, follow_up.run_id if follow_up is not None else None),
