@@ -22,6 +22,8 @@ from prometheus_client.core import (
 from sqlalchemy.engine import Connection
 
 from plant3d_sync import __version__
+from plant3d_sync.model.run import LIVE, RunStatus
+from plant3d_sync.model.side import Direction
 from plant3d_sync.state import audit, tally
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.store import SCHEMA
@@ -75,7 +77,7 @@ class Metrics:
     def _carry_on(self, connection: Connection) -> None:
         """Add the runs that ended since, up to the oldest one that is not over."""
         open_from = connection.execute(
-            sa.select(sa.func.min(run.c.seq)).where(run.c.status.in_(["queued", "running"]))
+            sa.select(sa.func.min(run.c.seq)).where(run.c.status.in_(LIVE))
         ).scalar()
         newest = int(connection.execute(sa.select(sa.func.max(run.c.seq))).scalar() or 0)
         up_to = newest if open_from is None else int(open_from) - 1
@@ -105,6 +107,7 @@ class Metrics:
     def _collect(self, connection: Connection) -> Iterator[Metric]:
         now = self._context.clock()
         yield from self._runs()
+        yield from self._expected()
         yield from _projects(connection)
         yield from _going(connection, now)
         yield from _waiting_for_people(connection, now)
@@ -127,6 +130,20 @@ class Metrics:
             durations.add_metric(labels, [*buckets, ("+Inf", kept.count)], sum_value=kept.seconds)
         yield total
         yield durations
+
+    def _expected(self) -> Iterator[Metric]:
+        """What the schedule owes: there from the start, so that a success that never came is missed too."""
+        interval = GaugeMetricFamily(
+            P + "schedule_interval_seconds",
+            "How often a run of this direction should succeed; active projects only.",
+            labels=["project", "direction"],
+        )
+        for name in sorted(self._context.app.project_names(active_only=True)):
+            watched = self._context.watched(name)
+            both = (Direction.PULL, Direction.PUSH)
+            for direction in both if watched.direction is Direction.BOTH else (watched.direction,):
+                interval.add_metric([name, direction.value], watched.interval)
+        yield interval
 
 
 class _Only:
@@ -179,11 +196,11 @@ def _going(connection: Connection, now: float) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(P + "queue_waiting_runs", "Runs that wait.", labels=["project"])
     rows = connection.execute(
         sa.select(run.c.project, run.c.status, sa.func.count(), sa.func.min(run.c.started_at))
-        .where(run.c.status.in_(["queued", "running"]))
+        .where(run.c.status.in_(LIVE))
         .group_by(run.c.project, run.c.status)
     )
     for name, status, count, started in rows:
-        if status == "queued":
+        if status == RunStatus.QUEUED:
             waiting.add_metric([name], count)
         elif started is not None:
             in_progress.add_metric([name], max(now - started, 0.0))
