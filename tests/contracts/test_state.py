@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
 from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing
@@ -142,7 +142,7 @@ def test_links_of_the_first_schema_are_found_after_the_upgrade_and_stay_unique(e
     with empty.read() as connection:
         assert [one.link_id for one in links.by_items(connection, 1, ["guid-2", "guid-9"], [])] == [2]
         assert links.versions(connection, 1, ["guid-1", "guid-3"]) == {"guid-1": 1, "guid-3": 3}
-    with pytest.raises(IntegrityError), empty.write() as connection:
+    with pytest.raises(ConfigError), empty.write() as connection:
         links.insert_many(connection, [row_of(full_link(), 1, id=4, pnpid=4, plant3d_id="guid-2")])
 
 
@@ -336,8 +336,9 @@ def test_links_are_found_and_changed_in_any_number(state: State) -> None:
 
 def test_one_identity_has_one_link(state: State) -> None:
     one = model_link(item(1, "A"))
-    with pytest.raises(IntegrityError), state.write() as connection:
+    with pytest.raises(ConfigError) as refused, state.write() as connection:
         links.insert_many(connection, [row_of(one, 1), row_of(one, 1, id=77)])
+    assert refused.value.error_code == "state_refused"
     with state.read() as connection:
         assert links.count(connection, 1) == 0
 
@@ -372,6 +373,46 @@ def test_assets_without_a_link_are_kept_replaced_and_dropped(state: State) -> No
         links.drop_unlinked(connection, 1, ["x"])
     with state.read() as connection:
         assert list(links.unlinked(connection, 1)) == []
+
+
+def test_of_an_asset_that_one_page_shows_twice_the_later_counts(state: State) -> None:
+    def shown(version: int) -> Asset:
+        return Asset(
+            asset_id="x",
+            plant3d_id=None,
+            version=version,
+            seq=0,
+            archived=False,
+            fields={"tag": f"A-{version}"},
+        )
+
+    with state.write() as connection:
+        links.put_unlinked(connection, 1, [shown(1), shown(2)])
+    with state.read() as connection:
+        assert list(links.unlinked(connection, 1)) == [("x", None, "A-2", "", False)]
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "b")], ids=["one project", "two projects"])
+def test_two_processes_that_meet_new_projects_at_once_agree(state: State, names: tuple[str, str]) -> None:
+    both_ready = threading.Barrier(2, timeout=30)
+    made: dict[int, int] = {}
+
+    def ensure(index: int) -> None:
+        both_ready.wait()
+        with state.write() as connection:
+            made[index] = projects.ensure(connection, names[index]).number
+
+    for _again in range(10):
+        threads = [threading.Thread(target=ensure, args=(index,)) for index in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert sorted(made) == [0, 1], "none of them failed"
+        assert (made[0] == made[1]) is (names[0] == names[1])
+        made.clear()
+        with state.write() as connection:
+            connection.execute(sa.delete(metadata.tables["project"]))
 
 
 def test_what_waits_without_a_base_is_not_forgotten_when_synapse_changes() -> None:

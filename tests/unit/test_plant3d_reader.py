@@ -255,7 +255,20 @@ def test_two_rows_for_one_item_in_a_table_without_key_yield_it_once(dcf: Dcf, re
     assert [f.pnpid for f in found(snapshot, "duplicate_row")] == [pump]
 
 
-@pytest.mark.parametrize("guid", [None, b"short", "not a guid"])
+@pytest.mark.parametrize(
+    "guid",
+    [
+        None,
+        b"short",
+        "not a guid",
+        "",
+        " ",
+        bytes(16),
+        "{00000000-0000-0000-0000-000000000000}",
+        "1_" * 16,
+        7,
+    ],
+)
 def test_an_item_without_a_valid_guid_is_read_and_reported(dcf: Dcf, read: Read, guid: object) -> None:
     pump = dcf.add("CentrifugalPump", Tag="P-1", PnPGuid=guid)
     snapshot = read()
@@ -269,6 +282,42 @@ def test_items_that_share_a_guid_are_both_read_and_reported(dcf: Dcf, read: Read
     snapshot = read()
     assert set(items(snapshot)) == {first, second}
     assert [f.data["pnpids"] for f in found(snapshot, "duplicate_guid")] == [[first, second]]
+    assert {item.sharing for item in items(snapshot).values()} == {(first, second)}
+
+
+@pytest.mark.parametrize(
+    "spelling", ["{%s}", "(%s)", "%s", " %s\n", "{%S}", "%S", "%n"], ids=lambda text: repr(text)
+)
+def test_one_guid_is_one_guid_however_it_is_written(dcf: Dcf, read: Read, spelling: str) -> None:
+    guid = uuid.UUID(int=0xABCDEF99, version=4)
+    text = spelling.replace("%s", str(guid)).replace("%S", str(guid).upper()).replace("%n", guid.hex)
+    pump = dcf.add("CentrifugalPump", Tag="P-1", PnPGuid=guid.bytes_le)
+    valve, alone = dcf.add("GateValve", Tag="V-1", PnPGuid=text), dcf.add("GateValve", Tag="V-2")
+    got = items(read())
+    assert {got[pump].guid, got[valve].guid} == {str(guid)}
+    assert {pnpid: item.sharing for pnpid, item in got.items()} == {
+        pump: (pump, valve),
+        valve: (pump, valve),
+        alone: (),
+    }
+
+
+def test_many_items_without_identity_do_not_share_one(dcf: Dcf, read: Read) -> None:
+    for number in range(3):
+        dcf.add("CentrifugalPump", Tag=f"P-{number}", PnPGuid=bytes(16))
+    snapshot = read()
+    assert [item.sharing for item in items(snapshot).values()] == [(), (), ()]
+    assert len(found(snapshot, "bad_guid")) == 3 and not found(snapshot, "duplicate_guid")
+
+
+def test_a_guid_on_hundreds_of_items_is_one_finding_of_bounded_size(dcf: Dcf, read: Read) -> None:
+    for number in range(1100):
+        dcf.add("GateValve", Tag=f"V-{number}", PnPGuid=b"x" * 16)
+    snapshot = read()
+    assert {len(item.sharing) for item in items(snapshot).values()} == {1100}
+    [finding] = found(snapshot, "duplicate_guid")
+    assert len(finding.message) < 300 and "and 1090 more" in finding.message
+    assert (finding.data["count"], len(finding.data["pnpids"])) == (1100, 1000)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- hazards of cells

@@ -61,6 +61,8 @@ class PlantItem(msgspec.Struct, kw_only=True, gc=False):
     segment_tag: str | None = None
     registry_tag: str | None = None
     digest: bytes = b""
+    sharing: tuple[int, ...] = ()
+    """PnPIDs of all items with this PnPGuid, this one among them; empty when it is its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

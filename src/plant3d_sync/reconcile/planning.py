@@ -35,13 +35,11 @@ from plant3d_sync.model.plan import (
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, Side, WriteMode
-from plant3d_sync.reconcile import guard, missing
+from plant3d_sync.reconcile import guard, identity, missing
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 
 FLIP_LIMIT = 6
 """So many writes between the same two values, and the field is frozen."""
-
-_LIVE = (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
 
 MAX_TAG, MAX_SUBTYPE, MAX_DESCRIPTION, MAX_ATTRIBUTES = 100, 100, 4000, 64 * 1024
 """Limits of SYNAPSE's asset (contract D.2), checked while planning so that a dry run finds them."""
@@ -247,7 +245,6 @@ class Planner:
         self._shared_tags: dict[str, list[int]] = {}
         self._info: dict[int, _Holder] = {}
         self._live: dict[str, int] = {}
-        self._guids: dict[str, int] = {}
         self._released: set[str] = set()
         self._errors: list[RowError] = []
         self._findings: list[Finding] = []
@@ -298,7 +295,7 @@ class Planner:
         translated = self._rules.translate[item.class_name](item)
         if asked:
             self._stats[entity].total += 1
-        if link is None and other is None and item.guid:
+        if link is None and other is None and item.guid and not item.sharing:
             problem = None
         else:
             problem = self._identity_problem(item, link, other, entity)
@@ -351,41 +348,8 @@ class Planner:
     def _identity_problem(
         self, item: PlantItem, link: Link | None, other: Link | None, entity: Entity
     ) -> RowError | None:
-        def error(code: str, message: str, hint: str) -> RowError:
-            return RowError(
-                code=code,
-                message=message,
-                hint=hint,
-                plant3d_id=item.guid or None,
-                pnpid=item.pnpid,
-                class_name=item.class_name,
-            )
-
-        if not item.guid:
-            return error(
-                "bad_guid",
-                "The item has no usable PnPGuid, so it has no identity. Nothing was written for it.",
-                "Audit the project in Plant 3D.",
-            )
-        if link is not None and link.pnpid != item.pnpid:
-            return error(
-                "identity_mismatch",
-                f"PnPGuid {item.guid} belonged to PnPID {link.pnpid} and now to {item.pnpid}. Nothing was written.",
-                "Check that the project file was not replaced by a copy, then `links accept`.",
-            )
-        if link is None and other is not None and other.state in _LIVE:
-            return error(
-                "identity_mismatch",
-                f"PnPID {item.pnpid} is linked with PnPGuid {other.plant3d_id} but now has {item.guid}.",
-                "Check that the project file was not replaced by another database.",
-            )
-        if link is not None and link.entity != entity.value:
-            return error(
-                "kind_changed",
-                f"The item was {link.entity} and is now {entity.value} ({item.class_name}). Nothing was written.",
-                "Check the mapping of the two classes.",
-            )
-        if link is not None and link.class_name != item.class_name:
+        problem = identity.problem_of(item, link, other, entity.value)
+        if problem is None and link is not None and link.class_name != item.class_name:
             self._findings.append(
                 Finding(
                     code="class_changed",
@@ -395,18 +359,7 @@ class Planner:
                     tag=link.tag,
                 )
             )
-        return None
-
-    def _same_identity(self, item: PlantItem, first: int, link: Link | None) -> RowError:
-        """Two rows with one PnPGuid: neither is created; a linked one goes on under its own PnPID."""
-        holder = self._info.get(first, _Claim("", item.guid, ""))
-        class_name, guid, entity = holder.class_name, holder.plant3d_id, holder.entity
-        if first in self._create_index and entity:
-            self._unplan(first, entity)
-            self._stats[entity].skipped -= 1
-            self._stats[entity].errors += 1
-            self._errors.append(_guid_error(first, guid, class_name, item.pnpid))
-        return _guid_error(item.pnpid, item.guid, item.class_name, first)
+        return problem
 
     def _field_problems(self, item: PlantItem, translated: Translated) -> None:
         for name, code, message in translated.problems:
@@ -1464,17 +1417,6 @@ def _archived_as_gone(link: Link) -> bool:
 def _was_archived(link: Link) -> bool:
     """Whether the asset was archived when it was last seen."""
     return link.archived_in_synapse or link.state is LinkState.ARCHIVED
-
-
-def _guid_error(pnpid: int, guid: str, class_name: str, other: int) -> RowError:
-    return RowError(
-        code="duplicate_guid",
-        message=f"PnPGuid {guid} is also on PnPID {other}. Nothing was written for this item.",
-        hint="Audit the project in Plant 3D; two items must not share one identity.",
-        plant3d_id=guid,
-        pnpid=pnpid,
-        class_name=class_name or None,
-    )
 
 
 def _keep_open(work: _FieldWork, link: Link, name: str) -> None:

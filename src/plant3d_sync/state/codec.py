@@ -56,10 +56,10 @@ def set_columns(
 
 
 def insert_if_new(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
-    """Add a row unless one with its key is there, also when another process does the same now. Whether it was added."""
-    (key,) = table.primary_key.columns
+    """Add a row unless one with its key, or another value that must be unique, is there, also when another process does the same now. Whether it was added."""
     statement = _insert_of(connection.dialect.name)(table).values(**values)
-    return connection.execute(statement.on_conflict_do_nothing().returning(key)).first() is not None
+    added = statement.on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return connection.execute(added).first() is not None
 
 
 def _insert_of(dialect: str) -> Callable[[Table], Any]:

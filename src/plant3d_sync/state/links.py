@@ -332,9 +332,10 @@ def asset_of(row: Row[Any]) -> Asset:
 
 
 def put_unlinked(connection: Connection, number: int, assets: Sequence[Asset]) -> None:
-    """Remember assets without a link (insert or replace)."""
-    for start in range(0, len(assets), CHUNK):
-        piece = assets[start : start + CHUNK]
+    """Remember assets without a link (insert or replace). Of one that is given twice the last counts."""
+    once = list({asset.asset_id: asset for asset in assets}.values())
+    for start in range(0, len(once), CHUNK):
+        piece = once[start : start + CHUNK]
         connection.execute(
             sa.delete(unlinked_asset).where(
                 unlinked_asset.c.project == number,

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state.codec import dump, load, load_map, set_columns
+from plant3d_sync.state.codec import dump, insert_if_new, load, load_map, set_columns
 from plant3d_sync.state.tables import project
 
 
@@ -90,9 +90,13 @@ def ensure(connection: Connection, name: str) -> ProjectState:
     known = get(connection, name)
     if known is not None:
         return known
-    number = (connection.execute(sa.select(sa.func.max(project.c.number))).scalar() or 0) + 1
-    connection.execute(sa.insert(project).values(name=name, number=number))
-    return ProjectState(name=name, number=number)
+    while True:  # another process may take the name or the number at the same moment
+        number = (connection.execute(sa.select(sa.func.max(project.c.number))).scalar() or 0) + 1
+        if insert_if_new(connection, project, {"name": name, "number": number}):
+            return ProjectState(name=name, number=number)
+        known = get(connection, name)
+        if known is not None:
+            return known
 
 
 def update(connection: Connection, name: str, **values: object) -> None:

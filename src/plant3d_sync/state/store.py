@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.sqlitefile import sqlite_uri
@@ -303,5 +303,13 @@ def _translated(shown: str) -> Iterator[None]:
                 f"The state database cannot be used now ({shown}): {text}",
                 hint="Check that it is running and reachable; the next run continues by itself.",
                 code="state_unavailable",
+            ) from error
+        if isinstance(error, IntegrityError | DataError):
+            raise ConfigError(
+                f"The state database ({shown}) refused what was to be remembered: {text.strip()}. "
+                "This step was taken back in it.",
+                hint="No data should be able to cause this: please report it with this message. "
+                "What was sent to SYNAPSE before is on record; the next run looks for it there.",
+                code="state_refused",
             ) from error
         raise

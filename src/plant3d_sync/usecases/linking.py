@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.record import Asset, PlantItem
 from plant3d_sync.model.side import ASSET_TYPES
+from plant3d_sync.reconcile.identity import unlinked_problem
 from plant3d_sync.reconcile.match import Candidate, Pair, propose
 from plant3d_sync.state import audit, intents, links, runs
 from plant3d_sync.state import projects as project_state
@@ -55,7 +56,7 @@ def _candidates(world: World, project: Project) -> _Candidates:
     assets = [asset for asset in [*feed.unlinked, *feed.news.values()] if not asset.archived]
     assets = [asset for asset in assets if asset.plant3d_id not in linked]
     items: list[Candidate] = []
-    rows: dict[str, list[PlantItem]] = {}
+    moved: list[MovedRow] = []
     snapshot = project.source.snapshot()
     try:
         preflight.check_neighbours(world, project, snapshot.identity)
@@ -63,31 +64,30 @@ def _candidates(world: World, project: Project) -> _Candidates:
         rules = project.rules(snapshot.catalog)
         for batch in snapshot.scan(sorted(rules.classes), {}):
             for item in batch.changed:
-                if item.guid in linked:
-                    rows.setdefault(item.guid, []).append(item)
-                elif item.guid:
+                link = linked.get(item.guid)
+                if unlinked_problem(item) is not None:
+                    continue  # its identity is not its own
+                if link is not None and link.pnpid != item.pnpid:
+                    moved.append(_moved_row(item, link))
+                elif link is None:
                     tag = rules.translate[item.class_name](item).fields.get("tag")
                     tag_text = tag.strip() if isinstance(tag, str) and rules.is_tagged(tag) else None
                     kind = ASSET_TYPES[rules.classes[item.class_name].entity]
                     items.append(_candidate(item, tag_text, kind))
     finally:
         snapshot.close()
-    return _Candidates(items=items, assets=assets, moved=_moved_rows(linked, rows))
+    return _Candidates(items=items, assets=assets, moved=moved)
 
 
-def _moved_rows(linked: Mapping[str, Brief], rows: Mapping[str, Sequence[PlantItem]]) -> list[MovedRow]:
-    """Linked identities that stand in exactly one row, and that row is not the one we knew."""
-    return [
-        MovedRow(
-            link_pnpid=linked[guid].pnpid,
-            pnpid=found[0].pnpid,
-            plant3d_id=guid,
-            tag=linked[guid].tag,
-            class_name=found[0].class_name,
-        )
-        for guid, found in rows.items()
-        if len(found) == 1 and found[0].pnpid != linked[guid].pnpid
-    ]
+def _moved_row(item: PlantItem, link: Brief) -> MovedRow:
+    """A linked identity that stands in one row alone, and that row is not the one we knew."""
+    return MovedRow(
+        link_pnpid=link.pnpid,
+        pnpid=item.pnpid,
+        plant3d_id=item.guid,
+        tag=link.tag,
+        class_name=item.class_name,
+    )
 
 
 def _candidate(item: PlantItem, tag: str | None, asset_type: str) -> Candidate:

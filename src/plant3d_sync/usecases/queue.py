@@ -24,7 +24,7 @@ from plant3d_sync.model.run import RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.codec import dump, load_map
+from plant3d_sync.state.codec import dump, insert_if_new, load_map
 from plant3d_sync.state.lease import holder_is_dead, is_held
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import component, lease
@@ -382,7 +382,7 @@ def _note_claim(connection: Connection, run: Run, holder: str, now: float) -> No
     name = f"claim:{run.project}"
     changed = connection.execute(sa.update(component).where(component.c.name == name).values(**values))
     if changed.rowcount == 0:
-        connection.execute(sa.insert(component).values(name=name, **values))
+        insert_if_new(connection, component, {"name": name, **values})
 
 
 def next_due(world: World, projects: Sequence[str]) -> float | None:

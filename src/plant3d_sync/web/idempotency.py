@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.state import runs
-from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.codec import insert_if_new, load_map
 from plant3d_sync.state.lease import holder_is_dead, holder_name
 from plant3d_sync.state.tables import idempotency
 from plant3d_sync.web.auth import Call
@@ -125,23 +125,20 @@ def _mine(call: Call) -> tuple[sa.ColumnElement[bool], ...]:
 def _claim(call: Call, digest: str) -> Ticket | Response:
     """Mark the request as being done, or say what became of it."""
     ticket = Ticket(run_id=uuid.uuid4().hex)
-    try:
-        with call.context.state.write() as connection:
-            row = connection.execute(sa.select(idempotency).where(*_mine(call))).first()
-            if row is not None:
-                return _known(call, connection, row, digest)
-            connection.execute(
-                sa.insert(idempotency).values(
-                    key=call.idempotency_key,
-                    caller=call.key.key_id,
-                    route=call.request.url.path[:200],
-                    body_hash=digest,
-                    answer=_marker(ticket.run_id),
-                    created_at=call.context.clock(),
-                )
-            )
-    except sa.exc.IntegrityError as error:
-        raise _busy() from error
+    with call.context.state.write() as connection:
+        row = connection.execute(sa.select(idempotency).where(*_mine(call))).first()
+        if row is not None:
+            return _known(call, connection, row, digest)
+        claim = {
+            "key": call.idempotency_key,
+            "caller": call.key.key_id,
+            "route": call.request.url.path[:200],
+            "body_hash": digest,
+            "answer": _marker(ticket.run_id),
+            "created_at": call.context.clock(),
+        }
+        if not insert_if_new(connection, idempotency, claim):
+            raise _busy()
     return ticket
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from plant3d_sync import __version__
 from plant3d_sync.errors import SyncError
 from plant3d_sync.logs import get_logger
-from plant3d_sync.state.codec import dump
+from plant3d_sync.state.codec import dump, insert_if_new
 from plant3d_sync.state.tables import component
 from plant3d_sync.usecases.project import World
 
@@ -143,7 +143,7 @@ class Presence:
                 sa.update(component).where(component.c.name == self.name).values(**values)
             )
             if changed.rowcount == 0:
-                connection.execute(sa.insert(component).values(name=self.name, **values))
+                insert_if_new(connection, component, {"name": self.name, **values})
 
     def _loop(self) -> None:
         while not self._ended.wait(SIGNS_OF_LIFE):

@@ -6,25 +6,30 @@ exports it in lower case with hyphens, which is the form used everywhere outside
 
 from __future__ import annotations
 
+import re
 import uuid
 
 GUID_BYTES = 16
+NIL = bytes(GUID_BYTES)
+""".NET's `Guid.Empty`: what stands where no GUID was given. It tells nothing apart."""
+
+_USUAL = re.compile(r"\s*(?:\{([0-9a-f-]+)\}|\(([0-9a-f-]+)\)|([0-9a-f-]+))\s*", re.ASCII | re.IGNORECASE)
+_PARTS = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def guid_text(value: object) -> str:
-    """The GUID in lower case with hyphens, or "" when the value is not a GUID.
+    """The GUID in lower case with hyphens, or "" when the value is not a GUID or the empty one.
 
-    Accepts the 16 bytes of SQLite, text in any usual form (braces, no hyphens) and `uuid.UUID`.
+    Accepts the 16 bytes of SQLite, text in any form .NET writes (braces, parentheses, no hyphens) and `uuid.UUID`.
     """
     if isinstance(value, bytes):
-        return _from_bytes(value) if len(value) == GUID_BYTES else ""
+        return _from_bytes(value) if len(value) == GUID_BYTES and value != NIL else ""
     if isinstance(value, uuid.UUID):
-        return str(value)
+        return str(value) if value.int else ""
     if isinstance(value, str):
-        try:
-            return str(uuid.UUID(value.strip()))
-        except ValueError:
-            return ""
+        usual = _USUAL.fullmatch(value)
+        inner = next(filter(None, usual.groups()), "") if usual else ""
+        return guid_text(uuid.UUID(inner)) if _PARTS.fullmatch(inner) else ""
     return ""
 
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf, isfinite
+from operator import itemgetter
 
 import orjson
 
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep
-from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, guid_text
+from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, NIL, guid_bytes, guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import (
     GROUP_RELATION,
@@ -42,6 +43,10 @@ _FIXED = 4
 _DIGEST_BYTES = 16
 _TOGETHER = 100
 """Rows that are checked for oddities in one look."""
+_SHARED = 2
+"""Items from which on a PnPGuid is shared."""
+_NAMED, _LISTED = 10, 1000
+"""PnPIDs named in a finding's sentence, and listed in its data."""
 _MARSHAL_FORMAT = 2
 """The last format without back references: equal values give equal bytes in every process."""
 
@@ -230,6 +235,8 @@ class Scan:
         self.registry: dict[int, str] = {}
         self.drawing_of: dict[int, Drawing] = {}
         self.missing_levels: set[str] = set()
+        self.sharing: dict[int, tuple[int, ...]] = {}
+        """PnPID -> all items with its PnPGuid, for those whose PnPGuid is not theirs alone."""
         self._previous: int | None = None
 
     def run(self, classes: Mapping[str, Sequence[str]], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
@@ -238,7 +245,7 @@ class Scan:
         try:
             self._load_drawings()
             self._load_registry()
-            self._report_duplicates()
+            self._find_shared_guids()
             extras_of = self._extras_reader()
             batch = ItemBatch(unchanged=[], changed=[])
             for number, name in enumerate(classes):
@@ -249,12 +256,18 @@ class Scan:
                 for rows in self._rows(plan):
                     self._take(plan, rows, known, batch, extras_of)
                     if len(batch.unchanged) + len(batch.changed) >= BATCH:
-                        yield batch
+                        yield self._with_sharing(batch)
                         batch = ItemBatch(unchanged=[], changed=[])
             if batch.unchanged or batch.changed:
-                yield batch
+                yield self._with_sharing(batch)
         finally:
             self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
+
+    def _with_sharing(self, batch: ItemBatch) -> ItemBatch:
+        if self.sharing:
+            for item in batch.changed:
+                item.sharing = self.sharing.get(item.pnpid, ())
+        return batch
 
     # ------------------------------------------------------------ which items
 
@@ -267,6 +280,7 @@ class Scan:
         )
         run("CREATE TEMP TABLE IF NOT EXISTS cls (spelling TEXT COLLATE NOCASE PRIMARY KEY, number INTEGER)")
         run("DELETE FROM temp.cls")
+        self.connection.create_function("plant_guid", 1, _guid_in_text, deterministic=True)
         spellings = [(s, number) for number, name in enumerate(classes) for s in classes[name]]
         self.connection.executemany("INSERT OR IGNORE INTO temp.cls VALUES (?, ?)", spellings)
         key, name, guid, stamp, revision = (
@@ -275,7 +289,7 @@ class Scan:
         )
         run(
             f"INSERT OR IGNORE INTO temp.{self.table} "
-            f"SELECT c.number, b.{key}, {_of('b', guid)}, {_of('b', stamp)}, {_of('b', revision)} "
+            f"SELECT c.number, b.{key}, {_as_guid(_of('b', guid))}, {_of('b', stamp)}, {_of('b', revision)} "
             f"FROM {base} AS b JOIN temp.cls AS c ON c.spelling = b.{name} WHERE typeof(b.{key}) = 'integer'"
         )
 
@@ -325,24 +339,32 @@ class Scan:
             registry[item] = plain_tag(registry[item], owners[item])
         self.registry = registry
 
-    def _report_duplicates(self) -> None:
-        for guid, first, count in self.connection.execute(
-            f"SELECT guid, min(pnpid), count(*) FROM temp.{self.table} WHERE guid IS NOT NULL "
-            "GROUP BY guid HAVING count(*) > 1"
-        ).fetchall():
-            same = self.connection.execute(
-                f"SELECT pnpid FROM temp.{self.table} WHERE guid = ? ORDER BY 1", (guid,)
+    def _find_shared_guids(self) -> None:
+        """Items whose PnPGuid is on other items too. Holds those alone, however many items there are."""
+        rows = self.connection.execute(
+            f"SELECT guid, pnpid FROM temp.{self.table} WHERE guid IN (SELECT guid FROM temp.{self.table} "
+            "WHERE guid IS NOT NULL GROUP BY guid HAVING count(*) > 1) ORDER BY 1, 2"
+        )
+        for guid, group in itertools.groupby(rows, key=itemgetter(0)):
+            shared = tuple(dict.fromkeys(pnpid for _guid, pnpid in group))
+            text = guid_text(guid)
+            if not text or len(shared) < _SHARED:
+                continue  # no GUID at all, which each of them is told for itself
+            self.sharing.update(dict.fromkeys(shared, shared))
+            self._note_shared_guid(text, shared)
+
+    def _note_shared_guid(self, guid: str, shared: tuple[int, ...]) -> None:
+        shown = ", ".join(map(str, shared[:_NAMED]))
+        more = f" and {len(shared) - _NAMED} more" if len(shared) > _NAMED else ""
+        self.note(
+            Finding(
+                code="duplicate_guid",
+                message=f"{len(shared)} items share the PnPGuid {guid}: PnPID {shown}{more}.",
+                pnpid=shared[0],
+                hint="Delete the copy in Plant 3D and draw it anew, which gives it a PnPGuid of its own.",
+                data={"pnpids": list(shared[:_LISTED]), "count": len(shared), "guid": guid},
             )
-            ids = [row[0] for row in same]
-            self.note(
-                Finding(
-                    code="duplicate_guid",
-                    message=f"{count} items share the PnPGuid {guid_text(guid)}: {', '.join(map(str, ids))}.",
-                    pnpid=first,
-                    hint="Delete and redraw the copy, or run the project audit in Plant 3D.",
-                    data={"pnpids": ids, "guid": guid_text(guid)},
-                )
-            )
+        )
 
     # ------------------------------------------------------------ rows
 
@@ -595,6 +617,18 @@ _BEFORE_ALL = -(2**63)
 def _prefix(facts: list[object]) -> bytes:
     """A short stand-in for what all rows of a class have in common: it goes into the digest of each."""
     return blake2b(orjson.dumps(facts), digest_size=_DIGEST_BYTES).digest()
+
+
+def _as_guid(column: str) -> str:
+    """SQL of a GUID in the one form it is compared in; NULL if it is none. Plant 3D's own form costs no call."""
+    return (
+        f"CASE WHEN typeof({column}) = 'blob' AND length({column}) = {GUID_BYTES} AND {column} <> x'{NIL.hex()}' "
+        f"THEN {column} WHEN typeof({column}) = 'text' THEN plant_guid(CAST({column} AS BLOB)) END"
+    )
+
+
+def _guid_in_text(raw: bytes) -> bytes | None:
+    return guid_bytes(raw.decode("utf-8", "replace"))
 
 
 def _of(alias: str, column: str) -> str:
