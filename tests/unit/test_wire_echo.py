@@ -235,6 +235,29 @@ def test_a_strange_member_is_said_or_refused_as_the_whole_answer_is(member: byte
     assert _in_full(LINES, answers) == whole
 
 
+def nested(levels: int) -> bytes:
+    """A value this many levels deep, with brackets in texts that are no levels and cancel none."""
+    return rb'{"]\\\"}":[' * (levels // 2) + b"[" * (levels % 2) + b"]" * (levels % 2) + b"]}" * (levels // 2)
+
+
+@pytest.mark.parametrize("more", [b"", b',"lists":[' + b",".join([b"[]"] * 2000) + b"]"])
+@pytest.mark.parametrize("levels", [1, 800, wire.DEEPEST - 5, wire.DEEPEST - 4, wire.DEEPEST - 3, 1100, 1101])
+def test_both_readers_have_one_bound_of_nesting(levels: int, more: bytes) -> None:
+    """Four levels lie around a member of an asset; many brackets side by side are no nesting."""
+    body = raw_answer(b"priority", nested(levels) + more)
+    _, sent = wire.encode_items(WRITES)
+    if levels + 4 > wire.DEEPEST:
+        with pytest.raises(WireError):
+            wire.load(body)
+        with pytest.raises(WireError):
+            wire.read_briefly(body, IDS, PROJECT, sent)
+        return
+    answers = wire.read_briefly(body, IDS, PROJECT, sent)[0]
+    assert _in_full(LINES, answers) == wire.read_results(wire.load(body), IDS, PROJECT)[0]
+    if levels < 900:
+        assert [type(one) for one in answers] == [Echo, Echo, Echo]
+
+
 def test_a_number_is_as_sent_only_with_its_type() -> None:
     raw = answer()
     raw["results"][1]["asset"]["attributes"]["n"] = 2.0

@@ -12,6 +12,7 @@ Nothing is repaired: what breaks the contract raises `WireError`, whose text nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,13 @@ ATTRIBUTE: Final = "attributes."
 _ATTRIBUTE_KEY: Final = b'"attributes.'
 _ATTRIBUTE_VALUE: Final = b':"attributes.'
 _NAMELESS: Final = b'"attributes."'
+DEEPEST: Final = 1024
+"""Levels of nesting that orjson reads; one more is an error."""
+_OPENED_BY_ECHO: Final = 5
+"""Brackets that an echo opens at the least: the entry's, its asset's, `attributes`, `field_info`, `description`."""
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _LARGEST: Final = 2**63 - 1
 """The largest whole number that we can store."""
 PLAIN_FIELDS: Final = frozenset({"tag", "asset_type", "asset_subtype", "description"})
@@ -585,7 +593,24 @@ def _briefly(
         if not whole:
             whole = read_results(load(body), ids, project_id)[0]
         answers.append(whole[index])
+    if not whole and _is_too_deep(body, len(answers)):
+        return None
     return answers
+
+
+def _is_too_deep(body: bytes, echoes: int) -> bool:
+    """Whether an answer of nothing but this many echoes is nested deeper than `load` reads. How deep the brief
+    reader goes into members that it skips depends on the Python that runs it, and is no bound.
+    """
+    opened = body.count(b"{") + body.count(b"[")
+    if opened - (echoes - 1) * _OPENED_BY_ECHO <= DEEPEST:
+        return False  # as cheap as can be, and the usual answer
+    brackets = _TEXT.sub(b"", body).translate(_ONE_KIND, delete=_NO_BRACKETS)
+    for _ in range(DEEPEST):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level of each
+        if not brackets:
+            return False
+    return True
 
 
 def _in_full(body: bytes, ids: Sequence[str], project_id: str) -> tuple[list[WriteResult | Echo], int]:
