@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.open import open_source
-from plant3d_sync.connectors.plant3d.sqlserver import sqlserver_url
+from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
 from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.mapping.compile import compile_rules
@@ -211,7 +211,7 @@ class App:
         def make(_run_id: str) -> BackupMade:
             from plant3d_sync.connectors.plant3d.backup import make_backup
 
-            if config.source.startswith("mssql"):
+            if is_sqlserver(config.source):
                 return self._server_backup(config)
 
             made = make_backup(
@@ -232,9 +232,10 @@ class App:
 
         if not config.backups:
             return BackupMade(path="journal of before-images (plant_write)", bytes=0, sha256="")
-        engine = engine_for(config.source)
+        address = parse_address(config.source)
+        engine = engine_for(address)
         try:
-            database = engine.url.database or ""
+            database = address.database
             file = f"{config.backups.rstrip('/')}/{config.name}-{int(time.time())}.bak"
             made = backup_on_server(engine, database=database, file=file)
         finally:
@@ -391,20 +392,23 @@ def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
 
 def _source(entry: ProjectFile, app: App) -> str:
     settings = app.settings
-    if entry.source:
-        return entry.source if "://" in entry.source else str((app.base_dir / entry.source).resolve())
-    if settings.plant3d_db_url is not None:
-        url = settings.plant3d_db_url.get_secret_value()
-        return url if "://" in url else str((app.base_dir / url).resolve())
+    given = entry.source
+    if not given and settings.plant3d_db_url is not None:
+        given = settings.plant3d_db_url.get_secret_value()
+    if given and is_sqlserver(given):
+        return parse_address(given).url
+    if given:
+        return given if "://" in given else str((app.base_dir / given).resolve())
     if settings.plant3d_db_host and settings.plant3d_db_name:
         password = settings.plant3d_db_password
-        return sqlserver_url(
+        return from_variables(
             settings.plant3d_db_host,
             settings.plant3d_db_port,
             settings.plant3d_db_name,
             settings.plant3d_db_user,
             password.get_secret_value() if password else None,
-        )
+            settings.plant3d_db_driver,
+        ).url
     raise ConfigError(
         "The project has no Plant 3D database. Nothing was done.",
         hint="Set `source:` in the configuration file, or PLANT3D_DB_HOST and PLANT3D_DB_NAME (or PLANT3D_DB_URL).",

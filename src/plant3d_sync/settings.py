@@ -7,6 +7,7 @@ Read once, in `bootstrap`.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import uuid
@@ -19,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
 
 SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "password", "change-me"})
@@ -41,10 +43,21 @@ class Settings(BaseSettings):
         bool, Field(description="Allow sample secrets and an `sa` login. Never in production.")
     ] = False
 
-    plant3d_db_host: Annotated[str | None, Field(description="SQL Server host of the Plant 3D project.")] = (
-        None
-    )
-    plant3d_db_port: Annotated[int, Field(description="SQL Server port.")] = 1433
+    plant3d_db_host: Annotated[
+        str | None,
+        Field(
+            description="SQL Server of the Plant 3D project, as its own tools name it: `HOST`, `HOST\\INSTANCE` or "
+            "`HOST,PORT`."
+        ),
+    ] = None
+    plant3d_db_port: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=65535,
+            description="SQL Server port. 1433 says nothing beside an instance or a port in PLANT3D_DB_HOST.",
+        ),
+    ] = 1433
     plant3d_db_name: Annotated[str | None, Field(description="Database name, usually `<project>_PnId`.")] = (
         None
     )
@@ -52,9 +65,18 @@ class Settings(BaseSettings):
         str | None, Field(description="Login; a reader is enough unless `write: sql`.")
     ] = None
     plant3d_db_password: Annotated[SecretStr | None, Field(description="Its password.")] = None
+    plant3d_db_driver: Annotated[
+        str | None,
+        Field(
+            description="`pymssql`, `pyodbc`, or the name of an ODBC driver; without it, whichever is installed: "
+            "Microsoft's, then pymssql, then FreeTDS."
+        ),
+    ] = None
     plant3d_db_url: Annotated[
         SecretStr | None,
-        Field(description="Path or SQLAlchemy URL of the Plant 3D database, in place of the five above."),
+        Field(
+            description="Path, SQLAlchemy URL or connection string of the Plant 3D database, in place of those above."
+        ),
     ] = None
 
     synapse_api_url: Annotated[str | None, Field(description="Root of the SYNAPSE API.")] = None
@@ -416,9 +438,29 @@ def weak_points(settings: Settings, config: ConfigFile, key_env: Mapping[str, st
         if settings.plant3d_db_password
         else "",
     }
+    addresses = server_addresses(settings, config)
+    secrets |= {f"the password in {name}": address.password or "" for name, address in addresses.items()}
     found += [
         f"{name} is the value of the examples" for name, value in secrets.items() if value in SAMPLE_SECRETS
     ]
-    if (settings.plant3d_db_user or "").lower() == "sa":
-        found.append("PLANT3D_DB_USER is `sa`, which may do everything")
+    users = {"PLANT3D_DB_USER": settings.plant3d_db_user}
+    users |= {f"the login in {name}": address.user for name, address in addresses.items()}
+    found += [
+        f"{name} is `sa`, which may do everything"
+        for name, user in users.items()
+        if (user or "").lower() == "sa"
+    ]
+    return found
+
+
+def server_addresses(settings: Settings, config: ConfigFile) -> dict[str, ServerAddress]:
+    """The SQL Server addresses that stand whole in one text, by where they stand. Those not understood are left out."""
+    texts = {f"projects.{name}.source": entry.source or "" for name, entry in config.projects.items()}
+    if settings.plant3d_db_url is not None:
+        texts["PLANT3D_DB_URL"] = settings.plant3d_db_url.get_secret_value()
+    found: dict[str, ServerAddress] = {}
+    for name, text in texts.items():
+        if is_sqlserver(text):
+            with contextlib.suppress(ConfigError):  # `check-config` tells it, with the project's name
+                found[name] = parse_address(text)
     return found

@@ -18,7 +18,7 @@ from plant3d_sync.cli.main import run
 from plant3d_sync.connectors.plant3d import sqlserver
 from plant3d_sync.sample import edits
 from tests.acceptance.conftest import CANARY
-from tests.support.tds_endpoint import Answer, Rows, ServerError, TdsEndpoint
+from tests.support.tds_endpoint import Answer, Rows, ScriptedBrowser, ServerError, TdsEndpoint
 from tests.support.world import NAME, MakeWorld, Said, World
 
 
@@ -258,6 +258,31 @@ def test_a_sql_server_without_a_name_or_an_open_port_is_told_before_any_login(se
     other = doctor(settled)
     assert failed_checks(other) == {"server connection": ("source_away", 75)}
     assert "geheim-9" not in said.out + said.err + other.out + other.err
+
+
+def test_an_instance_that_nobody_knows_is_told_with_its_whole_name(settled: World) -> None:
+    pytest.importorskip("pymssql")
+    settled.configure(source=r"mssql+pymssql://reader:geheim-9@127.0.0.21\SQLEXPRESS/P_PnId")
+    said = doctor(settled)
+    assert failed_checks(said) == {"server instance": ("source_away", 75)}
+    assert "127.0.0.21\\SQLEXPRESS" in checks(said)["server instance"]["message"]
+    with ScriptedBrowser({"SQLEXPRESS": 9}, host="127.0.0.21"):
+        said = doctor(settled)
+    assert checks(said)["server instance"]["message"].endswith("port 9")
+    assert failed_checks(said) == {"server connection": ("source_away", 75)}
+
+
+def test_a_driver_that_is_not_there_is_told_by_doctor_and_check_config(make_world: MakeWorld) -> None:
+    world = make_world(items=100)
+    world.configure(source="mssql+pyodbc://reader:geheim-9@srv/P_PnId?driver=ODBC+Driver+99+for+SQL+Server")
+    said = doctor(world)
+    assert failed_checks(said)["driver"] == ("driver_missing", 78)
+    checked = world.cli("check-config")
+    assert checked.code == 78
+    assert (
+        "ODBC Driver 99" in checked.out + checked.err or "pyodbc cannot be used" in checked.out + checked.err
+    )
+    assert "geheim-9" not in said.out + said.err + checked.out + checked.err
 
 
 @pytest.mark.sqlserver

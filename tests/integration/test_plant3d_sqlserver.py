@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,10 @@ from sqlalchemy import make_url
 
 from plant3d_sync.connectors.plant3d import list_databases, open_source, sqlserver_url
 from plant3d_sync.connectors.plant3d import sqlserver as under_test
+from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from tests.support.dcf import Dcf
-from tests.support.tds_endpoint import Answer, Drop, Rows, ServerError, TdsEndpoint
+from tests.support.tds_endpoint import Answer, Drop, Rows, ScriptedBrowser, ServerError, TdsEndpoint
 
 TYPES: dict[str, tuple[str, type]] = {
     "integer": ("bigint", int),
@@ -62,11 +64,24 @@ def has(module: str) -> bool:
     return True
 
 
+def freetds_registered() -> bool:
+    try:
+        return "FreeTDS" in importlib.import_module("pyodbc").drivers()
+    except ImportError:
+        return False
+
+
 ODBC = odbc_driver()
 DRIVERS = [
     pytest.param("pymssql", marks=pytest.mark.skipif(not has("pymssql"), reason="pymssql is not installed")),
     pytest.param(
         "pyodbc", marks=pytest.mark.skipif(not ODBC, reason="pyodbc, unixODBC or the ODBC driver is missing")
+    ),
+    pytest.param(
+        "freetds",
+        marks=pytest.mark.skipif(
+            not freetds_registered(), reason="pyodbc, or FreeTDS' ODBC driver (tdsodbc), is missing"
+        ),
     ),
 ]
 pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS)]
@@ -157,11 +172,16 @@ def private_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def url_for(endpoint: TdsEndpoint, driver: str, *, clear: bool = True) -> str:
+def url_for(endpoint: TdsEndpoint, driver: str, *, clear: bool = True, server: str = "") -> str:
     """The endpoint has no TLS, so tests that are not about it switch encryption off in the URL."""
-    url = make_url(sqlserver_url("127.0.0.1", endpoint.port, "mine_PnId", "reader", "p@ss/w:rd", driver))
+    host = server or f"[{endpoint.host}]" * (":" in endpoint.host) or endpoint.host
+    module = "pymssql" if driver == "pymssql" else "pyodbc"
+    port = 1433 if server else endpoint.port
+    url = make_url(sqlserver_url(host, port, "mine_PnId", "reader", "p@ss/w:rd", module))
     if driver == "pyodbc":
         url = url.update_query_dict({"driver": str(ODBC), **({"Encrypt": "no"} if clear else {})})
+    elif driver == "freetds":
+        url = url.update_query_dict({"driver": "FreeTDS", **({"Encryption": "off"} if clear else {})})
     elif clear:
         url = url.update_query_dict({"encryption": "off"})
     return url.render_as_string(hide_password=False)
@@ -198,6 +218,31 @@ def test_login_database_and_password_arrive_as_given(endpoint: TdsEndpoint, driv
     open_source(url_for(endpoint, driver)).snapshot().close()
     login = endpoint.logins[0]
     assert (login.user, login.password, login.app) == ("reader", "p@ss/w:rd", "plant3d-sync")
+
+
+def test_a_named_instance_is_found_through_the_browser(script: Script, driver: str) -> None:
+    with TdsEndpoint(script, host="127.0.0.19") as endpoint:
+        with ScriptedBrowser({"SQLEXPRESS": endpoint.port}, host="127.0.0.19") as browser:
+            url = url_for(endpoint, driver, server="127.0.0.19\\SQLEXPRESS")
+            open_source(url).snapshot().close()
+            assert instance_port("127.0.0.19", "sqlexpress", timeout=5) == endpoint.port
+        assert [name.upper() for name in browser.asked].count("SQLEXPRESS") >= 2
+        assert endpoint.logins[0].database == "mine_PnId"
+
+
+def test_a_port_beside_the_instance_asks_nobody(script: Script, driver: str) -> None:
+    with TdsEndpoint(script, host="127.0.0.20") as endpoint:
+        url = url_for(endpoint, driver, server=f"tcp:127.0.0.20\\SQLEXPRESS,{endpoint.port}")
+        open_source(url).snapshot().close()
+        assert endpoint.logins
+
+
+def test_a_server_with_an_ipv6_address_is_reached(script: Script, driver: str) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with TdsEndpoint(script, host="::1") as endpoint:
+        open_source(url_for(endpoint, driver)).snapshot().close()
+        assert endpoint.logins
 
 
 def test_only_plain_selects_of_the_projects_tables_are_sent(endpoint: TdsEndpoint, driver: str) -> None:

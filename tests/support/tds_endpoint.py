@@ -109,10 +109,12 @@ class TdsEndpoint:
     logins: list[Login] = field(default_factory=list)
     transactions: list[str] = field(default_factory=list)
     encryption_asked: list[int] = field(default_factory=list)
+    host: str = "127.0.0.1"
     port: int = 0
 
     def __enter__(self) -> TdsEndpoint:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, 0), family=family)
         self.port = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -155,6 +157,47 @@ class TdsEndpoint:
             self.unexpected.append(sql)
             return ServerError(50000, f"the script has no answer for: {sql}")
         return found
+
+
+@dataclass
+class ScriptedBrowser:
+    """Answers as the SQL Server Browser does (MC-SQLR): which TCP port an instance has. UDP port 1434 of `host`."""
+
+    instances: dict[str, int]
+    host: str = "127.0.0.1"
+    asked: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> ScriptedBrowser:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((self.host, 1434))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waking:
+            waking.sendto(b"", (self.host, 1434))
+        self._thread.join(5)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                question, back = self._socket.recvfrom(2048)
+            except OSError:
+                return
+            if not question:
+                return
+            name = question[1:].split(b"\x00")[0].decode("ascii")
+            self.asked.append(name)
+            port = {one.lower(): found for one, found in self.instances.items()}.get(name.lower())
+            if port is None:
+                continue
+            text = f"ServerName;SCRIPTED;InstanceName;{name};IsClustered;No;Version;15.0.2000.5;tcp;{port};;"
+            answer = b"\x05" + struct.pack("<H", len(text)) + text.encode("ascii")
+            self._socket.sendto(answer, back)
 
 
 class _Session:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from plant3d_sync.bootstrap import App
+from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver, parse_address
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import recipe_for
 from plant3d_sync.errors import ConfigError, SyncError
 from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import (
@@ -119,9 +121,19 @@ def _project(app: App, name: str, found: Found) -> None:
     except ConfigError as error:
         found.add(error, prefix)
         return
-    if "://" not in config.source and not Path(config.source).exists():
+    if is_sqlserver(config.source):
+        _connection(config.source, prefix, found)
+    elif "://" not in config.source and not Path(config.source).exists():
         found.warnings.append(f"{prefix}{config.source} is not there now")
     try:
         load_mapping(list(config.mapping), base_dir=app.base_dir)
     except SyncError as error:
+        found.add(error, prefix)
+
+
+def _connection(source: str, prefix: str, found: Found) -> None:
+    """Whether a connection to SQL Server could be built here: address, module, ODBC driver, options."""
+    try:
+        recipe_for(parse_address(source))
+    except ConfigError as error:
         found.add(error, prefix)

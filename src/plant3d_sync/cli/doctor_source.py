@@ -20,6 +20,9 @@ from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource, engine_for, list_databases
+from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, ServerName
+from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import Chosen, encryption_of, recipe_for
 from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
 from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
 from plant3d_sync.model.record import SourceIdentity
@@ -35,7 +38,8 @@ CONNECT_SECONDS: Final = 10.0
 SHOWN: Final = 3
 """Problems told in one line; `mapping check` tells all."""
 
-_UNENCRYPTED: Final = frozenset({"no", "false", "optional", "off", "0"})
+BROWSER_SECONDS: Final = 3.0
+"""How long the SQL Server Browser may take to say where an instance listens."""
 
 
 def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) -> list[Line]:
@@ -135,45 +139,62 @@ def _room(size: int) -> Line:
 
 
 def _server(source: object) -> list[Line]:
-    """Name, connection, encryption of a SQL Server source; login and database show when it is read."""
+    """Name, driver, connection, encryption of a SQL Server source; login and database show when it is read."""
     assert isinstance(source, SqlServerSource)
-    host, port = source.url.host or "localhost", source.url.port or 1433
-    lines = [ok("source", source.name)]
+    address = source.address
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        chosen = recipe_for(address).chosen
+    except SyncError as error:
+        return [ok("source", source.name), from_error("driver", error)]
+    lines = [ok("source", source.name), ok("driver", str(chosen))]
+    encryption = _encryption(address, chosen)
+    if address.server is None:
+        return [*lines, skipped("server connection", f"{address.where} says where the server is"), encryption]
+    reached = _reach(address.server)
+    lines += reached
+    return lines if any(line.result == "failed" for line in reached) else [*lines, encryption]
+
+
+def _reach(server: ServerName) -> list[Line]:
+    """Whether the host has an address, the instance a port, and the port an answer."""
+    try:
+        found = socket.getaddrinfo(server.host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         hint = "Correct PLANT3D_DB_HOST, or the name server."
-        return [
-            *lines,
-            failed("server name", f"{host} has no address ({error.strerror})", hint, "source_name", 75),
-        ]
-    lines.append(ok("server name", f"{host} is {found[0][4][0]}"))
+        what = f"{server.host} has no address ({error.strerror})"
+        return [failed("server name", what, hint, "source_name", 75)]
+    lines = [ok("server name", f"{server.host} is {found[0][4][0]}")]
+    port = server.tcp_port
+    if port is None:
+        try:
+            port = instance_port(server.host, server.instance or "", timeout=BROWSER_SECONDS)
+        except OSError:
+            port = None
+        if port is None:
+            hint = (
+                "Start the service SQL Server Browser there and open UDP port 1434, switch TCP/IP on for the instance, "
+                "or give its port: HOST,PORT."
+            )
+            what = f"nobody says on which port {server} listens"
+            return [*lines, failed("server instance", what, hint, "source_away", 75)]
+        lines.append(ok("server instance", f"{server} listens on port {port}"))
     try:
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
-            lines.append(ok("server connection", f"port {port} answers"))
+        with socket.create_connection((server.host, port), timeout=CONNECT_SECONDS):
+            return [*lines, ok("server connection", f"port {port} answers")]
     except OSError as error:
         hint = (
             "Is SQL Server running, is TCP/IP switched on for it, is the port right and open in the firewall?"
         )
-        why = error.strerror or "no answer in time"
-        return [
-            *lines,
-            failed(
-                "server connection", f"no connection to {host}, port {port} ({why})", hint, "source_away", 75
-            ),
-        ]
-    return [*lines, _encryption(source)]
+        what = f"no connection to {server.host}, port {port} ({error.strerror or 'no answer in time'})"
+        return [*lines, failed("server connection", what, hint, "source_away", 75)]
 
 
-def _encryption(source: SqlServerSource) -> Line:
-    given = {name.lower(): str(value).lower() for name, value in source.url.query.items()}
-    if given.get("encrypt") in _UNENCRYPTED or given.get("encryption") == "off":
-        hint = "Remove that option from the URL; give the server a certificate this machine trusts."
-        return warning("encryption", "switched off in the URL", hint, "source_unencrypted")
-    if given.get("trustservercertificate") in ("yes", "true", "1"):
-        hint = "Install the certificate of the company's CA here and remove TrustServerCertificate."
-        return warning("encryption", "required, but any certificate is accepted", hint, "source_unverified")
-    return ok("encryption", "required by us; a server without it is refused")
+def _encryption(address: ServerAddress, chosen: Chosen) -> Line:
+    found = encryption_of(address, chosen)
+    if found.level == "verified":
+        return ok("encryption", found.message)
+    code = "source_unencrypted" if found.level == "off" else "source_unverified"
+    return warning("encryption", found.message, found.hint, code)
 
 
 def _unread(source: object, error: SyncError) -> Line:
@@ -182,7 +203,7 @@ def _unread(source: object, error: SyncError) -> Line:
     if error.error_code != "source_database_unknown" or not isinstance(source, SqlServerSource):
         return line
     try:
-        names = list_databases(source.url)
+        names = list_databases(source.address)
     except SyncError:  # the first error is the news; the list is a courtesy
         return line
     likely = [name for name in names if name.lower().endswith("_pnid")]
@@ -325,7 +346,7 @@ def _rights(
     """Too little stops the run, too much stops the writer: both are told here first."""
     if rules is None:
         return _skipped("rights")
-    engine = engine_for(source.url)
+    engine = engine_for(source.address)
     try:
         allowed = pushable_columns(snapshot.catalog, rules)
         found = check_rights(engine, catalog=snapshot.catalog, allowed=allowed, writer=writer)

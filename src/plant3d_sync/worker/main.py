@@ -20,7 +20,7 @@ from plant3d_sync.jobqueue import Bell, Heard, make_bell
 from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
-from plant3d_sync.settings import weak_points
+from plant3d_sync.settings import server_addresses, weak_points
 from plant3d_sync.state import runs
 from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
@@ -281,6 +281,8 @@ def secrets_of(app: App) -> list[str]:
     held = (settings.synapse_api_key, settings.plant3d_db_password)
     values = [secret.get_secret_value() for secret in held if secret is not None]
     values.append(app.environ.get(app.config.synapse.api_key_env, ""))
+    for address in server_addresses(settings, app.config).values():
+        values += address.secrets()
     return [value for value in values if value]
 
 

@@ -7,7 +7,8 @@ from plant3d_sync.connectors.plant3d.guid import guid_bytes, guid_text
 from plant3d_sync.connectors.plant3d.inspect import inspect_source
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
-from plant3d_sync.connectors.plant3d.sqlserver import list_databases, sql_error_number, sqlserver_url
+from plant3d_sync.connectors.plant3d.sqlserver import list_databases, sqlserver_url
+from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
 
 __all__ = [
     "Snapshot",

@@ -11,6 +11,7 @@ from plant3d_sync.connectors.base import PlantSource
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import change_counter, copy_sqlite, file_guard, read_header
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
 from plant3d_sync.errors import ConfigError
 
 DATABASE_FILE = "processpower.dcf"
@@ -20,7 +21,7 @@ REQUIRED_TABLES = ("PnPTables", "PnPBase")
 DEFAULT_DEADLINE = 30.0
 """Seconds for lock and copy together."""
 
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?::sqlserver)?://")
 
 
 def open_source(
@@ -34,6 +35,10 @@ def open_source(
     Raises ConfigError `source_not_found`, `source_unknown_kind`.
     """
     text = str(spec)
+    if isinstance(spec, str) and is_sqlserver(text):
+        from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
+
+        return SqlServerSource(text, deadline=deadline)
     if isinstance(spec, str) and _URL.match(text):
         return _open_url(text, deadline=deadline, allow_copy=allow_copy)
     return SqliteSource(_database_file(Path(spec).expanduser()), deadline=deadline, allow_copy=allow_copy)
@@ -44,13 +49,9 @@ def _open_url(url: str, *, deadline: float, allow_copy: bool) -> PlantSource:
     if scheme in ("sqlite", "sqlite+pysqlite"):
         path = url.partition("://")[2].removeprefix("/").partition("?")[0]
         return SqliteSource(_database_file(Path(path)), deadline=deadline, allow_copy=allow_copy)
-    if scheme.startswith("mssql"):
-        from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
-
-        return SqlServerSource(url, deadline=deadline)
     raise ConfigError(
         f"A Plant 3D database cannot be opened by a {scheme}:// URL. Nothing was read or written.",
-        hint="Give a project folder, a ProcessPower.dcf, sqlite:///FILE, mssql+pyodbc://... or mssql+pymssql://...",
+        hint="Give a project folder, a ProcessPower.dcf, sqlite:///FILE, mssql://..., mssql+pyodbc://... or mssql+pymssql://...",
         code="source_unknown_kind",
         details={"scheme": scheme},
     )

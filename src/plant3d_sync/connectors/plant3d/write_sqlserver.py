@@ -38,6 +38,9 @@ from plant3d_sync.connectors.plant3d.cells import (
     drawing_names,
 )
 from plant3d_sync.connectors.plant3d.guid import guid_text
+from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
+from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 SCHEMA: Final = "dbo"
@@ -135,9 +138,9 @@ class SqlServerCells:
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
-    def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool) -> None:
+    def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool, name: str) -> None:
         self.engine = engine
-        self.name = engine.url.render_as_string(hide_password=True)
+        self.name = name
         self._deadline_ms = deadline_ms
         self._owned = owned
         self._current: Connection | None = None
@@ -149,12 +152,11 @@ class SqlServerCells:
         """Connect once and check the database as a whole. Raises what `PlantWriter` lists."""
         owned = not isinstance(spec, Engine)
         if isinstance(spec, Engine):
-            engine = spec
+            engine, name = spec, spec.url.render_as_string(hide_password=True)
         else:
-            from plant3d_sync.connectors.plant3d.sqlserver import engine_for
-
-            engine = engine_for(str(spec))
-        store = cls(engine, deadline_ms=deadline_ms, owned=owned)
+            address = parse_address(str(spec))
+            engine, name = engine_for(address), str(address)
+        store = cls(engine, deadline_ms=deadline_ms, owned=owned, name=name)
         try:
             with engine.connect() as connection:
                 store._tables = _table_names(connection)
@@ -250,7 +252,7 @@ class SqlServerCells:
 
     def judge(self, error: Exception) -> Outcome:
         """See `CellStore`. By error number: the class of exception differs from driver to driver."""
-        number = _number(error)
+        number = sql_error_number(error)
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
         if number in _BUSY:
             return Outcome(
@@ -365,9 +367,3 @@ def _refuse_triggers(connection: Connection, name: str) -> None:
             hint="Plant 3D makes no triggers: find out who added them, and remove them or write by workbook.",
             code="source_has_triggers",
         )
-
-
-def _number(error: Exception) -> int | None:
-    from plant3d_sync.connectors.plant3d.sqlserver import sql_error_number
-
-    return sql_error_number(error)

@@ -23,6 +23,7 @@ from plant3d_sync.connectors.plant3d.cells import BaseRow, CellReads, CellStore,
 from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.mounts import mount_kind
 from plant3d_sync.connectors.plant3d.names import quotable
+from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
 from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
 from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.failpoints import failpoint
@@ -104,7 +105,7 @@ class PlantWriter:
             store.close()
 
     def _open(self) -> CellStore:
-        if isinstance(self._spec, Engine) or str(self._spec).lower().startswith("mssql"):
+        if isinstance(self._spec, Engine) or is_sqlserver(str(self._spec)):
             from plant3d_sync.connectors.plant3d.write_sqlserver import SqlServerCells
 
             return SqlServerCells.open(self._spec, deadline_ms=self._deadline_ms)

@@ -1,0 +1,320 @@
+"""Which driver reaches SQL Server from this machine, and what exactly it is told.
+
+Chosen by what is installed: Microsoft's ODBC driver through pyodbc first (it checks the certificate), then pymssql,
+then FreeTDS through pyodbc. A driver that the address names is never replaced by another one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Literal
+
+from plant3d_sync.connectors.plant3d.sqlserver_address import (
+    FREETDS_NAMES,
+    MICROSOFT_NAMES,
+    ServerAddress,
+    connection_string,
+)
+from plant3d_sync.errors import ConfigError
+
+APP_NAME: Final = "plant3d-sync"
+Family = Literal["microsoft", "freetds"]
+
+_OLDEST_MICROSOFT = 17
+_PYMSSQL_OPTIONS: Final[Mapping[str, Callable[[str], object]]] = {
+    "charset": str,
+    "encryption": str,
+    "tds_version": str,
+    "appname": str,
+    "read_only": lambda text: text.lower() in ("1", "true", "yes"),
+}
+"""Options of a pymssql URL that are passed on."""
+
+_OURS: Final = frozenset({"autocommit", "ansi", "unicode_results", "timeout", "login_timeout"})
+"""Options that SQLAlchemy or pyodbc would take; here the program decides them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The driver for one address. `odbc`: name or file of the ODBC driver, None with pymssql or a data source."""
+
+    module: Literal["pyodbc", "pymssql"]
+    odbc: str | None = None
+    family: Family = "freetds"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.module} with {self.odbc}" if self.odbc else self.module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a connection is made: the driver and what it is told, password included."""
+
+    chosen: Chosen
+    words: str = ""
+    arguments: Mapping[str, object] | None = None
+
+    def connect(self, *, login_timeout: int) -> Any:
+        """A connection of the driver itself. `login_timeout`: seconds. Raises the driver's errors."""
+        module = _imported(self.chosen.module)
+        if self.chosen.module == "pyodbc":
+            return module.connect(self.words, timeout=login_timeout)
+        return module.connect(**(self.arguments or {}), login_timeout=login_timeout)
+
+
+def recipe_for(address: ServerAddress) -> Recipe:
+    """Prove that a connection to this address can be built here, without making one.
+
+    The driver can be imported, the ODBC driver is registered, the options are ones it knows, and encryption is asked
+    for in its own word. Raises ConfigError `driver_missing`, `source_url`.
+    """
+    chosen = choose_driver(address)
+    if chosen.module == "pymssql":
+        return Recipe(chosen=chosen, arguments=_pymssql_arguments(address))
+    return Recipe(chosen=chosen, words=_odbc_words(address, chosen))
+
+
+def choose_driver(address: ServerAddress) -> Chosen:
+    """The driver this address names, else the best one installed. Raises ConfigError `driver_missing`."""
+    if address.driver == "pymssql":
+        _usable("pymssql")
+        return Chosen(module="pymssql")
+    if address.driver == "pyodbc":
+        return _pyodbc(address)
+    registered = _registered_quietly()
+    if any(_version(name) for name in registered):
+        return _pyodbc(address)
+    if _why_not("pymssql") is None:
+        return Chosen(module="pymssql")
+    if any(FREETDS_NAMES.fullmatch(name) for name in registered):
+        return _pyodbc(address)
+    raise _missing(
+        "No SQL Server driver can be used here: "
+        f"pymssql: {_why_not('pymssql')}; pyodbc: {_why_not('pyodbc') or _listed(registered)}"
+    )
+
+
+def _pyodbc(address: ServerAddress) -> Chosen:
+    _usable("pyodbc")
+    if address.dsn is not None:
+        sources: dict[str, str] = _imported("pyodbc").dataSources()
+        behind = next(
+            (driver for name, driver in sources.items() if name.lower() == address.dsn.lower()), None
+        )
+        if behind is None:
+            listed = ", ".join(sorted(sources)) or "none"
+            raise _missing(f"The ODBC data source {address.dsn!r} is not known here (known: {listed})")
+        return Chosen(module="pyodbc", odbc=None, family=_family(address.odbc_driver or behind, address))
+    registered = _registered()
+    if address.odbc_driver is not None:
+        return _named_odbc(address.odbc_driver, registered, address)
+    best = max(registered, key=_version, default="")
+    if not _version(best):
+        best = next((name for name in registered if FREETDS_NAMES.fullmatch(name)), "")
+    if not best:
+        raise _missing(
+            f"The SQL Server driver pyodbc finds no ODBC driver for SQL Server ({_listed(registered)})"
+        )
+    return Chosen(module="pyodbc", odbc=best, family=_family(best, address))
+
+
+def _named_odbc(name: str, registered: list[str], address: ServerAddress) -> Chosen:
+    spelled = next((one for one in registered if one.lower() == name.lower()), None)
+    if spelled is None and not Path(name).is_file():
+        raise _missing(f"The ODBC driver {name!r} is not registered here ({_listed(registered)})")
+    return Chosen(module="pyodbc", odbc=spelled or name, family=_family(spelled or name, address))
+
+
+def _family(name: str, address: ServerAddress) -> Family:
+    """Whose words the driver understands. Raises ConfigError for one of which nobody can tell if it encrypts."""
+    if FREETDS_NAMES.fullmatch(name):
+        return "freetds"
+    if MICROSOFT_NAMES.fullmatch(name):
+        return "microsoft"
+    if address.option("Encryption") is not None:
+        return "freetds"
+    if address.option("Encrypt") is not None:
+        return "microsoft"
+    raise ConfigError(
+        f"How the ODBC driver {name!r} is told to encrypt is not known. Nothing was read or written.",
+        hint="Add its word to the URL: Encrypt=yes for drivers of Microsoft, Encryption=require for FreeTDS.",
+        code="driver_missing",
+        details={"driver": name},
+    )
+
+
+def _version(name: str) -> int:
+    """The number in `ODBC Driver 18 for SQL Server`; 0 for every other driver and for those too old."""
+    found = re.fullmatch(r"ODBC Driver (\d+) for SQL Server", name, re.IGNORECASE)
+    version = int(found[1]) if found else 0
+    return version if version >= _OLDEST_MICROSOFT else 0
+
+
+def _registered() -> list[str]:
+    drivers: list[str] = list(_imported("pyodbc").drivers())
+    return drivers
+
+
+def _registered_quietly() -> list[str]:
+    return [] if _why_not("pyodbc") else _registered()
+
+
+def _listed(registered: list[str]) -> str:
+    return f"registered: {', '.join(sorted(registered))}" if registered else "none is registered"
+
+
+def _imported(name: str) -> ModuleType:
+    return import_module(name)
+
+
+def _why_not(name: str) -> str | None:
+    """Why a module cannot be imported (it, or a system library it needs, is missing), None when it can."""
+    try:
+        _imported(name)
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _usable(name: str) -> None:
+    why = _why_not(name)
+    if why is not None:
+        raise _missing(f"The SQL Server driver {name} cannot be used: {why}")
+
+
+def _missing(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what}. Nothing was read or written.",
+        hint="Choose one that is installed with PLANT3D_DB_DRIVER (pymssql, pyodbc, or the name of an ODBC driver), or "
+        "install one: Microsoft's package msodbcsql18, or pip install 'plant3d-sync[sqlserver]'.",
+        code="driver_missing",
+    )
+
+
+# ---------------------------------------------------------------- what the driver is told
+
+
+def _pymssql_arguments(address: ServerAddress) -> dict[str, object]:
+    if address.server is None:
+        raise ConfigError(
+            "pymssql knows no ODBC data sources. Nothing was read or written.",
+            hint="Name the server: mssql+pymssql://USER:PASSWORD@HOST/DATABASE.",
+            code="source_url",
+        )
+    arguments: dict[str, object] = {
+        "server": address.server.for_pymssql,
+        "user": address.user,
+        "password": address.password,
+        "database": address.database,
+        "appname": APP_NAME,
+        "encryption": "require",
+        "use_datetime2": True,
+    }
+    for key, value in address.options.items():
+        if key.lower() in _OURS or key.lower() == "use_datetime2":
+            continue
+        if key.lower() not in _PYMSSQL_OPTIONS:
+            known = ", ".join(_PYMSSQL_OPTIONS)
+            raise ConfigError(
+                f"pymssql has no option {key!r}. Nothing was read or written.",
+                hint=f"Options of a pymssql URL: {known}. Encrypt and TrustServerCertificate belong to pyodbc.",
+                code="source_url",
+            )
+        arguments[key.lower()] = _PYMSSQL_OPTIONS[key.lower()](value)
+    return arguments
+
+
+def _odbc_words(address: ServerAddress, chosen: Chosen) -> str:
+    pairs: list[tuple[str, str]] = []
+    if address.dsn is not None:
+        pairs.append(("DSN", address.dsn))
+    if address.server is not None:
+        pairs.append(("Server", address.server.for_odbc))
+    if address.database:
+        pairs.append(("Database", address.database))
+    if address.user is not None:
+        pairs += [("UID", address.user), ("PWD", address.password or "")]
+    given = {key.lower() for key in address.options}
+    if address.user is None and address.dsn is None and not {"trusted_connection", "authentication"} & given:
+        pairs.append(("Trusted_Connection", "Yes"))
+    encryption = ("Encrypt", "yes") if chosen.family == "microsoft" else ("Encryption", "require")
+    if encryption[0].lower() not in given:
+        pairs.append(encryption)
+    if "app" not in given:
+        pairs.append(("APP", APP_NAME))
+    pairs += [(key, value) for key, value in address.options.items() if key.lower() not in _OURS]
+    driver = f"DRIVER={{{chosen.odbc.replace('}', '}}')}}};" if chosen.odbc else ""
+    return driver + connection_string(pairs)
+
+
+# ---------------------------------------------------------------- encryption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """What can be said of the encryption of a connection before it is made.
+
+    `level`: `verified` (encrypted, and the server proved who it is), `unverified` (encrypted, any certificate is
+    accepted), `off` (not demanded).
+    """
+
+    level: Literal["verified", "unverified", "off"]
+    message: str
+    hint: str = ""
+
+
+_OFF: Final = frozenset({"no", "false", "optional", "off", "0", "request", "default"})
+_TRUE: Final = frozenset({"yes", "true", "1"})
+
+
+def encryption_of(address: ServerAddress, chosen: Chosen) -> Encryption:
+    """How far this connection is protected, in the words of the driver that makes it."""
+    word = address.option("Encrypt" if chosen.family == "microsoft" else "Encryption")
+    if word is not None and word.lower() in _OFF:
+        return Encryption(
+            level="off",
+            message="switched off in the URL",
+            hint="Remove that option from the URL; give the server a certificate this machine trusts.",
+        )
+    if chosen.family == "microsoft":
+        if (address.option("TrustServerCertificate") or "").lower() in _TRUE:
+            return Encryption(
+                level="unverified",
+                message="required, but any certificate is accepted",
+                hint="Install the certificate of the company's CA here and remove TrustServerCertificate.",
+            )
+        return Encryption(level="verified", message="required, and the server's certificate is checked")
+    authorities = freetds_authorities()
+    if authorities is None:
+        return Encryption(
+            level="unverified",
+            message="required, but FreeTDS accepts any certificate",
+            hint="Name the company's CA file in freetds.conf ([global], `ca file = …`) and that file in FREETDSCONF.",
+        )
+    return Encryption(
+        level="verified", message=f"required, and the server's certificate is checked ({authorities})"
+    )
+
+
+def freetds_authorities(environ: Mapping[str, str] | None = None) -> str | None:
+    """The `ca file` in the [global] section of the file FREETDSCONF names, None when there is none to be read."""
+    name = (os.environ if environ is None else environ).get("FREETDSCONF")
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines() if name else []
+    except (OSError, UnicodeDecodeError):
+        return None
+    section, found = "", None
+    for line in (line.strip() for line in lines):
+        if line.startswith("["):
+            section = line.strip("[] ").lower()
+        key, equals, value = line.partition("=")
+        if equals and section == "global" and " ".join(key.lower().split()) == "ca file":
+            found = value.strip() or None
+    return found if found == "system" or (found and Path(found).is_file()) else None

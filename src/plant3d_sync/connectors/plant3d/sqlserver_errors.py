@@ -1,0 +1,121 @@
+"""What the errors of SQL Server and of its drivers mean, by number: their classes differ from driver to driver."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy.exc import DBAPIError
+
+from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress
+from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+
+_LOGIN_FAILED = frozenset({18456, 18452, 18470, 18487, 18488})
+_DATABASE_UNKNOWN = frozenset({4060, 911})
+_RIGHTS_MISSING = frozenset({229, 230, 916})
+_SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
+_ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
+_DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
+_NO_SERVER_STATES = ("08", "HYT", "IM")
+"""SQLSTATE classes of the ODBC driver itself: connection, timeout, driver manager. Their number is not the server's."""
+_ENCRYPTION_WORDS = ("certificate", "ssl provider", "encryption not supported", "tls")
+
+
+def sql_error_number(error: BaseException) -> int | None:
+    """SQL Server's error number of a driver's exception, or None.
+
+    The drivers disagree on classes (a deadlock is an OperationalError here, a plain Error there), so callers
+    decide by number. pymssql: first argument. pyodbc: `(1205) (SQLExecDirectW)` in the text, else the SQLSTATE.
+    """
+    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    arguments = original.args
+    first = arguments[0] if arguments else None
+    if isinstance(first, tuple) and first:
+        return _dblib_number(first)
+    if isinstance(first, int):
+        return _dblib_number(arguments)
+    if isinstance(first, str) and first.startswith(_NO_SERVER_STATES):
+        return None
+    found = _ODBC_NUMBER.findall(str(original))
+    if found:
+        return int(found[-1])
+    return _SQLSTATE_NUMBERS.get(first) if isinstance(first, str) else None
+
+
+def _dblib_number(arguments: tuple[object, ...]) -> int | None:
+    """The number of a pymssql error.
+
+    When no connection could be made, pymssql may report the number of an *earlier* failure in the same process;
+    then the text holds only words of its own library, whose number is the true one.
+    """
+    number = arguments[0]
+    words = arguments[1] if len(arguments) > 1 else ""
+    own = _DBLIB_NUMBER.match(words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words))
+    if own:
+        return int(own[1])
+    return number if isinstance(number, int) else None
+
+
+def _sqlstate(error: BaseException) -> str:
+    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    first = original.args[0] if original.args else ""
+    return first if isinstance(first, str) and len(first) == 5 else ""
+
+
+def error_for(error: DBAPIError, address: ServerAddress) -> SyncError:
+    """What an error of the server or of the connection means for this source. The address is shown without password."""
+    number, name = sql_error_number(error), str(address)
+    details: dict[str, object] = {"number": number, "source": name}
+    if number in _LOGIN_FAILED:
+        return ConfigError(
+            f"SQL Server refused the login {address.user!r} for {name}. Nothing was read or written.",
+            hint="Check PLANT3D_DB_USER and PLANT3D_DB_PASSWORD; the login needs db_datareader on the database.",
+            code="source_login_failed",
+            details=details,
+        )
+    if number in _DATABASE_UNKNOWN:
+        return ConfigError(
+            f"SQL Server has no database {address.database!r} that this login may open ({name}). "
+            "Nothing was read or written.",
+            hint="The P&ID database is usually named PREFIX_PnId. `doctor` lists the databases this login sees.",
+            code="source_database_unknown",
+            details=details,
+        )
+    if number in _RIGHTS_MISSING:
+        return ConfigError(
+            f"The login {address.user!r} may not read a table of {name}. Nothing was written.",
+            hint="Give the login db_datareader on the database.",
+            code="source_unreadable",
+            details=details,
+        )
+    if _sqlstate(error) == "IM002" or "Can't open lib" in str(error.orig):
+        return ConfigError(
+            "The ODBC driver could not be loaded. Nothing was read or written.",
+            hint="Install it again, or choose another driver with PLANT3D_DB_DRIVER.",
+            code="driver_missing",
+            details=details,
+        )
+    if _sqlstate(error).startswith("08") and any(
+        word in str(error.orig).lower() for word in _ENCRYPTION_WORDS
+    ):
+        return ConfigError(
+            f"No encrypted connection to {name} could be made: {_last_sentence(error)}. Nothing was read or written.",
+            hint="Let the server offer TLS with a certificate this machine trusts (SSL_CERT_FILE names a CA file).",
+            code="source_encryption",
+            details=details,
+        )
+    if number == 208:
+        return errors.not_plant3d(name, ["PnPTables or PnPBase"])
+    return RetryLaterError(
+        f"Reading {name} failed ({'error ' + str(number) if number else 'connection lost or not possible'}). "
+        "Nothing was written.",
+        hint="The next run tries again. If it lasts, `doctor` checks host, port, encryption and login.",
+        code="source_busy" if number in (1205, 1222) else "source_away",
+        details=details,
+    )
+
+
+def _last_sentence(error: DBAPIError) -> str:
+    """The driver's own words, without its brackets and numbers. Never contains the connection string."""
+    words = str(error.orig.args[-1] if error.orig is not None and error.orig.args else error.orig)
+    return _ODBC_NUMBER.sub("", words.rpartition("]")[2]).strip(" .;")
