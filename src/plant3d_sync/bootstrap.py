@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from plant3d_sync import texts
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.open import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
@@ -159,6 +160,13 @@ class App:
                 f"The SYNAPSE key is not set: {name} is empty. Nothing was done.",
                 hint=f"Put the service key into {name} (or {name}_FILE).",
                 code="synapse_key_missing",
+            )
+        wrong = texts.fault(value)
+        if wrong:
+            raise ConfigError(
+                f"The SYNAPSE key in {name} {wrong}. Nothing was done.",
+                hint=f"Put the service key into {name} again, without anything around it.",
+                code="settings_invalid",
             )
         return SecretStr(value)
 

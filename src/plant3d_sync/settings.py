@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from plant3d_sync import texts
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
 
@@ -324,12 +325,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     for name in Settings.model_fields:
         upper = name.upper()
         if env.get(upper):
-            values[name] = env[upper]
+            values[name] = _variable(upper, env[upper], problems)
         elif upper in SECRET_NAMES and env.get(upper + "_FILE"):
-            try:
-                values[name] = Path(env[upper + "_FILE"]).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                problems.append(f"{upper}_FILE cannot be read: {error.strerror}")
+            secret = _secret_file(upper, _variable(f"{upper}_FILE", env[f"{upper}_FILE"], problems), problems)
+            values[name] = _variable(f"The content of {upper}_FILE", secret, problems)
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(values)
@@ -345,6 +344,26 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             details={"problems": problems},
         )
     return settings
+
+
+def _variable(name: str, value: str, problems: list[str]) -> str:
+    """A variable's text; a password may hold what looks like a control character."""
+    text = texts.paired(value)
+    wrong = texts.fault(text, controls=name != "PLANT3D_DB_PASSWORD")
+    if wrong:
+        problems.append(f"{name} {wrong}")
+        return ""
+    return text
+
+
+def _secret_file(name: str, path: str, problems: list[str]) -> str:
+    try:
+        return texts.decoded(Path(path).read_bytes()).strip() if path else ""
+    except OSError as error:
+        problems.append(f"{name}_FILE cannot be read: {error.strerror}")
+    except ValueError as error:
+        problems.append(f"{name}_FILE: {error}")
+    return ""
 
 
 def _unknown_names(env: Mapping[str, str]) -> list[str]:
@@ -368,7 +387,7 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
     if chosen is None:
         return _from_environment(settings), Path.cwd()
     try:
-        raw = yaml.safe_load(chosen.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(texts.decoded(chosen.read_bytes()))
     except OSError as error:
         raise ConfigError(
             f"The configuration file {chosen} cannot be read ({error.strerror}). Nothing was done.",
@@ -382,6 +401,22 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
             f"{where}: not valid YAML: {getattr(error, 'problem', error)}. Nothing was done.",
             code="config_invalid",
         ) from error
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(
+            f"{chosen} is not usable: {reason}. Nothing was done.",
+            hint="docs/reference/settings.md lists every name.",
+            code="config_invalid",
+        ) from error
+    wrong: list[str] = []
+    raw = texts.cleaned(raw, wrong)
+    if wrong:
+        raise ConfigError(
+            f"{chosen} is not usable: " + "; ".join(wrong) + ". Nothing was done.",
+            hint="Type these texts again; in JSON a character such as an emoji is written as two halves, \\ud83d\\udd25.",
+            code="config_invalid",
+            details={"problems": wrong},
+        )
     try:
         return ConfigFile.model_validate(raw or {}), chosen.resolve().parent
     except ValidationError as error:

@@ -16,6 +16,7 @@ from plant3d_sync import __version__
 from plant3d_sync.cli.common import CHOICES
 from plant3d_sync.cli.output import print_error, print_json
 from plant3d_sync.errors import Interrupted, NotFoundError, SyncError
+from plant3d_sync.texts import check_words
 
 gc.enable()
 
@@ -87,7 +88,10 @@ def run(arguments: list[str] | None = None) -> int:
     _register(words)
     command = typer.main.get_command(cli)
     try:
-        result = command.main(args=arguments, prog_name="plant3d-sync", standalone_mode=False)
+        checked = check_words(words)
+        result = command.main(
+            args=arguments if checked == words else checked, prog_name="plant3d-sync", standalone_mode=False
+        )
     except SyncError as error:
         print_error(error, as_json=CHOICES.json)
         return error.exit_code

@@ -74,6 +74,11 @@ current folder) describes the projects. Secrets may come from a file: `<NAME>_FI
 that begins with `P3DSYNC_` is an error, so a slip of the pen is found at the start. `plant3d-sync check-config` names
 every problem at once, `plant3d-sync settings show` tells the values in force and where they come from.
 
+Every text is looked at where it enters: variables, the configuration file, mapping files, secrets and command lines
+are UTF-8 (a file with a byte order mark may be UTF-16). Half a character (a lone surrogate), NUL and, in settings, line
+breaks and other control characters are refused with exit code 78 and the place where they stand. Characters that a JSON
+library wrote as two halves (`\\ud83d\\udd25`) are put together.
+
 The service refuses to start with the secrets of the examples or the login `sa`, unless `DEBUG=true`.
 
 Each active project needs a `synapse_project_id` of its own. Where two share one, a tag that one of them brought is refused

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from plant3d_sync import texts
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping.compare import COMPARATORS
 from plant3d_sync.mapping.convert import CONVERTERS
@@ -315,12 +316,10 @@ class _Loader:
             )
             return None
         try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            self.problem(
-                "not_utf8", Mark(file=label, line=line), "the file is not UTF-8 text; save it as UTF-8"
-            )
+            return texts.decoded(data)
+        except texts.NotText as error:
+            message = f"the file is not {error.encoding} text; save it as UTF-8"
+            self.problem("not_utf8", Mark(file=label, line=error.line), message)
             return None
 
     def _shaped(self, tree: _Tree) -> MappingDocument | None:
@@ -449,7 +448,7 @@ class _Walker:
             self._fail(node, "yaml", f"the YAML tag {node.tag!r} is not allowed here")
             return None
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
+            return self._checked(node, _scalar(node))
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
@@ -458,6 +457,15 @@ class _Walker:
         finally:
             self._open.discard(id(node))
 
+    def _checked(self, node: yaml.ScalarNode, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        text = texts.paired(value)
+        wrong = texts.fault(text, controls=False)
+        if wrong:
+            self._fail(node, "text_invalid", f"the text {texts.shown(text)!r} {wrong}")
+        return text
+
     def _mapping(self, node: yaml.Node, path: _Path) -> dict[str, object]:
         found: dict[str, object] = {}
         lowered: dict[str, str] = {}
@@ -465,7 +473,7 @@ class _Walker:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._fail(key_node, "yaml", "a key must be a plain word")
                 continue
-            key = str(key_node.value)
+            key = str(self._checked(key_node, str(key_node.value)))
             if key.lower() in lowered:
                 first = self.lines[(*path, lowered[key.lower()])]
                 mark = Mark(file=self.label, line=key_node.start_mark.line + 1)

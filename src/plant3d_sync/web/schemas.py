@@ -32,7 +32,7 @@ ManualValue = (
     bool
     | Annotated[int, Field(ge=-(2**53), le=2**53)]
     | Annotated[float, Field(allow_inf_nan=False)]
-    | Annotated[str, Field(max_length=20_000)]
+    | Annotated[str, Field(max_length=20_000, pattern=NO_NUL)]
     | None
 )
 

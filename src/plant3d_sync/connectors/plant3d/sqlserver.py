@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
+from plant3d_sync import texts
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.guid import guid_bytes
@@ -279,12 +280,24 @@ def _declaration(column: str, kind: str) -> str:
     return f"{quoted(column)} {affinity.get(kind) or whole.get(kind) or 'BLOB'}{collation}"
 
 
+def _storable(text: str) -> str | bytes:
+    """Text for the copy. Half a character (nvarchar takes it) cannot be text there: its bytes make the cell unknown."""
+    whole = text if text.isascii() else texts.paired(text)
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        return whole.encode("utf-8", "surrogatepass")
+    return whole
+
+
 def _stored(value: object, kind: str) -> object:
     """A driver's value as SQLite keeps it: GUIDs (one driver gives text) as 16 bytes in .NET order, bit as 0 or 1."""
     if kind == "uniqueidentifier":
         return guid_bytes(value)
     if isinstance(value, bool):
         return int(value)
-    if value is None or isinstance(value, (int, float, str, bytes)):
+    if isinstance(value, str):
+        return _storable(value)
+    if value is None or isinstance(value, (int, float, bytes)):
         return value
     return str(value)
