@@ -186,6 +186,8 @@ class App:
             batch_size=self.settings.sync_batch_size,
             writer=self._writer(config) if config.write is WriteMode.SQL else None,
             backup=self._backup(config) if config.write is WriteMode.SQL else None,
+            drop_backup=_drop_backup,
+            prune_backups=self._prune_backups(config),
             neighbours=self._neighbours(name),
         )
 
@@ -211,6 +213,7 @@ class App:
                     drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
                 ),
                 clock=utc_ticks,
+                synced=config.allow_synced_folder,
             )
 
         return make
@@ -226,12 +229,29 @@ class App:
                 config.source,
                 self.backup_folder(config),
                 project=config.name,
-                keep=config.keep_backups,
+                keep=None,
                 deadline=self.settings.p3dsync_source_deadline_seconds,
             )
             return BackupMade(path=str(made.path), bytes=made.bytes, sha256=made.sha256)
 
         return make
+
+    def _prune_backups(self, config: ProjectConfig) -> Callable[[BackupMade, frozenset[str]], list[str]]:
+        def prune(made: BackupMade, empty: frozenset[str]) -> list[str]:
+            from plant3d_sync.connectors.plant3d.backup import prune_backups
+
+            if config.source.startswith("mssql"):
+                return []  # the server's files are not ours to remove
+            removed = prune_backups(
+                self.backup_folder(config),
+                config.name,
+                config.keep_backups,
+                spare=Path(made.path),
+                empty=frozenset(map(Path, empty)),
+            )
+            return list(map(str, removed))
+
+        return prune
 
     def _server_backup(self, config: ProjectConfig) -> BackupMade:
         """SQL Server: the row-level journal of before-images is always kept; a copy-only backup where the login may."""
@@ -344,6 +364,14 @@ def utc_ticks() -> int:
     return time.time_ns() // 100 + 621_355_968_000_000_000
 
 
+def _drop_backup(made: BackupMade) -> None:
+    """Remove a backup file of ours; what SQL Server keeps, or notes, is not ours to remove."""
+    from plant3d_sync.connectors.plant3d.backup import remove_backup
+
+    if made.sha256:
+        remove_backup(Path(made.path))
+
+
 def _policy_token(config: ProjectConfig) -> str:
     text = f"{config.conflict_policy}|{sorted(config.drift.items())}|{config.write}"
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
@@ -380,6 +408,7 @@ def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
         backups=entry.backups,
         keep_backups=entry.keep_backups,
         allow_copy=entry.allow_copy,
+        allow_synced_folder=frozenset(entry.allow_synced_folder),
         missing=MissingPolicy(
             reads=entry.missing.reads, minutes=entry.missing.minutes, policy=entry.missing.policy
         ),

@@ -215,6 +215,20 @@ class SynapseFile(BaseModel):
     api: Literal["auto", "contract"] = "auto"
 
 
+SyncedFolder = Literal[
+    "onedrive",
+    "desktop-connector",
+    "dropbox",
+    "nextcloud",
+    "icloud",
+    "google-drive",
+    "syncthing",
+    "cloud-files",
+    "conflicted-copy",
+]
+"""What keeps a folder in step with other machines; a project may allow direct writing beside it by name."""
+
+
 class ProjectFile(BaseModel):
     """One project in the configuration file."""
 
@@ -230,6 +244,7 @@ class ProjectFile(BaseModel):
     backups: str | None = None
     keep_backups: int = Field(10, ge=1)
     allow_copy: bool = False
+    allow_synced_folder: list[SyncedFolder] = Field(default_factory=list)
     missing: MissingFile = MissingFile()
     guards: GuardFile = GuardFile()
     conflict: ConflictFile = ConflictFile()
@@ -251,7 +266,7 @@ class ProjectFile(BaseModel):
         """YAML 1.1 reads a bare `off` as false."""
         return "off" if value is False else value
 
-    @field_validator("mapping", mode="before")
+    @field_validator("mapping", "allow_synced_folder", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

@@ -23,6 +23,7 @@ from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource, engine_fo
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, ServerName
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Chosen, encryption_of, recipe_for
+from plant3d_sync.connectors.plant3d.syncfolders import sync_signs, unallowed
 from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
 from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
 from plant3d_sync.model.record import SourceIdentity
@@ -94,6 +95,7 @@ def _file(source: SqliteSource, config: ProjectConfig) -> list[Line]:
         _copy(path, allowed=config.allow_copy),
         _journal(path, wal=wal),
         _mount(path, writing=config.write is WriteMode.SQL),
+        _synced(path, config),
         _room(size),
     ]
 
@@ -125,6 +127,29 @@ def _mount(path: Path, *, writing: bool) -> Line:
     if writing:
         return failed("mount", what, hint, "unsafe_mount", 78)
     return warning("mount", what, hint, "unsafe_mount")
+
+
+def _synced(path: Path, config: ProjectConfig) -> Line:
+    """Who keeps the file in step with other machines: a warning for whoever reads, a stop for whoever writes."""
+    signs = sync_signs(path)
+    if not signs:
+        return ok(
+            "synchronised folder", "no sign of a program that keeps the file in step with other machines"
+        )
+    seen = "; ".join(f"{sign.label}: {sign.why}" for sign in signs)
+    left = unallowed(signs, config.allow_synced_folder)
+    if left and config.write is WriteMode.SQL:
+        names = ", ".join(sign.name for sign in left)
+        hint = (
+            "Let the project lie on a file server, or use `write: workbook`; to write all the same: "
+            f"`allow_synced_folder: [{names}]`. Compare and remove conflicted copies."
+        )
+        return failed("synchronised folder", seen, hint, "source_synced", 78)
+    hint = (
+        "What is read here may be older than what the others see. Compare and remove conflicted copies; `write: sql` "
+        "needs `allow_synced_folder`."
+    )
+    return warning("synchronised folder", seen, hint, "source_synced")
 
 
 def _room(size: int) -> Line:

@@ -32,6 +32,10 @@ class Writer(Protocol):
         """Close it."""
         ...
 
+    def look(self, cells: Sequence[CellWrite]) -> list[CellReceipt] | None:
+        """Receipts of the cells of one item if none of them would be written now, None if one would. Writes nothing."""
+        ...
+
     def write(self, cells: Sequence[CellWrite]) -> list[CellReceipt]:
         """One receipt per cell, in order."""
         ...
@@ -61,6 +65,7 @@ class ProjectConfig:
     backups: str | None = None
     keep_backups: int = 10
     allow_copy: bool = False
+    allow_synced_folder: frozenset[str] = frozenset()
     missing: MissingPolicy = MissingPolicy()
     limits: Limits = Limits()
     conflict_policy: str = "newest"
@@ -76,7 +81,9 @@ class Project:
     """A project with everything needed to run it.
 
     `rules`: compiles the mapping against a catalog. `mapping_token`: cheap hash of the mapping's files.
-    `writer` and `backup` are None where nothing may be written directly.
+    `writer` and `backup` are None where nothing may be written directly. `drop_backup` removes a backup that no write
+    followed. `prune_backups` removes the backups that are too many, those it is given (paths) first, never the one just
+    made; it returns the paths it removed.
     """
 
     config: ProjectConfig
@@ -89,6 +96,8 @@ class Project:
     backup: Callable[[str], BackupMade] | None = None
     neighbours: frozenset[str] = frozenset()
     """Other configured projects on the same SYNAPSE project."""
+    drop_backup: Callable[[BackupMade], None] | None = None
+    prune_backups: Callable[[BackupMade, frozenset[str]], list[str]] | None = None
     counts: Counts = field(default_factory=Counts)
     """What this object's runs counted and did not store yet."""
 

@@ -1,4 +1,4 @@
-"""Cells into Plant 3D: preflight, verified backup, intent and before-image, compare-and-set, read back, base."""
+"""Cells into Plant 3D: a look, verified backup, intent and before-image, compare-and-set, read back, base."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from plant3d_sync.model.side import Side
 from plant3d_sync.reconcile.planning import value_pair
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state.codec import dump
-from plant3d_sync.state.tables import backup as backup_table
 from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.apply import Execution, JsonLine
+from plant3d_sync.usecases.project import Writer
+from plant3d_sync.usecases.push_backup import PushBackup
 
 GROUP = 50
 """Items per intent. Each item is a transaction of its own in Plant 3D."""
@@ -45,34 +46,38 @@ def apply_push(
             code="write_off",
         )
     execution.check()
-    failpoint("push.preflight_passed")
-    _make_backup(execution)
+    backup = PushBackup(execution)
     with project.writer(snapshot.catalog, execution.rules) as writer:
         for start in range(0, len(ready), GROUP):
-            _write_group(execution, ready[start : start + GROUP], writer.write)
+            worth_it = _worth_it(execution, writer, ready[start : start + GROUP])
+            if worth_it:
+                failpoint("push.preflight_passed")
+                backup.make_sure()
+                backup.note(_write_group(execution, worth_it, writer.write))
             execution.world.progress("push", min(start + GROUP, len(ready)), len(ready))
+    backup.settle()
 
 
-def _make_backup(execution: Execution) -> None:
-    """No push without a verified backup."""
-    project, world = execution.project, execution.world
-    if project.backup is None:
-        raise ConfigError("No backup place is configured. Nothing was written.", code="no_backup")
-    failpoint("push.backup_begun")
-    made = project.backup(execution.run_id)
-    failpoint("push.backup_verified")
-    with world.state.write() as connection:
-        execution.lease.fence.check(connection)
-        connection.execute(
-            sa.insert(backup_table).values(
-                project=project.name,
-                run_id=execution.run_id,
-                path=made.path,
-                bytes=made.bytes,
-                sha256=made.sha256,
-                created_at=world.clock(),
-            )
-        )
+def _worth_it(execution: Execution, writer: Writer, lines: Sequence[JsonLine]) -> list[JsonLine]:
+    """The lines of which a cell would be written now. What becomes of the others is told here, without a side effect.
+
+    A line of which nothing is left to write and some cell holds its value already is stored as any other write is.
+    """
+    worth_it: list[JsonLine] = []
+    found: dict[int, list[CellReceipt]] = {}
+    found_lines: list[JsonLine] = []
+    for line in lines:
+        receipts = writer.look(cells_of(line))
+        if receipts is None:
+            worth_it.append(line)
+        elif any(answer.status == "found_applied" for answer in receipts):
+            found[line["pnpid"]] = receipts
+            found_lines.append(line)
+        else:
+            _report(execution, line, receipts)
+    if found_lines:
+        _write_group(execution, found_lines, lambda cells: found[cells[0].pnpid])
+    return worth_it
 
 
 def cells_of(line: JsonLine) -> list[CellWrite]:
@@ -99,7 +104,8 @@ def _write_group(
     execution: Execution,
     lines: list[JsonLine],
     write: Callable[[list[CellWrite]], list[CellReceipt]],
-) -> None:
+) -> list[list[CellReceipt]]:
+    """Intent and before-images, the writes, the receipts. Returns the receipts of each line that was tried."""
     execution.check()
     world = execution.world
     body = orjson.dumps(lines)
@@ -149,6 +155,7 @@ def _write_group(
         _note_late_writes(execution, intent_id, tried, grouped)
         raise
     failpoint("push.receipt_stored")
+    return grouped
 
 
 def _still_ours(execution: Execution) -> bool:

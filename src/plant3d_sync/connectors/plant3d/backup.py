@@ -37,6 +37,9 @@ from plant3d_sync.sqlitefile import sqlite_uri
 DEFAULT_DEADLINE: Final = 60.0
 """Seconds for one backup, the wait for the lock included; Plant 3D cannot save while it is read."""
 
+SAFETY_COPIES: Final = 10
+"""So many copies made before a restore are kept."""
+
 _PAGES_PER_STEP: Final = 4096
 _BUSY_CODES: Final = frozenset({5, 6})
 _LEFTOVER_SECONDS: Final = 3600
@@ -80,9 +83,16 @@ class _Identity:
 
 
 def make_backup(
-    source: str | Path, folder: Path, *, project: str, keep: int = 10, deadline: float = DEFAULT_DEADLINE
+    source: str | Path,
+    folder: Path,
+    *,
+    project: str,
+    keep: int | None = 10,
+    deadline: float = DEFAULT_DEADLINE,
 ) -> BackupInfo:
     """Copy one moment of the `.dcf` to `<project>-<UTC time>-<n>.dcf` in `folder`, prove it, drop all but `keep`.
+
+    `keep` None drops none: for one who prunes once something was written.
 
     Raises RetryLaterError `backup_failed` (disk full, folder away, copy not sound), `source_locked`,
     `source_hot_journal`, `source_busy`; ConfigError for a source that is no Plant 3D file. No push may follow then.
@@ -108,7 +118,8 @@ def make_backup(
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     failpoint("push.backup_verified")
-    _prune(folder, project, keep, spare=info.path)
+    if keep is not None:
+        prune_backups(folder, project, keep, spare=info.path)
     return info
 
 
@@ -224,19 +235,28 @@ def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def _prune(folder: Path, project: str, keep: int, *, spare: Path) -> None:
-    """Remove the oldest backups beyond `keep`, never `spare`, the one just made (the clock may have been set back).
+def prune_backups(
+    folder: Path, project: str, keep: int, *, spare: Path, empty: frozenset[Path] = frozenset()
+) -> list[Path]:
+    """Remove backups until `keep` are left: those in `empty` (no write followed them) first, then the oldest.
 
-    One that cannot be removed stays for the next time.
+    Never `spare`, the one just made (the clock may have been set back). Returns what was removed; one that cannot be
+    removed stays for the next time.
     """
-    for old in list_backups(folder, project)[max(keep, 1) :]:
-        if old.path == spare:
-            continue
-        try:
-            old.path.unlink(missing_ok=True)
-            _note(old.path).unlink(missing_ok=True)
-        except PermissionError:  # open in another program (Windows)
-            continue
+    found = list_backups(folder, project)
+    others = [one.path for one in reversed(found) if one.path != spare]
+    others.sort(key=lambda path: path not in empty)  # stable: oldest first within each kind
+    return [path for path in others[: max(len(found) - max(keep, 1), 0)] if remove_backup(path)]
+
+
+def remove_backup(path: Path) -> bool:
+    """Remove one backup and its checksum. False when another program has it open (Windows)."""
+    try:
+        path.unlink(missing_ok=True)
+        _note(path).unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True
 
 
 # -- putting back -------------------------------------------------------------------------------------------------
@@ -280,10 +300,14 @@ def restore_backup(
         if check_only:
             _prove_restorable(file, wanted, deadline)
         else:
-            safety = make_backup(
-                path, folder or file.parent, project=f"{project}-before-restore", deadline=deadline
-            )
-            _put_back(file, path, deadline)
+            place, name = folder or file.parent, f"{project}-before-restore"
+            safety = make_backup(path, place, project=name, keep=None, deadline=deadline)
+            try:
+                _put_back(file, path, deadline)
+            except RetryLaterError:  # the database is as it was: a copy of it would push older ones out
+                remove_backup(safety.path)
+                raise
+            prune_backups(place, name, SAFETY_COPIES, spare=safety.path)
             _compare(path, wanted)
     differing = present.tables.keys() ^ wanted.tables.keys()
     differing |= {name for name, state in wanted.tables.items() if present.tables.get(name, state) != state}

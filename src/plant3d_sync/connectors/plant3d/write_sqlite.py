@@ -25,6 +25,7 @@ from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
+from plant3d_sync.connectors.plant3d.syncfolders import sync_signs, unallowed
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.sqlitefile import sqlite_uri
 
@@ -71,7 +72,14 @@ class SqliteCells(SqliteReads):
         self._inode = _inode(path)
 
     @classmethod
-    def open(cls, spec: str | Path, *, deadline_ms: int, mounts: Callable[[Path], str]) -> SqliteCells:
+    def open(
+        cls,
+        spec: str | Path,
+        *,
+        deadline_ms: int,
+        mounts: Callable[[Path], str],
+        synced: frozenset[str] = frozenset(),
+    ) -> SqliteCells:
         """Check the file as a whole and open it. Raises what `PlantWriter` lists; nothing was written then."""
         source = open_source(spec)
         assert isinstance(source, SqliteSource)
@@ -80,6 +88,7 @@ class SqliteCells(SqliteReads):
             read_header(path)
             _refuse_copies(path)
             _refuse_unsafe_mounts(path, mounts)
+            _refuse_synced(path, synced)
             _refuse_read_only(path)
             _refuse_hot_journal(path, deadline_ms)
             store = cls(path, deadline_ms)
@@ -285,6 +294,21 @@ def _refuse_unsafe_mounts(path: Path, mounts: Callable[[Path], str]) -> None:
             "(SMB without nobrl, NFS without nolock), run the worker on the file server, or use `write: workbook`.",
             code="unsafe_mount",
             details={"mount": kind},
+        )
+
+
+def _refuse_synced(path: Path, allowed: frozenset[str]) -> None:
+    signs = unallowed(sync_signs(path), allowed)
+    if signs:
+        names = ", ".join(sign.name for sign in signs)
+        raise ConfigError(
+            f"{path} is kept in step with other machines by {signs[0].label} ({'; '.join(s.why for s in signs)}). "
+            "Nothing was written.",
+            hint="Such a program ignores file locks and may put an older copy in the file's place. Let the project lie on "
+            "a file server, or use `write: workbook`. To write all the same, name what you accept: "
+            f"`allow_synced_folder: [{names}]`; remove conflicted copies after comparing them.",
+            code="source_synced",
+            details={"signs": {sign.name: sign.why for sign in signs}},
         )
 
 

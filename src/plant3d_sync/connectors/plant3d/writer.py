@@ -49,6 +49,8 @@ class _Item:
     done: dict[str, CellReceipt] = field(default_factory=dict)
     stamp: int | None = None
     committing: bool = False
+    worth_it: bool = False
+    """Nothing seen without writing stands against writing at least one of the cells."""
 
     @property
     def pnpid(self) -> int:
@@ -64,10 +66,11 @@ class PlantWriter:
     `source_spec`: project folder, `.dcf` file, SQLAlchemy URL, or an engine. `allowed`: lower-cased (class that
     declares the column, column) pairs that the mapping lets be written. `clock`: .NET ticks (UTC) now.
     `deadline_ms`: the longest wait for the write lock, and `hold_ms` the longest time it is kept before it is given
-    up again; Plant 3D cannot save meanwhile. `mounts`: says how far file locks reach (see `mount_kind`).
+    up again; Plant 3D cannot save meanwhile. `mounts`: says how far file locks reach (see `mount_kind`). `synced`:
+    names of synchronised folders (see `sync_signs`) that the file may lie in all the same.
 
     Entering raises ConfigError `source_not_found`, `source_is_copy`, `source_read_only`, `unsafe_mount`,
-    `source_has_triggers`, `source_not_plant3d`, `source_login_failed`, or RetryLaterError `source_hot_journal`,
+    `source_synced`, `source_has_triggers`, `source_not_plant3d`, `source_login_failed`, or RetryLaterError `source_hot_journal`,
     `source_locked`; nothing was written then. `write` itself answers with receipts only.
     """
 
@@ -82,6 +85,7 @@ class PlantWriter:
         deadline_ms: int = 250,
         hold_ms: int = 1000,
         mounts: Callable[[Path], str] = mount_kind,
+        synced: frozenset[str] = frozenset(),
     ) -> None:
         self._spec = source_spec
         self._catalog = catalog
@@ -91,7 +95,9 @@ class PlantWriter:
         self._deadline_ms = deadline_ms
         self._hold_ms = hold_ms
         self._mounts = mounts
+        self._synced = synced
         self._store: CellStore | None = None
+        self._lockable = False
 
     def __enter__(self) -> PlantWriter:
         self._store = self._open()
@@ -109,7 +115,9 @@ class PlantWriter:
             from plant3d_sync.connectors.plant3d.write_sqlserver import SqlServerCells
 
             return SqlServerCells.open(self._spec, deadline_ms=self._deadline_ms)
-        return SqliteCells.open(self._spec, deadline_ms=self._deadline_ms, mounts=self._mounts)
+        return SqliteCells.open(
+            self._spec, deadline_ms=self._deadline_ms, mounts=self._mounts, synced=self._synced
+        )
 
     def write(self, cells: Sequence[CellWrite]) -> list[CellReceipt]:
         """Write these cells, one transaction per item; one receipt per cell, in their order.
@@ -121,14 +129,26 @@ class PlantWriter:
             groups.setdefault(cell.pnpid, []).append(position)
         receipts: dict[int, CellReceipt] = {}
         for positions in groups.values():
-            receipts.update(
-                zip(positions, self._write_item([cells[position] for position in positions]), strict=True)
-            )
+            item, refused = self._sorted_out([cells[position] for position in positions])
+            if item.cells:
+                self._transaction(item, self._steps)
+            receipts.update(zip(positions, self._receipts_of(item, refused), strict=True))
         return [receipts[position] for position in range(len(cells))]
+
+    def look(self, cells: Sequence[CellWrite]) -> list[CellReceipt] | None:
+        """What `write` would answer for the cells of one item if it wrote none of them; None if it would write one.
+
+        Writes nothing. The write lock is taken once, and given back at once, to see that it can be had.
+        """
+        item, refused = self._sorted_out(cells)
+        if item.cells:
+            self._transaction(item, self._look)
+        return None if item.worth_it else self._receipts_of(item, refused)
 
     # -- one item ---------------------------------------------------------------------------------
 
-    def _write_item(self, cells: Sequence[CellWrite]) -> list[CellReceipt]:
+    def _sorted_out(self, cells: Sequence[CellWrite]) -> tuple[_Item, dict[int, CellReceipt]]:
+        """The cells that may be written, and the receipts of the others by position."""
         refused: dict[int, CellReceipt] = {}
         item = _Item(cells=[], columns=[], tables=[])
         for index, cell in enumerate(cells):
@@ -143,8 +163,12 @@ class PlantWriter:
                 item.cells.append(cell)
                 item.columns.append(column)
                 item.tables.append(self._table(column))
-        written = iter(self._transaction(item) if item.cells else ())
-        return [refused[index] if index in refused else next(written) for index in range(len(cells))]
+        return item, refused
+
+    def _receipts_of(self, item: _Item, refused: dict[int, CellReceipt]) -> list[CellReceipt]:
+        written = iter([item.done[cell.column] for cell in item.cells])
+        count = len(item.cells) + len(refused)
+        return [refused[index] if index in refused else next(written) for index in range(count)]
 
     def _permitted(self, cell: CellWrite) -> Column:
         """The column, if this cell may be written at all: allow list of the mapping, kind of the column, real column."""
@@ -190,27 +214,29 @@ class PlantWriter:
         assert table is not None  # allowed_column found the column through it
         return table.physical
 
-    def _transaction(self, item: _Item) -> list[CellReceipt]:
+    def _transaction(self, item: _Item, steps: Callable[[CellStore, _Item], None]) -> None:
+        """Take the steps for one item; afterwards each of its cells has a receipt, unless they were only looked at."""
         store = self._need_store()
         try:
             with store.guard():
-                outcome = self._try(store, item)
+                outcome = self._try(store, item, steps)
         except SyncError as error:  # a connection that cannot be had any more: the other items say the same
             status: Status = "waiting" if isinstance(error, RetryLaterError) else "refused"
             outcome = Outcome(status, error.error_code, error.message)
-        return [
-            item.done.get(cell.column) or _receipt(cell, outcome or _unwritten(cell)) for cell in item.cells
-        ]
+        for cell in item.cells:
+            item.done.setdefault(cell.column, _receipt(cell, outcome or _unwritten(cell)))
 
     def _need_store(self) -> CellStore:
         if self._store is None:
             raise RuntimeError("PlantWriter.write is called inside its `with` block")
         return self._store
 
-    def _try(self, store: CellStore, item: _Item) -> Outcome | None:
+    def _try(
+        self, store: CellStore, item: _Item, steps: Callable[[CellStore, _Item], None]
+    ) -> Outcome | None:
         """Run the transaction. Returns what ended it early for the cells that have no receipt yet."""
         try:
-            self._steps(store, item)
+            steps(store, item)
         except Outcome as outcome:
             store.rollback()
             return outcome
@@ -251,6 +277,21 @@ class PlantWriter:
         failpoint("push.committed")
         self._read_back(store, item)
         failpoint("push.read_back")
+
+    def _look(self, store: CellStore, item: _Item) -> None:
+        """The steps up to the first write, without it."""
+        store.ready()
+        if self._all_found(store, item):
+            return
+        item.drawings = store.drawings(item.pnpid)
+        self._no_drawing_open(item)
+        writing = self._expected(store, item)
+        if writing and not self._lockable:
+            store.rollback()  # ends the reads
+            store.begin()
+            self._lockable = True
+        store.rollback()
+        item.worth_it = bool(writing)
 
     def _all_found(self, store: CellStore, item: _Item) -> bool:
         """Whether an earlier attempt has done it all: then not even a lock is taken."""
