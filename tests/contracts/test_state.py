@@ -550,7 +550,10 @@ class Desk:
     def __init__(self, state: State) -> None:
         self.state, self.numbers = state, iter(range(1, 100))
 
-    def run(self, *found: dict[str, Any], examined: bool = True) -> list[str]:
+    def run(
+        self, *found: dict[str, Any], examined: bool = True, planned: bool = True, **fates: str
+    ) -> list[str]:
+        """`planned`: whether the run knew the choices when it planned. `fates`: what became of them, by id."""
         with self.state.write() as connection:
             return findings.sync_conflicts(
                 connection,
@@ -560,6 +563,8 @@ class Desk:
                 run_id="r",
                 at=1.0,
                 examined=lambda _row: examined,
+                fates=fates,
+                planned_choices=["c1"] if planned else [],
             )
 
     def all(self, status: str = "pending") -> list[dict[str, Any]]:
@@ -652,12 +657,53 @@ def test_a_choice_waits_until_it_is_carried_out(state: State) -> None:
     desk.choose(version=1)
     desk.waits("description")
     for _ in range(3):
-        assert desk.run() == []
+        assert desk.run(c1="") == []
         assert len(desk.resolutions()) == 1
     desk.waits()
     desk.run()
+    assert len(desk.resolutions()) == 1, "a run that did not look at the item carried nothing out"
+    desk.run(c1="")
     assert desk.resolutions() == {}
     assert desk.all() == []
+    assert [(one["carried_out"], one["void"]) for one in desk.all("resolved")] == [(True, None)]
+
+
+def test_a_choice_that_no_longer_fits_is_void_with_the_reason_and_not_carried_out(state: State) -> None:
+    desk = Desk(state)
+    desk.run(found_conflict())
+    desk.choose(version=1)
+    desk.run(c1="both sides agree on another value")
+    assert desk.resolutions() == {}
+    [one] = desk.all("resolved")
+    assert (one["carried_out"], one["void"]) == (False, "both sides agree on another value")
+
+
+def test_a_choice_made_while_a_run_is_under_way_waits_for_the_next_one(state: State) -> None:
+    desk = Desk(state)
+    desk.run(found_conflict())
+    desk.waits("description")
+    desk.choose(version=1)
+    assert desk.run(found_conflict(), planned=False) == [], "it found the question that was just answered"
+    assert desk.all() == [] and len(desk.resolutions()) == 1
+    assert desk.run(found_conflict(synapse="moved"), planned=False) == ["c2"]
+    assert desk.resolutions() == {}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "state_of_link", "done"),
+    [("plant3d", "active", False), ("plant3d", "archived", True), ("synapse", "unlinked", True)],
+)
+def test_a_choice_about_a_whole_item_ends_when_the_link_says_so(
+    state: State, chosen: str, state_of_link: str, done: bool
+) -> None:
+    desk = Desk(state)
+    desk.run(found_conflict(field="*") | {"kind": "gone_from_plant3d"})
+    desk.waits()
+    desk.choose(version=1, chosen=chosen)
+    with state.write() as connection:
+        links.update_one(connection, 5, state=state_of_link)
+    desk.run(c1="")
+    assert (desk.resolutions() == {}) is done
 
 
 def test_values_that_move_before_a_choice_ask_for_a_fresh_look(state: State) -> None:

@@ -152,7 +152,7 @@ class TwoSides:
             return
         key = (known.link_id, "description")
         self.resolutions[key] = Resolution(
-            conflict_id="k",
+            conflict_id=f"k{known.link_id}",
             plant3d_value=self.plant[pnpid]["Remark"],
             synapse_value=held.fields.get("description"),
             chosen=value,
@@ -319,11 +319,12 @@ class TwoSides:
         return draft
 
     def _close_choices(self, draft: Draft) -> None:
-        """As the state does: a choice is done when its field is not open any more, and void when it is asked again."""
-        again = {(conflict.link_id, conflict.field) for conflict in draft.conflicts}
+        """As the state does: a choice that was looked at is void, or done when its field is not open any more."""
         still_open = {(link.link_id, name) for link in self.links.values() for name in link.pending}
-        for key in self.resolutions.keys() - (still_open - again):
-            del self.resolutions[key]
+        for key, choice in list(self.resolutions.items()):
+            fate = draft.fates.get(choice.conflict_id)
+            if fate or (fate is not None and key not in still_open):
+                del self.resolutions[key]
 
     def _write(self, step: Sequence[dict[str, Any]], note: bool) -> None:
         if len(step) > 1 or "set" in step[0] or step[0]["op"] == "archive":

@@ -237,6 +237,8 @@ class Desk:
                 run_id="r",
                 at=self.clock(),
                 examined=lambda _row: False,
+                fates={},
+                planned_choices=(),
             )
         return made
 

@@ -39,6 +39,7 @@ class Resolution:
     """A chosen value, with the two values it was chosen between; void once a side moves elsewhere.
 
     `given`: SYNAPSE was sent the choice and still holds what it made of it, perhaps another spelling.
+    `kind`: the question that was asked. `plant3d_ticks`: the row's stamp when it was asked, None if not known.
     """
 
     conflict_id: str
@@ -47,6 +48,8 @@ class Resolution:
     chosen: Value
     by: str
     given: bool = False
+    kind: str = ""
+    plant3d_ticks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,18 @@ from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 FLIP_LIMIT = 6
 """So many writes between the same two values, and the field is frozen."""
 
+FOLLOWED = ""
+"""Fate of a choice that the plan carries out."""
+SIDE_MOVED = "a side moved elsewhere"
+ITEM_BACK = "the item is back in Plant 3D"
+ITEM_GONE = "the item is gone from Plant 3D"
+ASSET_LIVES = "the asset is not archived any more"
+ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D = "archived_in_synapse", "gone_from_plant3d"
+"""Questions about a whole item."""
+AGREED = "both sides agree on another value"
+WHOLE = "*"
+"""The field of a question about a whole item."""
+
 MAX_TAG, MAX_SUBTYPE, MAX_DESCRIPTION, MAX_ATTRIBUTES = 100, 100, 4000, 64 * 1024
 """Limits of SYNAPSE's asset (contract D.2), checked while planning so that a dry run finds them."""
 
@@ -68,6 +80,8 @@ class Knowledge:
     last_synapse_read: float | None = None
     unlinked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     resolutions: Mapping[tuple[int, str], Resolution] = field(default_factory=dict)
+    questions: frozenset[tuple[str, str]] = frozenset()
+    """(identity, field) of the conflicts that are open; `Draft.examined` says which of them were compared."""
     only_assets: frozenset[str] | None = None
     workbook_days: float = 14.0
     lost: frozenset[str] = frozenset()
@@ -218,6 +232,10 @@ class Draft:
     waiting: int
     waiting_for_person: dict[str, int]
     """Operation -> lines that only a person carries out, by applying the plan."""
+    examined: frozenset[tuple[str, str]] = frozenset()
+    """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
+    fates: Mapping[str, str] = field(default_factory=dict)
+    """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
 
 
 class Planner:
@@ -252,6 +270,8 @@ class Planner:
         self._work: list[dict[str, object]] = []
         self._waiting = 0
         self._for_person: Counter[str] = Counter()
+        self._examined: set[tuple[str, str]] = set()
+        self._fates: dict[str, str] = {}
         self._entity_of = {name: rule.entity for name, rule in rules.classes.items()}
         self._synapse_owned = {
             name: owned
@@ -311,6 +331,7 @@ class Planner:
             self._claim_tag(tag, item.pnpid, item.class_name, item.guid, entity)
         if not asked:
             return
+        self._look_at(item.guid, WHOLE)
         if link is None and asset is None:
             self._new(item, entity, translated, tag)
         elif link is not None and item.guid in self._know.lost:
@@ -373,6 +394,26 @@ class Planner:
                     tag=self._tag_of(translated),
                 )
             )
+
+    def _look_at(self, guid: str, name: str) -> None:
+        """An open question is asked again, or answered, by comparing its own item; nothing else ends it."""
+        if (guid, name) in self._know.questions:
+            self._examined.add((guid, name))
+
+    def _ends(self, guid: str) -> None:
+        """The item and its asset are no more: every question about them ends."""
+        self._examined |= {question for question in self._know.questions if question[0] == guid}
+
+    def _choice(self, link: Link, kind: str) -> Resolution | None:
+        """A person's choice about the whole item, if it answers this kind of question."""
+        choice = self._know.resolutions.get((link.link_id, WHOLE))
+        return choice if choice is not None and choice.kind == kind else None
+
+    def _void_choice(self, link: Link, kind: str, why: str) -> None:
+        """The question that a choice answered does not arise any more."""
+        choice = self._choice(link, kind)
+        if choice is not None:
+            self._fates[choice.conflict_id] = why
 
     # ------------------------------------------------------------------ new items
 
@@ -567,33 +608,35 @@ class Planner:
     def _archived_in_synapse(
         self, item: PlantItem, entity: Entity, link: Link | None, translated: Translated
     ) -> None:
-        choice = self._know.resolutions.get((link.link_id, "*")) if link is not None else None
+        choice = self._choice(link, ARCHIVED_IN_SYNAPSE) if link is not None else None
+        void = choice is not None and choice.plant3d_ticks not in (None, item.timestamp)
+        if choice is not None:
+            self._fates[choice.conflict_id] = SIDE_MOVED if void else FOLLOWED
+        if void:
+            choice = None
+        if choice is not None and choice.chosen == "plant3d" and not self._pulls:
+            del self._fates[choice.conflict_id]  # this run does not restore: the choice waits
         held = link is not None and "*" in link.holds  # what was undone is not done again
-        if (
-            choice is not None
-            and choice.chosen == "plant3d"
-            and link is not None
-            and self._pulls
-            and not held
-        ):
+        if choice is not None and choice.chosen == "plant3d" and link is not None and self._pulls:
             self._restore(item, entity, link, translated, "resolved")
             return
         if link is not None and choice is None and not held and self._pulls and _archived_as_gone(link):
             self._restore(item, entity, link, translated, "came_back")
             return
-        changed = link is not None and bool(link.digest) and item.digest != link.digest
+        changed = void or (link is not None and bool(link.digest) and item.digest != link.digest)
         if link is not None:
             self._released.add(link.tag)  # an archived asset gave up its tag
         if choice is not None and link is not None:
-            self._stays_archived(item, entity, link)
+            if choice.chosen != "plant3d":
+                self._stays_archived(item, entity, link)
         elif changed and link is not None:
             self._stats[entity].conflicts += 1
             self._conflicts.append(
                 _conflict(
                     link,
                     item,
-                    "*",
-                    "archived_in_synapse",
+                    WHOLE,
+                    ARCHIVED_IN_SYNAPSE,
                     self._tag_of(translated),
                     None,
                     base=link.tag,
@@ -678,6 +721,8 @@ class Planner:
         adopt: bool = False,
     ) -> None:
         rule = self._rules.classes[item.class_name]
+        self._void_choice(link, GONE_FROM_PLANT3D, ITEM_BACK)
+        self._void_choice(link, ARCHIVED_IN_SYNAPSE, ASSET_LIVES)
         held = dict(asset.fields) if asset is not None else link.synapse_fields()
         if tag is None:
             self._tag_lost(item, translated, link)
@@ -778,6 +823,8 @@ class Planner:
             put_back=put_back,
             reverts=flip.reverts if undecided else 0,
         )
+        if resolution is not None:
+            work.fates[resolution.conflict_id] = _fate(outcome, resolution, same)
         work.outcomes[name] = (rule, outcome, plant3d, synapse, base)
 
     def _observe(
@@ -831,6 +878,9 @@ class Planner:
         if problem is not None:
             self._value_error(item, entity, tag or link.tag, problem)
             return
+        self._fates |= work.fates
+        for name in translated.fields:
+            self._look_at(item.guid, name)
         self._count_push(item, link, work)
         after = work.after(item)
         line = Line(
@@ -1086,6 +1136,7 @@ class Planner:
             return
         if link.plant3d_id in self._disputed:
             return  # its identity or its row was seen: that is an error of the row, not an absence
+        self._look_at(link.plant3d_id, WHOLE)
         line = Line(
             op=Op.MISSING,
             entity=link.entity,
@@ -1105,6 +1156,7 @@ class Planner:
             line.after = {"state": LinkState.ARCHIVED.value}
             self._lines["quiet"].append(_dumps(line.to_dict()))
             self._released.add(link.tag)
+            self._ends(link.plant3d_id)
             return
         stats = self._stats[link.entity]
         stats.missing += 1
@@ -1148,7 +1200,12 @@ class Planner:
         )
         self._waiting += 1
         edited = dict(link.synapse_delta)
-        choice = self._know.resolutions.get((link.link_id, "*"))
+        choice = self._choice(link, GONE_FROM_PLANT3D)
+        self._void_choice(link, ARCHIVED_IN_SYNAPSE, ITEM_GONE)
+        if choice is not None:
+            void = choice.synapse_value != _in_words(edited)
+            self._fates[choice.conflict_id] = SIDE_MOVED if void else FOLLOWED
+            choice = None if void else choice
         if choice is not None and choice.chosen == "synapse":
             line.after = {"state": LinkState.UNLINKED.value}
         elif choice is not None:
@@ -1169,6 +1226,7 @@ class Planner:
         line.needs = None if unattended else "person"
         line.why = {"*": why}
         if unattended:
+            self._ends(link.plant3d_id)
             stats.archived += 1
             if link.state is not LinkState.ACTIVE:  # an active one was counted as it went missing
                 self._tally.gone += 1
@@ -1220,6 +1278,8 @@ class Planner:
             },
             waiting=self._waiting,
             waiting_for_person=dict(self._for_person),
+            examined=frozenset(self._examined),
+            fates=self._fates,
         )
 
     def _drop_duplicates(self) -> None:
@@ -1357,6 +1417,8 @@ class _FieldWork:
     cells: list[dict[str, object]] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     conflicts: int = 0
+    fates: dict[str, str] = field(default_factory=dict)
+    """What became of a choice: conflict id -> FOLLOWED, or why it is void."""
 
     def settle(self, name: str, plant3d: Value, synapse: Value, base: Any, link: Link) -> None:
         """Both sides hold the value: the base moves there, in each side's own spelling."""
@@ -1407,6 +1469,15 @@ class _FieldWork:
         if self.flips:
             after["flips"] = {name: list(flip) for name, flip in self.flips.items()}
         return after
+
+
+def _fate(outcome: FieldOutcome, choice: Resolution, same: Callable[[Value, Value], bool]) -> str:
+    """What becomes of a choice about a field that was compared."""
+    if outcome.reason == "resolved":
+        return FOLLOWED
+    if outcome.verdict is Verdict.SETTLED:
+        return FOLLOWED if choice.given or same(outcome.value, choice.chosen) else AGREED
+    return SIDE_MOVED
 
 
 def _archived_as_gone(link: Link) -> bool:
@@ -1524,18 +1595,22 @@ def _conflict(
     )
 
 
+def _in_words(edited: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(edited.items()))
+
+
 def _gone_conflict(link: Link, edited: Mapping[str, Value]) -> ConflictDraft:
     return ConflictDraft(
         link_id=link.link_id,
         plant3d_id=link.plant3d_id,
         asset_id=link.asset_id,
         tag=link.tag,
-        field="*",
-        kind="gone_from_plant3d",
+        field=WHOLE,
+        kind=GONE_FROM_PLANT3D,
         base=link.tag,
         has_base=True,
         plant3d=None,
-        synapse=", ".join(f"{name}={value}" for name, value in sorted(edited.items())),
+        synapse=_in_words(edited),
         plant3d_seen=None,
         synapse_seen=None,
         synapse_at=link.description_at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -153,11 +153,15 @@ def sync_conflicts(
     run_id: str,
     at: float,
     examined: Callable[[Mapping[str, Any]], bool],
+    fates: Mapping[str, str],
+    planned_choices: Collection[str],
 ) -> list[str]:
-    """Make the open conflicts agree with what a complete comparison found.
+    """Make the open conflicts and choices agree with what a comparison found.
 
-    Known ones keep their id and age; if a side moved since, the values are refreshed, the version grows and
-    a waiting resolution is void. Ones that were examined and not found again close themselves.
+    Known ones keep their id and age; if a side moved since, the values are refreshed and the version grows. Ones that
+    were examined and not found again close themselves. `fates`: what became of the choices that were looked at, see
+    `Draft.fates`; a choice that was not looked at waits. `planned_choices`: those known when the plan was made; one
+    made since answers the same question found again, and waits for the next run.
     Returns the ids that are new.
     """
     open_ones = sa.select(conflict).where(conflict.c.project == project, conflict.c.status == "pending")
@@ -167,9 +171,15 @@ def sync_conflicts(
         for row in connection.execute(open_ones.with_for_update())
     }
     created: list[str] = []
+    chosen = {(row.plant3d_id, row.field): row for row in _waiting_choices(connection, project)}
     for draft in drafts:
         row = known.pop((draft["plant3d_id"], draft["field"]), None)
         if row is None:
+            choice = chosen.get((draft["plant3d_id"], draft["field"]))
+            if choice is not None and choice.id not in planned_choices and _same_values(choice, draft):
+                continue  # decided while this run was under way: the next one carries it out
+            if choice is not None:
+                _end_choice(connection, choice, void="a side moved elsewhere")
             created.append(_insert_conflict(connection, project, draft, new_id(), run_id, at))
             continue
         old = load_map(row.data)
@@ -206,26 +216,66 @@ def sync_conflicts(
                 version=row.version + 1,
             )
         )
-    _close_choices(connection, project, drafts)
+    _close_choices(connection, project, fates)
     return created
 
 
-def _close_choices(connection: Connection, project: str, drafts: Sequence[Mapping[str, Any]]) -> None:
-    """A choice is done when its field is not open any more; it is void when the field is in conflict again."""
-    again = {(draft["plant3d_id"], draft["field"]) for draft in drafts}
-    waiting = connection.execute(
-        sa.select(conflict.c.seq, conflict.c.plant3d_id, conflict.c.field, conflict.c.note, link.c.pending)
+def open_questions(connection: Connection, project: str) -> frozenset[tuple[str, str]]:
+    """(identity, field) of the conflicts nobody decided yet."""
+    rows = connection.execute(
+        sa.select(conflict.c.plant3d_id, conflict.c.field).where(
+            conflict.c.project == project, conflict.c.status == "pending"
+        )
+    )
+    return frozenset((row.plant3d_id, row.field) for row in rows)
+
+
+VOID = 2
+"""`carried_out` of a choice that was not carried out and never will be: 0 waits, 1 was carried out."""
+
+
+def _waiting_choices(connection: Connection, project: str) -> list[Row[Any]]:
+    """Choices that are neither carried out nor void, with what their link remembers."""
+    rows = connection.execute(
+        sa.select(conflict, link.c.pending, link.c.state, link.c.gone_in_synapse)
         .join(link, link.c.id == conflict.c.link_id, isouter=True)
         .where(conflict.c.project == project, conflict.c.carried_out == 0)
     )
-    for row in waiting.fetchall():
-        void = (row.plant3d_id, row.field) in again
-        if not void and row.field in load_map(row.pending):
-            continue
-        note = ((row.note or "") + " [void: a side moved elsewhere]").strip() if void else row.note
-        connection.execute(
-            sa.update(conflict).where(conflict.c.seq == row.seq).values(carried_out=1, note=note)
-        )
+    return list(rows.fetchall())
+
+
+def _same_values(choice: Row[Any], draft: Mapping[str, Any]) -> bool:
+    """Whether a choice was made on just the two values that were found."""
+    made_on = load_map(choice.data)
+    return all(made_on.get(side) == draft.get(side) for side in ("plant3d", "synapse"))
+
+
+def _close_choices(connection: Connection, project: str, fates: Mapping[str, str]) -> None:
+    """A choice ends when it was carried out on its own link, or when what it was made on moved; nothing else ends it."""
+    for choice in _waiting_choices(connection, project):
+        fate = fates.get(choice.id)
+        if fate:
+            _end_choice(connection, choice, void=fate)
+        elif fate is not None and _is_carried_out(choice):
+            _end_choice(connection, choice)
+
+
+def _is_carried_out(choice: Row[Any]) -> bool:
+    """Whether the link says so: a write that was planned may have been refused."""
+    if choice.field != "*":
+        return choice.field not in load_map(choice.pending)
+    kept = load(choice.chosen)[0] == "synapse"
+    if choice.kind == "gone_from_plant3d":
+        return bool(choice.state == ("unlinked" if kept else "archived"))
+    return kept or not choice.gone_in_synapse
+
+
+def _end_choice(connection: Connection, choice: Row[Any], *, void: str = "") -> None:
+    values: dict[str, Any] = {"carried_out": VOID if void else 1}
+    if void:
+        values["note"] = f"{choice.note or ''} [void: {void}]".strip()
+        values["data"] = dump({**load_map(choice.data), "void": void})
+    connection.execute(sa.update(conflict).where(conflict.c.seq == choice.seq).values(**values))
 
 
 def _insert_conflict(
@@ -292,7 +342,8 @@ def conflict_dict(row: Row[Any]) -> dict[str, Any]:
         "resolution": row.resolution,
         "chosen": load(row.chosen)[0] if row.chosen else None,
         "has_choice": row.chosen is not None,
-        "carried_out": bool(row.carried_out),
+        "carried_out": row.carried_out == 1,
+        "void": load_map(row.data).get("void"),
         "note": row.note,
         "resolved_by": row.resolved_by,
         "resolved_at": row.resolved_at,
@@ -348,5 +399,7 @@ def resolutions(connection: Connection, project: str) -> dict[tuple[int, str], R
             synapse_value=data.get("synapse"),
             chosen=load(row.chosen)[0],
             by=row.resolved_by or "",
+            kind=row.kind,
+            plant3d_ticks=data.get("plant3d_ticks"),
         )
     return found

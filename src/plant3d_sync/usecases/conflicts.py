@@ -115,6 +115,7 @@ def conflict_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "resolved_by": row["resolved_by"],
         "resolved_at": iso(row["resolved_at"]),
         "carried_out": row["carried_out"],
+        "void_reason": row["void"],
         "version": row["version"],
     }
 
@@ -225,7 +226,7 @@ def _moved(row: Mapping[str, Any]) -> NeedsPersonError:
 
 
 def applied_to(state: State, conflict_id: str, write_mode: str) -> dict[str, str]:
-    """How far a choice got: applied, waiting, or off (writing into Plant 3D is not allowed)."""
+    """How far a choice got: applied, waiting, off (writing into Plant 3D is not allowed), or void: a side moved."""
     with state.read() as connection:
         row = finding_state.get_conflict(connection, conflict_id)
         link = (
@@ -235,6 +236,8 @@ def applied_to(state: State, conflict_id: str, write_mode: str) -> dict[str, str
         )
     if row is None:
         raise NotFoundError(f"There is no conflict {conflict_id}.")
+    if row["void"]:
+        return {Side.PLANT3D.value: "void", Side.SYNAPSE.value: "void"}
     if row["field"] == "*":
         done = "applied" if row["carried_out"] else "waiting"
         return {Side.PLANT3D.value: "applied", Side.SYNAPSE.value: done}

@@ -729,7 +729,9 @@ class Engine:
                 new_id=world.new_id,
                 run_id=run.run_id,
                 at=planned.read_at,
-                examined=lambda _row: complete and request.asked.only_assets is None,
+                examined=lambda row: (row["plant3d_id"], row["field"]) in draft.examined,
+                fates=draft.fates,
+                planned_choices=planned.choices,
             )
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
             runs.update(

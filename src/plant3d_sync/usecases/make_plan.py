@@ -44,6 +44,8 @@ class Planned:
     read_at: float
     signature: str | None
     mapping_digest: str
+    choices: frozenset[str] = frozenset()
+    """The choices that were known when the plan was made; what a person chose since is left to the next run."""
     newly_gone: bool = False
     """Whether some linked asset was found archived in SYNAPSE since the last run that ended."""
 
@@ -64,6 +66,7 @@ def make_plan(
     everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
     with world.state.read() as connection:
         briefs = {brief.pnpid: brief for brief in links.briefs(connection, known.number)}
+        resolutions = finding_state.resolutions(connection, project.name)
         knowledge = Knowledge(
             now=read_at,
             now_iso=iso(read_at) or "",
@@ -79,7 +82,8 @@ def make_plan(
             last_plant3d_read=known.plant_read_at,
             last_synapse_read=known.feed_read_at,
             unlinked=stored_unlinked(connection, known.number, feed),
-            resolutions=finding_state.resolutions(connection, project.name),
+            resolutions=resolutions,
+            questions=finding_state.open_questions(connection, project.name),
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
             lost=_lost(briefs.values(), feed),
@@ -116,6 +120,7 @@ def make_plan(
         read_at=read_at,
         signature=signature,
         mapping_digest=mapping_digest,
+        choices=frozenset(choice.conflict_id for choice in resolutions.values()),
         newly_gone=any(brief.gone_in_synapse == 1 for brief in briefs.values()),
     )
 

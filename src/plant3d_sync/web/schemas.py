@@ -404,6 +404,9 @@ class Conflict(BaseModel):
     resolved_by: str | None = None
     resolved_at: datetime | None = None
     carried_out: bool = True
+    void_reason: str | None = Field(
+        None, description="Why the decision was not carried out and never will be."
+    )
     version: int
 
 
@@ -417,11 +420,13 @@ class Conflicts(BaseModel):
 
 
 class Resolved(BaseModel):
-    """A decision. `applied_to`: applied, waiting (the next run does it) or off (writing is not allowed)."""
+    """A decision. `applied_to`: applied, waiting (the next run does it), off (writing is not allowed) or void (a side
+    moved elsewhere, and the question is asked again).
+    """
 
     status: Literal["resolved"]
     applied_value: Any
-    applied_to: dict[str, Literal["applied", "waiting", "off"]]
+    applied_to: dict[str, Literal["applied", "waiting", "off", "void"]]
     sync_id: str | None = Field(None, description="The run that carries it out.")
 
 
