@@ -129,7 +129,6 @@ def test_story_06_the_newest_edit_wins_although_the_item_was_in_row_error_meanwh
     then.all_is_well()
 
 
-@broken("1", "a choice is marked carried out by the run that refused the row")
 def test_story_07_a_choice_outlives_a_row_error(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast
@@ -157,7 +156,6 @@ def gone_but_edited(tell: Tell, **options: Any) -> Any:
     return story
 
 
-@broken("1, 10", "a choice on the whole item is consumed by a run that does not look at it")
 @pytest.mark.parametrize("other", [("push",), ("pull", "--entity-types", "valves")], ids=["push", "valves"])
 def test_story_08_a_choice_to_archive_waits_for_a_run_that_can_do_it(
     tell: Tell, other: tuple[str, ...]
@@ -173,7 +171,6 @@ def test_story_08_a_choice_to_archive_waits_for_a_run_that_can_do_it(
     then.all_is_well()
 
 
-@broken("10", "a choice on the whole item binds no values")
 def test_story_09_a_choice_to_archive_is_void_when_the_user_types_again(tell: Tell) -> None:
     story = gone_but_edited(tell)
     _designer, user, run, then = story.cast
@@ -473,7 +470,6 @@ def test_story_25_two_undos_of_one_item_both_hold(tell: Tell) -> None:
     then.synapse_holds("P-1", "Sulzer", "manufacturer")
 
 
-@broken("1", "a choice is voided by a run that was planned before it")
 def test_story_26_a_choice_made_while_a_run_works_is_carried_out_by_the_next_one(tell: Tell) -> None:
     story = tell(conflict={"policy": "ask"})
     designer, user, run, then = story.cast
