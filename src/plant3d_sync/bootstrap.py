@@ -44,6 +44,7 @@ from plant3d_sync.usecases.project import (
     Writer,
     no_progress,
 )
+from plant3d_sync.words import said
 
 Hearing = Callable[[str, Mapping[str, object]], None]
 """Told the name of an event and its facts."""
@@ -91,14 +92,14 @@ class App:
         if not known:
             unset = ", ".join(unset_names(self.settings, self.config, self.environ))
             raise NotFoundError(
-                f"There is no project {name!r}: none is configured"
+                f"There is no project {said(name)}: none is configured"
                 f"{f'. Not set: {unset}' if unset else ''}. Nothing was done.",
                 hint="Without a configuration file the variables make one project, `default`; with one, name projects "
                 "under `projects:`.",
                 code="project_unknown",
             )
         raise NotFoundError(
-            f"There is no project {name!r} in the configuration. Nothing was done.",
+            f"There is no project {said(name)} in the configuration. Nothing was done.",
             hint=f"Configured projects: {known}.",
             code="project_unknown",
         )

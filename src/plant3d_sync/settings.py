@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from plant3d_sync import texts
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.words import complaint, said
 
 SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "password", "change-me"})
 """Values that stand in examples; a service that runs with one of them is open to anybody who read them."""
@@ -173,12 +174,12 @@ class GuardFile(BaseModel):
         default = list(cls.model_fields[str(info.field_name)].default)
         meant = f"write `[share, count]` such as {default}: 0.3 means 30 %"
         if not isinstance(value, list | tuple) or len(value) != 2:
-            raise ValueError(f"{value!r} is no guard limit; {meant}")
+            raise ValueError(f"{said(value)} is no guard limit; {meant}")
         share, count = value
         if not _is_number(share) or not 0 <= share <= 1:
-            raise ValueError(f"the share {share!r} is not a number from 0 to 1; {meant}")
+            raise ValueError(f"the share {said(share)} is not a number from 0 to 1; {meant}")
         if not _is_number(count) or count < 0 or count != count // 1:
-            raise ValueError(f"the count {count!r} is not a whole number from 0; {meant}")
+            raise ValueError(f"the count {said(count)} is not a whole number from 0; {meant}")
         return value
 
 
@@ -257,7 +258,7 @@ class ProjectFile(BaseModel):
     @classmethod
     def _is_uuid(cls, value: str) -> str:
         if not _uuid(value):
-            raise ValueError(f"{value!r} is not a UUID; copy the UUID of the project from SYNAPSE")
+            raise ValueError(f"{said(value)} is not a UUID; copy the UUID of the project from SYNAPSE")
         return value
 
     @field_validator("write", mode="before")
@@ -349,7 +350,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         problems += [
-            f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+            f"{'.'.join(str(part) for part in item['loc']).upper()} {complaint(item)}"
+            for item in error.errors()
         ]
     if problems or settings is None:
         raise ConfigError(
@@ -447,7 +449,7 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
 def _config_problem(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] != "extra_forbidden":
-        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+        return f"{where or 'the file'}: {complaint(item)}"
     names: set[str] = set()
     for model in (ConfigFile, ProjectFile, SynapseFile, GuardFile, MissingFile, ConflictFile):
         names |= set(model.model_fields)
@@ -460,7 +462,7 @@ def _from_environment(settings: Settings) -> ConfigFile:
     if not settings.synapse_project_id:
         return ConfigFile(synapse=SynapseFile(url=settings.synapse_api_url))
     if not _uuid(settings.synapse_project_id):
-        problem = f"SYNAPSE_PROJECT_ID: {settings.synapse_project_id!r} is not a UUID"
+        problem = f"SYNAPSE_PROJECT_ID: {said(settings.synapse_project_id)} is not a UUID"
         raise ConfigError(
             f"The settings are not usable: {problem}. Nothing was started.",
             hint="Copy the UUID of the project from SYNAPSE.",

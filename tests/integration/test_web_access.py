@@ -21,7 +21,7 @@ BODIES = {
     "/api/v1/sync/now": {"project_id": MINE},
     "/api/v1/plans": {"project_id": MINE},
     "/api/v1/conflicts/resolve": {"project_id": MINE, "resolution": "plant3d"},
-    "/api/v1/conflicts/{conflict_id}/resolve": {"resolution": "plant3d"},
+    "/api/v1/conflicts/{conflict_id}/resolve": {"resolution": "plant3d", "version": 1},
     "/api/v1/keys": {"name": "n", "scopes": ["read"], "project_id": MINE},
 }
 
@@ -59,7 +59,9 @@ def every_route(service: Desk) -> list[APIRoute]:
 
 def ask(service: Desk, method: str, path: str, headers: dict[str, str], template: str) -> int:
     wait = "?wait=0" if template.startswith("/api/v1/sync/now") else ""
-    params = {} if wait else {"project_id": MINE}
+    described = service.web.openapi()["paths"].get(template, {}).get(method.lower(), {})
+    takes = {one["name"] for one in described.get("parameters", []) if one["in"] == "query"}
+    params = {"project_id": MINE} if "project_id" in takes else {}
     answer = service.client.request(
         method,
         path + wait,

@@ -73,8 +73,9 @@ def test_a_decision_about_values_that_moved_is_refused_with_the_new_state(servic
     assert stale.json()["current"]["id"] == made
     assert stale.headers["ETag"] == '"1"'
     assert service.statuses() == []
-    assert service.post(f"/api/v1/conflicts/{made}/resolve", {"resolution": "plant3d"}).status_code == 200
-    second = service.post(f"/api/v1/conflicts/{made}/resolve", {"resolution": "synapse"})
+    first = service.post(f"/api/v1/conflicts/{made}/resolve", {"resolution": "plant3d", "version": 1})
+    assert first.status_code == 200
+    second = service.post(f"/api/v1/conflicts/{made}/resolve", {"resolution": "synapse", "version": 1})
     assert second.status_code == 412
     assert second.json()["current"]["resolution"] == "plant3d"
 
@@ -82,10 +83,10 @@ def test_a_decision_about_values_that_moved_is_refused_with_the_new_state(servic
 def test_manual_without_a_value_names_the_field_and_with_null_blanks_it(service: Desk) -> None:
     made = service.conflict()
     path = f"/api/v1/conflicts/{made}/resolve"
-    missing = service.post(path, {"resolution": "manual"})
+    missing = service.post(path, {"resolution": "manual", "version": 1})
     assert missing.status_code == 422
     assert missing.json()["errors"][0]["field"] == "manual_value"
-    blank = service.post(path, {"resolution": "manual", "manual_value": None})
+    blank = service.post(path, {"resolution": "manual", "manual_value": None, "version": 1})
     assert (blank.status_code, blank.json()["applied_value"]) == (200, None)
 
 
@@ -259,7 +260,8 @@ def test_a_project_that_never_ran_has_empty_lists_rather_than_errors(service: De
 
 def test_the_audit_pages_backwards_through_a_projects_chain(service: Desk) -> None:
     for _ in range(5):
-        service.post(f"/api/v1/conflicts/{service.conflict()}/resolve", {"resolution": "plant3d"})
+        decision = {"resolution": "plant3d", "version": 1}
+        service.post(f"/api/v1/conflicts/{service.conflict()}/resolve", decision)
     page = service.get("/api/v1/audit", "admin", project_id=MINE, limit=2, offset=1).json()
     assert [entry["seq"] for entry in page["items"]] == [4, 3]
     assert (page["total"], page["items"][0]["action"]) == (5, "conflict.resolved")

@@ -39,14 +39,14 @@ def codes(service: Desk) -> list[str]:
     return [reason["code"] for reason in status(service)["reasons"]]
 
 
-def test_health_without_a_key_has_the_plans_fields_and_nothing_else(service: Desk) -> None:
+def test_health_without_a_key_has_the_plans_fields_and_the_kind_of_queue(service: Desk) -> None:
     service.well()
     answer = service.client.get("/health")
-    assert set(answer.json()) == PLAN
+    assert set(answer.json()) == {*PLAN, "queue"}
     assert answer.json()["status"] == "healthy"
     assert {answer.json()[f"{side}_connection"] for side in ("plant3d", "synapse", "redis")} == {"ok"}
     wrong = service.client.get("/health", headers={"X-API-Key": "p3s_0_0"})
-    assert set(wrong.json()) == PLAN
+    assert set(wrong.json()) == {*PLAN, "queue"}
 
 
 def test_health_with_a_key_says_more_but_only_of_the_keys_projects(service: Desk) -> None:
@@ -135,7 +135,7 @@ def test_with_no_project_that_is_synchronised_nothing_is_well(service: Desk) -> 
     for entry in service.app.config.projects.values():
         entry.active = False
     body = service.client.get("/health").json()
-    assert set(body) == PLAN
+    assert set(body) == {*PLAN, "queue"}
     assert (body["status"], body["plant3d_connection"], body["synapse_connection"]) == (
         "offline",
         "error",

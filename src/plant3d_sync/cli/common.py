@@ -12,6 +12,7 @@ import typer
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.errors import Interrupted, NotFoundError
 from plant3d_sync.model.side import Entity
+from plant3d_sync.words import said
 
 
 @dataclass
@@ -53,14 +54,12 @@ def entities(text: str | None) -> frozenset[Entity]:
     """`equipment,valves` as entities; nothing means all."""
     if not text:
         return frozenset(Entity)
-    found = set()
-    for name in text.split(","):
-        word = name.strip().lower()
-        if word not in set(Entity):
+    words = [name.strip().lower() for name in text.split(",")]
+    for word in words:
+        if word != "all" and word not in set(Entity):
             raise NotFoundError(
-                f"{word!r} is not an entity type. Nothing was done.",
-                hint="Entity types: " + ", ".join(Entity),
+                f"{said(word)} is not an entity type. Nothing was done.",
+                hint="Entity types: " + ", ".join(Entity) + ", all.",
                 code="entity_type_unknown",
             )
-        found.add(Entity(word))
-    return frozenset(found)
+    return frozenset(Entity if "all" in words else map(Entity, words))

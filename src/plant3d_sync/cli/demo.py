@@ -33,6 +33,7 @@ from plant3d_sync.sample import edits, write_sample
 from plant3d_sync.state import State
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.tables import plan as plan_table
+from plant3d_sync.words import said
 
 KEY: Final = "demo-key-for-this-machine-only"
 PROJECT: Final = "mine"
@@ -302,10 +303,10 @@ def _edit(dcf: Path) -> list[str]:
     edits.delete_item(dcf, deleted.pnpid)
     edits.add_item(dcf, "HorizontalCentrifugalPump", {"Tag": _NEW_TAG, "Description": _NEW_DESCRIPTION})
     return [
-        f"describes {described.tag}: {_CHANGED_DESCRIPTION!r} instead of {described.description!r}",
+        f"describes {described.tag}: {said(_CHANGED_DESCRIPTION)} instead of {said(described.description)}",
         f"renames {renamed.tag} to {new_name}",
         f"deletes {deleted.tag}",
-        f"adds {_NEW_TAG}: {_NEW_DESCRIPTION!r}",
+        f"adds {_NEW_TAG}: {said(_NEW_DESCRIPTION)}",
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from plant3d_sync.errors import SyncError
+from plant3d_sync.words import bare
 
 
 def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -27,8 +28,7 @@ def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def plain(value: object) -> str:
     """A value as one line of text; control characters (ESC included) become visible symbols."""
-    text = "" if value is None else str(value)
-    return "".join(_visible(char) for char in text)
+    return "".join(_visible(char) for char in bare(value))
 
 
 def _visible(char: str) -> str:

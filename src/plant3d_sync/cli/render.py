@@ -8,6 +8,7 @@ from typing import Any
 from plant3d_sync.cli.output import plain, say, table
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import absence
+from plant3d_sync.words import said
 
 SHOWN = 20
 LINES_SHOWN = 200
@@ -240,7 +241,7 @@ def _change(change: Mapping[str, Any]) -> None:
         say(f"{head} · {where} · {why.get('*', '')}")
         return
     for name, (old, new) in change["fields"].items():
-        say(f"{head} · {name} · {where} · {plain(old)!r} to {plain(new)!r} · {why.get(name, '')}")
+        say(f"{head} · {name} · {where} · {said(old)} to {said(new)} · {why.get(name, '')}")
 
 
 def plan(document: Mapping[str, Any]) -> None:
@@ -272,17 +273,14 @@ def plan(document: Mapping[str, Any]) -> None:
         for name, value in (line.get("set") or {}).items() if line["op"] != "create" else ():
             old = plain((line.get("was") or {}).get(name))
             why = (line.get("why") or {}).get(name, "")
-            say(f"{line['op']:8} {tag} · {name} · Plant 3D to SYNAPSE · {old!r} to {plain(value)!r} · {why}")
+            say(f"{line['op']:8} {tag} · {name} · Plant 3D to SYNAPSE · {said(old)} to {said(value)} · {why}")
         for cell in line.get("cells") or ():
             say(
-                f"push     {tag} · {cell['field']} · SYNAPSE to Plant 3D · {plain(cell['old'])!r} to "
-                f"{plain(cell['new'])!r} · {cell['why']}"
-                + (f" · {line['needs']}" if line.get("needs") else "")
+                f"push     {tag} · {cell['field']} · SYNAPSE to Plant 3D · {said(cell['old'])} to "
+                f"{said(cell['new'])} · {cell['why']}" + (f" · {line['needs']}" if line.get("needs") else "")
             )
         for name, entry in ((line.get("after") or {}).get("pending") or {}).items():
-            say(
-                f"open     {tag} · {name} · {plain(entry.get('p'))!r} / {plain(entry.get('s'))!r} · {entry['why']}"
-            )
+            say(f"open     {tag} · {name} · {said(entry.get('p'))} / {said(entry.get('s'))} · {entry['why']}")
 
 
 def _absent(line: Mapping[str, Any], gone: Mapping[str, Any], needed: int | None) -> None:

@@ -22,6 +22,7 @@ from plant3d_sync.usecases.conflicts import (
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.undo import undo_plan
+from plant3d_sync.words import said
 
 
 def conflicts(
@@ -40,7 +41,7 @@ def conflicts(
     as_json = wants_json(json)
     if status not in ("pending", "resolved", "all"):
         raise NotFoundError(
-            f"{status!r} is not a status.", hint="pending, resolved or all.", code="status_unknown"
+            f"{said(status)} is not a status.", hint="pending, resolved or all.", code="status_unknown"
         )
     with app() as made:
         items, total = list_conflicts(
@@ -143,7 +144,7 @@ def resolve(
 def _choice(word: str, value: str | None) -> str:
     if word not in CHOICES:
         raise NotFoundError(
-            f"{word!r} is not a choice. Nothing was decided.",
+            f"{said(word)} is not a choice. Nothing was decided.",
             hint="plant3d, synapse or manual.",
             code="resolution_unknown",
         )

@@ -15,6 +15,7 @@ from plant3d_sync.state import runs
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.push import cells_of
+from plant3d_sync.words import said
 
 
 def make_workbook(app: App, name: str, *, export: Path | None, out: Path, language: str) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
     """
     if language not in ("en", "fr"):
         raise NotFoundError(
-            f"{language!r} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
+            f"{said(language)} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
         )
     project = app.project(name)
     plan = Engine(app.world(ProgressLine()), project).plan(

@@ -37,6 +37,7 @@ from plant3d_sync.model.rules import (
     Translated,
 )
 from plant3d_sync.model.side import ASSET_TYPES, Entity, Owner
+from plant3d_sync.words import said
 
 
 def compile_rules(mapping: MappingFile, catalog: Catalog) -> RuleSet:
@@ -246,7 +247,7 @@ class _Compiler:
                 _problem(
                     severity,
                     "class_missing",
-                    f"the project lacks the class {spec.name!r}; what is said about it has no effect",
+                    f"the project lacks the class {said(spec.name)}; what is said about it has no effect",
                     spec.mark,
                     "" if stock else nearest(spec.name, self.catalog.classes),
                 )
@@ -400,7 +401,7 @@ class _Compiler:
             self.problems.append(_problem(severity, "column_missing", message, place, suggestion))
         elif place.file != STOCK:
             for each in missing:
-                message = f"the project lacks {each!r} below {use.entry_class}; the other columns of {use.name} are used"
+                message = f"the project lacks {said(each)} below {use.entry_class}; the other columns of {use.name} are used"
                 suggestion = self._nearest_column(each, use.classes, besides=use.found)
                 self.problems.append(
                     _problem(Severity.WARNING, "candidate_missing", message, place, suggestion)

@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 
 from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.model.record import Value
+from plant3d_sync.words import said
 
 _BLANKS_IN_NUMBERS = str.maketrans("", "", " \t\u00a0\u202f\u2009'")
 _LARGEST_EXACT = 2**53
@@ -110,14 +111,14 @@ def _number(value: Value) -> Value:
     number = parse_decimal(value)
     if number is None:
         raise ConvertError(
-            f"{value!r} is not a number, or could mean two different ones.",
+            f"{said(value)} is not a number, or could mean two different ones.",
             hint="Correct the value in Plant 3D, or map the field without `convert: number`.",
             code="not_a_number",
         )
     short = _plain_number(number)
     if short is None:
         raise ConvertError(
-            f"{value!r} has more digits than a number can carry exactly.",
+            f"{said(value)} has more digits than a number can carry exactly.",
             hint="Map the field without `convert: number`; the text is then kept as it is.",
             code="number_too_precise",
         )
@@ -128,7 +129,7 @@ def _integer(value: Value) -> Value:
     number = _number(value)
     if not isinstance(number, int):
         raise ConvertError(
-            f"{value!r} is not a whole number.",
+            f"{said(value)} is not a whole number.",
             hint="Correct the value in Plant 3D, or use `convert: number`.",
             code="not_a_whole_number",
         )
@@ -139,7 +140,7 @@ def number_text(value: Value) -> str:
     """A number as plain digits with a decimal point, never with an exponent."""
     number = parse_decimal(value)
     if number is None:
-        raise ConvertError(f"{value!r} is not a number.", code="not_a_number")
+        raise ConvertError(f"{said(value)} is not a number.", code="not_a_number")
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -224,7 +225,7 @@ def _yes_no(value: Value) -> Value:
     flag = _MEANING.get(plain_text(value).strip().lower())
     if flag is None:
         raise ConvertError(
-            f"{value!r} is neither yes nor no.",
+            f"{said(value)} is neither yes nor no.",
             hint="Use TRUE/FALSE, Yes/No, Oui/Non or 1/0, or map the field without `convert: yes_no`.",
             code="not_yes_or_no",
         )
@@ -277,7 +278,7 @@ def _celsius(value: Value) -> Value:
     turn = _TO_CELSIUS.get(unit)
     if parts is None or turn is None:
         raise ConvertError(
-            f"{value!r} is not a temperature in °C, °F or K.",
+            f"{said(value)} is not a temperature in °C, °F or K.",
             hint="Correct the value in Plant 3D, or use `convert: measure`, which keeps the text.",
             code="not_a_temperature",
         )

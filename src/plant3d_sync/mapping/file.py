@@ -25,6 +25,7 @@ from plant3d_sync.mapping.convert import CONVERTERS
 from plant3d_sync.mapping.translate import DERIVED, is_derived
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy
 from plant3d_sync.model.side import Entity, Owner
+from plant3d_sync.words import complaint, said
 
 STOCK = "stock"
 """Name of the mapping that is shipped with the program."""
@@ -307,7 +308,10 @@ class _Loader:
         except OSError as error:
             similar = nearest(label, [STOCK])
             self.problem(
-                "not_readable", named_at, f"cannot read the mapping {label!r} ({error.strerror})", similar
+                "not_readable",
+                named_at,
+                f"cannot read the mapping {said(label)} ({error.strerror})",
+                similar,
             )
             return None
         if len(data) > _LARGEST_FILE:
@@ -330,7 +334,7 @@ class _Loader:
         except ValidationError as errors:
             for error in errors.errors(include_url=False):
                 code, message, suggestion = _explain(
-                    error["type"], error["loc"], error["msg"], error.get("input")
+                    error["type"], error["loc"], complaint(error), error.get("input")
                 )
                 self.problem(code, tree.nearest_mark(error["loc"]), message, suggestion)
         _check_names(tree, self)
@@ -445,7 +449,7 @@ class _Walker:
             self._fail(node, "too_large", "the file repeats itself without end (anchors and aliases)")
             return None
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
-            self._fail(node, "yaml", f"the YAML tag {node.tag!r} is not allowed here")
+            self._fail(node, "yaml", f"the YAML tag {said(node.tag)} is not allowed here")
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._checked(node, _scalar(node))
@@ -478,7 +482,7 @@ class _Walker:
                 first = self.lines[(*path, lowered[key.lower()])]
                 mark = Mark(file=self.label, line=key_node.start_mark.line + 1)
                 self.loader.problem(
-                    "duplicate", mark, f"{key!r} is written twice here, first in line {first}"
+                    "duplicate", mark, f"{said(key)} is written twice here, first in line {first}"
                 )
                 continue
             lowered[key.lower()] = key
@@ -531,25 +535,25 @@ def _explain(kind: str, loc: _Path, text: str, given: object) -> tuple[str, str,
     where = _where(loc)
     if kind == "extra_forbidden":
         valid = _KEYS_AT.get(len(loc), ())
-        return "unknown_key", f"unknown key {key!r}{where}", nearest(key, valid)
+        return "unknown_key", f"unknown key {said(key)}{where}", nearest(key, valid)
     if kind in ("enum", "literal_error") and option:
         choices = ", ".join(_CHOICES[option])
-        message = f"unknown {option} {given!r}{_where(loc[: loc.index(option) + 1])} (one of {choices})"
+        message = f"unknown {option} {said(given)}{_where(loc[: loc.index(option) + 1])} (one of {choices})"
         return "unknown_value", message, nearest(str(given), _CHOICES[option])
     if kind == "missing":
         return (
             "missing",
-            f"{key!r} is missing{where}" + ("; write `version: 1`" if key == "version" else ""),
+            f"{said(key)} is missing{where}" + ("; write `version: 1`" if key == "version" else ""),
             "",
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         hint = "; write `entity: none` to leave a class out" if len(loc) == 2 and given is None else ""
         return (
             "wrong_type",
-            f"{key or 'the file'!s}{where} must hold `key: value` lines, not {given!r}{hint}",
+            f"{key or 'the file'!s}{where} must hold `key: value` lines, not {said(given)}{hint}",
             "",
         )
-    return "wrong_type", f"{key!r}{where} is {given!r}: {text[:1].lower()}{text[1:]}", ""
+    return "wrong_type", f"{said(key)}{where} is {said(given)}: it {text}", ""
 
 
 def _where(loc: _Path) -> str:
@@ -568,7 +572,9 @@ def _check_names(tree: _Tree, loader: _Loader) -> None:
     version = root.get("version")
     if version is not None and version != 1:
         loader.problem(
-            "version", tree.mark("version"), f"version {version!r} is not known; this program reads version 1"
+            "version",
+            tree.mark("version"),
+            f"version {said(version)} is not known; this program reads version 1",
         )
     for class_name, body in _items(root.get("classes")):
         if not class_name.strip():
@@ -601,7 +607,7 @@ def _check_field_name(name: str, mark: Mark, loader: _Loader) -> None:
     if name.startswith("attributes."):
         if not is_attribute_key(name.removeprefix("attributes.")):
             loader.problem(
-                "unknown_field", mark, f"{name!r}: an attribute is letters, digits, _ and -, at most 100"
+                "unknown_field", mark, f"{said(name)}: an attribute is letters, digits, _ and -, at most 100"
             )
         return
     close = nearest(name, CANONICAL_FIELDS)
@@ -609,7 +615,7 @@ def _check_field_name(name: str, mark: Mark, loader: _Loader) -> None:
         close = f"attributes.{name}"
     valid = ", ".join(CANONICAL_FIELDS)
     loader.problem(
-        "unknown_field", mark, f"unknown field {name!r} (valid: {valid}, attributes.<name>)", close
+        "unknown_field", mark, f"unknown field {said(name)} (valid: {valid}, attributes.<name>)", close
     )
 
 
@@ -618,7 +624,7 @@ def _check_options(tree: _Tree, path: _Path, label: str, options: dict[str, obje
     for option, noun, valid in closed:
         given = options.get(option)
         if isinstance(given, str) and given not in valid:
-            message = f"unknown {noun} {given!r} of {label} (one of {', '.join(valid)})"
+            message = f"unknown {noun} {said(given)} of {label} (one of {', '.join(valid)})"
             loader.problem(f"unknown_{option}", tree.mark(*path, option), message, nearest(given, valid))
     columns = _as_list(options.get("column"))
     names = [name for name in columns if isinstance(name, str)] if isinstance(columns, list) else []
@@ -626,10 +632,10 @@ def _check_options(tree: _Tree, path: _Path, label: str, options: dict[str, obje
         mark = tree.nearest_mark((*path, "column", position))
         if name.startswith("@") and not is_derived(name):
             loader.problem(
-                "unknown_derived", mark, f"unknown name {name!r} in {label}", nearest(name, DERIVED)
+                "unknown_derived", mark, f"unknown name {said(name)} in {label}", nearest(name, DERIVED)
             )
         elif not name.strip() or "]" in name or "\x00" in name:
-            loader.problem("bad_column", mark, f"{name!r} in {label} cannot be the name of a column")
+            loader.problem("bad_column", mark, f"{said(name)} in {label} cannot be the name of a column")
     _check_ownership(tree, path, label, names, options, loader)
 
 

@@ -10,6 +10,7 @@ import unicodedata
 
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.words import said
 
 SYSTEM_CLASSES = frozenset({"pnpbase", "pnpdatalinks", "pnpdrawings", "pnptagregistry"})
 COMPOSED_COLUMNS = frozenset({"tag"})
@@ -63,7 +64,7 @@ def check_cell(catalog: Catalog, item: PlantItem, column: str, value: Value) -> 
     if value is None:
         return None
     if not isinstance(value, str):
-        return "not_text", f"{column} holds text; {value!r} is not text."
+        return "not_text", f"{column} holds text; {said(value)} is not text."
     if len(value) > found.length > 0:
         return "too_long", f"{len(value)} characters, the column {column} holds {found.length}."
     bad = next((char for char in value if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")), None)
@@ -72,7 +73,7 @@ def check_cell(catalog: Catalog, item: PlantItem, column: str, value: Value) -> 
             f"The value holds a line break or control character (U+{ord(bad):04X}); Plant 3D cells hold one line."
         )
     if found.picklist and value not in catalog.picklists.get(found.picklist, (value,)):
-        return "not_in_picklist", f"{value!r} is not in the selection list {found.picklist} of {column}."
+        return "not_in_picklist", f"{said(value)} is not in the selection list {found.picklist} of {column}."
     return None
 
 

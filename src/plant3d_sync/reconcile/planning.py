@@ -37,6 +37,7 @@ from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, Side, WriteMode
 from plant3d_sync.reconcile import guard, identity, missing
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
+from plant3d_sync.words import said
 
 FLIP_LIMIT = 6
 """So many writes between the same two values, and the field is frozen."""
@@ -1021,7 +1022,7 @@ class Planner:
         if problem is None and known_column is not None and equals_default(known_column, outcome.value):
             problem = (
                 "equals_class_default",
-                f"{outcome.value!r} is the class default of {column}, which counts as not filled in; it would be lost.",
+                f"{said(outcome.value)} is the class default of {column}, which counts as not filled in; it would be lost.",
             )
         if problem is not None or column is None:
             code, message = problem or ("no_column", "")
@@ -1641,7 +1642,7 @@ def _work_item(
         "drawing": item.drawing,
         "reason": outcome.reason,
         "what": f"Change {name} of {link.tag} in drawing {item.drawing or '(no drawing)'}: "
-        f"{plant3d!r} -> {outcome.value!r}",
+        f"from {said(plant3d)} to {said(outcome.value)}",
     }
 
 
@@ -1651,7 +1652,7 @@ def _drift_finding(
     return Finding(
         code="drift",
         message=f"{name} of {link.tag} was edited on the side that does not own it: "
-        f"Plant 3D {plant3d!r}, SYNAPSE {synapse!r}."
+        f"Plant 3D {said(plant3d)}, SYNAPSE {said(synapse)}."
         + (" The owner's value was put back." if outcome.reason == "drift_restored" else ""),
         hint="Correct one side, or change the drift policy of the field.",
         pnpid=item.pnpid,

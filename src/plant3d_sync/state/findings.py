@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -80,12 +81,23 @@ def _clean(text: str | None) -> str | None:
 
 
 def open_findings(
-    connection: Connection, number: int, *, code: str | None = None, limit: int = 100, offset: int = 0
+    connection: Connection,
+    number: int,
+    *,
+    code: str | None = None,
+    tag: str | None = None,
+    class_name: str | None = None,
+    column: str | None = None,
+    limit: int = 100,
+    offset: int = 0,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Open findings in a stable order, and how many there are."""
+    """Open findings in a stable order, and how many there are. `tag` may hold `*` and `?`."""
     where = [finding.c.project == number, finding.c.closed_at.is_(None)]
     if code is not None:
         where.append(finding.c.code == code)
+    if tag is not None or class_name is not None or column is not None:
+        wanted = {"tag": tag, "class": class_name, "column": column}
+        return _narrowed(connection, where, wanted, limit=limit, offset=offset)
     total = connection.execute(sa.select(sa.func.count()).select_from(finding).where(*where)).scalar() or 0
     rows = connection.execute(
         sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id).limit(limit).offset(offset)
@@ -93,6 +105,32 @@ def open_findings(
     return [{**orjson.loads(row.data), "id": row.id, "first_seen": row.first_seen} for row in rows], int(
         total
     )
+
+
+def _narrowed(
+    connection: Connection,
+    where: Sequence[sa.ColumnElement[bool]],
+    wanted: Mapping[str, str | None],
+    *,
+    limit: int,
+    offset: int,
+) -> tuple[list[dict[str, Any]], int]:
+    """Findings by what only their facts say: every open one is looked at."""
+    statement = sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id)
+    found: list[dict[str, Any]] = []
+    total = 0
+    for row in connection.execute(statement.execution_options(yield_per=1000)):
+        facts = orjson.loads(row.data)
+        if all(one is None or fits(facts.get(name), one) for name, one in wanted.items()):
+            if offset <= total < offset + limit:
+                found.append({**facts, "id": row.id, "first_seen": row.first_seen})
+            total += 1
+    return found, total
+
+
+def fits(value: object, pattern: str) -> bool:
+    """Whether a text is what somebody looks for; the pattern may hold `*` and `?`."""
+    return isinstance(value, str) and fnmatch.fnmatchcase(value, pattern)
 
 
 _OPEN_BY_CODE = (

@@ -173,14 +173,17 @@ def verify(connection: Connection, presented: str, *, now: float) -> ApiKey | No
 
 
 def used(connection: Connection, key_id: str, *, now: float) -> None:
-    """Remember the hour of use: enough to find keys nobody needs, and one write per hour."""
+    """Remember the hour of use: enough to find keys nobody needs, and one write per hour.
+
+    A key that was made within that hour was used at the earliest when it was made.
+    """
     hour = now - now % HOUR
     connection.execute(
         sa.update(api_key)
         .where(
             api_key.c.id == key_id, sa.or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < hour)
         )
-        .values(last_used_at=hour)
+        .values(last_used_at=sa.case((api_key.c.created_at > hour, api_key.c.created_at), else_=hour))
     )
 
 
@@ -199,5 +202,5 @@ def _model(row: Row[Any]) -> ApiKey:
         created_by=row.created_by,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
-        last_used_at=row.last_used_at,
+        last_used_at=None if row.last_used_at is None else max(row.last_used_at, row.created_at),
     )

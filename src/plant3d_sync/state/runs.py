@@ -188,22 +188,37 @@ def history(
     limit: int = 50,
     offset: int = 0,
     statuses: Sequence[str] = (),
+    outcome: str | None = None,
+    direction: str | None = None,
 ) -> list[Run]:
-    """Runs, newest first."""
+    """Runs, newest first. `statuses`, `outcome`, `direction`: only these; none means all."""
     statement = sa.select(run).order_by(run.c.seq.desc()).limit(limit).offset(offset)
-    if project is not None:
-        statement = statement.where(run.c.project == project)
-    if statuses:
-        statement = statement.where(run.c.status.in_(list(statuses)))
-    return [_run(row) for row in connection.execute(statement)]
+    return [
+        _run(row)
+        for row in connection.execute(statement.where(*_which(project, statuses, outcome, direction)))
+    ]
 
 
-def count(connection: Connection, project: str | None) -> int:
-    """Number of runs."""
+def _which(
+    project: str | None, statuses: Sequence[str], outcome: str | None, direction: str | None
+) -> list[sa.ColumnElement[bool]]:
+    given = {run.c.project: project, run.c.outcome: outcome, run.c.direction: direction}
+    where = [column == value for column, value in given.items() if value is not None]
+    return [*where, run.c.status.in_(list(statuses))] if statuses else where
+
+
+def count(
+    connection: Connection,
+    project: str | None,
+    *,
+    statuses: Sequence[str] = (),
+    outcome: str | None = None,
+    direction: str | None = None,
+) -> int:
+    """Number of runs, of these only as in `history`."""
     statement = sa.select(sa.func.count()).select_from(run)
-    if project is not None:
-        statement = statement.where(run.c.project == project)
-    return int(connection.execute(statement).scalar() or 0)
+    where = _which(project, statuses, outcome, direction)
+    return int(connection.execute(statement.where(*where)).scalar() or 0)
 
 
 def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str, object]]) -> None:
@@ -321,11 +336,14 @@ def plans(
     limit: int = 50,
     offset: int = 0,
     statuses: Sequence[str] = (),
+    direction: str | None = None,
 ) -> list[StoredPlan]:
-    """Plans, newest first."""
+    """Plans, newest first. `statuses`, `direction`: only these; none means all."""
     statement = sa.select(plan).where(plan.c.project == project)
     if statuses:
         statement = statement.where(plan.c.status.in_(list(statuses)))
+    if direction is not None:
+        statement = statement.where(plan.c.direction == direction)
     rows = connection.execute(
         statement.order_by(plan.c.created_at.desc(), plan.c.id).limit(limit).offset(offset)
     )

@@ -33,6 +33,7 @@ from plant3d_sync.usecases.bookkeeping import (
 )
 from plant3d_sync.usecases.feed import observed_with_synapse
 from plant3d_sync.usecases.project import Project, World
+from plant3d_sync.words import said
 
 WRITES = frozenset({"create", "update", "adopt", "archive", "restore"})
 MAX_STRETCH = 1000
@@ -717,7 +718,7 @@ def _altered(execution: Execution, line: JsonLine, asset: Asset) -> None:
         execution.outcome.findings.append(
             Finding(
                 code="altered_by_synapse",
-                message=f"SYNAPSE stored {stored!r} for {value!r}.",
+                message=f"SYNAPSE stored {said(stored)} for {said(value)}.",
                 hint="Shorten or correct the value if it matters.",
                 pnpid=line["pnpid"],
                 class_name=line["class"],
@@ -787,7 +788,7 @@ def _adopted_quietly(execution: Execution, line: JsonLine, seen: Asset | None) -
 def describe(line: Mapping[str, Any]) -> str:
     """One line of a plan in words."""
     fields = ", ".join(
-        f"{name}: {(line.get('was') or {}).get(name)!r} -> {value!r}"
+        f"{name}: from {said((line.get('was') or {}).get(name))} to {said(value)}"
         for name, value in (line.get("set") or {}).items()
     )
     return f"{line['op']} {line['tag']} {fields}".strip()

@@ -14,6 +14,7 @@ from plant3d_sync.state import State, audit, links
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.project import World, iso
+from plant3d_sync.words import said
 
 CHOICES = ("plant3d", "synapse", "manual")
 
@@ -153,7 +154,7 @@ def resolve_conflict(
     """
     if resolution not in CHOICES:
         raise NotFoundError(
-            f"{resolution!r} is not a resolution. Nothing was decided.",
+            f"{said(resolution)} is not a resolution. Nothing was decided.",
             hint="plant3d, synapse or manual.",
             code="resolution_unknown",
         )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
@@ -20,8 +20,9 @@ from plant3d_sync.usecases.project import World
 from plant3d_sync.web import errors
 from plant3d_sync.web.auth import HEADER, Gate, RateLimits
 from plant3d_sync.web.context import Context
-from plant3d_sync.web.layers import BodyLimit, Envelope, KnownHosts
+from plant3d_sync.web.layers import BodyLimit, Envelope, HeadAsGet, KnownHosts
 from plant3d_sync.web.metrics import Metrics
+from plant3d_sync.web.parameters import only_known
 from plant3d_sync.web.routes import conflicts, looking, plans, service, sync
 from plant3d_sync.web.schemas import Problem
 from plant3d_sync.web.watch import Watch
@@ -60,6 +61,7 @@ def create_app(
         openapi_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
+        dependencies=[Depends(only_known)],
     )
     web.state.context = context
     web.state.watch = Watch(context)
@@ -67,6 +69,7 @@ def create_app(
     for router in (sync.router, conflicts.router, plans.router, looking.router, service.router):
         web.include_router(router)
     errors.install(web)
+    web.add_middleware(HeadAsGet)
     web.add_middleware(Gate, context=lambda: context, rates=rates)
     web.add_middleware(BodyLimit, most=settings.p3dsync_max_body_bytes)
     _add_cors(web, settings)

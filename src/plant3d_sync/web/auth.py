@@ -26,6 +26,7 @@ from plant3d_sync.state import keys
 from plant3d_sync.state.keys import ApiKey
 from plant3d_sync.web.context import Context
 from plant3d_sync.web.errors import Refused, refusal
+from plant3d_sync.words import said
 
 OPEN = frozenset({"/livez", "/readyz", "/healthz", "/health"})
 """Addresses that answer without a key."""
@@ -48,7 +49,7 @@ class RateLimits:
             self._per_key = limits.parse(text)
         except ValueError as error:
             raise ConfigError(
-                f"P3DSYNC_RATE_LIMIT is not a rate: {text!r}. Nothing was started.",
+                f"P3DSYNC_RATE_LIMIT is not a rate: {said(text)}. Nothing was started.",
                 hint="Write it like 600/minute.",
                 code="settings_invalid",
             ) from error

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from plant3d_sync.errors import RetryLaterError, SyncError
+from plant3d_sync.web.schemas import NO_NUL
+from plant3d_sync.words import complaint, nearest, said
 
 PROBLEM = "application/problem+json"
 
@@ -63,7 +67,7 @@ def unknown_project(name: str, visible: Sequence[str]) -> Refused:
     return Refused(
         404,
         "project_unknown",
-        f"There is no project {name!r}.",
+        f"There is no project {said(name)}.",
         hint=f"Projects of this key: {', '.join(sorted(visible)) or 'none'}.",
     )
 
@@ -195,7 +199,7 @@ def _on_sync_error(request: Request, error: Exception) -> Response:
 
 def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [_field_error(item) for item in error.errors()]
+    errors = field_errors(error.errors(), error.body, _names_of_body(request))
     first = errors[0] if errors else {"field": "body", "message": "not readable"}
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     body = problem_body(
@@ -210,15 +214,80 @@ def _on_invalid(request: Request, error: Exception) -> Response:
     return problem(body)
 
 
-def _field_error(item: Mapping[str, Any]) -> dict[str, object]:
-    """One wrong field, without its value: a secret sent to the wrong place must not come back."""
-    where, *path = [str(part) for part in item["loc"]] or ["body"]
-    return {
-        "field": ".".join(path) or where,
-        "where": where,
-        "message": str(item["msg"]).removeprefix("Value error, "),
-        "code": str(item["type"]),
-    }
+def field_errors(
+    items: Sequence[Mapping[str, Any]], body: object, names: Sequence[str] = ()
+) -> list[dict[str, object]]:
+    """The wrong fields in words for people, without their values: a secret sent to the wrong place must not come back.
+
+    `body`: what was sent, to tell its fields from the parser's own words for them. `names`: fields that it may have.
+    Several complaints about one field (one for each kind of value that it may have) become one.
+    """
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for item in items:
+        where, *path = item["loc"] or ["body"]
+        kind = str(item["type"])
+        field = (
+            str(where)
+            if kind == "json_invalid"
+            else _field_name(path, body, absent=kind == "missing" or where != "body") or str(where)
+        )
+        message = _words(item, kind, field, names)
+        known = found.get((str(where), field))
+        if known is None:
+            found[str(where), field] = {"field": field, "where": str(where), "message": message, "code": kind}
+        elif message not in str(known["message"]).split(", or: "):
+            known["message"] = f"{known['message']}, or: {message}"
+    return list(found.values())
+
+
+def _field_name(path: Sequence[object], body: object, *, absent: bool) -> str:
+    """Names and numbers that lead to the field in what was sent; whatever follows is not the sender's.
+
+    `absent`: the field itself was not sent, or not in the body.
+    """
+    parts: list[str] = []
+    for n, part in enumerate(path):
+        inside = (isinstance(body, Mapping) and part in body) or (
+            isinstance(body, list) and isinstance(part, int) and part < len(body)
+        )
+        if not inside:
+            if absent or n == 0:
+                parts.append(str(part))
+            break
+        parts.append(str(part))
+        body = body[part]  # type: ignore[index]
+    return ".".join(parts)
+
+
+def _words(item: Mapping[str, Any], kind: str, field: str, names: Sequence[str]) -> str:
+    if kind == "extra_forbidden":
+        return unknown_name(field.rpartition(".")[2], names)
+    if kind == "json_invalid":
+        at = item["loc"][-1]
+        return f"is not JSON from character {at} on" if isinstance(at, int) else "is not JSON"
+    if kind == "string_pattern_mismatch" and item.get("ctx", {}).get("pattern") == NO_NUL:
+        return "must not hold the character NUL"
+    return complaint(item)
+
+
+def unknown_name(name: str, known: Sequence[str]) -> str:
+    """That a name is not known, and the nearest one that is."""
+    near = nearest(name, known)
+    return "is not known here" + (f"; did you mean {near}?" if near else "")
+
+
+def _names_of_body(request: Request) -> list[str]:
+    """Every name that the body of this address may have, at any depth."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    names: set[str] = set()
+    todo = [] if field is None else [field.field_info.annotation]
+    while todo:
+        kind = todo.pop()
+        todo += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and not names.issuperset(kind.model_fields):
+            names.update(kind.model_fields)
+            todo += [one.annotation for one in kind.model_fields.values()]
+    return sorted(names)
 
 
 _HTTP_CODES = {
@@ -236,7 +305,25 @@ def _on_http(request: Request, error: Exception) -> Response:
     body = problem_body(
         request, error.status_code, code, detail, hint=hint, did_not_happen="Nothing was done."
     )
-    return problem(body, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    return problem(body, headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Every method that this address knows; whatever answers GET answers HEAD."""
+    methods: set[str] = set()
+    todo: list[Any] = list(request.app.routes)
+    while todo:
+        route = todo.pop()
+        if (inside := getattr(route, "original_router", None)) is not None:
+            todo += inside.routes
+        elif route.matches(request.scope)[0] is not Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    if "GET" in methods:
+        methods.add("HEAD")
+    return sorted(methods)
 
 
 def _on_bug(request: Request, error: Exception) -> Response:

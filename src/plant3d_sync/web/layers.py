@@ -54,6 +54,27 @@ class Envelope:
         await self._app(scope, receive, send_with_headers)
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, without the body: the same status, the same headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on. `state.head` says to whoever would answer for long that nobody reads it."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        as_get = {**scope, "method": "GET", "state": {**scope.get("state", {}), "head": True}}
+        await self._app(as_get, receive, send_without_body)
+
+
 class KnownHosts:
     """Refuses calls under a name that the operator did not list, whatever key they bring.
 

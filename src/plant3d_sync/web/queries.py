@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from plant3d_sync.model.link import Link
 from plant3d_sync.state import intents, runs
 from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.findings import fits
 from plant3d_sync.state.runs import CHUNK_LINES, StoredPlan
 from plant3d_sync.state.tables import audit, change, finding, link, plan, tag_history, work_item
 
@@ -22,10 +23,24 @@ def total(connection: Connection, table: sa.Table, *where: sa.ColumnElement[bool
     return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar() or 0)
 
 
-def plans(connection: Connection, project: str, *, limit: int, offset: int) -> tuple[list[StoredPlan], int]:
-    """Plans, newest first."""
-    found = runs.plans(connection, project, limit=limit, offset=offset)
-    return found, total(connection, plan, plan.c.project == project)
+def plans(
+    connection: Connection,
+    project: str,
+    *,
+    limit: int,
+    offset: int,
+    status: str | None = None,
+    direction: str | None = None,
+) -> tuple[list[StoredPlan], int]:
+    """Plans, newest first, and how many there are."""
+    statuses = () if status is None else (status,)
+    found = runs.plans(
+        connection, project, limit=limit, offset=offset, statuses=statuses, direction=direction
+    )
+    given = {plan.c.project: project, plan.c.status: status, plan.c.direction: direction}
+    return found, total(
+        connection, plan, *(column == value for column, value in given.items() if value is not None)
+    )
 
 
 def plan_lines(
@@ -56,29 +71,31 @@ def entity_counts(connection: Connection, number: int) -> dict[str, int]:
 
 
 def work_items(
-    connection: Connection, number: int, *, limit: int, offset: int
+    connection: Connection,
+    number: int,
+    *,
+    limit: int,
+    offset: int,
+    field: str | None = None,
+    tag: str | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """What designers have to change, by item and field."""
-    where = work_item.c.project == number
-    rows = connection.execute(
-        sa.select(work_item)
-        .where(where)
-        .order_by(work_item.c.pnpid, work_item.c.field)
-        .limit(limit)
-        .offset(offset)
-    )
+    """What designers have to change, by item and field. `tag` may hold `*` and `?`."""
+    where = [work_item.c.project == number]
+    if field is not None:
+        where.append(work_item.c.field == field)
+    statement = sa.select(work_item).where(*where).order_by(work_item.c.pnpid, work_item.c.field)
+    if tag is None:
+        rows = connection.execute(statement.limit(limit).offset(offset))
+        return [_work_item(row) for row in rows], total(connection, work_item, *where)
     found = [
-        {
-            "pnpid": row.pnpid,
-            "field": row.field,
-            "first_seen": row.first_seen,
-            "data": {
-                name: value for name, value in load_map(row.data).items() if name not in ("pnpid", "field")
-            },
-        }
-        for row in rows
+        _work_item(row) for row in connection.execute(statement) if fits(load_map(row.data).get("tag"), tag)
     ]
-    return found, total(connection, work_item, where)
+    return found[offset : offset + limit], len(found)
+
+
+def _work_item(row: Row[Any]) -> dict[str, Any]:
+    facts = {name: value for name, value in load_map(row.data).items() if name not in ("pnpid", "field")}
+    return {"pnpid": row.pnpid, "field": row.field, "first_seen": row.first_seen, "data": facts}
 
 
 def findings_total(connection: Connection, number: int) -> dict[str, int]:
@@ -104,10 +121,22 @@ class Found:
 
 
 def search_items(
-    connection: Connection, number: int, text: str | None, *, limit: int, offset: int
+    connection: Connection,
+    number: int,
+    text: str | None,
+    *,
+    limit: int,
+    offset: int,
+    entity: str | None = None,
+    state: str | None = None,
+    class_name: str | None = None,
 ) -> tuple[list[Found], int]:
-    """Links whose present or former tag begins with `text` (upper and lower case are the same), by tag."""
-    where = [link.c.project == number]
+    """Links whose present or former tag begins with `text` (upper and lower case are the same), by tag.
+
+    `entity`, `state`, `class_name`: only these; None means all.
+    """
+    given = {link.c.entity: entity, link.c.state: state, link.c.class_name: class_name}
+    where = [link.c.project == number, *(column == one for column, one in given.items() if one is not None)]
     former: dict[int, str] = {}
     if text is not None:
         pattern = _prefix(text)
@@ -204,9 +233,17 @@ def item_history(
 
 
 def audit_entries(
-    connection: Connection, chain: str, *, limit: int, offset: int
+    connection: Connection,
+    chain: str,
+    *,
+    limit: int,
+    offset: int,
+    action: str | None = None,
+    actor: str | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Entries of a chain, newest first. Entries are numbered without gaps, so the newest number is the total."""
+    if action is not None or actor is not None:
+        return _some_audit_entries(connection, chain, action, actor, limit=limit, offset=offset)
     newest = int(
         connection.execute(sa.select(sa.func.max(audit.c.seq)).where(audit.c.project == chain)).scalar() or 0
     )
@@ -216,18 +253,35 @@ def audit_entries(
         .order_by(audit.c.seq.desc())
         .limit(limit)
     )
-    found = []
-    for row in rows:
-        facts = orjson.loads(row.body)
-        found.append(
-            {
-                "seq": row.seq,
-                "action": str(facts.pop("action", "")),
-                "actor": str(facts.pop("actor", "")),
-                "at": float(facts.pop("at", 0.0)),
-                "hash": row.hash,
-                "prev": row.prev,
-                "facts": facts,
-            }
-        )
-    return found, newest
+    return [_audit_entry(row) for row in rows], newest
+
+
+def _some_audit_entries(
+    connection: Connection, chain: str, action: str | None, actor: str | None, *, limit: int, offset: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Entries with this action and actor. What they hold stands in their signed text: every one is read."""
+    statement = sa.select(audit).where(audit.c.project == chain).order_by(audit.c.seq.desc())
+    found: list[dict[str, Any]] = []
+    count = 0
+    for row in connection.execute(statement.execution_options(yield_per=1000)):
+        entry = _audit_entry(row)
+        if (action is None or fits(entry["action"], action)) and (
+            actor is None or fits(entry["actor"], actor)
+        ):
+            if offset <= count < offset + limit:
+                found.append(entry)
+            count += 1
+    return found, count
+
+
+def _audit_entry(row: Row[Any]) -> dict[str, Any]:
+    facts = orjson.loads(row.body)
+    return {
+        "seq": row.seq,
+        "action": str(facts.pop("action", "")),
+        "actor": str(facts.pop("actor", "")),
+        "at": float(facts.pop("at", 0.0)),
+        "hash": row.hash,
+        "prev": row.prev,
+        "facts": facts,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 NO_NUL = r"^[^\x00]*$"
 """Text that every database can hold."""
@@ -21,11 +21,25 @@ ProjectId = Annotated[
     ),
 ]
 EntityType = Literal["equipment", "instruments", "lines", "valves"]
+ALL = "all"
+
+
+def _without_all(wanted: list[str] | None) -> list[str] | None:
+    """`all` among them means every entity type, as if none were named."""
+    return None if wanted is None or ALL in wanted else wanted
+
+
+EntityTypes = Annotated[
+    list[Literal["equipment", "instruments", "lines", "valves", "all"]] | None,
+    Field(max_length=20, description="Missing, empty or `all` means all four."),
+    AfterValidator(_without_all),
+]
 RunStatus = Literal["queued", "running", "completed", "failed"]
 Outcome = Literal["clean", "with_issues", "guarded", "failed", "cancelled"]
 HealthWord = Literal["healthy", "degraded", "offline"]
 OkError = Literal["ok", "error"]
 Direction = Literal["pull", "push", "both"]
+PlanStatus = Literal["draft", "guarded", "approved", "applying", "applied", "superseded", "expired"]
 
 
 ManualValue = (
@@ -56,9 +70,7 @@ class PullBody(In):
     )
 
     project_id: ProjectId
-    entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = Field(
-        None, description="Missing or empty means all four."
-    )
+    entity_types: EntityTypes = None
     full_sync: bool = Field(
         False, description="true = compare everything; false = changes since the last sync."
     )
@@ -90,7 +102,7 @@ class PlanBody(In):
 
     project_id: ProjectId
     direction: Direction = "both"
-    entity_types: Annotated[list[EntityType] | None, Field(max_length=20)] = None
+    entity_types: EntityTypes = None
     full_sync: bool = False
     asset_ids: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]], Field(max_length=10_000)
@@ -114,10 +126,13 @@ class UndoBody(In):
 class ResolveBody(In):
     """Decide a conflict."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"resolution": "plant3d"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"resolution": "plant3d", "version": 1}]})
 
     resolution: Literal["plant3d", "synapse", "manual"]
     manual_value: ManualValue = Field(None, description="The value, if resolution is manual.")
+    version: int | None = Field(
+        None, ge=1, le=2**31, description="The version you looked at, if it is not sent in If-Match."
+    )
     note: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
 
 
@@ -143,6 +158,9 @@ class BulkResolveBody(In):
     resolution: Literal["plant3d", "synapse", "suggested"]
     note: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
     preview: bool = True
+    seen: Annotated[str, Field(max_length=64, pattern=NO_NUL)] | None = Field(
+        None, description="`seen` of the preview: nothing is decided if one of its conflicts moved since."
+    )
 
 
 class KeyBody(In):
@@ -348,8 +366,12 @@ class HealthAnswer(BaseModel):
     status: HealthWord
     plant3d_connection: OkError
     synapse_connection: OkError
-    redis_connection: OkError
+    redis_connection: OkError = Field(
+        description="The bell that wakes workers. Without REDIS_URL (`queue` is `embedded`) there is no Redis to reach: "
+        "`ok` means that the run table, which workers look into, answers."
+    )
     version: str
+    queue: Literal["embedded", "redis"] = Field(description="How workers hear of a run.")
 
 
 class HealthProject(BaseModel):
@@ -365,7 +387,6 @@ class HealthProject(BaseModel):
 class HealthDetail(HealthAnswer):
     """The health check for holders of a key."""
 
-    queue: Literal["embedded", "redis"]
     worker_seen_at: datetime | None = None
     scheduler_seen_at: datetime | None = None
     reasons: list[HealthReason]
@@ -439,6 +460,7 @@ class BulkResolved(BaseModel):
     left_alone: list[dict[str, str]] = Field(description="Ids that were not, each with its reason.")
     items: list[Conflict] = Field([], description="In a preview: the first ones, as they are now.")
     sync_id: str | None = None
+    seen: str = Field(description="The conflicts that match and their versions, as one word.")
 
 
 class ProjectInfo(BaseModel):

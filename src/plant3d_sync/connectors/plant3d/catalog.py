@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from plant3d_sync.connectors.plant3d.names import quotable, quoted
 from plant3d_sync.model.catalog import Catalog, Column, PlantClass
 from plant3d_sync.model.record import Finding
+from plant3d_sync.words import said
 
 ROOT = "PnPBase"
 SYSTEM_COLUMNS = frozenset({"pnpid", "pnpclassname", "pnpstatus", "pnprevision", "pnpguid", "pnptimestamp"})
@@ -137,7 +138,7 @@ def _read_tables(connection: sqlite3.Connection, draft: _Draft) -> None:
 def _case_clash(table: str, first: str, second: str) -> Finding:
     return Finding(
         code="column_case_clash",
-        message=f"{table} has the columns {first!r} and {second!r}, which differ only in case. Both are read.",
+        message=f"{table} has the columns {said(first)} and {said(second)}, which differ only in case. Both are read.",
         class_name=table,
         column=second,
         hint="Name the wanted one exactly in the mapping.",
@@ -155,7 +156,7 @@ def _read_classes(connection: sqlite3.Connection, draft: _Draft) -> None:
             draft.findings.append(
                 Finding(
                     code="class_case_clash",
-                    message=f"The classes {draft.names[lower]!r} and {name!r} differ only in case; "
+                    message=f"The classes {said(draft.names[lower])} and {said(name)} differ only in case; "
                     "the second is ignored.",
                     class_name=name,
                     hint="Remove one of them in Project Setup.",

@@ -13,6 +13,7 @@ from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import USED, Relations
 from plant3d_sync.connectors.plant3d.tags import complete_tag, plain_tag
 from plant3d_sync.model.record import Finding
+from plant3d_sync.words import said
 
 _AUDIT = "Run the project audit in Plant 3D."
 
@@ -166,7 +167,7 @@ def registry(tolerant: sqlite3.Connection, discovery: Discovery, relations: Rela
     ):
         yield Finding(
             code="registry_orphan",
-            message=f"The tag registry holds {text!r} for item {item}, which does not exist.",
+            message=f"The tag registry holds {said(text)} for item {item}, which does not exist.",
             pnpid=item if isinstance(item, int) else None,
             tag=text,
             hint=_AUDIT,
@@ -206,7 +207,7 @@ def _compare_tags(
             return None
         return Finding(
             code="not_registered",
-            message=f"{class_name} {item} has the complete tag {tag!r}, but the tag registry does not know it.",
+            message=f"{class_name} {item} has the complete tag {said(tag)}, but the tag registry does not know it.",
             pnpid=item,
             class_name=class_name,
             tag=tag,
@@ -217,7 +218,7 @@ def _compare_tags(
         return None
     return Finding(
         code="registry_mismatch",
-        message=f"{class_name} {item} has the tag {own!r}, the tag registry says {plain!r}.",
+        message=f"{class_name} {item} has the tag {said(own)}, the tag registry says {said(plain)}.",
         pnpid=item,
         class_name=class_name,
         tag=tag or plain,

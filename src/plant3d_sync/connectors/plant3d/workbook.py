@@ -32,6 +32,7 @@ from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.record import PlantItem
+from plant3d_sync.words import said
 
 Language = Literal["en", "fr"]
 
@@ -421,7 +422,7 @@ def _fill_cell(
             index,
             "refused",
             code="header_unknown",
-            message=f"The sheet {found[0].sheet.title} has no (or more than one) column headed {_label(column)!r}, "
+            message=f"The sheet {found[0].sheet.title} has no (or more than one) column headed {said(_label(column))}, "
             f"which is how this project calls {cell.column}. Nothing was guessed.",
         )
         return
@@ -450,8 +451,8 @@ def _fill_targets(
                 index,
                 "stale",
                 code=code if shown is not None else "formula_in_cell",
-                message=f"The export shows {target.value!r} in {place.sheet.title}!{target.coordinate}, not "
-                f"{cell.old!r}; it was left alone.",
+                message=f"The export shows {said(target.value)} in {place.sheet.title}!{target.coordinate}, not "
+                f"{said(cell.old)}; it was left alone.",
                 sheet=place.sheet.title,
                 address=target.coordinate,
             )

@@ -30,6 +30,7 @@ from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.words import said
 
 HIGHEST_REVISION: Final = 32_766
 """`PnPRevision` is a 16-bit column; it is raised up to here and then left alone."""
@@ -367,7 +368,7 @@ class PlantWriter:
             raise Outcome(
                 "stale",
                 "value_moved",
-                f"{column.name} holds {stored!r} now, not {cell.old!r}; it was not overwritten.",
+                f"{column.name} holds {said(stored)} now, not {said(cell.old)}; it was not overwritten.",
             )
         if (base.timestamp or 0) != cell.expected_timestamp:
             raise Outcome(
@@ -414,7 +415,7 @@ class PlantWriter:
             raise Outcome(
                 "refused",
                 "bad_timestamp",
-                f"PnPTimestamp or PnPRevision of the item is not a usable number ({old!r}, {revision!r}). "
+                f"PnPTimestamp or PnPRevision of the item is not a usable number ({said(old)}, {said(revision)}). "
                 "Nothing was written.",
             )
         return max(self._clock(), old + 1), (revision + 1 if revision < HIGHEST_REVISION else revision)
@@ -447,7 +448,7 @@ class PlantWriter:
                     column=cell.column,
                     status="stale",
                     code="read_back_differs",
-                    message=f"After the write {cell.column} holds {stored!r}, not what was written. "
+                    message=f"After the write {cell.column} holds {said(stored)}, not what was written. "
                     "Somebody else writes to this item; it is compared again at the next run.",
                     value=stored if isinstance(stored, str) else None,
                     timestamp=_stamp(base) if base is not None else None,

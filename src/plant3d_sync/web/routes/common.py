@@ -33,6 +33,7 @@ _TEXT = {
     412: "It moved since you looked; `current` is the new state.",
     413: "The body is too large.",
     422: "A field is wrong; `errors` names it.",
+    428: "The version that you looked at is missing; `current` is the state now.",
     429: "Too many requests; see Retry-After.",
     500: "A fault of the service.",
     503: "The state database cannot be used now; see Retry-After.",

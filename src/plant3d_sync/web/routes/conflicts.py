@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -12,7 +13,7 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.usecases.conflicts import get_conflict, list_conflicts, resolve_conflict
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
-from plant3d_sync.web.errors import wrong_field
+from plant3d_sync.web.errors import Refused, wrong_field
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Text, refusals
 from plant3d_sync.web.routes.sync import ask
@@ -67,7 +68,7 @@ def conflicts(
     operation_id="resolveConflicts",
     summary="Resolve many conflicts",
     response_model=s.BulkResolved,
-    responses=refusals(400, 409, 413),
+    responses=refusals(400, 409, 412, 413),
 )
 def resolve_many(body: s.BulkResolveBody, call: CanResolve) -> Response:
     """Decide all pending conflicts that match the filter. Shows them first: only `preview: false` decides."""
@@ -93,6 +94,14 @@ def _bulk(call: Call, ticket: Ticket, project: str, body: s.BulkResolveBody) -> 
     if wanted.ids is not None:
         found = [item for item in found if item["id"] in wanted.ids]
         total = len(found)
+    seen = _seen(found)
+    if body.seen is not None and body.seen != seen:
+        raise Refused(
+            412,
+            "conflict_moved",
+            "Conflicts that match came, went or moved since the preview.",
+            hint="Look at the preview again, then decide with its `seen`.",
+        )
     resolved: list[str] = []
     left: list[dict[str, str]] = []
     for item in found:
@@ -109,7 +118,14 @@ def _bulk(call: Call, ticket: Ticket, project: str, body: s.BulkResolveBody) -> 
         left_alone=left,
         items=[s.Conflict.model_validate(item) for item in found[:SHOWN]] if body.preview else [],
         sync_id=sync_id,
+        seen=seen,
     )
+
+
+def _seen(found: Sequence[Mapping[str, Any]]) -> str:
+    """What a preview showed, as one word: the conflicts and their versions."""
+    text = "\n".join(sorted(f"{item['id']} {item['version']}" for item in found))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _decide(
@@ -171,7 +187,7 @@ def _visible(call: Call, conflict_id: str) -> dict[str, Any]:
     operation_id="resolveConflict",
     summary="Resolve a conflict",
     response_model=s.Resolved,
-    responses=refusals(400, 409, 412, 413),
+    responses=refusals(400, 409, 412, 413, 428),
 )
 def resolve(
     conflict_id: IdPath,
@@ -181,8 +197,11 @@ def resolve(
         str | None, Header(max_length=60, description='The version you looked at, as in ETag: `"3"`.')
     ] = None,
 ) -> Response:
-    """Decide a conflict. The decision is bound to the two values it was made between."""
+    """Decide a conflict. The decision is bound to the two values it was made between: name the version you saw."""
     found = _visible(call, conflict_id)
+    version = body.version if if_match is None else version_of(if_match)
+    if version is None:
+        raise _version_needed(found)
     project = str(found["project_id"])
     if body.resolution == "manual" and "manual_value" not in body.model_fields_set:
         raise wrong_field("manual_value", "is needed when resolution is manual", "missing")
@@ -195,13 +214,25 @@ def resolve(
             manual_value=body.manual_value,
             note=body.note,
             by=call.by,
-            version=version_of(if_match),
+            version=version,
             write_mode=call.context.entry(project).write,
         )
         sync_id = _carry_out(call, ticket, project)
         return Answer(status=200, body=s.Resolved.model_validate({**done, "sync_id": sync_id}))
 
     return once(call, body, work)
+
+
+def _version_needed(found: Mapping[str, Any]) -> Refused:
+    """428: whoever does not say what was seen may decide about values that nobody looked at."""
+    return Refused(
+        428,
+        "version_required",
+        "A decision needs the version of the conflict that it was made on.",
+        hint=f'Look at the two values, then send If-Match: "{found["version"]}" (or `version` in the body).',
+        headers={"ETag": f'"{found["version"]}"'},
+        extra={"current": found},
+    )
 
 
 def version_of(if_match: str | None) -> int | None:

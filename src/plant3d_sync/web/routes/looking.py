@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Response
 
 from plant3d_sync.mapping.file import ClassSpec, MappingFile, load_mapping
+from plant3d_sync.model.link import LinkState
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import keys, links
 from plant3d_sync.state import projects as project_state
@@ -39,9 +40,13 @@ AdminDecides = Annotated[Call, Depends(Decides("admin"))]
     response_model=s.Projects,
     responses=refusals(),
 )
-def projects(call: CanRead, limit: Limit = 100, offset: Offset = 0) -> s.Projects:
+def projects(call: CanRead, active: bool | None = None, limit: Limit = 100, offset: Offset = 0) -> s.Projects:
     """Projects of the configuration that the key may see, by name."""
-    names = sorted(call.context.visible(call.key))
+    names = sorted(
+        name
+        for name in call.context.visible(call.key)
+        if active is None or call.context.entry(name).active is active
+    )
     items = [_project_info(call, _status(call, name)) for name in names[offset : offset + limit]]
     return s.Projects(
         items=[s.ProjectInfo.model_validate(item) for item in items],
@@ -126,12 +131,28 @@ def _number(call: Call, name: str) -> int:
     responses=refusals(),
 )
 def findings(
-    call: CanRead, project_id: ProjectQuery, code: Text = None, limit: Limit = 100, offset: Offset = 0
+    call: CanRead,
+    project_id: ProjectQuery,
+    code: Text = None,
+    asset_tag: Text = None,
+    class_name: Text = None,
+    column: Text = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
 ) -> s.Findings:
-    """What the last complete read found odd in the Plant 3D data."""
+    """What the last complete read found odd in the Plant 3D data. Tags, classes and columns may hold `*` and `?`."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
-        rows, total = finding_state.open_findings(connection, number, code=code, limit=limit, offset=offset)
+        rows, total = finding_state.open_findings(
+            connection,
+            number,
+            code=code,
+            tag=asset_tag,
+            class_name=class_name,
+            column=column,
+            limit=limit,
+            offset=offset,
+        )
     items = [
         s.Finding(
             id=row["id"],
@@ -158,12 +179,27 @@ def findings(
     response_model=s.Drifts,
     responses=refusals(),
 )
-def drift(call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: Offset = 0) -> s.Drifts:
-    """Fields edited on the side that does not own them."""
+def drift(
+    call: CanRead,
+    project_id: ProjectQuery,
+    field: Text = None,
+    asset_tag: Text = None,
+    class_name: Text = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> s.Drifts:
+    """Fields edited on the side that does not own them. Fields, tags and classes may hold `*` and `?`."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
         rows, total = finding_state.open_findings(
-            connection, number, code="drift", limit=limit, offset=offset
+            connection,
+            number,
+            code="drift",
+            tag=asset_tag,
+            class_name=class_name,
+            column=field,
+            limit=limit,
+            offset=offset,
         )
     return s.Drifts(items=[_drift(row) for row in rows], total=total, limit=limit, offset=offset)
 
@@ -195,12 +231,19 @@ def _drift(row: dict[str, Any]) -> s.Drift:
     responses=refusals(),
 )
 def work_items(
-    call: CanRead, project_id: ProjectQuery, limit: Limit = 100, offset: Offset = 0
+    call: CanRead,
+    project_id: ProjectQuery,
+    field: Text = None,
+    asset_tag: Text = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
 ) -> s.WorkItems:
-    """What has to be changed in drawings, since we may not write it."""
+    """What has to be changed in drawings, since we may not write it. Tags may hold `*` and `?`."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
-        rows, total = queries.work_items(connection, number, limit=limit, offset=offset)
+        rows, total = queries.work_items(
+            connection, number, limit=limit, offset=offset, field=field, tag=asset_tag
+        )
     items = [
         s.WorkItem(
             pnpid=row["pnpid"],
@@ -225,12 +268,28 @@ def work_items(
     responses=refusals(),
 )
 def items(
-    call: CanRead, project_id: ProjectQuery, tag: Text = None, limit: Limit = 100, offset: Offset = 0
+    call: CanRead,
+    project_id: ProjectQuery,
+    tag: Text = None,
+    entity: s.EntityType | None = None,
+    state: LinkState | None = None,
+    class_name: Text = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
 ) -> s.Items:
     """Pairs whose present or former tag begins with `tag`; all of them without it. Ordered by tag."""
     name = call.project(project_id)
     with call.context.state.read() as connection:
-        found, total = queries.search_items(connection, _number(call, name), tag, limit=limit, offset=offset)
+        found, total = queries.search_items(
+            connection,
+            _number(call, name),
+            tag,
+            limit=limit,
+            offset=offset,
+            entity=entity,
+            state=None if state is None else state.value,
+            class_name=class_name,
+        )
     return s.Items(
         items=[
             s.Item.model_validate(_item(name, one.row) | {"matched_old_tag": one.old_tag}) for one in found
@@ -382,13 +441,25 @@ def _mapping_class(spec: ClassSpec) -> s.MappingClass:
     response_model=s.Audit,
     responses=refusals(),
 )
-def audit(call: IsAdmin, project_id: Text = None, limit: Limit = 100, offset: Offset = 0) -> s.Audit:
-    """Audit entries of a project, newest first; without a project those of the service itself (keys)."""
+def audit(
+    call: IsAdmin,
+    project_id: Text = None,
+    action: Text = None,
+    actor: Text = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> s.Audit:
+    """Audit entries of a project, newest first; without a project those of the service itself (keys).
+
+    `action` and `actor` may hold `*` and `?`.
+    """
     if project_id is None and call.key.projects is not None:
         raise unknown_project("(the service)", call.context.visible(call.key))
     chain = keys.AUDIT_CHAIN if project_id is None else call.project(project_id)
     with call.context.state.read() as connection:
-        rows, total = queries.audit_entries(connection, chain, limit=limit, offset=offset)
+        rows, total = queries.audit_entries(
+            connection, chain, limit=limit, offset=offset, action=action, actor=actor
+        )
     entries = [s.AuditEntry.model_validate(row | {"at": documents.at(row["at"])}) for row in rows]
     return s.Audit(items=entries, total=total, limit=limit, offset=offset)
 
@@ -401,10 +472,26 @@ def audit(call: IsAdmin, project_id: Text = None, limit: Limit = 100, offset: Of
     response_model=s.Keys,
     responses=refusals(),
 )
-def api_keys(call: IsAdmin, limit: Limit = 100, offset: Offset = 0) -> s.Keys:
-    """Keys without their secrets. A key bound to projects sees only keys bound to some of them."""
+def api_keys(
+    call: IsAdmin,
+    name: Text = None,
+    valid: bool | None = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> s.Keys:
+    """Keys without their secrets. A key bound to projects sees only keys bound to some of them.
+
+    `name` may hold `*` and `?`; `valid`: neither revoked nor expired.
+    """
+    now = call.context.clock()
     with call.context.state.read() as connection:
-        found = [key for key in keys.list_keys(connection) if _within(call, key.projects)]
+        found = [
+            key
+            for key in keys.list_keys(connection)
+            if _within(call, key.projects)
+            and (name is None or finding_state.fits(key.name, name))
+            and (valid is None or key.valid(now) is valid)
+        ]
     return s.Keys(
         items=[_key_info(key) for key in found[offset : offset + limit]],
         total=len(found),

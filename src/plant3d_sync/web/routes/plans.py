@@ -30,11 +30,20 @@ _DONE: dict[str, Any] = {"model": s.SyncJob, "description": "The run is done."}
 
 
 @router.get("", operation_id="listPlans", summary="List plans", response_model=s.Plans, responses=refusals())
-def plans(call: CanRead, project_id: ProjectQuery, limit: Limit = 50, offset: Offset = 0) -> s.Plans:
+def plans(
+    call: CanRead,
+    project_id: ProjectQuery,
+    status: s.PlanStatus | None = None,
+    direction: s.Direction | None = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> s.Plans:
     """Plans of a project, newest first."""
     project = call.project(project_id)
     with call.context.state.read() as connection:
-        found, total = queries.plans(connection, project, limit=limit, offset=offset)
+        found, total = queries.plans(
+            connection, project, limit=limit, offset=offset, status=status, direction=direction
+        )
     return s.Plans(
         items=[s.PlanInfo.model_validate(documents.plan_members(plan)) for plan in found],
         total=total,

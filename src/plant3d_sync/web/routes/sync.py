@@ -238,12 +238,32 @@ def status(call: CanRead, project_id: ProjectQuery) -> s.SyncStatus:
     response_model=s.History,
     responses=refusals(),
 )
-def history(call: CanRead, project_id: ProjectQuery, limit: Limit = 50, offset: Offset = 0) -> s.History:
-    """Runs of a project, newest first."""
+def history(
+    call: CanRead,
+    project_id: ProjectQuery,
+    status: s.RunStatus | None = None,
+    outcome: s.Outcome | None = None,
+    direction: s.Direction | None = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> s.History:
+    """Runs of a project, newest first; only those of a status, an outcome or a direction if asked."""
     project = call.project(project_id)
+    statuses = () if status is None else (status,)
     with call.context.state.read() as connection:
-        found = runs.history(connection, project, limit=limit, offset=offset)
-        total = call.context.counts.of(connection, project)
+        found = runs.history(
+            connection,
+            project,
+            limit=limit,
+            offset=offset,
+            statuses=statuses,
+            outcome=outcome,
+            direction=direction,
+        )
+        if statuses or outcome is not None or direction is not None:
+            total = runs.count(connection, project, statuses=statuses, outcome=outcome, direction=direction)
+        else:
+            total = call.context.counts.of(connection, project)
     return s.History(items=[documents.log(run) for run in found], total=total, limit=limit, offset=offset)
 
 
@@ -300,6 +320,8 @@ def events(
 ) -> Response:
     """The story of a run as it happens. The stream ends with the run."""
     run = visible_run(call, sync_id)
+    if getattr(call.request.state, "head", False):
+        return Response(media_type="text/event-stream")
     return event_stream(call, run, after=int(last_event_id) if last_event_id else 0)
 
 
