@@ -26,9 +26,13 @@ from plant3d_sync.state import keys
 from plant3d_sync.state.keys import ApiKey
 from plant3d_sync.web.context import Context
 from plant3d_sync.web.errors import Refused, refusal
+from plant3d_sync.web.pages import ASSETS, wants_html
 from plant3d_sync.words import said
 
-OPEN = frozenset({"/livez", "/readyz", "/healthz", "/health"})
+PAGES = frozenset({"/docs", "/docs/plain", "/docs/openapi.json", *(f"/docs/{name}" for name in ASSETS)})
+"""What a browser opens before anybody has given it a key: the API reference and its files."""
+
+OPEN = frozenset({"/livez", "/readyz", "/healthz", "/health"}) | PAGES
 """Addresses that answer without a key."""
 
 HEADER = "X-API-Key"
@@ -87,7 +91,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        if scope["type"] != "http" or scope["path"] in OPEN or _browser_at_the_door(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -122,6 +126,12 @@ class Gate:
                 keys.used(connection, key.key_id, now=now)
         except RetryLaterError as error:
             _log.warning("the hour of use of key %s was not stored: %s", key.key_id, error.error_code)
+
+
+def _browser_at_the_door(scope: Scope) -> bool:
+    """A browser opens the bare address: it is told what this is. A program still is asked for its key."""
+    headers = Headers(scope=scope)
+    return scope["path"] == "/" and HEADER not in headers and wants_html(headers.get("accept", ""))
 
 
 def _as_refusal(error: Refused | RetryLaterError) -> Refused:

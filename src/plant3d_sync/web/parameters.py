@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from plant3d_sync.web.errors import Refused, unknown_name
 
-PAGES = frozenset({"/", "/docs"})
+PAGES = frozenset({"/", "/docs", "/docs/plain"})
 """Pages for people: what a mail program appends to a link does no harm there."""
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
 
+from plant3d_sync import __version__
 from plant3d_sync.errors import SyncError
 from plant3d_sync.state.keys import AUDIT_CHAIN
 from plant3d_sync.state.store import SCHEMA
+from plant3d_sync.web import pages
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import HEADER, Call, Needs
 from plant3d_sync.web.context import Context
 from plant3d_sync.web.errors import Refused, dump
-from plant3d_sync.web.pages import docs_page
 from plant3d_sync.web.routes.common import refusals
 
 router = APIRouter(tags=["service"])
@@ -110,12 +111,36 @@ def openapi(call: AnyKey) -> Response:
     return Response(dump(call.request.app.openapi()), media_type="application/json")
 
 
+@router.get("/", include_in_schema=False)
+def root(request: Request) -> Response:
+    """What this is, for a browser. Programs find nothing here."""
+    if not pages.wants_html(request.headers.get("accept", "")):
+        raise HTTPException(404)
+    lang = pages.language(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+    return pages.page(pages.welcome(__version__, lang), lang=lang)
+
+
 @router.get("/docs", include_in_schema=False)
-def docs(call: AnyKey) -> Response:
-    """The description of this API for people."""
-    return HTMLResponse(
-        docs_page(call.request.app.openapi()),
-        headers={
-            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-        },
-    )
+def docs() -> Response:
+    """The description of this API for people, to read and to try out."""
+    return pages.page(pages.reference())
+
+
+@router.get("/docs/plain", include_in_schema=False)
+def docs_plain(request: Request) -> Response:
+    """The same on one page, without scripts."""
+    return pages.page(pages.plain_reference(request.app.openapi()))
+
+
+@router.get("/docs/openapi.json", include_in_schema=False)
+def docs_description(request: Request) -> Response:
+    """What the pages show. A browser that opens them has no key yet."""
+    return Response(dump(request.app.openapi()), media_type="application/json")
+
+
+@router.get("/docs/{name}", include_in_schema=False)
+def docs_asset(name: str, request: Request) -> Response:
+    """A file that the pages load."""
+    if name not in pages.ASSETS:
+        raise HTTPException(404)
+    return pages.asset_answer(name, request)

@@ -287,16 +287,6 @@ def details(
     return documents.detail(run, errors)
 
 
-_EVENT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "event": {"type": "string", "examples": ["phase"]},
-        "id": {"type": "string", "examples": ["42"]},
-        "data": {"type": "string", "contentMediaType": "application/json"},
-    },
-}
-
-
 @router.get(
     "/{sync_id}/events",
     operation_id="streamSync",
@@ -305,7 +295,9 @@ _EVENT: dict[str, Any] = {
     responses={
         200: {
             "description": "`queued`, `started`, `phase`, … with their number as id; `progress` and `end` without.",
-            "content": {"text/event-stream": {"itemSchema": _EVENT}},
+            "content": {
+                "text/event-stream": {"example": 'event: phase\nid: 42\ndata: {"phase": "read"}\n\n'}
+            },
         },
         **refusals(),
     },
