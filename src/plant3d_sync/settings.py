@@ -152,9 +152,11 @@ INTERNAL = frozenset(
         "P3DSYNC_DEV_STALL_COMMIT",
         "P3DSYNC_CONFORMANCE_URL",
         "P3DSYNC_CONFORMANCE_KEY",
+        "P3DSYNC_PUBLISH",
+        "P3DSYNC_TMP_SIZE",
     }
 )
-"""Names that tests and tools use."""
+"""Names that tests, tools and the compose file use."""
 
 
 class GuardFile(BaseModel):

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from plant3d_sync.settings import Settings
+from plant3d_sync import __version__
+from plant3d_sync.settings import SECRET_NAMES, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("plant3d-sync", "plant3d-sync-worker", "plant3d-sync-scheduler")
@@ -28,8 +29,10 @@ PLANT_SECRETS = (
 STANDALONE = ("forge-redis", "plant3d-sync-db", "synapse-backend")
 
 
-def compose() -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+def compose(part: str = "") -> dict[str, Any]:
+    """The main file, or that of the servers of our own."""
+    file = ROOT / ("docker-compose" + (f".{part}" if part else "") + ".yml")
+    document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return document
 
 
@@ -57,14 +60,16 @@ def environment(service: str) -> dict[str, Any]:
 
 def test_the_services_of_the_plan_have_their_names_and_the_shared_network() -> None:
     document = compose()
-    assert document["networks"] == {"forge-network": {"external": True}}
+    assert set(document["services"]) == set(OURS)
+    assert set(document["networks"]) == {"forge-network"}
+    assert document["networks"]["forge-network"] == {"name": "${FORGE_NETWORK:-forge-network}"}
     for name in OURS:
         service = document["services"][name]
-        assert service["container_name"] == name
+        assert "container_name" not in service, "a name of its own forbids --scale"
         assert service["networks"] == ["forge-network"]
         assert service["restart"] == "unless-stopped"
         assert "profiles" not in service
-    assert document["services"]["plant3d-sync"]["ports"][0].endswith(":8002")
+    assert document["services"]["plant3d-sync"]["ports"][0].endswith(":${SERVICE_PORT:-8002}")
     assert document["services"]["plant3d-sync-worker"]["command"] == ["python", "-m", "plant3d_sync.worker"]
 
 
@@ -77,7 +82,7 @@ def test_only_the_worker_gets_what_reaches_plant3d_and_synapse() -> None:
 
 @pytest.mark.parametrize("name", [*OURS, "synapse-backend"])
 def test_our_containers_may_do_as_little_as_possible(name: str) -> None:
-    service = compose()["services"][name]
+    service = compose("standalone" if name in STANDALONE else "")["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -89,10 +94,11 @@ def test_our_containers_may_do_as_little_as_possible(name: str) -> None:
     assert "/var/run/docker.sock" not in str(service)
 
 
-def test_servers_of_our_own_stand_in_a_profile_and_keep_the_bell_from_dropping_rings() -> None:
-    services = compose()["services"]
+def test_servers_of_our_own_stand_in_a_file_of_their_own_and_keep_the_bell_from_dropping_rings() -> None:
+    services = compose("standalone")["services"]
+    assert set(services) - set(OURS) == set(STANDALONE)
     for name in STANDALONE:
-        assert services[name]["profiles"] == ["standalone"]
+        assert "profiles" not in services[name]
         assert "ports" not in services[name]
         assert "healthcheck" in services[name]
     command = services["forge-redis"]["command"]
@@ -113,13 +119,35 @@ def test_no_secret_stands_in_the_files_and_a_missing_one_stops_compose() -> None
 
 
 def test_every_variable_of_compose_is_a_setting_and_stands_in_the_example() -> None:
-    known = {name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in Settings.model_fields} | {f"{name}_FILE" for name in SECRET_NAMES}
     for name in OURS:
         assert set(environment(name)) <= known, name
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    for name in set(re.findall(r"\$\{([A-Z0-9_]+)", text)) - {"PLANT3D_SYNC_VERSION"}:
-        assert re.search(rf"^{name}=", example, re.MULTILINE), name
+    for part in ("", "standalone"):
+        for name in set(re.findall(r"\$\{([A-Z0-9_]+)", str(compose(part)))):
+            assert re.search(rf"^#? ?{name}=", example, re.MULTILINE), name
+
+
+def test_every_setting_of_the_settings_page_reaches_a_container() -> None:
+    """What an operator writes into .env and finds on the page has to do something."""
+    page = (
+        (ROOT / "docs/reference/settings.md")
+        .read_text(encoding="utf-8")
+        .partition("## Configuration file")[0]
+    )
+    names = set(re.findall(r"^\| `([A-Z0-9_]+)`", page, re.MULTILINE))
+    assert len(names) > 20
+    reached = {name: value for service in OURS for name, value in environment(service).items()}
+    assert sorted(names - set(reached)) == []
+    for name in sorted(names):
+        assert f"${{{name}" in str(reached[name]), f"{name} is set to {reached[name]} whatever .env says"
+
+
+def test_the_example_is_a_set_of_settings_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.env` goes to Compose, and people give the same file to `check-config`: no name of it is refused there."""
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    pairs = [line.removeprefix("# ").partition("=") for line in lines if re.match(r"(# )?[A-Z0-9_]+=", line)]
+    load_settings({name: value for name, _, value in pairs if value})
 
 
 # ---------------------------------------------------------------- Dockerfile
@@ -142,6 +170,34 @@ def test_what_is_installed_is_locked_with_hashes_and_needs_no_compiler() -> None
     assert "--only-binary :all:" in runs
     assert not re.search(r"\b(gcc|build-essential|curl|wget|sudo)\b", runs)
     assert "rm -rf /var/lib/apt/lists/*" in runs
+
+
+def test_the_image_is_built_from_locks_alone_and_needs_no_registry_for_its_syntax() -> None:
+    """`# syntax=` makes BuildKit fetch a frontend; no step needs it."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "syntax=" not in text
+    for step in re.findall(r"pip (?:--python \S+ )?(?:install|wheel) ([^&\n]*)", text):
+        locked = "--require-hashes" in step and "-r requirements/" in step
+        assert "--no-deps" in step and (locked or "--no-index" in step), step
+        assert "wheel-dir" not in step or "--no-build-isolation" in step, step
+
+
+def test_a_company_gives_its_index_and_certificates_as_build_arguments() -> None:
+    build, _, run = (ROOT / "Dockerfile").read_text(encoding="utf-8").partition(" AS run")
+    for name in ("PIP_INDEX_URL", "PIP_CERT"):
+        assert re.search(rf"^ARG {name}$", build, re.MULTILINE)
+        assert name not in run, "an index may hold a password: it stays in the stage that is thrown away"
+        for service in OURS:
+            assert compose()["services"][service]["build"]["args"][name] == f"${{{name}:-}}"
+
+
+def test_the_image_says_what_it_is_and_holds_no_installer() -> None:
+    _, _, run = (ROOT / "Dockerfile").read_text(encoding="utf-8").partition(" AS run")
+    for label in ("title", "description", "version", "revision", "base.name"):
+        assert f"org.opencontainers.image.{label}=" in run
+    assert f"ARG VERSION={__version__}\n" in run
+    for name in ("ensurepip", "pip", "setuptools"):
+        assert re.search(rf"rm -rf [^&]*\b{name}\b", run)
 
 
 def test_only_what_is_needed_goes_into_the_build() -> None:
@@ -184,7 +240,13 @@ def test_the_steps_of_the_image_work_in_a_clean_folder(tmp_path: Path) -> None:
     """The `pip` steps as they stand, in a copy that holds only what .dockerignore lets through."""
     build, target = tmp_path / "build", tmp_path / "opt"
     build.mkdir()
-    for name in ("pyproject.toml", "README.md", "src", "requirements/runtime.lock"):
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "src",
+        "requirements/build.lock",
+        "requirements/runtime.lock",
+    ):
         source, copy = ROOT / name, build / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -198,11 +260,13 @@ def test_the_steps_of_the_image_work_in_a_clean_folder(tmp_path: Path) -> None:
     for word, rest in first_stage:
         if word != "RUN":
             continue
-        for command in rest.replace("/opt/plant3d-sync", str(target)).split("&&"):
+        rest = rest.replace("/opt/plant3d-sync", str(target)).replace("/opt/tools", str(tmp_path / "tools"))
+        for command in rest.split("&&"):
             words = shlex.split(command)
             words[0] = sys.executable if words[0] == "python" else words[0]
             done = subprocess.run(words, cwd=build, env=env, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr[-2000:]
+    assert not list(target.glob("lib/python3*/site-packages/pip")), "what runs has no pip"
     for words in (["--version"], ["check-config", "--help"], ["serve", "--help"]):
         done = subprocess.run(
             [target / "bin" / "plant3d-sync", *words],

@@ -24,7 +24,7 @@ from plant3d_sync.logs import get_logger
 from plant3d_sync.state import audit, keys
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.worker.main import prepare, run_worker
-from plant3d_sync.worker.process import Stop
+from plant3d_sync.worker.process import Stop, wait_for_state
 from plant3d_sync.worker.scheduler import run_scheduler
 
 keys_app = typer.Typer(help="Keys for the web API.", no_args_is_help=True)
@@ -60,6 +60,8 @@ def serve(host: HostOption = None, port: PortOption = None, parent_pipe: ParentO
         stop.listen()
         if parent_pipe:
             stop.when_parent_ends()
+        if not wait_for_state(lambda: made.state, stop):
+            return
         _serve(
             made,
             host or made.settings.p3dsync_host,
@@ -181,12 +183,14 @@ def up(host: HostOption = None, port: PortOption = None) -> None:
     """
     with app() as made:
         prepare(made)
-        made.state.ready()  # one process sets an empty database up, before three use it
+        stop = Stop()
+        stop.listen()
+        # one process sets an empty database up, before three use it
+        if not wait_for_state(lambda: made.state, stop):
+            return
     web = (["--host", host] if host else []) + (["--port", str(port)] if port is not None else [])
     children = [Child("web", _command("serve", *web)), Child("worker", _command("worker"))]
     children.append(Child("scheduler", _command("scheduler")))
-    stop = Stop()
-    stop.listen()
     try:
         while not stop.wait(0.25):
             now = time.monotonic()

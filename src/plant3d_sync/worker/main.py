@@ -29,7 +29,7 @@ from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.probe import Prober, note_success
-from plant3d_sync.worker.process import Presence, Stop
+from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 from plant3d_sync.worker.reconciler import Reconciler, refused
 
 LISTEN = 1.0
@@ -294,6 +294,8 @@ def run_worker(app: App, *, burst: bool = False, parent_pipe: bool = False) -> i
     if parent_pipe:
         stop.when_parent_ends()
     stop.when_a_thread_fails()
+    if not burst and not wait_for_state(lambda: app.state, stop):
+        return 0
     done = Worker(app, stop=stop).work(burst=burst)
     stop.raise_failure()
     return done

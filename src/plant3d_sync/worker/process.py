@@ -8,13 +8,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from itertools import chain, repeat
 from types import FrameType
 from typing import Any
 
 import sqlalchemy as sa
 
 from plant3d_sync import __version__
-from plant3d_sync.errors import SyncError
+from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state.codec import dump, insert_if_new
 from plant3d_sync.state.tables import component
@@ -25,6 +26,12 @@ SIGNS_OF_LIFE = 5.0
 
 STOP_CODE = 143
 """Exit code of a process ended at once by a second signal, as a shell would report SIGTERM."""
+
+WAIT_FOR_STATE = 300.0
+"""Seconds that a starting process waits for a state database that does not answer yet."""
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between two tries; the last one repeats."""
 
 
 class Stop:
@@ -104,6 +111,29 @@ class Stop:
         """Tell the failure of a thread as the process' own."""
         if self.failure is not None:
             raise self.failure
+
+
+def wait_for_state(open_state: Callable[[], object], stop: Stop, *, patience: float = WAIT_FOR_STATE) -> bool:
+    """Try until the state database answers, as after the start of a whole machine. False if asked to stop meanwhile.
+
+    Only what passes by itself is waited for: a wrong password or another schema raises ConfigError at once, and after
+    `patience` seconds of waiting RetryLaterError tells what stood in the way.
+    """
+    waited = 0.0
+    for pause in chain(PAUSES, repeat(PAUSES[-1])):
+        try:
+            open_state()
+            return not stop.is_set()
+        except RetryLaterError as error:
+            if waited + pause > patience:
+                raise
+            get_logger().warning(
+                "state.waiting", code=error.error_code, reason=error.message, again_in=pause, waited=waited
+            )
+        if stop.wait(pause):
+            return False
+        waited += pause
+    raise AssertionError("pauses have no end")
 
 
 class Presence:

@@ -29,7 +29,7 @@ from plant3d_sync.state.tables import slot as slot_table
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.main import prepare
-from plant3d_sync.worker.process import Presence, Stop
+from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 
 WAKE = 10.0
 """Seconds between two looks, less when an interval is short."""
@@ -275,5 +275,7 @@ def run_scheduler(app: App, *, parent_pipe: bool = False) -> None:
     if parent_pipe:
         stop.when_parent_ends()
     stop.when_a_thread_fails()
+    if not wait_for_state(lambda: app.state, stop):
+        return
     Scheduler(app, stop=stop).run()
     stop.raise_failure()
