@@ -14,11 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.state.store import UPGRADE_LOCK
 from plant3d_sync.worker.process import Stop, wait_for_state
 from tests.support import postgres
+from tests.support.jobs import wait_until
 
 COMMANDS = {
     "web": ["plant3d_sync", "serve", "--port", "0"],
@@ -147,6 +150,24 @@ def test_a_process_that_waits_ends_when_asked(name: str, tmp_path: Path) -> None
     finally:
         process.kill()
         process.communicate()
+
+
+def test_an_empty_database_is_set_up_by_one_of_those_that_start_together(server: str, tmp_path: Path) -> None:
+    """The others wait for it; before, they ended with `duplicate key value violates unique constraint`."""
+    with postgres.empty_database(server) as url, sa.create_engine(url).connect() as watching:
+        watching.execute(sa.select(sa.func.pg_advisory_lock(UPGRADE_LOCK)))
+        processes = [start("scheduler", url, tmp_path) for _ in range(2)]
+        try:
+            waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            wait_until(lambda: watching.execute(waiting).scalar() == 2, what="both wait")
+            watching.execute(sa.select(sa.func.pg_advisory_unlock(UPGRADE_LOCK)))
+            for process in processes:
+                read_until(process, "scheduler.started")
+                assert end(process) == 0
+        finally:
+            for process in processes:
+                process.kill()
+                process.communicate()
 
 
 class Impatient(Stop):

@@ -18,6 +18,9 @@ from plant3d_sync.sqlitefile import sqlite_uri
 
 BUSY_SECONDS = 20.0
 
+UPGRADE_LOCK = 0x503344  # "P3D"
+"""PostgreSQL's advisory lock of whoever changes the schema, until the end of that transaction."""
+
 
 OURS = frozenset({"alembic_version", "lease", "intent"})
 """Tables that every state database of ours has had, whatever its version."""
@@ -145,6 +148,9 @@ class State:
                 if self.dialect == "sqlite":
                     # one transaction for all tables: a start killed half-way leaves an empty database
                     _plainly(connection, "BEGIN IMMEDIATE")
+                else:
+                    # three processes start at once on a new machine: one makes the tables, the others find them
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
                 command.upgrade(config, "head")
                 connection.commit()
         return before, self.head()
