@@ -12,6 +12,8 @@ Scenarios, in this order within a round:
   unchanged  the same again, nothing changed, a whole process
   1 %        1 % of the items got a new description (raw SQL, with revision and timestamp, as Plant 3D does)
   poll       nothing changed, inside one running process as the worker runs it, per call (ours only)
+  compare    such a call made to compare all, on a sample of which 2 % is bad: what a poll costs that is none
+  poll 2 %   nothing changed in that sample either; something always waits in it (hazards of real databases)
 
 Contenders: `ours`; `floor`, which sends the same documents with nothing around it; `bare`, the floor without a mapping
 (every filled column as it is). Ratios are to `floor`.
@@ -47,6 +49,10 @@ PROJECT = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
 SEED = 11
 SECOND = 10_000_000  # .NET ticks
 POLLS = 20
+COMPARES = 5
+DIRT = 0.02
+WAITS = 3
+"""Exit code of a run with row errors, which the rest of it goes past."""
 ENTITY_ROOTS = ("Equipment", "Instrumentation", "HandValves")
 CONTENDERS = ("floor", "bare", "ours")
 
@@ -111,21 +117,22 @@ def running_sink(cost_ms: float) -> Iterator[Sink]:
 # --- samples and edits -----------------------------------------------------------------------------
 
 
-def sample_of(items: int) -> Path:
-    """A clean sample with that many items; written once per version of the generator, then copied.
+def sample_of(items: int, dirty: float = 0.0) -> Path:
+    """A sample with that many items, clean or with this share of hazards; written once per version of the generator,
+    then copied.
 
     In a process of its own: Linux counts a parent's peak memory as its children's, so this one stays small.
     """
     folder = Path(tempfile.gettempdir()) / "plant3d-sync-bench"
     folder.mkdir(exist_ok=True)
-    path = folder / f"sample-{items}-{SEED}-{generator_age()}.dcf"
+    path = folder / f"sample-{items}-{dirty}-{SEED}-{generator_age()}.dcf"
     if not path.exists():
-        print(f"Writing a sample of {items} items.", file=sys.stderr)
+        print(f"Writing a sample of {items} items, {dirty:.0%} of them bad.", file=sys.stderr)
         code = (
             "import sys; from pathlib import Path; from plant3d_sync.sample import write_sample; "
-            "write_sample(Path(sys.argv[1]), items=int(sys.argv[2]), seed=int(sys.argv[3]))"
+            "write_sample(Path(sys.argv[1]), items=int(sys.argv[2]), seed=int(sys.argv[3]), dirty=float(sys.argv[4]))"
         )
-        command = [sys.executable, "-c", code, str(path), str(items), str(SEED)]
+        command = [sys.executable, "-c", code, str(path), str(items), str(SEED), str(dirty)]
         if subprocess.run(command, env=clean_environment()).returncode != 0:
             raise VoidError("The sample could not be written; the message is above.")
     return path
@@ -165,7 +172,9 @@ def tagged_items(database: sqlite3.Connection) -> list[int]:
 # --- processes -------------------------------------------------------------------------------------
 
 
-def measure(command: Sequence[str], environment: dict[str, str], log: Path) -> Cost:
+def measure(
+    command: Sequence[str], environment: dict[str, str], log: Path, codes: Sequence[int] = (0,)
+) -> Cost:
     """Run one process to its end. A failure voids the benchmark."""
     with log.open("wb") as output:
         start = time.perf_counter()
@@ -173,7 +182,7 @@ def measure(command: Sequence[str], environment: dict[str, str], log: Path) -> C
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if process.returncode not in codes:
         tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise VoidError(f"{' '.join(command)} ended with {process.returncode}:\n{tail}")
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024
@@ -202,7 +211,8 @@ class Contender:
 
     def pull(self, expected_items: int | None) -> Cost:
         before = self.sink.counts()
-        cost = measure(self.command, self.environment, self.folder / "pull.log")
+        codes = (0, WAITS) if expected_items is None else (0,)
+        cost = measure(self.command, self.environment, self.folder / "pull.log", codes)
         after = self.sink.counts()
         items = after["items"] - before["items"]
         if expected_items is not None and items != expected_items:
@@ -233,9 +243,9 @@ def write_config(folder: Path, source: Path, url: str) -> Path:
 # --- inside a running process ----------------------------------------------------------------------
 
 
-def poll_in_child(contender: Contender) -> Cost:
+def poll_in_child(contender: Contender, *options: str) -> Cost:
     """The cost of one pull of an unchanged source inside a process that already runs; the median call."""
-    command = [sys.executable, str(HERE / "pull.py"), "--poll-child", str(contender.config)]
+    command = [sys.executable, str(HERE / "pull.py"), "--poll-child", str(contender.config), *options]
     answer = subprocess.run(command, env=contender.environment, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise VoidError(f"The polling process ended with {answer.returncode}:\n{answer.stderr[-2000:]}")
@@ -243,13 +253,13 @@ def poll_in_child(contender: Contender) -> Cost:
     return Cost(cpu=parts["cpu"], wall=parts["wall"], peak_mib=parts["peak_mib"])
 
 
-def poll_child(config: str) -> int:
+def poll_child(config: str, *, compare: bool = False) -> int:
     """Call the pull `POLLS` times in this process and print the median cost of a call as JSON."""
-    pull = in_process_pull(config)
+    pull = in_process_pull(config, compare=compare)
     for _ in range(2):
         pull()  # imports, connection pools, statement caches: what a running service has behind it
     calls: list[tuple[float, float]] = []
-    for _ in range(POLLS):
+    for _ in range(COMPARES if compare else POLLS):
         cpu, wall = time.process_time(), time.perf_counter()
         pull()
         calls.append((time.process_time() - cpu, time.perf_counter() - wall))
@@ -260,20 +270,24 @@ def poll_child(config: str) -> int:
     return 0
 
 
-def in_process_pull(config: str) -> Callable[[], None]:
+def in_process_pull(config: str, *, compare: bool) -> Callable[[], None]:
     """One pull per call as the worker does it: settings, mapping and connections are kept, every run is a run.
 
     A call takes the lease, asks SYNAPSE's feed, looks at the file and stores a completed run.
     """
     from plant3d_sync.bootstrap import make_app
+    from plant3d_sync.state import projects
     from plant3d_sync.usecases.engine import Engine, Request
 
     app = make_app(config)
     engine = Engine(app.world(), app.project("bench"))
 
     def pull() -> None:
+        if compare:
+            with app.state.write() as connection:
+                projects.update(connection, "bench", force_compare=True)
         report = engine.run(Request(trigger="schedule", by="bench"))
-        if report.exit_code or not report.extra.get("unchanged_source"):
+        if report.exit_code not in (0, WAITS) or compare is bool(report.extra.get("unchanged_source")):
             raise VoidError(f"A poll was no poll: {report.to_dict()}")
 
     return pull
@@ -302,6 +316,13 @@ def one_round(sample: Path, items: int, number: int, names: Sequence[str], sink:
                 documents.setdefault("1 %", set()).add(sink.documents())
             if name == "ours":
                 note(into, "poll", name, poll_in_child(contender))
+    if "ours" in names:
+        sink.reset()
+        with tempfile.TemporaryDirectory(prefix="p3dbench-") as folder:
+            contender = Contender("ours", Path(folder) / "ours", sample_of(items, DIRT), sink)
+            note(into, "first 2 %", "ours", contender.pull(None))
+            note(into, "compare 2 %", "ours", poll_in_child(contender, "--compare"))
+            note(into, "poll 2 %", "ours", poll_in_child(contender))
     for scenario, digests in documents.items():
         if len(digests) > 1:
             raise VoidError(f"After '{scenario}' ours and the floor had not sent the same documents.")
@@ -326,7 +347,7 @@ def ratio(costs: Sequence[Cost], floor: Sequence[Cost], field: str) -> str:
 def table(items: int, results: Results) -> str:
     lines = [
         f"\n{items:,} items".replace(",", " "),
-        f"{'scenario':10}{'who':7}{'CPU s':>9}{'wall s':>9}{'MiB':>7}{'items':>8}{'req.':>6}"
+        f"{'scenario':12}{'who':7}{'CPU s':>9}{'wall s':>9}{'MiB':>7}{'items':>8}{'req.':>6}"
         f"{'CPU/floor':>11}{'wall/floor':>12}{'MiB/floor':>11}",
     ]
     for scenario, by_name in results.items():
@@ -336,7 +357,7 @@ def table(items: int, results: Results) -> str:
             cells += [f"{middle(costs, 'peak_mib'):7.0f}", f"{middle(costs, 'items'):8.0f}"]
             cells += [f"{middle(costs, 'requests'):6.0f}", f"{ratio(costs, floor, 'cpu'):>11}"]
             cells += [f"{ratio(costs, floor, 'wall'):>12}", f"{ratio(costs, floor, 'peak_mib'):>11}"]
-            lines.append(f"{scenario:10}{name:7}{''.join(cells)}")
+            lines.append(f"{scenario:12}{name:7}{''.join(cells)}")
     return "\n".join(lines)
 
 
@@ -350,9 +371,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", choices=CONTENDERS, help="one contender, without ratios")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure there")
     parser.add_argument("--poll-child", metavar="CONFIG", help=argparse.SUPPRESS)
+    parser.add_argument("--compare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.poll_child:
-        return poll_child(options.poll_child)
+        return poll_child(options.poll_child, compare=options.compare)
     names = (options.only,) if options.only else CONTENDERS
     everything: dict[int, Results] = {}
     try:

@@ -189,6 +189,7 @@ class App:
             backup=self._backup(config) if config.write is WriteMode.SQL else None,
             drop_backup=_drop_backup,
             prune_backups=self._prune_backups(config),
+            doors=_doors(config) if config.write is WriteMode.SQL else None,
             neighbours=self._neighbours(name),
         )
 
@@ -363,6 +364,17 @@ def drawings_folder(config: ProjectConfig) -> Path | None:
 def utc_ticks() -> int:
     """Now in .NET ticks: 100 ns steps since year 1, UTC. `PnPTimestamp` counts so."""
     return time.time_ns() // 100 + 621_355_968_000_000_000
+
+
+def _doors(config: ProjectConfig) -> Callable[[], str]:
+    """Tells when a drawing is opened or closed."""
+
+    def look() -> str:
+        from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+
+        return DrawingLocks(drawings_folder(config)).token()
+
+    return look
 
 
 def _drop_backup(made: BackupMade) -> None:

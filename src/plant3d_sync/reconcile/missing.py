@@ -44,6 +44,15 @@ def step(
     )
 
 
+def next_step(missing: Missing, policy: MissingPolicy) -> float:
+    """When a read of a source that did not change next brings an item that is missed, and not yet pending, a step on.
+
+    POSIX seconds. Later reads of the same source change nothing before that.
+    """
+    last = missing.last_counted if missing.reads < policy.reads else missing.since
+    return datetime.fromisoformat(last).timestamp() + policy.minutes * 60
+
+
 def _counts(missing: Missing, policy: MissingPolicy, now: str, signature: str | None) -> bool:
     if signature is not None and signature != missing.signature:
         return True

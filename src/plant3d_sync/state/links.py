@@ -145,6 +145,29 @@ def any_pending(connection: Connection, number: int, why: str) -> bool:
     return found is not None
 
 
+def absences(connection: Connection, number: int) -> list[Missing]:
+    """How long each item on the ladder of absence has been missed, those left out whose archiving was undone."""
+    rows = connection.execute(
+        sa.select(link.c.missing, link.c.holds).where(
+            link.c.project == number, link.c.state == LinkState.MISSING, link.c.missing.is_not(None)
+        )
+    )
+    found = (load(row.missing) for row in rows if "*" not in load_map(row.holds))
+    return [
+        Missing(since=one[0], reads=one[1], last_counted=one[2], signature=one[3]) for one in found if one
+    ]
+
+
+def waiting_since(connection: Connection, number: int) -> list[str]:
+    """Since when each value waits for the import of a workbook (UTC, ISO)."""
+    rows = connection.execute(
+        sa.select(link.c.pending).where(link.c.project == number, link.c.pending.contains('"since":'))
+    )
+    return [
+        str(entry["since"]) for row in rows for entry in load_map(row.pending).values() if entry.get("since")
+    ]
+
+
 def count(connection: Connection, number: int) -> int:
     """Links of a project in any state."""
     return int(connection.execute(sa.select(sa.func.count()).where(link.c.project == number)).scalar() or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,7 +16,10 @@ from plant3d_sync.state.tables import project
 
 @dataclass(slots=True, kw_only=True)
 class ProjectState:
-    """One row of memory per project. Times are POSIX seconds on our clock."""
+    """One row of memory per project. Times are POSIX seconds on our clock.
+
+    `standing`: the last complete decision with its inputs. `stirs`: how often something asked for a comparison.
+    """
 
     name: str
     number: int
@@ -34,9 +38,20 @@ class ProjectState:
     skew: float | None = None
     next_link: int = 1
     probe: dict[str, object] = field(default_factory=dict)
+    standing: dict[str, Any] = field(default_factory=dict)
+    stirs: int = 0
 
 
 _BY_NAME = sa.select(project).where(project.c.name == sa.bindparam("wanted"))
+
+
+_STIR = sa.update(project).where(project.c.name == sa.bindparam("whose")).values(stirs=project.c.stirs + 1)
+_STIRS = sa.select(project.c.stirs).where(project.c.name == sa.bindparam("whose"))
+
+
+def stirs(connection: Connection, name: str) -> int:
+    """How often something asked for a comparison so far."""
+    return int(connection.execute(_STIRS, {"whose": name}).scalar() or 0)
 
 
 def get(connection: Connection, name: str) -> ProjectState | None:
@@ -63,6 +78,8 @@ def get(connection: Connection, name: str) -> ProjectState | None:
         skew=row.skew,
         next_link=row.next_link,
         probe=load_map(row.probe),
+        standing=load_map(row.standing),
+        stirs=row.stirs,
     )
 
 
@@ -100,15 +117,21 @@ def ensure(connection: Connection, name: str) -> ProjectState:
 
 
 def update(connection: Connection, name: str, **values: object) -> None:
-    """Set columns by name; `identity`, `last_counts`, `probe` are given as objects."""
+    """Set columns by name; `identity`, `last_counts`, `probe`, `standing` are given as objects.
+
+    `force_compare=True` asks for a comparison: whatever was decided before does not stand any more. It is counted, so
+    that a run which ends after it without having seen it cannot make it forgotten.
+    """
     identity = values.get("identity")
     if isinstance(identity, SourceIdentity):
         values["identity"] = dump(asdict(identity))
-    for key in ("last_counts", "probe"):
+    for key in ("last_counts", "probe", "standing"):
         if key in values:
             values[key] = dump(values[key])
     if "force_compare" in values:
         values["force_compare"] = int(bool(values["force_compare"]))
+        if values["force_compare"]:
+            connection.execute(_STIR, {"whose": name})
     set_columns(connection, project, "name", name, values)
 
 

@@ -241,10 +241,11 @@ def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str
 def errors(
     connection: Connection, run_id: str, *, limit: int = 1000, offset: int = 0
 ) -> list[dict[str, Any]]:
-    """Row errors of a run in order."""
+    """Row errors of a run in order. A run in which nothing moved repeats those of the run whose decision stands."""
+    result = load_map(connection.execute(sa.select(run.c.result).where(run.c.id == run_id)).scalar())
     rows = connection.execute(
         sa.select(run_error.c.data)
-        .where(run_error.c.run_id == run_id)
+        .where(run_error.c.run_id == (result.get("decided_by") or run_id))
         .order_by(run_error.c.n)
         .limit(limit)
         .offset(offset)

@@ -224,7 +224,7 @@ def _plainly(connection: Connection, statement: str) -> None:
         raise kind(statement, None, error) from error
 
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """Head revision; a test compares it with the migrations. Revisions are numbers of four digits, the newest highest."""
 
 

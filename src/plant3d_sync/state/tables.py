@@ -43,6 +43,8 @@ project = sa.Table(
     sa.Column("next_link", BigInt, nullable=False, server_default="1"),
     sa.Column("probe", Json),
     sa.Column("settings", Json),
+    sa.Column("standing", Json),
+    sa.Column("stirs", sa.Integer, nullable=False, server_default="0"),
 )
 
 lease = sa.Table(

@@ -43,7 +43,18 @@ from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
 from plant3d_sync.usecases.project import Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
 from plant3d_sync.usecases.recover import recover_synapse
-from plant3d_sync.usecases.report import Report, add_stats
+from plant3d_sync.usecases.report import Report
+from plant3d_sync.usecases.standing import (
+    LOOK_AGAIN_SECONDS,
+    Inputs,
+    Standing,
+    due_at,
+    refusals_of,
+    repeat,
+    stands_so_far,
+    told_of,
+    tries_of,
+)
 from plant3d_sync.usecases.unfinished import SoFar
 
 OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
@@ -372,12 +383,18 @@ class Engine:
         world, project, known = self._world, self._project, begun.known
         preflight.check_synapse_project(self._project, known)
         known.skew = project.synapse.capabilities().skew_seconds
-        with self._timed("read_synapse"):
-            feed = read_feed(world, project, known, full=self._full_feed(known, request), keep=True)
         unsettled = begun.open_intents or begun.begun_plans
-        quiet = None if unsettled else self._nothing_happened(request, run, known, feed)
+        inputs = Inputs.of(project, known)
+        stands = not unsettled and stands_so_far(known, request.asked, inputs, world.clock())
+        full = self._full_feed(known, request)
+        with self._timed("read_synapse"):
+            feed = read_feed(world, project, known, full=full and not stands, keep=True)
+        quiet = self._nothing_happened(request, run, known, feed, inputs) if stands else None
         if quiet is not None:
             return quiet
+        if full and not feed.reset:  # a mapping that a guard stopped is still new
+            with self._timed("read_synapse"):
+                feed = read_feed(world, project, known, full=True, keep=True)
         snapshot, signature = self._snapshot()
         try:
             preflight.check_neighbours(world, project, snapshot.identity)
@@ -393,7 +410,7 @@ class Engine:
             )
             found.tell(report)
             if planned.draft.guards:
-                return self._end_guarded(run, planned, report, lease, request)
+                return self._end_guarded(run, planned, report, lease, request, inputs)
             failpoint("guards.passed")
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
             execution.outcome.findings.extend(found.findings)
@@ -402,7 +419,7 @@ class Engine:
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
             self._carry_out(execution, self._chunks(plan_id, count), count, snapshot)
-            return self._finish(run, planned, report, execution, feed, request)
+            return self._finish(run, planned, report, execution, feed, request, inputs)
         finally:
             snapshot.close()
 
@@ -431,60 +448,53 @@ class Engine:
             signature = None  # it moved while we copied: never take this for "unchanged"
         return snapshot, signature
 
-    def _nothing_happened(self, request: Request, run: Run, known: ProjectState, feed: Feed) -> Report | None:
-        """The cheap test in front: same file, same mapping, nothing waiting, nothing new in SYNAPSE."""
-        if request.asked.full or known.force_compare or known.waiting or known.signature is None:
-            return None
-        if feed.news or feed.unlinked or feed.reset or not known.last_counts:
-            return None
+    def _nothing_happened(
+        self, request: Request, run: Run, known: ProjectState, feed: Feed, inputs: Inputs
+    ) -> Report | None:
+        """The cheap test in front: what was decided stands, because none of its inputs moved."""
+        decided = Standing.of(known.standing)
         looked_at = self._world.clock()
-        if self._project.source.signature() != known.signature:
+        if decided is None or decided.moved(known, request.asked, inputs, looked_at):
             return None
-        if (known.mapping_digest or "").split(":", 1)[0] != self._project.mapping_token():
+        if feed.news or feed.unlinked or feed.reset:
+            return None
+        if self._project.source.signature() != decided.signature:
             return None
         now = self._world.clock()
-        by_entity = {
-            name: {**dict.fromkeys(STAT_NAMES, 0), **counts}
-            for name, counts in known.last_counts.items()
-            if Entity(name) in request.asked.entities
-        }
-        total = dict.fromkeys(STAT_NAMES, 0)
-        for counts in by_entity.values():
-            total = add_stats(total, counts)
         report = Report(
             project=self._project.name,
             direction=request.asked.direction.value,
             run_id=run.run_id,
             started_at=run.started_at,
             completed_at=now,
-            stats=total,
-            by_entity=by_entity,
-            extra={"unchanged_source": True},
+            extra={"unchanged_source": True, "decided_by": decided.run_id},
         )
-        if request.asked.direction is not Direction.PULL:
-            report.pull_stats, report.push_stats = total, dict.fromkeys(STAT_NAMES, 0)
         with self._world.state.write() as connection:
+            errors = runs.errors(connection, decided.run_id, limit=int(decided.told["errors"]))
+            repeat(decided, request.asked, report, [_row_error(error) for error in errors])
             open_findings = finding_state.counts_by_code(connection, known.number)
-            total["findings"] = sum(open_findings.values())
+            report.stats["findings"] = sum(open_findings.values())
             report.extra["findings_by_code"] = open_findings
             runs.update(
                 connection,
                 run.run_id,
                 status="completed",
-                outcome="clean",
+                outcome=report.outcome,
                 completed_at=now,
-                stats=total,
-                result=report.to_dict(),
+                stats=report.stats,
+                result=_slim(report),
+                errors_total=len(report.errors),
             )
-            project_state.update(
-                connection,
-                self._project.name,
-                plant_read_at=looked_at,
-                feed_read_at=feed.started_at,
-                skew=known.skew,
-                **project_state.succeeded(request.asked.direction, now),
-            )
-            self._count_records(report)
+            if report.outcome != "guarded":
+                project_state.update(
+                    connection,
+                    self._project.name,
+                    plant_read_at=looked_at,
+                    feed_read_at=feed.started_at,
+                    skew=known.skew,
+                    **project_state.succeeded(request.asked.direction, now),
+                )
+                self._count_records(report)
             self._store_counts(connection)
         return report
 
@@ -657,7 +667,7 @@ class Engine:
         return report
 
     def _end_guarded(
-        self, run: Run, planned: Planned, report: Report, lease: Lease, request: Request
+        self, run: Run, planned: Planned, report: Report, lease: Lease, request: Request, inputs: Inputs
     ) -> Report:
         report.outcome = "guarded"
         report.completed_at = self._world.clock()
@@ -681,7 +691,15 @@ class Engine:
             )
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
             # the next run must stop here again, whatever did not change: a guard is not forgotten
-            project_state.update(connection, self._project.name, force_compare=True)
+            self._remember_decision(
+                connection,
+                planned,
+                report,
+                request,
+                inputs,
+                waiting=max(1, planned.draft.waiting),
+                due_at=report.completed_at + LOOK_AGAIN_SECONDS,
+            )
             audit.append(
                 connection,
                 self._project.name,
@@ -705,6 +723,7 @@ class Engine:
         execution: Execution,
         feed: Feed,
         request: Request,
+        inputs: Inputs,
     ) -> Report:
         world, draft, project = self._world, planned.draft, self._project
         _settle_counts(report, execution.outcome)
@@ -749,6 +768,29 @@ class Engine:
             if complete and planned.newly_gone:
                 links.gone_is_known(connection, execution.known.number)
             self._remember_project(connection, planned, report, feed, request, complete, waiting)
+            refusals = refusals_of(execution.outcome.errors)
+            tries = tries_of(execution.known, refusals)
+            self._remember_decision(
+                connection,
+                planned,
+                report,
+                request,
+                inputs,
+                waiting=waiting,
+                due_at=due_at(
+                    connection,
+                    execution.known.number,
+                    project.config,
+                    waiting=waiting,
+                    read_at=planned.read_at,
+                    now=report.completed_at,
+                    tries=tries,
+                    errors=execution.outcome.errors,
+                    misses=execution.outcome.misses,
+                ),
+                refusals=refusals,
+                tries=tries,
+            )
             self._count_records(report)
             self._count_writes(execution.outcome)
             self._store_counts(connection)
@@ -818,9 +860,45 @@ class Engine:
                     for name, stats in report.by_entity.items()
                 },
             }
-        elif waiting:
-            values["force_compare"] = True
         project_state.update(connection, self._project.name, **values)
+
+    def _remember_decision(
+        self,
+        connection: Connection,
+        planned: Planned,
+        report: Report,
+        request: Request,
+        inputs: Inputs,
+        *,
+        waiting: int,
+        due_at: float | None,
+        refusals: str = "",
+        tries: int = 0,
+    ) -> None:
+        """Keep what was decided with what it rests on. A decision about a part makes the next run compare."""
+        asked = request.asked
+        if asked.entities != frozenset(Entity) or asked.only_assets is not None:
+            project_state.update(connection, self._project.name, force_compare=True)
+            return
+        signature = None if report.writes["plant3d"] else planned.signature
+        decided = Standing(
+            run_id=str(report.run_id),
+            plan_id=report.plan_id,
+            at=report.completed_at or 0.0,
+            signature=signature or "",
+            settings=inputs.settings,
+            doors=inputs.doors if waiting else None,
+            stirs=planned.stirs,
+            direction=asked.direction.value,
+            waiting=waiting,
+            due_at=due_at,
+            refusals=refusals,
+            tries=tries,
+            told=told_of(report),
+        )
+        project_state.update(
+            connection, self._project.name, standing=decided.to_dict() if signature else None
+        )
 
     # ------------------------------------------------------------------ a stored plan
 

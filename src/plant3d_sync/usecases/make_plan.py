@@ -46,6 +46,8 @@ class Planned:
     mapping_digest: str
     choices: frozenset[str] = frozenset()
     """The choices that were known when the plan was made; what a person chose since is left to the next run."""
+    stirs: int = 0
+    """How often something had asked for a comparison when the state was read for it."""
     newly_gone: bool = False
     """Whether some linked asset was found archived in SYNAPSE since the last run that ended."""
 
@@ -65,6 +67,7 @@ def make_plan(
     read_at = world.clock()
     everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
     with world.state.read() as connection:
+        stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
         briefs = {brief.pnpid: brief for brief in links.briefs(connection, known.number)}
         resolutions = finding_state.resolutions(connection, project.name)
         knowledge = Knowledge(
@@ -121,6 +124,7 @@ def make_plan(
         signature=signature,
         mapping_digest=mapping_digest,
         choices=frozenset(choice.conflict_id for choice in resolutions.values()),
+        stirs=stirs,
         newly_gone=any(brief.gone_in_synapse == 1 for brief in briefs.values()),
     )
 

@@ -98,6 +98,8 @@ class Project:
     """Other configured projects on the same SYNAPSE project."""
     drop_backup: Callable[[BackupMade], None] | None = None
     prune_backups: Callable[[BackupMade, frozenset[str]], list[str]] | None = None
+    doors: Callable[[], str] | None = None
+    """A token that changes when a drawing is opened or closed; None where nothing is written directly."""
     counts: Counts = field(default_factory=Counts)
     """What this object's runs counted and did not store yet."""
 

@@ -7,6 +7,7 @@ keeps `<drawing>.dwl` (text, the user's name first) and `<drawing>.dwl2` beside 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,17 @@ class DrawingLocks:
                 if name == _PROJECT_LOCK or name.endswith(".plck"):
                     return folder / entry
         return None
+
+    def token(self) -> str:
+        """Changes whenever a lock file or a drawing comes or goes, the folder appears or vanishes."""
+        sign = self.project_sign()
+        names = [str(sign)]
+        for folder, entries in self._folders():
+            names.append(str(folder))
+            names += [
+                name for name in entries if os.path.splitext(name)[1].lower() in (*_LOCK_SUFFIXES, ".dwg")
+            ]
+        return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def open_drawings(self) -> list[str]:
         """Every drawing in the folder and below that has a lock file beside it."""

@@ -1,0 +1,290 @@
+"""What the last complete decision rested on, and whether any of it moved: the test in front of every run.
+
+A decision stands until one of its inputs moves: the file, SYNAPSE's feed, the mapping, the settings (and the version of
+this program), a word of a person or anything else that asked for a comparison (`project.stirs`), the lock files of the
+drawings if something waits for one, or a date that the decision itself names. While it stands, a run reports what waits
+as that decision found it, and reads nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.engine import Connection
+
+from plant3d_sync import __version__
+from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.model.side import Direction, Entity, WriteMode
+from plant3d_sync.reconcile import missing
+from plant3d_sync.state import links
+from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.project import Project, ProjectConfig
+from plant3d_sync.usecases.report import Report, add_stats
+
+LOOK_AGAIN_SECONDS: Final = 86_400.0
+"""While anything waits, everything is compared at least once a day."""
+
+FIRST_RETRY_SECONDS: Final = 300.0
+LONGEST_RETRY_SECONDS: Final = 3600.0
+"""An item that was refused is offered again in the next run, then after these seconds, doubled each time up to the
+longest; at once when an input moves."""
+
+DRAWING_CODES: Final = frozenset(
+    {"drawing_open", "project_settings_open", "drawing_folder_unseen", "drawing_unseen"}
+)
+"""What waits for these waits for a lock file to go."""
+
+_AT_ONCE: Final = frozenset(
+    {
+        "source_locked",
+        "source_slow",
+        "source_hot_journal",
+        "source_replaced",
+        "source_io",
+        "source_login_failed",
+        "no_space",
+        "connection_lost",
+        "outcome_unknown",
+        "unknown_outcome",
+        "value_moved",
+        "stamp_moved",
+        "item_gone",
+        "item_replaced",
+        "read_back_differs",
+        "stale",
+        "waiting",
+    }
+)
+"""Codes of lines that the next run simply tries again: nothing that we could look at tells when it will work."""
+
+_AT_REST: Final = ("total", "skipped", "errors", "conflicts", "missing", "findings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What can be said of the inputs without reading either side. `doors`: lock files of the drawings, None unwatched."""
+
+    settings: str
+    doors: str | None
+
+    @classmethod
+    def of(cls, project: Project, known: ProjectState) -> Inputs:
+        """As they are now. Taken before the sides are read: what moves meanwhile counts as moved."""
+        return cls(
+            settings=_settings(project, known), doors=project.doors() if project.doors is not None else None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The last decision that was made on everything. Times are POSIX seconds on our clock.
+
+    `waiting`: how much waits for somebody or something. `due_at`: the earliest date it names. `tries`: decisions in a
+    row that met the same refusals. `told`: what a report says of it.
+    """
+
+    run_id: str
+    plan_id: str | None
+    at: float
+    signature: str
+    settings: str
+    doors: str | None
+    stirs: int
+    direction: str
+    waiting: int
+    due_at: float | None
+    refusals: str = ""
+    tries: int = 0
+    told: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, as stored."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any] | None) -> Standing | None:
+        """What is stored; None if nothing is, or another version stored it."""
+        names = cls.__dataclass_fields__.keys()
+        return cls(**stored) if stored and stored.keys() == names else None
+
+    def moved(self, known: ProjectState, asked: Asked, inputs: Inputs, now: float) -> str:
+        """What makes a run compare again, "" if this decision still stands. The file and the feed are the caller's."""
+        if asked.full:
+            return "full"
+        if self.stirs != known.stirs:
+            return "stirred"
+        if self.settings != inputs.settings:
+            return "settings"
+        if not self._covers(asked):
+            return "asked"
+        if now < self.at or (self.due_at is not None and now >= self.due_at):
+            return "due"
+        return "doors" if self.doors is not None and self.doors != inputs.doors else ""
+
+    def _covers(self, asked: Asked) -> bool:
+        """Whether a run that is asked for this has nothing else to do than the run that decided."""
+        if self.direction == Direction.PUSH.value or self.waiting:
+            whole = asked.entities == frozenset(Entity) and asked.only_assets is None
+            return self.direction == asked.direction.value and whole
+        return True
+
+
+def stands_so_far(known: ProjectState, asked: Asked, inputs: Inputs, now: float) -> bool:
+    """Whether nothing that can be seen without the file and the feed speaks against the last decision."""
+    decided = Standing.of(known.standing)
+    return decided is not None and not decided.moved(known, asked, inputs, now)
+
+
+def _settings(project: Project, known: ProjectState) -> str:
+    """Digest of everything configured, and of whether SYNAPSE's clock can be compared with ours."""
+    config = {
+        name: sorted(map(str, value)) if isinstance(value, frozenset) else str(value)
+        for name, value in _plain(project.config).items()
+    }
+    text = repr((__version__, project.mapping_token(), sorted(config.items()), known.skew is None))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _plain(config: ProjectConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ProjectConfig.__dataclass_fields__}
+
+
+# ---------------------------------------------------------------- how long it stands
+
+
+def due_at(
+    connection: Connection,
+    number: int,
+    config: ProjectConfig,
+    *,
+    waiting: int,
+    read_at: float,
+    now: float,
+    tries: int,
+    errors: Sequence[RowError],
+    misses: int,
+) -> float | None:
+    """The earliest date that what was decided names, None if nothing waits. `errors`: what was not carried out.
+
+    `misses`: lines whose condition failed in SYNAPSE, which the next run decides anew. `read_at`: when the decision
+    looked at the items; a date before that was passed over by it on purpose.
+    """
+    if not waiting:
+        return None
+    codes = {error.code for error in errors} - DRAWING_CODES
+    if misses or codes & _AT_ONCE or links.any_pending(connection, number, "resolving"):
+        return now
+    dates = [now + LOOK_AGAIN_SECONDS]
+    if codes:
+        dates.append(now + retry_after(tries))
+    steps = [missing.next_step(one, config.missing) for one in links.absences(connection, number)]
+    if config.write is WriteMode.WORKBOOK:
+        age = config.workbook_days * 86_400
+        steps += [_posix(since) + age for since in links.waiting_since(connection, number)]
+    return min([*dates, *(step for step in steps if step >= read_at - 0.001)])
+
+
+def retry_after(tries: int) -> float:
+    """Seconds until a refused item is offered again, after so many refusals in a row: 0, 300, 600, … 3600."""
+    if tries <= 1:
+        return 0.0
+    return float(min(FIRST_RETRY_SECONDS * 2 ** min(tries - 2, 10), LONGEST_RETRY_SECONDS))
+
+
+def refusals_of(errors: Iterable[RowError]) -> str:
+    """A digest of what was refused; "" for nothing. Waiting for a drawing is no refusal."""
+    found = sorted(
+        f"{error.plant3d_id}|{error.field}|{error.code}"
+        for error in errors
+        if error.code not in DRAWING_CODES
+    )
+    return (
+        hashlib.blake2b("\n".join(found).encode("utf-8", "surrogatepass")).hexdigest()[:32] if found else ""
+    )
+
+
+def tries_of(known: ProjectState, refusals: str) -> int:
+    """How many decisions in a row, this one included, met these refusals."""
+    before = Standing.of(known.standing)
+    if not refusals:
+        return 0
+    return before.tries + 1 if before is not None and before.refusals == refusals else 1
+
+
+def _posix(stamp: str) -> float:
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+# ---------------------------------------------------------------- what is told of it
+
+
+def told_of(report: Report) -> dict[str, Any]:
+    """What a quiet run repeats of the run that decided: how everything stands, nothing of what it did."""
+    return {
+        "outcome": report.outcome,
+        "by_entity": {name: _still(stats, report) for name, stats in report.by_entity.items()},
+        "push_stats": None if report.push_stats is None else _push_still(report.push_stats, report),
+        "push_only": _push_still(report.stats, report),
+        "waiting_for_person": report.waiting_for_person,
+        "guards": [asdict(hit) for hit in report.guards],
+        "errors": len(report.errors),
+        "planned_writes": report.extra.get("planned_writes") if report.guards else None,
+    }
+
+
+def repeat(decided: Standing, asked: Asked, report: Report, errors: Sequence[RowError]) -> None:
+    """Fill the report of a run in which nothing moved: the counts, the outcome and the errors of the decision."""
+    told = decided.told
+    push = told["push_stats"] or dict.fromkeys(STAT_NAMES, 0)
+    if asked.direction is Direction.PUSH:
+        report.stats = dict(told["push_only"] if decided.direction == Direction.PUSH.value else push)
+    else:
+        kinds = {entity.value for entity in asked.entities}
+        report.by_entity = {name: dict(stats) for name, stats in told["by_entity"].items() if name in kinds}
+        report.stats = totals(report.by_entity)
+    if asked.direction is Direction.BOTH:
+        report.pull_stats = dict(report.stats)
+    if asked.direction is not Direction.PULL:
+        report.push_stats = dict(push)
+    report.outcome = told["outcome"] if decided.waiting else "clean"
+    report.waiting_for_person = dict(told["waiting_for_person"])
+    report.guards = [GuardHit(**hit) for hit in told["guards"]]
+    report.errors = list(errors)
+    if report.guards:
+        report.plan_id = decided.plan_id
+        report.extra["planned_writes"] = told["planned_writes"]
+
+
+def _still(stats: Mapping[str, int], report: Report) -> dict[str, int]:
+    """A guarded plan is repeated as it is: nothing of it was done."""
+    return dict(stats) if report.guards else _at_rest(stats)
+
+
+def _push_still(stats: Mapping[str, int], report: Report) -> dict[str, int]:
+    """What is left to push; what was pushed is done."""
+    if report.guards:
+        return dict(stats)
+    left = {name: stats.get(name, 0) for name in ("skipped", "errors", "conflicts", "findings")}
+    return {**dict.fromkeys(STAT_NAMES, 0), **left, "total": left["skipped"] + left["errors"]}
+
+
+def _at_rest(stats: Mapping[str, int]) -> dict[str, int]:
+    left = {name: stats.get(name, 0) for name in _AT_REST}
+    return {
+        **dict.fromkeys(STAT_NAMES, 0),
+        **left,
+        "unchanged": left["total"] - left["skipped"] - left["errors"],
+    }
+
+
+def totals(by_entity: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """The sum over the kinds."""
+    total = dict.fromkeys(STAT_NAMES, 0)
+    for counts in by_entity.values():
+        total = add_stats(total, counts)
+    return total
