@@ -62,6 +62,16 @@ class ConfigError(SyncError):
     http_status = 500
 
 
+class StateRefused(ConfigError):
+    """The state database is there and cannot be used as it is: its settings, our rights in it, or the file itself.
+
+    A process that starts ends with it. One that runs already waits: an administrator may be at work on the database.
+    """
+
+    code = "state_unfit"
+    http_status = 503
+
+
 class RetryLaterError(SyncError):
     """Nothing is wrong with the request; the other side is busy or away. Try again later."""
 

@@ -11,7 +11,9 @@ Without an address the bell is silent and the worker looks into the table once a
 from __future__ import annotations
 
 import re
+import socket
 import threading
+import time
 import zlib
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,10 +21,16 @@ from typing import Any, cast
 import orjson
 import redis
 import rq
+import structlog
 from redis.backoff import NoBackoff
+from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
+
+from plant3d_sync.address import Address, parse
+from plant3d_sync.errors import ConfigError
+from plant3d_sync.lookup import UnknownName, addresses
 
 QUEUE = "plant3d-sync"
 FUNCTION = "plant3d_sync.worker.main.carry_out"
@@ -48,6 +56,15 @@ class Heard:
 
 NOTHING = Heard()
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("plant3d_sync")
+
+ADDRESS = "redis://user:password@host:6379/0"
+SCHEMES: dict[str, type[Connection] | type[UnixDomainSocketConnection]] = {}
+"""How each kind of address is reached; filled below."""
+
+LOG_EVERY = 60.0
+"""Seconds. A Redis that is away says so once in this time, with the number of failures."""
+
 
 class Bell:
     """Embedded: nobody rings across processes; within one process `ring` wakes whoever waits."""
@@ -72,6 +89,11 @@ class Bell:
         """End a wait of this process."""
         self._rung.set()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the last call did not work, None if it did. It holds no secret."""
+        return None
+
     def alive(self) -> bool:
         """Whether the bell works."""
         return True
@@ -80,20 +102,52 @@ class Bell:
         """Give the connections back."""
 
 
+class _Found(Connection):
+    """A connection whose server is looked up within a bound: the library would wait for the name server for ever."""
+
+    def _connect(self) -> socket.socket:
+        _look_up(self.host)
+        return cast("socket.socket", super()._connect())  # type: ignore[no-untyped-call]
+
+
+class _FoundSecurely(SSLConnection):
+    """The same with TLS."""
+
+    def _connect(self) -> socket.socket:
+        _look_up(self.host)
+        return cast("socket.socket", super()._connect())  # type: ignore[no-untyped-call]
+
+
+def _look_up(host: str) -> None:
+    try:
+        addresses(host)
+    except UnknownName as error:
+        raise redis.ConnectionError(str(error)) from error
+
+
+SCHEMES |= {
+    "redis": _Found,
+    "valkey": _Found,
+    "rediss": _FoundSecurely,
+    "valkeys": _FoundSecurely,
+    "unix": UnixDomainSocketConnection,
+}
+
+
 class RedisBell(Bell):
-    """RQ's queue as the bell."""
+    """RQ's queue as the bell. `log`: False where the caller tells of `trouble` itself."""
 
     kind = "redis"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, log: bool = True) -> None:
         super().__init__()
-        self._redis = redis.Redis.from_url(
-            url,
-            socket_connect_timeout=TIMEOUT,
-            socket_timeout=TIMEOUT + QUIET_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
+        self._log = log
+        self._address = redis_address(url)
+        self._redis = redis.Redis(connection_pool=_pool(self._address))
+        self._trouble: str | None = None
+        self._failures = 0
+        self._said_at = -LOG_EVERY
+        self._saying = threading.Lock()
         self._key = f"{rq.Queue.redis_queue_namespace_prefix}{QUEUE}"
 
     def ring(self, run_id: str) -> bool:
@@ -108,9 +162,38 @@ class RedisBell(Bell):
                 failure_ttl=60,
                 ttl=86_400,
             )
-        except redis.RedisError:
+        except redis.RedisError as error:
+            self._failed(error)
             return False
+        self._works()
         return True
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last call to Redis did not work, None if it did. It holds no secret."""
+        return self._trouble
+
+    def _works(self) -> None:
+        if self._trouble is None:
+            return
+        with self._saying:
+            self._trouble, failures, self._failures, self._said_at = None, self._failures, 0, -LOG_EVERY
+        if self._log:
+            _log.info("redis.back", failures=failures)
+
+    def _failed(self, error: redis.RedisError) -> None:
+        """Remember why, and say it once a minute with how often it happened since."""
+        why = self._address.hidden(str(error)) or type(error).__name__
+        now = time.monotonic()
+        with self._saying:
+            self._trouble = f"{type(error).__name__}: {why}" if why != type(error).__name__ else why
+            self._failures += 1
+            if now - self._said_at < LOG_EVERY:
+                return
+            self._said_at, failures, self._failures = now, self._failures, 0
+        if not self._log:
+            return
+        _log.warning("redis.failed", reason=self._trouble, redis=self._address.shown, failures=failures)
 
     def wait(self, seconds: float) -> Heard:
         """Wait for the bell, at most a second longer than Redis allows. A dead Redis is a quiet one."""
@@ -118,11 +201,14 @@ class RedisBell(Bell):
             self._rung.clear()
             return NOTHING
         try:
-            return self._listen(max(1, int(min(seconds, TIMEOUT))))
-        except redis.RedisError:
+            heard = self._listen(max(1, int(min(seconds, TIMEOUT))))
+        except redis.RedisError as error:
+            self._failed(error)
             self._rung.wait(min(seconds, QUIET_SECONDS))
             self._rung.clear()
             return NOTHING
+        self._works()
+        return heard
 
     def _listen(self, seconds: int) -> Heard:
         try:
@@ -147,9 +233,12 @@ class RedisBell(Bell):
     def alive(self) -> bool:
         """Whether Redis answers."""
         try:
-            return bool(self._redis.ping())
-        except redis.RedisError:
+            answered = bool(self._redis.ping())
+        except redis.RedisError as error:
+            self._failed(error)
             return False
+        self._works()
+        return answered
 
     def policy(self) -> str | None:
         """Redis' `maxmemory-policy`, None if it does not tell. Anything but `noeviction` may drop a ring."""
@@ -198,6 +287,38 @@ def _unpacked(data: bytes) -> bytes:
     if unpack.unconsumed_tail:
         raise ValueError("payload that is too large")
     return text
+
+
+def redis_address(url: str) -> Address:
+    """REDIS_URL in its parts. Raises ConfigError `redis_url` without any part of it."""
+    return parse(url, name="REDIS_URL", code="redis_url", example=ADDRESS)
+
+
+def _pool(address: Address) -> ConnectionPool:
+    """Connections to this Redis. Raises ConfigError for an address that is none of Redis'."""
+    kind = SCHEMES.get(address.scheme)
+    database = (address.query.get("db") or ["" if address.scheme == "unix" else address.path])[-1]
+    if kind is None or (database and not (database.isascii() and database.isdigit())):
+        raise ConfigError(
+            f"REDIS_URL is no address of Redis ({address.shown}). Nothing was done.",
+            hint=f"Write it like {ADDRESS}, rediss:// for TLS, unix:///path?db=0; the database is a number.",
+            code="redis_url",
+        )
+    options: dict[str, Any] = {
+        "db": int(database or 0),
+        "username": address.user or None,
+        "password": address.password or None,
+        "socket_timeout": TIMEOUT + QUIET_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    if address.scheme == "unix":
+        options["path"] = "/" + address.path
+    else:
+        options |= {"host": address.host or "localhost", "port": address.port or 6379}
+        options["socket_connect_timeout"] = TIMEOUT
+    options |= {name: values[-1] for name, values in address.query.items() if name.startswith("ssl_")}
+    return ConnectionPool(connection_class=kind, **options)
 
 
 def make_bell(url: str | None) -> Bell:

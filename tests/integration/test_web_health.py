@@ -206,6 +206,10 @@ class Stuck(State):
         with super().read() as connection:
             yield connection
 
+    def schema_version(self) -> str | None:
+        assert self.go_on.wait(timeout=60)
+        return super().schema_version()
+
 
 @pytest.fixture
 def stuck(tmp_path: Path) -> Iterator[tuple[Desk, Stuck]]:
@@ -235,6 +239,9 @@ def test_health_and_liveness_answer_while_the_state_database_hangs(stuck: tuple[
     answer = service.client.get("/health")  # were it not answered while reads hang, this would never return
     assert answer.json() == {**answer.json(), "status": "offline", "plant3d_connection": "error"}
     assert service.client.get("/livez").status_code == 200
+    ready = service.client.get("/readyz")
+    assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+    assert "no answer in time" in ready.json()["checks"]["state"]
     state.go_on.set()
     for thread in busy:
         thread.join(timeout=60)
@@ -283,6 +290,8 @@ def test_redis_away_is_told_and_runs_are_still_accepted(tmp_path: Path) -> None:
             "degraded",
             "redis",
         )
+        (reason,) = health["reasons"]
+        assert reason["code"] == "redis_unreachable" and "refused" in reason["message"]
         asked = client.post("/api/v1/sync/pull", json={"project_id": MINE}, headers=headers)
         assert asked.status_code == 202
         assert client.get("/readyz?verbose").json()["checks"]["queue"].startswith("degraded")

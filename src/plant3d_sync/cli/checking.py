@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import sqlalchemy as sa
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import recipe_for
 from plant3d_sync.errors import ConfigError, SyncError
+from plant3d_sync.jobqueue import make_bell
 from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import (
     Settings,
@@ -22,6 +22,7 @@ from plant3d_sync.settings import (
     unset_names,
     weak_points,
 )
+from plant3d_sync.state.address import state_url
 
 
 @dataclass(slots=True)
@@ -91,19 +92,15 @@ def _addresses(app: App, found: Found) -> None:
         found, "SYNAPSE_API_URL", app.config.synapse.url or app.settings.synapse_api_url, ("http", "https")
     )
     redis_url = app.settings.redis_url
-    _address(
-        found,
-        "REDIS_URL",
-        redis_url.get_secret_value() if redis_url else None,
-        ("redis", "rediss", "unix", "valkey"),
+    parsed: tuple[Callable[[], object], ...] = (
+        lambda: make_bell(redis_url.get_secret_value() if redis_url else None).close(),
+        lambda: state_url(app.state_url),
     )
-    try:
-        backend = sa.make_url(app.state_url).get_backend_name()
-    except sa.exc.ArgumentError:
-        found.problems.append("STATE_DB_URL is not an address")
-    else:
-        if backend not in ("sqlite", "postgresql"):
-            found.problems.append(f"STATE_DB_URL must be SQLite or PostgreSQL, not {backend}")
+    for parse in parsed:
+        try:
+            parse()
+        except ConfigError as error:
+            found.add(error)
 
 
 def _address(found: Found, name: str, value: str | None, schemes: tuple[str, ...]) -> None:

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import redis
 import sqlalchemy as sa
 
 from plant3d_sync import __version__
@@ -35,6 +34,7 @@ from plant3d_sync.settings import shared_projects, unset_names, weak_points
 from plant3d_sync.sqlitefile import sqlite_uri
 from plant3d_sync.state import State
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.address import state_url
 from plant3d_sync.state.store import SCHEMA
 
 OLDEST: Final = (3, 11)
@@ -110,7 +110,7 @@ def _sentence(message: str) -> str:
 def _machine(app: App) -> list[Line]:
     lines = [_python(), _clock()]
     folders = {"disk space (temporary)": Path(tempfile.gettempdir())}
-    database = sa.make_url(app.state_url).database if app.state_url.startswith("sqlite") else None
+    database = _sqlite_file(app.state_url)
     if database:
         folders["disk space (state)"] = _existing(Path(database).parent)
     return lines + [_space(check, folder) for check, folder in folders.items()]
@@ -180,10 +180,12 @@ def _state(app: App) -> tuple[list[Line], State | None]:
         if missing is not None:
             return [missing, skipped("schema", "it is set up by the first command that needs it")], None
         state = State(app.state_url)
-        version = _version(app.state_url, state)
+        version = _version(state)
+        if state.dialect != "sqlite":
+            state.look()
     except SyncError as error:
         return [from_error("state database", error), skipped("schema")], None
-    except (sqlite3.Error, sa.exc.ArgumentError) as error:
+    except sqlite3.Error as error:
         hint = "STATE_DB_URL must name our own SQLite file or PostgreSQL database, not another one."
         message = f"the state database cannot be read: {error}"
         return [failed("state database", message, hint, "state_unavailable", 78), skipped("schema")], None
@@ -196,18 +198,27 @@ def _state(app: App) -> tuple[list[Line], State | None]:
     return [reachable, ok("schema", version), *_state_clock(state)], state
 
 
+def _sqlite_file(url: str) -> str | None:
+    """The state's file; None for a server's, and for an address that the state's own check refuses."""
+    try:
+        found = state_url(url)
+    except SyncError:
+        return None
+    return found.database if found.get_backend_name() == "sqlite" else None
+
+
 def _state_missing(url: str) -> Line | None:
     """A line if the SQLite file is not there yet (opening it would make it)."""
-    made = sa.make_url(url)
+    made = state_url(url)
     if made.get_backend_name() != "sqlite" or not made.database or Path(made.database).is_file():
         return None
     where = made.render_as_string(hide_password=True)
     return ok("state database", f"{where} does not exist yet; the first run makes it")
 
 
-def _version(url: str, state: State) -> str | None:
+def _version(state: State) -> str | None:
     """The schema's version. A SQLite file is asked read-only, so that a wrong file is not touched."""
-    database = sa.make_url(url).database
+    database = state.url.database
     if state.dialect != "sqlite" or not database:
         return state.schema_version()
     with closing(sqlite3.connect(sqlite_uri(Path(database)), uri=True)) as connection:
@@ -234,12 +245,12 @@ def _redis(app: App) -> Line:
     url = app.settings.redis_url.get_secret_value()
     hint = "Start Redis or correct REDIS_URL. Nothing is lost without it: workers poll the run table."
     try:
-        with closing(redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)) as client:
-            client.ping()
-        with closing(RedisBell(url)) as bell:
+        with closing(RedisBell(url, log=False)) as bell:
+            if not bell.alive():
+                return warning("redis", f"no answer: {bell.trouble}", hint, "redis_away")
             policy = bell.policy()
-    except (redis.RedisError, ValueError) as error:
-        return warning("redis", f"no answer ({type(error).__name__})", hint, "redis_away")
+    except SyncError as error:
+        return from_error("redis", error)
     if policy not in (None, "noeviction"):
         cure = "Set `maxmemory-policy noeviction`. Nothing is lost: workers also look into the run table."
         return warning(

@@ -10,17 +10,45 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from plant3d_sync.address import without
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.lookup import UnknownName, addresses
 from plant3d_sync.sqlitefile import sqlite_uri
+from plant3d_sync.state import trouble
+from plant3d_sync.state.address import state_url
+from plant3d_sync.state.tables import metadata
 
 BUSY_SECONDS = 20.0
 
 UPGRADE_LOCK = 0x503344  # "P3D"
 """PostgreSQL's advisory lock of whoever changes the schema, until the end of that transaction."""
 
+CONNECT_SECONDS = 5
+"""How long PostgreSQL may take to accept a connection, its name apart (`plant3d_sync.lookup`)."""
+
+CONNECT = {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"}
+"""With the encoding said, a database of another one can be asked which it is."""
+
+POOL_SECONDS = 5.0
+"""How long a thread waits for one of the connections of this process."""
+
+_FITNESS = """
+SELECT current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS standby,
+       current_setting('default_transaction_read_only') AS read_only, current_schema()::text AS folder,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create
+"""
+_CLOSED = sa.text(
+    """
+SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND c.relname = ANY(:names)
+  AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+           AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+"""
+)
 
 OURS = frozenset({"alembic_version", "lease", "intent"})
 """Tables that every state database of ours has had, whatever its version."""
@@ -43,6 +71,8 @@ def refuse_foreign_file(path: Path) -> None:
             code="state_unavailable",
         ) from error
     except sqlite3.DatabaseError as error:
+        if "malformed" in str(error):
+            raise trouble.damaged(str(path), str(error)) from error
         raise _not_ours(path, f"it cannot be read as one ({error})") from error
     names = {name for (name,) in rows}
     if names and not names >= OURS:
@@ -66,10 +96,11 @@ class State:
     """
 
     def __init__(self, url: str) -> None:
-        self.url: URL = make_url(url)
+        self.url: URL = state_url(url)
         self._prepare_sqlite_file()
-        self.engine: Engine = _engine(self.url)
+        self.engine: Engine = _engine(self.url, self.shown)
         self.dialect = self.engine.dialect.name
+        self._looked_at = False
 
     def _prepare_sqlite_file(self) -> None:
         name = self.url.database
@@ -88,13 +119,31 @@ class State:
 
     @property
     def shown(self) -> str:
-        """The address without its password."""
-        return self.url.render_as_string(hide_password=True)
+        """The address without its password, and without parameters, which may hold one."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
+
+    def hidden(self, text: str) -> str:
+        """A driver's text without our password."""
+        given = [value for name, value in self.url.query.items() if "pass" in name.lower()]
+        return without(text, self.url.password, *(one for one in given if isinstance(one, str)))
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """A driver's errors become ours (see `plant3d_sync.state.trouble`)."""
+        try:
+            yield
+        except DBAPIError as error:
+            ours = trouble.translated(error, self.shown, self.hidden)
+            if ours is None:
+                raise
+            raise ours from error
+        except PoolTimeoutError as error:
+            raise trouble.too_busy(self.shown) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One writing transaction; commits at the end, rolls back on any error."""
-        with _translated(self.shown), self.engine.connect() as connection:
+        with self._translating(), self.engine.connect() as connection:
             if self.dialect == "sqlite":
                 _plainly(connection, "BEGIN IMMEDIATE")
                 try:
@@ -110,7 +159,7 @@ class State:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a single moment of the state."""
-        with _translated(self.shown), self.engine.connect() as connection:
+        with self._translating(), self.engine.connect() as connection:
             if self.dialect == "sqlite":
                 _plainly(connection, "BEGIN")
                 try:
@@ -141,7 +190,7 @@ class State:
             raise _another_version(before)
         if before is not None and before != SCHEMA:
             self._refuse_while_running()
-        with _translated(self.shown):
+        with self._translating():
             config = _alembic_config(self.url)
             with self.engine.connect() as connection:
                 config.attributes["connection"] = connection
@@ -173,7 +222,7 @@ class State:
         """Revision the database is at, None for an empty one."""
         from alembic.runtime.migration import MigrationContext
 
-        with _translated(self.shown), self.engine.connect() as connection:
+        with self._translating(), self.engine.connect() as connection:
             version = MigrationContext.configure(connection).get_current_revision()
             connection.rollback()
             return version
@@ -186,7 +235,7 @@ class State:
 
     def ready(self) -> None:
         """Make sure the schema fits: an empty database is set up, an old one is refused with the command to run."""
-        with _translated(self.shown), self.engine.connect() as connection:
+        with self._translating(), self.engine.connect() as connection:
             try:
                 version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
             except DBAPIError as error:
@@ -195,12 +244,50 @@ class State:
                 version = None
             finally:
                 connection.rollback()
+            if not self._looked_at and version in (SCHEMA, None):
+                self._look(connection, empty=version is None)
         if version == SCHEMA:
             return
         if version is None:
             self.upgrade()
             return
         raise _another_version(version)
+
+    def look(self) -> None:
+        """Whether the database is fit for us: its encoding, and what our login may do in it. Writes nothing.
+
+        Raises StateRefused with the way to put it right, RetryLaterError when it cannot be asked now.
+        """
+        version = self.schema_version()
+        with self._translating(), self.engine.connect() as connection:
+            self._look(connection, empty=version is None)
+
+    def _look(self, connection: Connection, *, empty: bool) -> None:
+        """Asked once: neither changes under a database that is in use, and what does is told by the statement."""
+        if self.dialect == "postgresql":
+            try:
+                self._look_at_server(connection, empty=empty)
+            finally:
+                connection.rollback()
+        self._looked_at = True
+
+    def _look_at_server(self, connection: Connection, *, empty: bool) -> None:
+        row = connection.exec_driver_sql(_FITNESS).one()
+        encoding = row.encoding.decode() if isinstance(row.encoding, bytes) else str(row.encoding)
+        if encoding.upper() not in ("UTF8", "UTF-8"):
+            raise trouble.wrong_encoding(self.shown, encoding)
+        if row.standby or row.read_only == "on":
+            raise trouble.read_only(self.shown)
+        if row.folder is None:
+            raise trouble.no_rights(self.shown, "no schema of its search_path is there or may be used")
+        if empty and not row.may_create:
+            raise trouble.no_rights(self.shown, f"it may not create tables in the schema {row.folder}")
+        if empty:
+            return
+        names = [table.name for table in metadata.sorted_tables]
+        closed = connection.execute(_CLOSED, {"names": names}).scalars().all()
+        if closed:
+            raise trouble.no_rights(self.shown, f"it may not read and write {', '.join(sorted(closed))}")
 
     def close(self) -> None:
         """Give the connections back."""
@@ -257,7 +344,7 @@ def _alembic_config(url: URL) -> Any:
     return config
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, shown: str) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
@@ -278,44 +365,31 @@ def _engine(url: URL) -> Engine:
             cursor.close()
 
         return engine
-    if url.get_backend_name() != "postgresql":
-        raise ConfigError(
-            f"The state database must be SQLite or PostgreSQL, not {url.get_backend_name()}.",
-            hint="STATE_DB_URL=sqlite:////abs/state.db or postgresql+psycopg://user@host/name",
-            code="state_url",
-        )
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=CONNECT)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _find_server(_dialect: Any, _record: Any, _given: Any, options: dict[str, Any]) -> None:
+        """Names are looked up before, within a bound: the driver would wait for the name server as long as it takes."""
+        if "hostaddr" in options or not options.get("host"):
+            return
+        try:
+            found = [(name, addresses(name)) for name in str(options["host"]).split(",")]
+        except UnknownName as error:
+            raise trouble.unknown_name(shown, str(error)) from error
+        if all(name == answer[0] for name, answer in found):
+            return
+        _tell_addresses(options, found)
+
+    return engine
 
 
-@contextmanager
-def _translated(shown: str) -> Iterator[None]:
-    """Driver errors of the state database become ours: busy or away is 75, full or broken is 78."""
-    try:
-        yield
-    except DBAPIError as error:
-        text = str(error.orig)
-        lowered = text.lower()
-        is_full = "full" in lowered and ("disk" in lowered or "database" in lowered)
-        if is_full or getattr(error.orig, "sqlstate", None) == "53100":
-            raise RetryLaterError(
-                f"The state database is full ({shown}). Nothing more was written anywhere.",
-                hint="Free space, then run again; the next run continues by itself.",
-                code="state_full",
-            ) from error
-        if isinstance(error, OperationalError) or error.connection_invalidated:
-            raise RetryLaterError(
-                f"The state database cannot be used now ({shown}): {text}",
-                hint="Check that it is running and reachable; the next run continues by itself.",
-                code="state_unavailable",
-            ) from error
-        if isinstance(error, IntegrityError | DataError):
-            raise ConfigError(
-                f"The state database ({shown}) refused what was to be remembered: {text.strip()}. "
-                "This step was taken back in it.",
-                hint="No data should be able to cause this: please report it with this message. "
-                "What was sent to SYNAPSE before is on record; the next run looks for it there.",
-                code="state_refused",
-            ) from error
-        raise
+def _tell_addresses(options: dict[str, Any], found: list[tuple[str, list[str]]]) -> None:
+    """Every address of every host, each with its host's name (for certificates) and port."""
+    ports = str(options.get("port", "")).split(",")
+    if len(ports) == 1:
+        ports *= len(found)
+    every = [(name, ip, port) for (name, ips), port in zip(found, ports, strict=True) for ip in ips]
+    options["host"] = ",".join(name for name, _, _ in every)
+    options["hostaddr"] = ",".join(ip for _, ip, _ in every)
+    if any(port for _, _, port in every):
+        options["port"] = ",".join(port for _, _, port in every)

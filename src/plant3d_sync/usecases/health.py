@@ -124,6 +124,8 @@ class Components:
 
     worker: float | None = None
     scheduler: float | None = None
+    redis: str | None = None
+    """Why the worker seen last could not use Redis, None if it could or has none."""
 
     def silent(self, kind: str, now: float) -> bool:
         """Whether nobody of this kind was seen lately."""
@@ -162,6 +164,16 @@ def unconfigured(active: Sized) -> list[Reason]:
     ]
 
 
+def redis_away(why: str) -> Reason:
+    """Redis cannot be used: no run is lost, each begins up to a second later."""
+    return Reason(
+        code="redis_unreachable",
+        level=Health.DEGRADED,
+        message=f"Redis cannot be used: {why}. Workers look into the run table instead.",
+        hint="Start Redis or correct REDIS_URL; `plant3d-sync doctor` tries it.",
+    )
+
+
 def read_components(connection: Connection) -> Components:
     """The newest sign of life of each kind."""
     rows = connection.execute(
@@ -170,7 +182,15 @@ def read_components(connection: Connection) -> Components:
         .group_by(component.c.kind)
     )
     seen = {row[0]: float(row[1]) for row in rows}
-    return Components(worker=seen.get("worker"), scheduler=seen.get("scheduler"))
+    newest = connection.execute(
+        sa.select(component.c.data)
+        .where(component.c.kind == "worker")
+        .order_by(component.c.seen_at.desc())
+        .limit(1)
+    ).scalar()
+    facts = load_map(newest)
+    trouble = _text(facts.get("redis_error")) if facts.get("redis") == "error" else None
+    return Components(worker=seen.get("worker"), scheduler=seen.get("scheduler"), redis=trouble)
 
 
 def read_status(connection: Connection, watched: Watched, *, now: float) -> Status:
@@ -328,6 +348,8 @@ def _component_reasons(status: Status, now: float) -> list[Reason]:
                 since=status.components.scheduler,
             )
         )
+    if status.components.redis is not None and not status.components.silent("worker", now):
+        reasons.append(redis_away(status.components.redis))
     return reasons
 
 

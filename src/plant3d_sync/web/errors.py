@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from plant3d_sync.errors import RetryLaterError, SyncError
+from plant3d_sync.errors import StateRefused, SyncError
 from plant3d_sync.web.schemas import NO_NUL
 from plant3d_sync.words import complaint, nearest, said
 
@@ -33,6 +33,9 @@ STATUS_OF_CODE = {
 """Codes whose answer is not the one of their kind of error."""
 
 _STATE_ADVICE = "Try again in a moment; nothing has to be repaired."
+_STATE_REFUSED = (
+    "Somebody has to look at the state database; the log of the service says what is wrong with it."
+)
 
 
 class Refused(Exception):
@@ -188,8 +191,9 @@ def _on_sync_error(request: Request, error: Exception) -> Response:
     detail, hint = error.message, error.hint
     if error.error_code.startswith("state_"):
         _log.error("state database: %s", error.message)
-        detail, hint = "The state database cannot be used now. Nothing was done.", _STATE_ADVICE
-    headers = {"Retry-After": "5"} if isinstance(error, RetryLaterError) else {}
+        detail = "The state database cannot be used now. Nothing was done."
+        hint = _STATE_REFUSED if isinstance(error, StateRefused) else _STATE_ADVICE
+    headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     current = error.details.get("current")
     if status == 412 and isinstance(current, dict):
         headers["ETag"] = f'"{current.get("version")}"'

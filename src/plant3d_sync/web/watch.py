@@ -12,6 +12,7 @@ from typing import Any
 from plant3d_sync import __version__
 from plant3d_sync.errors import SyncError
 from plant3d_sync.state.keys import ApiKey
+from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.usecases import health
 from plant3d_sync.usecases.health import Components, Health, Status
 from plant3d_sync.web import documents
@@ -20,6 +21,8 @@ from plant3d_sync.web.context import Context, may_see
 
 ANSWER_WITHIN = 0.8
 """Seconds. What is not known by then is told as an error."""
+
+NO_ANSWER = "no answer in time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +67,43 @@ class Watch:
         """The plan's fields; more for a valid key. Asynchronous, so that it answers when every thread is busy."""
         wanted: list[Future[Any]] = [
             self._shared("facts", self._read),
-            self._shared("bell", self._context.bell.alive),
+            self._shared("bell", self._ask_bell),
         ]
         if presented:
             with self._lock:
                 wanted.append(self._submit(lambda: self._verify(presented)))
         await asyncio.wait([asyncio.wrap_future(one) for one in wanted], timeout=ANSWER_WITHIN)
         facts = _result(wanted[0])
-        bell = _result(wanted[1])
+        bell = _result(wanted[1]) if wanted[1].done() else NO_ANSWER
         key = _result(wanted[2]) if presented else None
         if not isinstance(facts, Facts):
             facts = Facts(readable=False, components=self._last.components, projects=self._last.projects)
-        return self._document(facts, bell is True, key if isinstance(key, ApiKey) else None)
+        return self._document(facts, bell, key if isinstance(key, ApiKey) else None)
+
+    async def readiness(self) -> tuple[dict[str, str], bool]:
+        """What this process needs to serve, and whether it is there. Within a second, like `answer`."""
+        wanted = self._shared("ready", self._check)
+        await asyncio.wait([asyncio.wrap_future(wanted)], timeout=ANSWER_WITHIN)
+        return wanted.result() if wanted.done() else ({"state": f"state_unavailable: {NO_ANSWER}"}, False)
+
+    def _check(self) -> tuple[dict[str, str], bool]:
+        try:
+            version = self._context.state.schema_version()
+        except SyncError as error:
+            return {"state": error.error_code}, False
+        good = version == SCHEMA
+        trouble = self._ask_bell()
+        checks = {
+            "state": "ok",
+            "schema": "ok" if good else f"at {version}, needed {SCHEMA}",
+            "queue": "degraded: Redis does not answer, workers poll" if trouble else "ok",
+        }
+        return checks, good
+
+    def _ask_bell(self) -> str | None:
+        """Why the bell does not work, None if it does."""
+        bell = self._context.bell
+        return None if bell.alive() else bell.trouble or NO_ANSWER
 
     def _verify(self, presented: str) -> ApiKey | None:
         try:
@@ -99,19 +127,19 @@ class Watch:
         self._last = facts
         return facts
 
-    def _document(self, facts: Facts, bell: bool, key: ApiKey | None) -> s.HealthAnswer:
+    def _document(self, facts: Facts, bell_trouble: str | None, key: ApiKey | None) -> s.HealthAnswer:
         active = [status for status in facts.projects if status.project.active]
         reasons = health.unconfigured(active) if facts.readable else []
+        if bell_trouble is not None:
+            reasons = [*reasons, health.redis_away(bell_trouble)]
         level = health.worst([*(one.level for one in reasons), *(status.health for status in facts.projects)])
         if not facts.readable:
             level = Health.OFFLINE
-        elif not bell:
-            level = health.worst([level, Health.DEGRADED])
         plain: dict[str, Any] = {
             "status": level.value,
             "plant3d_connection": _side(active, "plant3d", facts.readable),
             "synapse_connection": _side(active, "synapse", facts.readable),
-            "redis_connection": "ok" if self._queue_works(facts, bell) else "error",
+            "redis_connection": "ok" if self._queue_works(facts, bell_trouble) else "error",
             "version": __version__,
             "queue": self._context.queue_kind,
         }
@@ -129,9 +157,9 @@ class Watch:
             }
         )
 
-    def _queue_works(self, facts: Facts, bell: bool) -> bool:
+    def _queue_works(self, facts: Facts, bell_trouble: str | None) -> bool:
         """Redis answers; without one, the run table does, which is what workers look into then."""
-        return bell and (self._context.queue_kind == "redis" or facts.readable)
+        return bell_trouble is None and (self._context.queue_kind == "redis" or facts.readable)
 
 
 def _result(future: Future[Any]) -> Any:

@@ -7,6 +7,7 @@ found by its dead holder and carried on by another worker, five times at most.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from plant3d_sync.bootstrap import App, make_app
-from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
-from plant3d_sync.jobqueue import Bell, Heard, make_bell
+from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
+from plant3d_sync.jobqueue import Bell, Heard, make_bell, redis_address
 from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
 from plant3d_sync.settings import server_addresses, weak_points
 from plant3d_sync.state import runs
+from plant3d_sync.state.address import state_url
 from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import queue
@@ -128,6 +130,7 @@ class Worker:
         return {
             "queue": self.bell.kind,
             "redis": "ok" if self._bell_works else "error",
+            "redis_error": self.bell.trouble,
             "state": "busy" if run else "idle",
             "run": run.run_id if run else None,
             "project": run.project if run else None,
@@ -148,7 +151,7 @@ class Worker:
             heard = self.bell.wait(LISTEN)
             self._check(heard)
             return not burst or heard.run_id is not None or heard.refused is not None
-        except RetryLaterError as error:
+        except (RetryLaterError, StateRefused) as error:
             if burst:
                 raise
             get_logger().warning("worker.postponed", code=error.error_code, reason=error.message)
@@ -283,7 +286,19 @@ def secrets_of(app: App) -> list[str]:
     values.append(app.environ.get(app.config.synapse.api_key_env, ""))
     for address in server_addresses(settings, app.config).values():
         values += address.secrets()
+    values += _passwords(app)
     return [value for value in values if value]
+
+
+def _passwords(app: App) -> list[str]:
+    """Passwords in the addresses of the state database and Redis; an address that cannot be read is refused elsewhere."""
+    found = []
+    with contextlib.suppress(ConfigError):
+        found.append(str(state_url(app.state_url).password or ""))
+    if app.settings.redis_url is not None:
+        with contextlib.suppress(ConfigError):
+            found.append(redis_address(app.settings.redis_url.get_secret_value()).password or "")
+    return found
 
 
 def run_worker(app: App, *, burst: bool = False, parent_pipe: bool = False) -> int:

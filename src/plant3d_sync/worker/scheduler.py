@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.bootstrap import App
-from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state import audit, retention
@@ -216,6 +216,8 @@ class Scheduler:
             try:
                 self.world.state.ready()  # a newer program may have moved the schema since the start
                 tick(self.world, project, self.bell.ring)
+            except StateRefused as error:  # it was fit when we began: somebody is at work on it
+                get_logger().warning("scheduler.postponed", code=error.error_code, reason=error.message)
             except ConfigError as error:
                 self._refused = error
                 return

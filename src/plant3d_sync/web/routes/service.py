@@ -8,13 +8,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from plant3d_sync import __version__
-from plant3d_sync.errors import SyncError
 from plant3d_sync.state.keys import AUDIT_CHAIN
-from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.web import pages
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import HEADER, Call, Needs
-from plant3d_sync.web.context import Context
 from plant3d_sync.web.errors import Refused, dump
 from plant3d_sync.web.routes.common import refusals
 
@@ -39,9 +36,9 @@ async def livez() -> s.Alive:
     response_model_exclude_none=True,
     responses={status: one for status, one in refusals().items() if status in (422, 500, 503)},
 )
-def readyz(request: Request, verbose: Annotated[str | None, Query(max_length=10)] = None) -> s.Ready:
+async def readyz(request: Request, verbose: Annotated[str | None, Query(max_length=10)] = None) -> s.Ready:
     """The state database answers and has the right schema. Plant 3D or SYNAPSE being away changes nothing here."""
-    checks, good = _checks(request.app.state.context)
+    checks, good = await request.app.state.watch.readiness()
     if not good:
         raise Refused(
             503,
@@ -52,20 +49,6 @@ def readyz(request: Request, verbose: Annotated[str | None, Query(max_length=10)
             extra={"checks": checks},
         )
     return s.Ready(status="ready", checks=checks if verbose is not None else None)
-
-
-def _checks(context: Context) -> tuple[dict[str, str], bool]:
-    try:
-        version = context.state.schema_version()
-    except SyncError as error:
-        return {"state": error.error_code}, False
-    good = version == SCHEMA
-    checks = {
-        "state": "ok",
-        "schema": "ok" if good else f"at {version}, needed {SCHEMA}",
-        "queue": "ok" if context.bell.alive() else "degraded: Redis does not answer, workers poll",
-    }
-    return checks, good
 
 
 @router.get(
