@@ -7,12 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from tests.support.freezer import Freezer, freezer
 from tests.support.story import Restorable, Story, Tell, new_story, plant
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
 TellRestorable = Callable[..., Restorable]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parser_built_once() -> Iterator[None]:
+    """The command line is parsed by the same parser each time; building it takes longer than a small run."""
+    built: dict[tuple[int, int, int], Any] = {}
+    build = typer.main.get_command
+
+    def get_command(cli: typer.Typer) -> Any:
+        key = (id(cli), len(cli.registered_commands), len(cli.registered_groups))
+        if key not in built:
+            built[key] = build(cli)
+        return built[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", get_command)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -416,7 +416,7 @@ def test_story_22_an_old_workbook_is_known_as_ours(tell: Tell) -> None:
 def test_story_23_the_late_write_of_an_overtaken_run_is_put_right(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast
-    story.world.env["P3DSYNC_LEASE_SECONDS"] = "1"
+    story.world.env["P3DSYNC_LEASE_SECONDS"] = "2"
     user.types("P-1", "description", "Taken back later")
     with run.between(at="push.before_begin") as frozen:
         user.types("P-1", "description", "Pump 1, as drawn")

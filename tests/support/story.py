@@ -259,6 +259,17 @@ class Designer:
                 self._write(connection, pnpid, "Description", text)
 
     @contextmanager
+    def loses_a_row(self, tag: str, table: str = "EngineeringItems") -> Iterator[None]:
+        """One row of an item is missing for a while, so what it holds cannot be read."""
+        pnpid = self.story.items[tag]
+        with self._transaction() as connection:
+            row = connection.execute(f"SELECT * FROM [{table}] WHERE PnPID = ?", (pnpid,)).fetchone()
+            connection.execute(f"DELETE FROM [{table}] WHERE PnPID = ?", (pnpid,))
+        yield
+        with self._transaction() as connection:
+            connection.execute(f"INSERT INTO [{table}] VALUES ({', '.join('?' * len(row))})", row)
+
+    @contextmanager
     def holds_the_file(self) -> Iterator[None]:
         """Plant 3D is in the middle of something: the file can be read but not written."""
         with closing(sqlite3.connect(self.story.world.dcf, isolation_level=None)) as connection:
@@ -323,12 +334,16 @@ class User:
 
     def empties(self, tags: Iterable[str]) -> None:
         """Clear the description of many assets."""
+        self.overwrites(tags, None)
+
+    def overwrites(self, tags: Iterable[str], text: Value) -> None:
+        """Give many assets the same description."""
         ids = {asset["plant3d_id"]: asset["id"] for asset in self.story.world.assets()}
         with self.story.world.client() as client:
             for tag in tags:
                 path = f"/dev/projects/{self.story.world.uuid}/assets/{ids[self.story.guids[tag]]}"
-                client.patch(path, json={"description": None}).raise_for_status()
-                self.story.typed("synapse", tag, "description", None)
+                client.patch(path, json={"description": text}).raise_for_status()
+                self.story.typed("synapse", tag, "description", text)
 
     def archives(self, tag: str) -> None:
         """Archive an asset."""
@@ -490,6 +505,12 @@ class Then:
     def is_told(self, tag: str) -> None:
         """A list that people read names this item: findings, conflicts or row errors of the last run."""
         promise(self.story.told(tag), f"no list tells of {tag}")
+
+    def history_shows(self, *words: str) -> None:
+        """What a run overwrote stands in its changes."""
+        shown = "\n".join(self.story.changes_shown())
+        for text in words:
+            promise(text in shown, f"{text!r} was overwritten and no run tells it")
 
     # -- the general oracle
 
@@ -667,7 +688,7 @@ class Story:
             env=self.world.env,
             heard=self.world.heard,
         )
-        return Story(world=other, freezer=self.freezer, words=self.words)
+        return Story(world=other, freezer=self.freezer)
 
     # -- what people typed
 
@@ -777,6 +798,10 @@ class Story:
             yield texts_of(path)
         for words in (("conflicts", NAME, "--status", "all"), ("findings", NAME)):
             yield dumped(self.world.cli(*words).json)
+        yield from self.changes_shown()
+
+    def changes_shown(self) -> Iterator[str]:
+        """The changes of every run, newest first."""
         for ran in self.world.cli("runs", NAME, "--limit", "100").json["items"]:
             yield dumped(self.world.cli("show", ran["run_id"], "--changes").json)
 
