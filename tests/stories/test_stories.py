@@ -278,7 +278,6 @@ def test_story_14_three_saves_within_seconds_are_not_thirty_minutes(tell: Tell) 
 # ---------------------------------------------------------------- 15 and 16: doors around the checks
 
 
-@broken("9", "a copy of the source adopts the identities of the first project")
 def test_story_15_a_second_project_with_a_copy_of_the_source_is_refused(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
