@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -585,6 +587,58 @@ def test_a_feed_that_is_empty_for_ever_is_left(server: ScriptedServer, client: S
     server.app = lambda seen: page([], f"c{len(server.seen)}", more=True)
     with pytest.raises(RetryLaterError, match="empty pages"):
         list(client.changes(None))
+
+
+def endless(
+    seen: Seen, *, totals: dict[str, int] | None = None, max_seq: int = 9, empty: bool = False
+) -> Answer:
+    """A page that goes on: new assets under new numbers, or now and then none, and always a new cursor."""
+    at = int(parse_qs(urlsplit(seen.target).query).get("cursor", ["0"])[0])
+    limit = 1 if empty else 1000
+    entries = [
+        {"seq": number, "change": "upsert", "asset": asset(number, f"item-{number}")}
+        for number in range(at + 1, at + 1 + (0 if empty and at % 3 else limit))
+    ]
+    body: dict[str, object] = {
+        "items": entries,
+        "next_cursor": str(at + max(1, len(entries))),
+        "has_more": True,
+        "max_seq": max_seq,
+    }
+    return json_answer({**body, "totals": totals} if totals else body)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, "said that there are 9"),
+        ({"max_seq": 10**15, "totals": {"live": 5, "archived": 2, "linked": 0}}, "said that there are 7"),
+        ({"max_seq": 10**15, "empty": True}, "empty pages"),
+    ],
+)
+def test_a_feed_that_goes_on_far_beyond_what_synapse_said_it_holds_is_left(
+    server: ScriptedServer, client: SynapseClient, said: dict[str, Any], told: str
+) -> None:
+    server.app = lambda seen: endless(seen, **said)
+    entries = 0
+    with pytest.raises(RetryLaterError, match=told) as caught:
+        for found in client.changes(None):
+            entries += len(found.assets)
+            assert entries < 100_000, "it would read for ever"
+    assert caught.value.error_code == "synapse_answer_unusable"
+    assert caught.value.details["pages"] == len(server.seen)
+
+
+def test_a_feed_that_grows_while_it_is_read_comes_to_its_end(
+    server: ScriptedServer, client: SynapseClient
+) -> None:
+    """Users go on working: more than was promised is no fault as long as it ends."""
+    server.steps = [
+        page([asset(1, "a")], "c1", more=True),
+        *(page([asset(n, f"i{n}")], f"c{n}", more=n < 60) for n in range(2, 61)),
+    ]
+    assert sum(len(found.assets) for found in client.changes(None)) == 60
+    assert ["include=totals" in seen.target for seen in server.seen[:3]] == [False, True, False]
 
 
 @pytest.mark.parametrize("answer", [problem(410, "cursor_reset"), problem(400, "invalid_cursor")])

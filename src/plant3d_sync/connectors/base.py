@@ -132,6 +132,8 @@ class ChangePage:
     next_cursor: str
     has_more: bool
     totals: Mapping[str, int] | None = None
+    max_seq: int | None = None
+    """The project's newest sequence number as the answer says it; None if it does not."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -384,17 +384,21 @@ class Engine:
         preflight.check_synapse_project(self._project, known)
         known.skew = project.synapse.capabilities().skew_seconds
         unsettled = begun.open_intents or begun.begun_plans
+
+        def stop(entries: int) -> None:
+            self._stop(run.run_id, request, entries)
+
         inputs = Inputs.of(project, known)
         stands = not unsettled and stands_so_far(known, request.asked, inputs, world.clock())
         full = self._full_feed(known, request)
         with self._timed("read_synapse"):
-            feed = read_feed(world, project, known, full=full and not stands, keep=True)
+            feed = read_feed(world, project, known, full=full and not stands, keep=True, stop=stop)
         quiet = self._nothing_happened(request, run, known, feed, inputs) if stands else None
         if quiet is not None:
             return quiet
         if full and not feed.reset:  # a mapping that a guard stopped is still new
             with self._timed("read_synapse"):
-                feed = read_feed(world, project, known, full=True, keep=True)
+                feed = read_feed(world, project, known, full=True, keep=True, stop=stop)
         snapshot, signature = self._snapshot()
         try:
             preflight.check_neighbours(world, project, snapshot.identity)
@@ -538,17 +542,17 @@ class Engine:
             actor=request.by,
             outcome=outcome,
             approved=approved,
-            stop=lambda: self._stop(run.run_id, request, outcome),
+            stop=lambda: self._stop(run.run_id, request, outcome.progress),
             next_link=known.next_link,
         )
 
-    def _stop(self, run_id: str, request: Request, outcome: Outcome) -> None:
+    def _stop(self, run_id: str, request: Request, done: int) -> None:
         if request.deadline is not None and time.monotonic() > request.deadline:
             raise RetryLaterError(
                 "The run took longer than allowed and stopped between two batches.",
                 hint="Nothing is lost; it goes on after a pause.",
                 code="deadline",
-                details={"done": outcome.progress},
+                details={"done": done},
             )
         with self._world.state.read() as connection:
             cancelled = runs.cancel_requested(connection, run_id)
@@ -910,7 +914,14 @@ class Engine:
         preflight.check_synapse_project(project, known)
         known.skew = project.synapse.capabilities().skew_seconds
         with self._timed("read_synapse"):
-            feed = read_feed(world, project, known, full=False, keep=True)
+            feed = read_feed(
+                world,
+                project,
+                known,
+                full=False,
+                keep=True,
+                stop=lambda entries: self._stop(run.run_id, request, entries),
+            )
         snapshot, signature = self._snapshot()
         try:
             rules = project.rules(snapshot.catalog)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import CursorReset
+from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
 from plant3d_sync.state import links
@@ -39,23 +40,53 @@ class Feed:
     started_at: float = 0.0
 
 
-def read_feed(world: World, project: Project, known: ProjectState, *, full: bool, keep: bool) -> Feed:
+RESETS = 1
+"""How often SYNAPSE may break its history during one read: once is a restored backup, twice is no progress."""
+
+Stop = Callable[[int], None]
+"""Called before each page is kept, with the entries read so far that need not be read again; raises to end the run."""
+
+
+def go_on(_entries: int) -> None:
+    """Nobody asks this read to end."""
+
+
+def read_feed(
+    world: World, project: Project, known: ProjectState, *, full: bool, keep: bool, stop: Stop = go_on
+) -> Feed:
     """Read every change since the stored cursor (or everything), page by page.
 
     `keep` stores each page, then the cursor; without it (a dry run) nothing is stored.
+    Raises RetryLaterError `synapse_answer_unusable` if SYNAPSE does not let the read come to an end.
     """
     feed = Feed(cursor=None if full else known.feed_cursor, reset=full, started_at=world.clock())
-    try:
-        _read(world, project, known, feed, keep)
-    except CursorReset:
-        feed = Feed(cursor=None, reset=True, started_at=world.clock())
-        _read(world, project, known, feed, keep)
-    return feed
+    if full and known.mapping_digest is not None:  # the next attempt would begin at the beginning again
+        stop = _without_progress(stop)
+    for resets in range(RESETS + 1):
+        try:
+            _read(world, project, known, feed, keep, stop)
+            return feed
+        except CursorReset as reset:
+            if resets == RESETS:
+                raise RetryLaterError(
+                    f"SYNAPSE broke its history {resets + 1} times while it was read ({reset}; {feed.entries} "
+                    "entries in the last pass). No plan was made and nothing was written.",
+                    hint="Is SYNAPSE being restored? The next run reads it from the beginning.",
+                    code="synapse_answer_unusable",
+                    details={"resets": resets + 1, "entries": feed.entries},
+                ) from reset
+            feed = Feed(cursor=None, reset=True, started_at=world.clock())
+    raise AssertionError("the last pass ends or raises")
 
 
-def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep: bool) -> None:
+def _without_progress(stop: Stop) -> Stop:
+    return lambda _entries: stop(0)
+
+
+def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep: bool, stop: Stop) -> None:
     first = True
     for page in project.synapse.changes(feed.cursor):
+        stop(feed.entries)
         failpoint("feed.page_read")
         feed.entries += len(page.assets)
         if feed.reset:

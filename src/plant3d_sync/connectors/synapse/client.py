@@ -12,7 +12,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -50,6 +50,11 @@ RETRY_AFTER_CAP: Final = 120.0
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 MAX_EMPTY_PAGES: Final = 100
+"""Pages without an entry that one pass over the feed may have."""
+
+CHANGED_MEANWHILE: Final = 10_000
+"""Entries that a pass may have beyond twice what SYNAPSE said it holds: users go on working while we read."""
+
 _WORDS: Final = 300
 _KEY_SHAPE: Final = re.compile(r"[!-~]{1,512}")
 _IDEMPOTENCY_SHAPE: Final = re.compile(r"[!-~]{1,128}")
@@ -134,6 +139,41 @@ class _Stop(Exception):
         self.error = error
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How a pass over the change feed gets on, and how far it may go.
+
+    SYNAPSE says how much there is: the newest number on the first page, its assets on the second. A feed that goes
+    on far beyond that would never end.
+    """
+
+    pages: int = 0
+    entries: int = 0
+    empty_pages: int = 0
+    promised: int | None = None
+
+    def note(self, page: ChangePage) -> None:
+        """Count one page, and what it says there is."""
+        self.pages += 1
+        self.entries += len(page.assets)
+        self.empty_pages += not page.assets
+        said = [page.max_seq] if self.pages == 1 else []
+        if page.totals is not None:
+            said.append(page.totals["live"] + page.totals["archived"])
+        self.promised = min((one for one in [self.promised, *said] if one is not None), default=None)
+
+    def trouble(self) -> str | None:
+        """Why this pass is left, None while it gets on."""
+        if self.empty_pages >= MAX_EMPTY_PAGES:
+            return f"the change feed gave {self.empty_pages} empty pages and promises more"
+        if self.promised is not None and self.entries > 2 * self.promised + CHANGED_MEANWHILE:
+            return (
+                f"the change feed gave {self.entries} entries and promises more, "
+                f"where SYNAPSE said that there are {self.promised}"
+            )
+        return None
+
+
 class SynapseClient:
     """SYNAPSE, for one project (`SynapsePort`). One per thread; connects at the first call.
 
@@ -216,28 +256,26 @@ class SynapseClient:
         """Everything (no cursor) or everything since `cursor`, page by page, fetched as they are asked for.
 
         Raises CursorReset when SYNAPSE does not know the cursor (any more): its history was broken, or another
-        SYNAPSE or project answers; read again from the beginning. A feed that does not advance is refused.
+        SYNAPSE or project answers; read again from the beginning. A feed that does not advance, or that goes on
+        far beyond what SYNAPSE said it holds, is left: RetryLaterError `synapse_answer_unusable`.
         """
         seen = {cursor}
         seq = 0
-        empty = 0
+        progress = _Progress()
         limit = self.page_size
         if self._capabilities is not None:
             limit = min(limit, self._capabilities.max_page)
         while True:
-            page, seq = self._page(cursor, limit, totals, seq, seen)
-            empty = 0 if page.assets else empty + 1
+            page, seq = self._page(cursor, limit, totals, seq, seen, count=progress.pages == 1)
+            progress.note(page)
+            why = progress.trouble()
+            if page.has_more and why is not None:
+                raise errors.gave_up(
+                    self.url, "synapse_answer_unusable", why, None, {**asdict(progress), "seq": seq}
+                )
             yield page
             if not page.has_more:
                 return
-            if empty >= MAX_EMPTY_PAGES:
-                raise errors.gave_up(
-                    self.url,
-                    "synapse_bad_answer",
-                    f"the change feed gave {empty} empty pages in a row",
-                    None,
-                    {"empty_pages": empty},
-                )
             cursor = page.next_cursor
             seen.add(cursor)
 
@@ -349,13 +387,14 @@ class SynapseClient:
         return replace(greeting.capabilities, skew_seconds=skew)
 
     def _page(
-        self, cursor: str | None, limit: int, totals: bool, seq: int, seen: set[str | None]
+        self, cursor: str | None, limit: int, totals: bool, seq: int, seen: set[str | None], *, count: bool
     ) -> tuple[ChangePage, int]:
+        """One page and its largest `seq`. `totals`: the counts are needed; `count`: they are welcome."""
         query = {"limit": str(limit)}
+        if totals or count:
+            query["include"] = "totals"
         if cursor is not None:
             query["cursor"] = cursor
-        if totals:
-            query["include"] = "totals"
 
         def read(reply: _Reply) -> tuple[ChangePage, int]:
             page, last = wire.read_page(wire.load(reply.body), self.project_id, after=seq, totals=totals)

@@ -480,7 +480,7 @@ def read_page(raw: object, project_id: str, *, after: int, totals: bool) -> tupl
         raise WireError("a page of changes lacks 'items' or 'has_more'")
     if type(cursor) is not str or not 0 < len(cursor) <= MAX_CURSOR:
         raise WireError("a page of changes has no usable 'next_cursor'")
-    _whole(raw, "max_seq", 0)
+    max_seq = _whole(raw, "max_seq", 0)
     assets: list[Asset] = []
     for entry in entries:
         if not isinstance(entry, dict):
@@ -492,8 +492,9 @@ def read_page(raw: object, project_id: str, *, after: int, totals: bool) -> tupl
             raise WireError("an entry of the changes contradicts its asset")
         after = asset.seq
         assets.append(asset)
-    counted = _totals(raw.get("totals")) if totals else None
-    return ChangePage(assets=assets, next_cursor=cursor, has_more=more, totals=counted), after
+    counted = _totals(raw.get("totals")) if totals or raw.get("totals") is not None else None
+    page = ChangePage(assets=assets, next_cursor=cursor, has_more=more, totals=counted, max_seq=max_seq)
+    return page, after
 
 
 def _totals(raw: object) -> dict[str, int]:
