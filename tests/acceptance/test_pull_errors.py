@@ -25,7 +25,7 @@ from plant3d_sync.cli.main import run
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.sample import edits
 from plant3d_sync.state import store
-from plant3d_sync.state.lease import holder_name
+from plant3d_sync.state.whose import holder_name
 from tests.support import invariants
 from tests.support.faulty_http import (
     Answer,

@@ -27,10 +27,11 @@ from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missi
 from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
 from plant3d_sync.state import State, audit, findings, intents, links, projects, runs
 from plant3d_sync.state.codec import dump
-from plant3d_sync.state.lease import Fence, Lease, holder_name, holder_of
+from plant3d_sync.state.lease import Fence, Lease, holder_of
 from plant3d_sync.state.store import SCHEMA, _alembic_config
 from plant3d_sync.state.tables import audit as audit_table
 from plant3d_sync.state.tables import audit_head, lease, metadata
+from plant3d_sync.state.whose import holder_name
 from tests.support.builders import item
 from tests.support.builders import link as model_link
 from tests.support.postgres import empty_database, server

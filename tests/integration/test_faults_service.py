@@ -22,9 +22,9 @@ from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.sample import edits
 from plant3d_sync.state import State, audit, projects, runs
-from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import metadata
+from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.scheduler import Planned, tick

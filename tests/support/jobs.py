@@ -23,9 +23,9 @@ import plant3d_sync
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.sample import write_sample
 from plant3d_sync.state import State, runs
-from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import run as run_table
+from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases.project import World
 from tests.support.synapse_dev import RunningSynapse
 

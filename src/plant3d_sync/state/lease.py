@@ -2,20 +2,17 @@
 
 The fence grows with every take-over and is checked inside each writing transaction, so a process that
 was away too long cannot write any more. Expiry is judged by the database's clock. A lease whose holder
-is a process of this machine that no longer lives is taken over at once.
+is provably gone (`plant3d_sync.state.whose`) is taken over at once.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -23,6 +20,7 @@ from plant3d_sync.errors import LeaseLost, RetryLaterError, SyncError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.state.store import State
 from plant3d_sync.state.tables import lease
+from plant3d_sync.state.whose import holder_name, is_alive
 
 DEFAULT_SECONDS = 30.0
 
@@ -30,41 +28,11 @@ LONGEST = 900.0
 """Seconds. A lease of another machine that seems to last longer was taken before the database's clock was set back."""
 
 
-def holder_name(run_id: str) -> str:
-    """This process, so that others can tell whether it still lives."""
-    me = psutil.Process()
-    return orjson.dumps(
-        {"host": socket.gethostname(), "pid": me.pid, "born": me.create_time(), "run": run_id}
-    ).decode()
-
-
-def holder_is_dead(holder: str | None) -> bool:
-    """True only if the holder ran on this machine and its process is gone."""
-    return _is_alive(holder) is False
-
-
-def _is_alive(holder: str | None) -> bool | None:
-    """Whether the holder's process lives; None if it is on another machine, where nobody here can tell."""
-    if not holder:
-        return None
-    data = orjson.loads(holder)
-    if data.get("host") != socket.gethostname():
-        return None
-    try:
-        process = psutil.Process(int(data["pid"]))
-        reused = abs(process.create_time() - float(data["born"])) > 1.0
-        return not (reused or process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return None
-
-
 def is_held(holder: str | None, expires_at: float, now: float, seconds: float) -> bool:
     """Whether a lease of so many seconds holds; both times are the database's."""
     if not holder or expires_at <= now:
         return False
-    alive = _is_alive(holder)
+    alive = is_alive(holder)
     return expires_at <= now + max(LONGEST, 2 * seconds) if alive is None else alive
 
 
@@ -228,8 +196,3 @@ def holder_of(connection: Connection, project: str) -> dict[str, object] | None:
     if row is None or not row.holder:
         return None
     return {**orjson.loads(row.holder), "fence": row.fence, "expires_at": row.expires_at}
-
-
-def pid_is_me(holder: dict[str, object]) -> bool:
-    """Whether this very process holds it."""
-    return holder.get("pid") == os.getpid() and holder.get("host") == socket.gethostname()

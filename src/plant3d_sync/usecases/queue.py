@@ -25,11 +25,12 @@ from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump, insert_if_new, load_map
-from plant3d_sync.state.lease import holder_is_dead, is_held
+from plant3d_sync.state.lease import is_held
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import component, lease
 from plant3d_sync.state.tables import project as project_table
 from plant3d_sync.state.tables import run as run_table
+from plant3d_sync.state.whose import is_dead
 from plant3d_sync.usecases.project import World
 
 PAUSES = (60.0, 120.0, 300.0, 600.0)
@@ -303,7 +304,7 @@ def merge(one: Wish, two: Wish) -> Wish:
 def claim(world: World, holder: str, projects: Sequence[str]) -> Run | None:
     """Take the run that is due longest among `projects`; None if nothing is due.
 
-    `holder`: who claims (`state.lease.holder_name`), so that others can tell whether it still lives.
+    `holder`: who claims (`state.whose.holder_name`), so that others can tell whether it still lives.
     A project with a running run is passed over; so is one that another worker is claiming from right now.
     """
     with world.state.read() as connection:  # most looks find nothing: they take no lock
@@ -603,7 +604,7 @@ def _cancel_now(connection: Connection, run: Run, now: float) -> None:
 def recover_stale(world: World) -> list[Run]:
     """Runs whose process is gone: back to the queue, or ended after `LOST_LIMIT` losses in a row.
 
-    Gone means: the claimer is a dead process of this machine, or the heartbeat is older than the lease plus
+    Gone means: the claimer is provably a dead process (`state.whose`), or the heartbeat is older than the lease plus
     10 s while nobody holds the project's lease for this run (judged by the database's clock). A run started
     by hand is ended: nobody waits for it to be carried on, and the next run continues its work.
     """
@@ -629,7 +630,7 @@ def _is_stale(connection: Connection, world: World, run: Run) -> bool:
         sa.select(component.c.data).where(component.c.name == f"claim:{run.project}")
     ).scalar()
     note = load_map(claimed)
-    if note.get("run") == run.run_id and holder_is_dead(note.get("holder")):
+    if note.get("run") == run.run_id and is_dead(note.get("holder")):
         return True
     silent_since = run.heartbeat_at or run.started_at or run.created_at
     silence = world.clock() - silent_since

@@ -20,8 +20,8 @@ from starlette.responses import Response
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.state import runs
 from plant3d_sync.state.codec import insert_if_new, load_map
-from plant3d_sync.state.lease import holder_is_dead, holder_name
 from plant3d_sync.state.tables import idempotency
+from plant3d_sync.state.whose import holder_name, is_dead
 from plant3d_sync.web.auth import Call
 from plant3d_sync.web.errors import Refused
 
@@ -159,7 +159,7 @@ def _known(
     if row.status_code is not None:
         return _response(_Stored(status=row.status_code, text=row.answer), replayed=True)
     marker = load_map(row.answer)
-    if not holder_is_dead(marker.get("holder")) and abs(call.context.clock() - row.created_at) < ABANDONED:
+    if not is_dead(marker.get("holder")) and abs(call.context.clock() - row.created_at) < ABANDONED:
         raise _busy()
     connection.execute(
         sa.update(idempotency)

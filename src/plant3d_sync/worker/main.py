@@ -24,8 +24,8 @@ from plant3d_sync.model.side import Entity
 from plant3d_sync.settings import server_addresses, weak_points
 from plant3d_sync.state import runs
 from plant3d_sync.state.address import state_url
-from plant3d_sync.state.lease import holder_name
 from plant3d_sync.state.runs import Run
+from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked

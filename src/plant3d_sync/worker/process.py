@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -145,7 +146,8 @@ class Presence:
         self._facts = facts
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="presence", daemon=True)
-        self.name = f"{kind}:{socket.gethostname()}:{os.getpid()}"
+        self.name = f"{kind}:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        """A row of its own: two containers may share host name and process number."""
 
     def __enter__(self) -> Presence:
         self.show()
