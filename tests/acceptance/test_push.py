@@ -320,6 +320,7 @@ def test_a_stored_plan_that_was_tampered_with_cannot_write_another_column(
 
 def tamper(world: World, plan_id: str, pnpid: int, values: dict[str, Any]) -> None:
     """Change the cells of a stored plan as somebody with access to the state database would."""
+    from plant3d_sync.model.step import document
     from plant3d_sync.state import State, runs
     from plant3d_sync.state.tables import plan, plan_chunk
 
@@ -328,7 +329,7 @@ def tamper(world: World, plan_id: str, pnpid: int, values: dict[str, Any]) -> No
         with state.write() as connection:
             stored = runs.get_plan(connection, plan_id)
             assert stored is not None
-            lines = list(runs.all_lines(connection, stored))
+            lines = [document(step) for step in runs.all_steps(connection, stored)]
             touched = 0
             for line in lines:
                 if line["op"] == "push" and line["pnpid"] == pnpid:

@@ -23,8 +23,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
-from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing
+from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
+from plant3d_sync.model.step import Touch, to_text
 from plant3d_sync.state import State, audit, findings, intents, links, projects, runs
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Fence, Lease, holder_of
@@ -229,7 +230,7 @@ def full_link() -> Link:
         digest=b"\x00\x01\xff",
         base_plant={"description": "longer"},
         synapse_delta={"attributes.spec": None},
-        pending={"description": {"why": "conflict", "p": "a", "s": None}},
+        pending={"description": Open(why="conflict", plant3d="a", synapse=None)},
         observed={
             "description": {"p": Interval(at_base=None, away=2.5), "s": Interval(at_base=1.25, away=3.0)}
         },
@@ -423,6 +424,12 @@ def test_what_waits_without_a_base_is_not_forgotten_when_synapse_changes() -> No
     assert links.delta(None, fields) == fields
 
 
+def step_of(pnpid: int) -> Touch:
+    return Touch(
+        entity="equipment", pnpid=pnpid, plant3d_id=f"g-{pnpid}", class_name="Pump", tag=f"P-{pnpid}"
+    )
+
+
 def test_a_plan_of_many_lines_comes_back_in_order(state: State) -> None:
     stored = runs.StoredPlan(
         plan_id="p",
@@ -441,10 +448,10 @@ def test_a_plan_of_many_lines_comes_back_in_order(state: State) -> None:
         chunks=3,
     )
     with state.write() as connection:
-        runs.put_plan(connection, stored, [orjson.dumps({"n": n}) for n in range(1203)])
+        runs.put_plan(connection, stored, [to_text(step_of(n)) for n in range(1203)])
     with state.read() as connection:
         assert runs.get_plan(connection, "p") == stored
-        assert [line["n"] for line in runs.all_lines(connection, stored)] == list(range(1203))
+        assert [step.pnpid for step in runs.all_steps(connection, stored)] == list(range(1203))
         assert runs.last_fingerprint_plan(connection, "mine", "f") == stored
         assert runs.get_plan(connection, "q") is None
 
@@ -575,7 +582,7 @@ class Desk:
     def waits(self, *fields: str) -> None:
         """The link with these fields open, as a run leaves it."""
         one = model_link(
-            item(1, "P-1"), link_id=5, plant3d_id="g", pending={name: {"why": "x"} for name in fields}
+            item(1, "P-1"), link_id=5, plant3d_id="g", pending={name: Open(why="x") for name in fields}
         )
         with self.state.write() as connection:
             if links.count(connection, 1) == 0:
@@ -738,15 +745,15 @@ def test_an_intent_needs_the_current_fence_and_stays_open_until_closed(state: St
     }
     with Lease(state, "mine", "r") as held:
         with state.write() as connection:
-            number = intents.record(connection, held.fence, lines=[{"pnpid": 1}], **facts)
+            number = intents.record(connection, held.fence, steps=[step_of(1)], **facts)
         with pytest.raises(LeaseLost), state.write() as connection:
-            intents.record(connection, Fence("mine", held.fence.number - 1), lines=[], **facts)
+            intents.record(connection, Fence("mine", held.fence.number - 1), steps=[], **facts)
         with state.read() as connection:
             [one] = intents.still_open(connection, "mine")
-        assert (one.intent_id, one.key, one.lines, one.fence) == (
+        assert (one.intent_id, one.key, one.steps, one.fence) == (
             number,
             "k",
-            [{"pnpid": 1}],
+            [step_of(1)],
             held.fence.number,
         )
         with state.write() as connection:

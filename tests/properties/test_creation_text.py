@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from plant3d_sync.connectors.base import AssetWrite, Creation
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.errors import ConfigError
-from plant3d_sync.model.creation import base_text, creation_line, creations_of, in_full
+from plant3d_sync.model.link import Open
 from plant3d_sync.model.record import Value
+from plant3d_sync.model.step import (
+    AfterCreation,
+    Create,
+    base_text,
+    document,
+    from_text,
+    to_text,
+    values_text,
+)
 
 NASTY = [
     '"',
@@ -69,9 +78,25 @@ def line_of(fields: dict[str, Value], blank: list[str], pending: bool) -> tuple[
     after: dict[str, Any] = {"digest": "00ff", "ticks": 7}
     if pending:
         after["pending"] = {"attributes.set": {"why": "unread"}}
-    if blank:
-        after["base_set"] = dict.fromkeys((name for name in blank if name not in fields), None)
-    return {**line, "after": after, "set": fields}, creation_line(line, after, fields)
+    empty = dict.fromkeys((name for name in blank if name not in fields), None)
+    if empty:
+        after["base_set"] = empty
+    step = Create(
+        entity="equipment",
+        pnpid=5,
+        plant3d_id="guid",
+        class_name="Pump",
+        tag=str(fields["tag"]),
+        after=AfterCreation(
+            digest="00ff",
+            ticks=7,
+            pending={"attributes.set": Open(why="unread")} if pending else {},
+        ),
+        text=values_text(fields),
+    )
+    if empty:
+        step.after.blank = values_text(empty)
+    return {**line, "after": after, "set": fields}, to_text(step)
 
 
 @given(fields=FIELDS, blank=BLANKS, pending=st.booleans())
@@ -82,17 +107,13 @@ def test_a_line_read_as_text_says_what_the_whole_line_says(
 ) -> None:
     line, text = line_of(fields, blank, pending)
     assert orjson.loads(text) == line
-    creations = creations_of(b"[%b]" % text)
-    if pending:
-        assert creations is None  # something is open on it: not the usual line
-        return
-    assert creations is not None
-    (lean,) = creations
+    (step,) = from_text(b"[%b]" % orjson.dumps(line))
+    assert isinstance(step, Create)
+    assert document(step) == line
+    assert (step.set, step.after.base_set) == (fields, line["after"].get("base_set", {}))
+    assert step.is_usual is not pending
     agreed = {**fields, **line["after"].get("base_set", {})}
-    assert orjson.loads(base_text(bytes(lean.fields), bytes(lean.after.base_set))) == agreed
-    if not line["after"].get("base_set"):
-        line["after"].pop("base_set", None)
-    assert in_full(lean) == line
+    assert orjson.loads(base_text(bytes(step.text), bytes(step.after.blank))) == agreed
 
 
 @given(fields=FIELDS)
@@ -155,15 +176,12 @@ USUAL = {
 @pytest.mark.parametrize(
     "change",
     [
-        {"op": "update"},
         {"link_id": 3},
-        {"needs": "approval"},
-        {"old_tag": "P-2"},
-        {"after": {"digest": "00ff", "ticks": 7, "pending": {}}},
+        {"after": {"digest": "00ff", "ticks": 7, "pending": {"description": {"why": "unread"}}}},
         {"after": {"digest": "00ff"}},
-        {"pnpid": None},
     ],
 )
 def test_a_line_with_anything_unusual_is_no_plain_creation(change: dict[str, object]) -> None:
-    assert creations_of(orjson.dumps([USUAL])) is not None
-    assert creations_of(orjson.dumps([USUAL, {**USUAL, **change}])) is None
+    usual, other = from_text(orjson.dumps([USUAL, {**USUAL, **change}]))
+    assert isinstance(usual, Create) and isinstance(other, Create)
+    assert usual.is_usual and not other.is_usual

@@ -6,7 +6,7 @@ descriptions, refuses a tag that a live asset holds, and writes an item only whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -19,6 +19,22 @@ from plant3d_sync.model.plan import MissingPolicy
 from plant3d_sync.model.record import Asset, FieldInfo, PlantItem, Value
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.model.step import (
+    Absent,
+    Adopt,
+    AfterCreation,
+    Archive,
+    Cell,
+    Create,
+    Push,
+    Restore,
+    Settle,
+    Step,
+    ToSynapse,
+    Touch,
+    Update,
+    from_text,
+)
 from plant3d_sync.reconcile import planning
 from plant3d_sync.reconcile.planning import Draft
 from plant3d_sync.state.codec import dump
@@ -33,7 +49,6 @@ from tests.support.builders import (
     guid_of,
     item,
     knowledge,
-    lines,
     meaning,
     rule_set,
     same,
@@ -269,15 +284,7 @@ class TwoSides:
             news[held.plant3d_id or ""] = one
             if known is not None:
                 away = delta(known.base, one.fields, known.pending)
-                known.observed = {
-                    name: {
-                        side: planning.Interval(at_base=seen[0], away=seen[1] or 0.0)
-                        for side, seen in sides.items()
-                    }
-                    for name, sides in observed_with_synapse(
-                        known.observed, away, self.feed_read_at, at
-                    ).items()
-                }
+                known.observed = observed_with_synapse(known.observed, away, self.feed_read_at, at)
                 known.synapse_delta = away
                 known.asset_version = held.version
                 known.archived_in_synapse = held.archived
@@ -304,7 +311,7 @@ class TwoSides:
 
     def apply(self, draft: Draft, *, upto: int | None = None, lose_last_reply: bool = False) -> None:
         """Write the plan step by step; stop after `upto` steps, the last one perhaps before it was noted."""
-        steps = _steps(lines(draft))
+        steps = _steps(from_text(b"[%b]" % b",".join(draft.lines)))
         for number, step in enumerate(steps[:upto], 1):
             note = not (lose_last_reply and number == len(steps[:upto]))
             self._write(step, note)
@@ -326,50 +333,51 @@ class TwoSides:
             if fate or (fate is not None and key not in still_open):
                 del self.resolutions[key]
 
-    def _write(self, step: Sequence[dict[str, Any]], note: bool) -> None:
-        if len(step) > 1 or "set" in step[0] or step[0]["op"] == "archive":
-            self._batch(step, note)
-            return
-        [line] = step
-        if line["op"] == "push":
-            self._push(line, note)
-        elif line["op"] == "missing":
-            self._store(line["pnpid"], gone_columns(line))
-        elif line["op"] == "adopt":
-            self._adopted(line, self.synapse[line["asset_id"]])
-        elif note:
-            known = self.links[line["pnpid"]]
-            self._store(line["pnpid"], moved_base(known, line, None, {}))
+    def _write(self, together: Sequence[Step], note: bool) -> None:
+        first = together[0]
+        match first:
+            case Push():
+                self._push(first, note)
+            case Absent():
+                self._store(first.pnpid, gone_columns(first))
+            case Adopt() if not first.set and len(together) == 1:
+                self._adopted(first, self.synapse[first.asset_id or ""])
+            case Settle() | Touch():
+                if note:
+                    known = self.links[first.pnpid]
+                    self._store(first.pnpid, moved_base(known, first, None, {}))
+            case _:
+                self._batch([step for step in together if isinstance(step, ToSynapse)], note)
 
-    def _batch(self, step: Sequence[dict[str, Any]], note: bool) -> None:
-        taken: list[tuple[dict[str, Any], Held]] = []
-        wanted = self._possible_tags(step)
-        for line in step:
+    def _batch(self, together: Sequence[ToSynapse], note: bool) -> None:
+        taken: list[tuple[ToSynapse, Held]] = []
+        wanted = self._possible_tags(together)
+        for step in together:
             try:
-                taken.append((line, self._write_one(line, wanted)))
+                taken.append((step, self._write_one(step, wanted)))
             except Refused:
-                known = self.links.get(line["pnpid"])
+                known = self.links.get(step.pnpid)
                 if known is not None:
                     known.digest = b""
         live = [held.fields["tag"] for held in self.synapse.values() if not held.archived]
         if len(live) != len(set(live)):
             self.complaints.append(f"two live assets share a tag: {sorted(map(str, live))}")
-        for line, held in taken if note else ():
-            if line["op"] == "archive":
-                self.links[line["pnpid"]].state = LinkState.ARCHIVED
-                self.links[line["pnpid"]].asset_version = held.version
-            elif line["pnpid"] in self.links:
-                columns = moved_base(self.links[line["pnpid"]], line, self.as_asset(held), line["set"])
-                self._store(line["pnpid"], columns)
+        for step, held in taken if note else ():
+            if isinstance(step, Archive):
+                self.links[step.pnpid].state = LinkState.ARCHIVED
+                self.links[step.pnpid].asset_version = held.version
+            elif step.pnpid in self.links:
+                columns = moved_base(self.links[step.pnpid], step, self.as_asset(held), step.set)
+                self._store(step.pnpid, columns)
             else:
-                self._adopted(line, held)
+                self._adopted(step, held)
 
-    def _possible_tags(self, step: Sequence[dict[str, Any]]) -> dict[int, str]:
+    def _possible_tags(self, together: Sequence[ToSynapse]) -> dict[int, str]:
         """Tags that a batch can really give: items that fail their condition keep theirs, and so on."""
-        wanted = {line["pnpid"]: line["set"]["tag"] for line in step if "tag" in line.get("set", {})}
-        for line in step:
-            if line["op"] != "create" and not self._holds_as_expected(line):
-                wanted.pop(line["pnpid"], None)
+        wanted = {step.pnpid: str(_set(step)["tag"]) for step in together if "tag" in _set(step)}
+        for step in together:
+            if not isinstance(step, Create) and not self._holds_as_expected(step):
+                wanted.pop(step.pnpid, None)
         while True:
             stuck = [pnpid for pnpid, tag in wanted.items() if self._is_taken(tag, pnpid, wanted)]
             if not stuck:
@@ -377,9 +385,9 @@ class TwoSides:
             for pnpid in stuck:
                 del wanted[pnpid]
 
-    def _holds_as_expected(self, line: dict[str, Any]) -> bool:
-        held = self.synapse[line["asset_id"]]
-        was = line.get("was") or {}
+    def _holds_as_expected(self, step: Adopt | Update | Restore | Archive) -> bool:
+        held = self.synapse[step.asset_id or ""]
+        was = {} if isinstance(step, Archive) else step.was
         return not held.archived and all(held.fields.get(name) == value for name, value in was.items())
 
     def _is_taken(self, tag: str, pnpid: int, wanted: dict[int, str]) -> bool:
@@ -390,9 +398,9 @@ class TwoSides:
         }
         return any(holder not in wanted or wanted[holder] == tag for holder in holders)
 
-    def _write_one(self, line: dict[str, Any], wanted: dict[int, str]) -> Held:
-        pnpid, values = line["pnpid"], line.get("set") or {}
-        if line["op"] == "create":
+    def _write_one(self, step: ToSynapse, wanted: dict[int, str]) -> Held:
+        pnpid, values = step.pnpid, _set(step)
+        if isinstance(step, Create):
             if self.held(pnpid) is not None:
                 raise Refused("exists")
             held = Held(f"asset-{len(self.synapse) + 1}", guid_of(pnpid), {})
@@ -401,11 +409,11 @@ class TwoSides:
             self.synapse[held.asset_id] = held
             self.created[guid_of(pnpid)] = self.created.get(guid_of(pnpid), 0) + 1
         else:
-            held = self.synapse[line["asset_id"]]
-            if not self._holds_as_expected(line):
+            held = self.synapse[step.asset_id or ""]
+            if not self._holds_as_expected(step):
                 raise Refused("condition")
-            if line["op"] == "archive":
-                if held.version != line["asset_version"]:
+            if isinstance(step, Archive):
+                if held.version != step.asset_version:
                     raise Refused("condition")
                 held.archived = True
                 self._touch(held)
@@ -413,51 +421,53 @@ class TwoSides:
                 return held
             if "tag" in values and pnpid not in wanted:
                 raise Refused("tag_taken")
-        self._judge_write("s", pnpid, values, line, held.fields.get("description"))
+        why = {} if isinstance(step, Create | Archive) else step.why
+        self._judge_write("s", pnpid, values, why, held.fields.get("description"))
         held.fields |= {name: _stored(name, value) for name, value in values.items()}
-        if line["op"] == "create":
+        if isinstance(step, Create):
             held.fields = {name: held.fields.get(name) for name in COLUMNS}
         self._touch(held)
         self.writes += 1
         self._remember_pair(pnpid, self.snapshot[pnpid])
         return held
 
-    def _push(self, line: dict[str, Any], note: bool) -> None:
-        pnpid = line["pnpid"]
-        done: list[tuple[dict[str, Any], CellReceipt]] = []
-        for cell in line["cells"]:
+    def _push(self, step: Push, note: bool) -> None:
+        pnpid = step.pnpid
+        done: list[tuple[Cell, CellReceipt]] = []
+        for cell in step.cells:
             values = self.plant.get(pnpid)
-            if cell["field"] != "description":
-                self.complaints.append(f"{cell['field']} is not ours to write into Plant 3D")
-            if values is None or values[cell["column"]] != cell["old"]:
+            if cell.field != "description":
+                self.complaints.append(f"{cell.field} is not ours to write into Plant 3D")
+            if values is None or values[cell.column] != cell.old:
                 continue
             typed_at = self.edited.get(("p", pnpid), 0.0)
-            self._judge_write("p", pnpid, {"description": cell["new"]}, line, cell["old"])
-            values[cell["column"]] = cell["new"]
+            self._judge_write("p", pnpid, {"description": cell.new}, step.why, cell.old)
+            values[cell.column] = cell.new
             self.writes += 1
             self.stale.discard(pnpid)
             self.before_push.pop(pnpid, None)
             if note and pnpid in self.links:
-                self.before_push[pnpid] = cell["old"], cell["new"], typed_at
+                self.before_push[pnpid] = cell.old, cell.new, typed_at
+                text = None if cell.new is None else str(cell.new)
                 receipt = CellReceipt(
-                    pnpid=pnpid, column=cell["column"], status="applied", value=cell["new"], timestamp=None
+                    pnpid=pnpid, column=cell.column, status="applied", value=text, timestamp=None
                 )
                 done.append((cell, receipt))
-                pair = meaning(cell["new"]), meaning(cell["synapse"])
-                self.together.setdefault((pnpid, cell["field"]), set()).add(pair)
+                pair = meaning(cell.new), meaning(cell.synapse)
+                self.together.setdefault((pnpid, cell.field), set()).add(pair)
         self.remember()
         if done:
             self._store(pnpid, pushed_columns(self.links[pnpid], done))
 
-    def _adopted(self, line: dict[str, Any], held: Held) -> None:
-        after = line.get("after") or {}
-        fields = (after.get("base_set") or {}) | (after.get("plant_set") or {}) | (line.get("set") or {})
-        link_id = 1000 + line["pnpid"]
-        row = new_link(line, self.as_asset(held), link_id=link_id, number=1, run_id="r", fields=fields)
-        pending = after.get("pending") or {}
-        row["pending"], row["observed"] = dump(pending), dump(after.get("observed"))
-        row["synapse_delta"] = dump({name: held.fields.get(name) for name in pending})
-        self.links[line["pnpid"]] = to_model(SimpleNamespace(**row))  # type: ignore[arg-type]
+    def _adopted(self, step: Create | Adopt | Update | Restore, held: Held) -> None:
+        after = step.after
+        born = isinstance(after, AfterCreation)
+        fields = after.base_set | ({} if born else after.plant_set) | step.set
+        link_id = 1000 + step.pnpid
+        row = new_link(step, self.as_asset(held), link_id=link_id, number=1, run_id="r", fields=fields)
+        row["pending"], row["observed"] = dump(after.pending), None if born else dump(after.observed)
+        row["synapse_delta"] = dump({name: held.fields.get(name) for name in after.pending})
+        self.links[step.pnpid] = to_model(SimpleNamespace(**row))  # type: ignore[arg-type]
 
     def _store(self, pnpid: int, columns: dict[str, Any]) -> None:
         known = self.links[pnpid]
@@ -500,14 +510,14 @@ class TwoSides:
     # ------------------------------------------------------------------ the judge
 
     def _judge_write(
-        self, side: str, pnpid: int, values: dict[str, Value], line: dict[str, Any], was: Value
+        self, side: str, pnpid: int, values: Mapping[str, Value], why: Mapping[str, str], was: Value
     ) -> None:
         """A write of a description may only replace an older edit by a newer one, or carry out a choice."""
         if "description" not in values:
             return
         other = "p" if side == "s" else "s"
         source, target = self.edited_when_read.get((other, pnpid), 0.0), self.edited.get((side, pnpid), 0.0)
-        if line.get("why", {}).get("description") == "resolved":
+        if why.get("description") == "resolved":
             source = self.resolved_at[1000 + pnpid, "description"]
             choice = self.resolutions[1000 + pnpid, "description"]
             shown = (choice.plant3d_value if side == "p" else choice.synapse_value, choice.chosen)
@@ -524,7 +534,7 @@ class TwoSides:
         if source <= target and meaning(was) and not same(was, values["description"]):
             self.complaints.append(
                 f"{pnpid}: {was!r} (edited {target:.0f}) in {side} was overwritten by {values['description']!r} "
-                f"(edited {source:.0f}): {line.get('why')}"
+                f"(edited {source:.0f}): {why}"
             )
         self.edited[side, pnpid] = max(source, target)
 
@@ -598,12 +608,16 @@ def _stored(name: str, value: Value) -> Value:
     return value.strip()[:MAX_TEXT] if name == "description" else value.strip()
 
 
-def _steps(every: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _set(step: ToSynapse) -> Mapping[str, Value]:
+    return {} if isinstance(step, Archive) else step.set
+
+
+def _steps(every: list[Step]) -> list[list[Step]]:
     """Renames go in one batch (a cycle must not be torn), everything else alone."""
-    renames = [line for line in every if line.get("old_tag")]
-    steps = [[line] for line in every if not line.get("old_tag")]
+    renames = [step for step in every if isinstance(step, Update | Adopt) and step.old_tag]
+    steps = [[step] for step in every if step not in renames]
     if renames:
-        steps.insert(sum(1 for line in every if line["op"] == "archive"), renames)
+        steps.insert(sum(1 for step in every if isinstance(step, Archive)), [*renames])
     return steps
 
 

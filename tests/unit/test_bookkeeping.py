@@ -6,21 +6,22 @@ from typing import Any
 
 import orjson
 
+from plant3d_sync.model.link import Open
 from plant3d_sync.model.record import Asset, FieldInfo
+from plant3d_sync.model.step import AfterCreation, Create, values_text
 from plant3d_sync.usecases.bookkeeping import created_link
 
 
-def _line(**after: Any) -> dict[str, Any]:
-    return {
-        "op": "create",
-        "entity": "valves",
-        "pnpid": 7,
-        "id": "guid-7",
-        "class": "GateValve",
-        "tag": "HV-7",
-        "set": {"tag": "HV-7", "attributes.size": "50"},
-        "after": {"digest": "00ff", "ticks": 1, **after},
-    }
+def _step(**after: Any) -> Create:
+    return Create(
+        entity="valves",
+        pnpid=7,
+        plant3d_id="guid-7",
+        class_name="GateValve",
+        tag="HV-7",
+        text=values_text({"tag": "HV-7", "attributes.size": "50"}),
+        after=AfterCreation(digest="00ff", ticks=1, **after),
+    )
 
 
 def _asset(**fields: Any) -> Asset:
@@ -32,21 +33,23 @@ def _asset(**fields: Any) -> Asset:
 
 
 def test_a_field_left_empty_at_creation_is_agreed_to_be_empty_so_filling_it_in_is_a_change() -> None:
-    row, _ = created_link(_line(base_set={"description": None}), _asset(), link_id=1, number=1, run_id="r")
+    row, _ = created_link(
+        _step(blank=values_text({"description": None})), _asset(), link_id=1, number=1, run_id="r"
+    )
     base = orjson.loads(row["base"])
     assert base == {"tag": "HV-7", "attributes.size": "50", "description": None}
     assert "base_plant" not in row
 
 
 def test_a_field_that_could_not_be_read_stays_open_and_gets_no_base() -> None:
-    line = _line(pending={"attributes.spec": {"why": "unread"}})
-    row, _ = created_link(line, _asset(**{"attributes.spec": "CS300"}), link_id=1, number=1, run_id="r")
+    step = _step(pending={"attributes.spec": Open(why="unread")})
+    row, _ = created_link(step, _asset(**{"attributes.spec": "CS300"}), link_id=1, number=1, run_id="r")
     assert "attributes.spec" not in orjson.loads(row["base"])
     assert orjson.loads(row["pending"]) == {"attributes.spec": {"why": "unread"}}
     assert orjson.loads(row["synapse_delta"]) == {"attributes.spec": "CS300"}
 
 
 def test_a_value_that_synapse_altered_keeps_plant_3d_s_spelling_beside_the_base() -> None:
-    row, _ = created_link(_line(), _asset(**{"attributes.size": "50.0"}), link_id=1, number=1, run_id="r")
+    row, _ = created_link(_step(), _asset(**{"attributes.size": "50.0"}), link_id=1, number=1, run_id="r")
     assert orjson.loads(row["base"])["attributes.size"] == "50.0"
     assert orjson.loads(row["base_plant"]) == {"attributes.size": "50"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing
+from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing, Open
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
@@ -491,7 +491,7 @@ def test_both_sides_edited_in_one_poll_is_a_conflict_with_all_its_facts() -> Non
 
 
 def test_the_later_of_two_edits_seen_apart_wins() -> None:
-    open_fields = {"description": {"why": "x", "p": "plant", "s": "synapse"}}
+    open_fields = {"description": Open(why="x", plant3d="plant", synapse="synapse")}
     draft = both_edited(
         link={"observed": {"description": BOTH}, "pending": open_fields},
         direction=Direction.BOTH,
@@ -502,7 +502,7 @@ def test_the_later_of_two_edits_seen_apart_wins() -> None:
 
 def test_a_second_edit_of_a_side_is_not_dated_by_its_first() -> None:
     """Plant 3D was seen away long ago with another value: its last edit may be as new as SYNAPSE's."""
-    open_fields = {"description": {"why": "waits_for_pull", "p": "an earlier edit"}}
+    open_fields = {"description": Open(why="waits_for_pull", plant3d="an earlier edit")}
     seen = {"description": {"p": Interval(at_base=100.0, away=200.0)}}
     draft = both_edited(
         link={"observed": seen, "pending": open_fields}, last_plant3d_read=9_000.0, last_synapse_read=9_000.0
@@ -515,7 +515,7 @@ def test_ask_leaves_even_a_clear_order_to_a_person_with_a_suggestion() -> None:
     description = FieldRule(
         field="description", owner=Owner.SHARED, columns=("Remark",), push=True, conflict=ConflictPolicy.ASK
     )
-    open_fields = {"description": {"why": "x", "p": "plant", "s": "synapse"}}
+    open_fields = {"description": Open(why="x", plant3d="plant", synapse="synapse")}
     draft = both_edited(
         rules=rule_set(field_rules(d=description)),
         link={"observed": {"description": BOTH}, "pending": open_fields},

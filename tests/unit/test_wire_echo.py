@@ -12,6 +12,7 @@ import pytest
 from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.connectors.synapse.errors import WireError
+from plant3d_sync.model.step import AfterCreation, Create, values_text
 from plant3d_sync.usecases.apply import _in_full
 
 PROJECT = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
@@ -25,26 +26,34 @@ FIELDS = {
 Answer = dict[str, Any]
 
 
-def line(number: int) -> dict[str, Any]:
-    return {"op": "create", "id": f"guid-{number}", "set": {**FIELDS, "tag": f"P-{number}"}}
+def step(number: int) -> Create:
+    return Create(
+        entity="equipment",
+        pnpid=number,
+        plant3d_id=f"guid-{number}",
+        class_name="Pump",
+        tag=f"P-{number}",
+        text=values_text({**FIELDS, "tag": f"P-{number}"}),
+        after=AfterCreation(),
+    )
 
 
-LINES = [line(number) for number in range(3)]
-WRITES = [AssetWrite(op="upsert", plant3d_id=one["id"], set=one["set"], if_version=0) for one in LINES]
+STEPS = [step(number) for number in range(3)]
+WRITES = [AssetWrite(op="upsert", plant3d_id=one.plant3d_id, set=one.set, if_version=0) for one in STEPS]
 IDS = [write.plant3d_id for write in WRITES]
 
 
 def answer() -> Answer:
     """What SYNAPSE says when it created all three as sent."""
     results = []
-    for number, one in enumerate(LINES):
+    for number, one in enumerate(STEPS):
         asset = {
             "id": f"asset-{number}",
             "project_id": PROJECT,
-            "plant3d_id": one["id"],
+            "plant3d_id": one.plant3d_id,
             "version": 1,
             "seq": number + 1,
-            "tag": one["set"]["tag"],
+            "tag": one.set["tag"],
             "asset_type": "Equipment",
             "asset_subtype": "Pump",
             "description": None,
@@ -55,7 +64,7 @@ def answer() -> Answer:
                 "description": {"version": 1, "updated_at": "2026-01-02T03:04:05Z", "by": "integration:x"}
             },
         }
-        results.append({"index": number, "plant3d_id": one["id"], "status": "created", "asset": asset})
+        results.append({"index": number, "plant3d_id": one.plant3d_id, "status": "created", "asset": asset})
     return {"results": results}
 
 
@@ -67,7 +76,7 @@ def briefly(raw: object) -> list[WriteResult | Echo]:
 def test_an_asset_held_as_sent_is_told_in_brief() -> None:
     answers = briefly(answer())
     assert [type(one) for one in answers] == [Echo, Echo, Echo]
-    assert _in_full(LINES, answers) == wire.read_results(answer(), IDS, PROJECT)[0]
+    assert _in_full(STEPS, answers) == wire.read_results(answer(), IDS, PROJECT)[0]
 
 
 def _set(**changes: object) -> Callable[[Answer], None]:
@@ -142,7 +151,7 @@ def test_whatever_is_not_just_what_was_sent_is_told_in_full(change: Callable[[An
     change(raw["results"][1])
     answers = briefly(copy.deepcopy(raw))
     assert type(answers[1]) is WriteResult
-    assert _in_full(LINES, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+    assert _in_full(STEPS, answers) == wire.read_results(raw, IDS, PROJECT)[0]
 
 
 def test_one_altered_asset_leaves_the_others_in_brief() -> None:
@@ -155,7 +164,7 @@ def test_entries_out_of_order_or_missing_are_told_in_full() -> None:
     for order in ([2, 0, 1], [0, 1], [0, 0, 1, 2]):
         raw = answer()
         raw["results"] = [raw["results"][number] for number in order]
-        assert _in_full(LINES, briefly(raw)) == wire.read_results(raw, IDS, PROJECT)[0]
+        assert _in_full(STEPS, briefly(raw)) == wire.read_results(raw, IDS, PROJECT)[0]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +204,7 @@ def test_harmless_differences_are_still_told_in_brief(change: Callable[[Answer],
     change(raw["results"][1])
     answers = briefly(copy.deepcopy(raw))
     assert [type(one) for one in answers] == [Echo, Echo, Echo]
-    assert _in_full(LINES, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+    assert _in_full(STEPS, answers) == wire.read_results(raw, IDS, PROJECT)[0]
 
 
 def raw_answer(member: bytes, value: bytes) -> bytes:
@@ -232,7 +241,7 @@ def test_a_strange_member_is_said_or_refused_as_the_whole_answer_is(member: byte
         return
     answers = wire.read_briefly(body, IDS, PROJECT, sent)[0]
     assert type(answers[1]) is WriteResult
-    assert _in_full(LINES, answers) == whole
+    assert _in_full(STEPS, answers) == whole
 
 
 def nested(levels: int) -> bytes:
@@ -253,7 +262,7 @@ def test_both_readers_have_one_bound_of_nesting(levels: int, more: bytes) -> Non
             wire.read_briefly(body, IDS, PROJECT, sent)
         return
     answers = wire.read_briefly(body, IDS, PROJECT, sent)[0]
-    assert _in_full(LINES, answers) == wire.read_results(wire.load(body), IDS, PROJECT)[0]
+    assert _in_full(STEPS, answers) == wire.read_results(wire.load(body), IDS, PROJECT)[0]
     if levels < 900:
         assert [type(one) for one in answers] == [Echo, Echo, Echo]
 

@@ -29,6 +29,7 @@ import sqlalchemy as sa
 import plant3d_sync
 from plant3d_sync.cli.output import plain, say
 from plant3d_sync.errors import SyncError
+from plant3d_sync.model.plan import Op
 from plant3d_sync.sample import edits, write_sample
 from plant3d_sync.state import State
 from plant3d_sync.state import runs as run_state
@@ -233,8 +234,8 @@ class _Show:
             newest = sa.select(plan_table.c.id).order_by(plan_table.c.created_at.desc()).limit(1)
             plan_id = str(connection.execute(newest).scalar_one())
             stored = run_state.get_plan(connection, plan_id)
-            lines = list(run_state.all_lines(connection, stored)) if stored is not None else []
-        seen = Counter(str(line["op"]) for line in lines if line["op"] != "touch")
+            steps = list(run_state.all_steps(connection, stored)) if stored is not None else []
+        seen = Counter(step.op.value for step in steps if step.op is not Op.TOUCH)
         counted = self.counted()
         expect(
             {"create": 1, "update": 2, "missing": 1, "written": 0}, {**seen, "written": self.sent(counted)}

@@ -11,6 +11,7 @@ from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
 from plant3d_sync.errors import NotFoundError
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.side import Direction
+from plant3d_sync.model.step import Push
 from plant3d_sync.state import runs
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
@@ -33,10 +34,8 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
     )
     with app.state.read() as connection:
         stored = runs.get_plan(connection, str(plan.plan_id))
-        lines = (
-            [line for line in runs.all_lines(connection, stored) if line["op"] == "push"] if stored else []
-        )
-    cells = [cell for line in lines for cell in cells_of(line)]
+        steps = runs.all_steps(connection, stored) if stored else iter(())
+        cells = [cell for step in steps if isinstance(step, Push) for cell in cells_of(step)]
     snapshot = project.source.snapshot()
     try:
         wanted = {cell.pnpid for cell in cells}

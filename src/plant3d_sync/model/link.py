@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from plant3d_sync.model.record import Value
 
 
@@ -20,8 +23,7 @@ class LinkState(StrEnum):
     UNLINKED = "unlinked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How long an item has not been seen: first time (UTC, ISO) and in how many counted reads."""
 
     since: str
@@ -30,8 +32,7 @@ class Missing:
     signature: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """When a change happened, on our own clock: after `at_base` (last seen unchanged), up to `away` (first seen changed).
 
     Both are POSIX seconds. `at_base` is None when the field was never seen at the base.
@@ -41,8 +42,7 @@ class Interval:
     away: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An undone field: `side` was put back to `kept` and keeps it until the other side's value leaves `value`."""
 
     side: str
@@ -62,6 +62,27 @@ class Flip(NamedTuple):
     pair: str = ""
     last: str = ""
     reverts: int = 0
+
+
+def known(value: Value | UnsetType) -> Value:
+    """A value that may be unset; None if it is."""
+    return None if isinstance(value, UnsetType) else value
+
+
+class Open(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"plant3d": "p", "synapse": "s"}
+):
+    """A field that is not settled: why, both values (unset: not known), the rule that said so.
+
+    `since`: when it began to wait (UTC, ISO). `given`: a choice SYNAPSE was sent, and what SYNAPSE made of it.
+    """
+
+    why: str
+    plant3d: Value | UnsetType = UNSET
+    synapse: Value | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    since: str | UnsetType = UNSET
+    given: tuple[Value, Value] | UnsetType = UNSET
 
 
 REVERTED = "reverted"
@@ -93,7 +114,7 @@ class Link:
     base: Mapping[str, Value] | None = None
     base_plant: Mapping[str, Value] = field(default_factory=dict)
     synapse_delta: Mapping[str, Value] = field(default_factory=dict)
-    pending: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    pending: Mapping[str, Open] = field(default_factory=dict)
     observed: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     holds: Mapping[str, Hold] = field(default_factory=dict)
     flips: Mapping[str, Flip] = field(default_factory=dict)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-
-from plant3d_sync.model.record import Value
-from plant3d_sync.model.side import Entity
 
 
 class Op(StrEnum):
@@ -147,78 +143,3 @@ class MissingPolicy:
     reads: int = 3
     minutes: float = 30.0
     policy: str = "ask"
-
-
-@dataclass(slots=True, kw_only=True)
-class Line:
-    """One line of a plan.
-
-    `set`/`was`: SYNAPSE field -> new / expected value. `cells`: Plant 3D cells to write (see CellWrite).
-    `after`: what the link will remember once the line is done: base, base_plant, pending, observed, digest, ...
-    `why`: field -> reason word. `needs`: "person" when an unattended run must not do it.
-    """
-
-    op: Op
-    entity: Entity | str
-    pnpid: int
-    plant3d_id: str
-    class_name: str
-    tag: str
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
-    old_tag: str | None = None
-    set: Mapping[str, Value] = field(default_factory=dict)
-    was: Mapping[str, Value] = field(default_factory=dict)
-    cells: list[dict[str, object]] = field(default_factory=list)
-    after: Mapping[str, object] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
-    needs: str | None = None
-    drawing: str | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON form; empty members are left out."""
-        data: dict[str, object] = {
-            "op": self.op.value,
-            "entity": str(self.entity),
-            "pnpid": self.pnpid,
-            "id": self.plant3d_id,
-            "class": self.class_name,
-            "tag": self.tag,
-        }
-        for name in _OPTIONAL:
-            value = getattr(self, name)
-            if value is not None and value != {} and value != []:
-                data[name] = value
-        return data
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> Line:
-        """Back from JSON."""
-        known = {name: data[name] for name in _OPTIONAL if name in data}
-        return cls(
-            op=Op(str(data["op"])),
-            entity=str(data["entity"]),
-            pnpid=int(str(data["pnpid"])),
-            plant3d_id=str(data["id"]),
-            class_name=str(data["class"]),
-            tag=str(data["tag"]),
-            **known,  # type: ignore[arg-type]
-        )
-
-
-_OPTIONAL = (
-    "link_id",
-    "asset_id",
-    "asset_version",
-    "description_version",
-    "old_tag",
-    "set",
-    "was",
-    "cells",
-    "after",
-    "why",
-    "needs",
-    "drawing",
-)

@@ -15,19 +15,16 @@ from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
-import orjson
+from msgspec import UNSET, UnsetType
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import check_cell, equals_default
-from plant3d_sync.model.creation import creation_line
-from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState
+from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState, Open
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.plan import (
     GuardHit,
     Limits,
-    Line,
     MissingPolicy,
-    Op,
     RowError,
     Stats,
     Tally,
@@ -35,6 +32,22 @@ from plant3d_sync.model.plan import (
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, Side, WriteMode
+from plant3d_sync.model.step import (
+    Absent,
+    Adopt,
+    After,
+    AfterCreation,
+    Archive,
+    Cell,
+    Create,
+    Push,
+    Restore,
+    Settle,
+    Touch,
+    Update,
+    to_text,
+    values_text,
+)
 from plant3d_sync.reconcile import guard, identity, missing
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 from plant3d_sync.words import said
@@ -461,26 +474,24 @@ class Planner:
             return
         self._stats[entity].created += 1
         self._tally.creates += 1
-        after: dict[str, object] = {"digest": item.digest.hex(), "ticks": item.timestamp}
+        after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp)
         if len(fields) < len(self._rules.classes[item.class_name].fields):
-            unread = self._unread(item, translated, None)
-            if unread:
-                after["pending"] = unread
+            after.pending = self._unread(item, translated, None)
         if blank:
-            after["base_set"] = blank
-        line: dict[str, object] = {
-            "op": "create",
-            "entity": entity.value,
-            "pnpid": item.pnpid,
-            "id": item.guid,
-            "class": item.class_name,
-            "tag": tag,
-        }
-        if item.drawing:
-            line["drawing"] = item.drawing
-        if link_id is not None:
-            line["link_id"] = link_id
-        data = creation_line(line, after, values)
+            after.blank = values_text(blank)
+        data = to_text(
+            Create(
+                entity=entity.value,
+                pnpid=item.pnpid,
+                plant3d_id=item.guid,
+                class_name=item.class_name,
+                tag=tag,
+                drawing=item.drawing or None,
+                link_id=link_id,
+                after=after,
+                text=values_text(values),
+            )
+        )
         if len(data) > MAX_ATTRIBUTES:
             problem = _attributes_problem(values)
             if problem is not None:
@@ -494,10 +505,10 @@ class Planner:
 
     def _unread(
         self, item: PlantItem, translated: Translated, base: Mapping[str, Value] | None
-    ) -> dict[str, dict[str, object]]:
+    ) -> dict[str, Open]:
         """Fields that never had a base because their cell cannot be read: kept open, so that SYNAPSE's side stays known."""
         return {
-            name: {"why": "unread"}
+            name: Open(why="unread")
             for name in self._rules.classes[item.class_name].fields
             if name not in translated.fields and (base is None or name not in base)
         }
@@ -656,12 +667,7 @@ class Planner:
 
     def _stays_archived(self, item: PlantItem, entity: Entity, link: Link) -> None:
         """A person chose that the asset stays archived: the item as it is now is not asked about again."""
-        observed = {
-            name: {side: [seen.at_base, seen.away] for side, seen in sides.items()}
-            for name, sides in link.observed.items()
-        }
-        line = Line(
-            op=Op.TOUCH,
+        step = Touch(
             entity=entity.value,
             pnpid=item.pnpid,
             plant3d_id=item.guid,
@@ -669,17 +675,17 @@ class Planner:
             tag=link.tag,
             link_id=link.link_id,
             asset_id=link.asset_id,
-            after={
-                "state": link.state.value,
-                "digest": item.digest.hex(),
-                "ticks": item.timestamp,
-                "pending": {name: dict(entry) for name, entry in link.pending.items()},
-                "observed": observed,
-                "holds": {name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()},
-            },
+            after=After(
+                state=link.state,
+                digest=item.digest.hex(),
+                ticks=item.timestamp,
+                pending=dict(link.pending),
+                observed={name: dict(sides) for name, sides in link.observed.items()},
+                holds=dict(link.holds),
+            ),
             drawing=item.drawing,
         )
-        self._lines["quiet"].append(_dumps(line.to_dict()))
+        self._lines["quiet"].append(to_text(step))
 
     def _restore(self, item: PlantItem, entity: Entity, link: Link, translated: Translated, why: str) -> None:
         """The asset lives again, with Plant 3D's values: a person chose it, or the item it was archived for is back."""
@@ -689,8 +695,7 @@ class Planner:
             for name, value in translated.fields.items()
             if rule.fields[name].owner is not Owner.SYNAPSE
         }
-        line = Line(
-            op=Op.RESTORE,
+        step = Restore(
             entity=entity.value,
             pnpid=item.pnpid,
             plant3d_id=item.guid,
@@ -700,7 +705,7 @@ class Planner:
             asset_id=link.asset_id,
             set=values,
             was=link.synapse_fields(),
-            after={"digest": item.digest.hex(), "ticks": item.timestamp},
+            after=After(digest=item.digest.hex(), ticks=item.timestamp),
             why={"*": why},
             drawing=item.drawing,
         )
@@ -708,7 +713,7 @@ class Planner:
         self._tally.updates += 1
         self._fate[item.pnpid] = "updated"
         self._update_index[item.pnpid] = len(self._lines["update"])
-        self._lines["update"].append(_dumps(line.to_dict()))
+        self._lines["update"].append(to_text(step))
 
     def _linked(
         self,
@@ -738,11 +743,11 @@ class Planner:
             self._merge(work, field_rule, item, link, asset, value, held.get(name))
         for name, code, _message in translated.problems:
             if name in rule.fields:
-                work.pending.setdefault(name, {"why": code})
+                work.pending.setdefault(name, Open(why=code))
         for name, why in self._unread(item, translated, link.base).items():
             work.pending.setdefault(name, why)
         if tag is None:
-            work.pending["tag"] = {"why": "tag_lost"}
+            work.pending["tag"] = Open(why="tag_lost")
         self._emit(item, entity, translated, tag, link, asset, work, adopt)
 
     def _tag_lost(self, item: PlantItem, translated: Translated, link: Link) -> None:
@@ -794,10 +799,10 @@ class Planner:
         if stamp is None and name == "description":
             stamp = link.description_at
         resolution = self._know.resolutions.get((link.link_id, name))
-        open_entry = link.pending.get(name, {})
-        if resolution is not None and open_entry.get("given") == [resolution.chosen, synapse]:
+        known = link.pending.get(name)
+        if resolution is not None and known is not None and known.given == (resolution.chosen, synapse):
             resolution = replace(resolution, given=True)
-            work.given[name] = [resolution.chosen, synapse]
+            work.given[name] = (resolution.chosen, synapse)
         flip = link.flips.get(name, Flip())
         put_back = plant_away and _is_put_back(rule, flip, plant3d, base_plant)
         if put_back and flip.last != REVERTED:
@@ -852,12 +857,12 @@ class Planner:
             known = link.observed.get(name, {}).get(side)
             if known is None:
                 seen[side] = Interval(at_base=last_read, away=self._know.now)
-            elif side in link.pending.get(name, {}) and link.pending[name][side] == value[0]:
+            elif name in link.pending and _seen_value(link.pending[name], side) == value[0]:
                 seen[side] = known
             else:
                 seen[side] = Interval(at_base=known.at_base, away=self._know.now)
         if seen:
-            work.observed[name] = {side: [where.at_base, where.away] for side, where in seen.items()}
+            work.observed[name] = seen
         return seen
 
     def _emit(
@@ -883,28 +888,7 @@ class Planner:
         for name in translated.fields:
             self._look_at(item.guid, name)
         self._count_push(item, link, work)
-        after = work.after(item)
-        line = Line(
-            op=Op.UPDATE,
-            entity=entity.value,
-            pnpid=item.pnpid,
-            plant3d_id=item.guid,
-            class_name=item.class_name,
-            tag=tag or link.tag,
-            link_id=link.link_id or None,
-            asset_id=link.asset_id,
-            asset_version=link.asset_version,
-            description_version=link.description_version,
-            set=work.set,
-            was=work.was,
-            after=after,
-            why=work.why,
-            drawing=item.drawing,
-        )
-        if adopt:
-            line.op = Op.ADOPT
-        elif not work.set:
-            line.op = Op.SETTLE if work.base_set or work.pending_changed(link) else Op.TOUCH
+        step = work.step(item, entity, link, tag or link.tag, adopt)
         if work.set:
             stats.updated += 1
             self._fate[item.pnpid] = "updated"
@@ -913,23 +897,22 @@ class Planner:
                 self._tally.blanks += 1
         else:
             stats.unchanged += 1
-        if any("p" in entry for entry in work.pending.values()):
+        if any(entry.plant3d is not UNSET for entry in work.pending.values()):
             self._waiting += 1
         if work.cells:
             self._push_line(item, entity, link, tag, work)
         new_tag = work.set.get("tag")
-        if isinstance(new_tag, str):
+        if isinstance(new_tag, str) and isinstance(step, Update | Adopt):
             held_tag = work.was.get("tag")
-            line.old_tag = held_tag if isinstance(held_tag, str) else link.tag
-            data = _dumps(line.to_dict())
-            self._renames[item.pnpid] = (line.old_tag, new_tag, data, entity.value, adopt)
+            step.old_tag = held_tag if isinstance(held_tag, str) else link.tag
+            self._renames[item.pnpid] = (step.old_tag, new_tag, to_text(step), entity.value, adopt)
             return
         bucket = "update" if work.set else "quiet"
         if work.set:
             self._update_index[item.pnpid] = len(self._lines[bucket])
         elif adopt:
             self._adopt_index[item.pnpid] = len(self._lines[bucket])
-        self._lines[bucket].append(_dumps(line.to_dict()))
+        self._lines[bucket].append(to_text(step))
 
     def _place(
         self,
@@ -955,7 +938,7 @@ class Planner:
                 if outcome.reason == "resolved" and not self._rules.same[name](plant3d, outcome.value):
                     # a choice of a third value: Plant 3D does not hold it yet, so the base must not move
                     work.open(name, "resolving", plant3d, outcome.value, outcome)
-                    work.given[name] = [outcome.value, outcome.value]
+                    work.given[name] = (outcome.value, outcome.value)
             case Verdict.TO_SYNAPSE:
                 work.open(name, "waits_for_pull", plant3d, synapse, outcome)
             case Verdict.TO_PLANT3D:
@@ -994,7 +977,7 @@ class Planner:
         if name in link.holds and outcome.reason == "held_after_undo":
             work.holds[name] = link.holds[name]
         if name in work.given and name in work.pending:
-            work.pending[name]["given"] = work.given[name]
+            work.amend(name, given=work.given[name])
 
     # ------------------------------------------------------------------ towards Plant 3D
 
@@ -1035,17 +1018,17 @@ class Planner:
             raise AssertionError(column)
         old = item.values.get(found.name)
         work.cells.append(
-            {
-                "field": name,
-                "column": found.name,
-                "table_class": found.table_class,
-                "old": old,
-                "new": outcome.value,
-                "ticks": item.timestamp,
-                "plant3d": plant3d,
-                "synapse": synapse,
-                "why": outcome.reason,
-            }
+            Cell(
+                field=name,
+                column=found.name,
+                table_class=found.table_class,
+                old=old,
+                new=outcome.value,
+                ticks=item.timestamp,
+                plant3d=plant3d,
+                synapse=synapse,
+                why=outcome.reason,
+            )
         )
         work.open(name, "push_" + self._know.write_mode.value, plant3d, synapse, outcome)
         if self._know.write_mode is WriteMode.WORKBOOK and outcome.reason != "resolved":
@@ -1055,13 +1038,10 @@ class Planner:
         self, work: _FieldWork, name: str, item: PlantItem, link: Link, plant3d: Value, synapse: Value
     ) -> None:
         """A cell waits for a designer's import; after too long it becomes a question."""
-        before = link.pending.get(name, {})
-        since = (
-            str(before.get("since") or self._know.now_iso)
-            if before.get("s") == synapse
-            else self._know.now_iso
-        )
-        work.pending[name]["since"] = since
+        before, since = link.pending.get(name), self._know.now_iso
+        if before is not None and before.since and before.synapse == synapse:
+            since = before.since
+        work.amend(name, since=since)
         waited = self._know.now - (_posix(since) or self._know.now)
         if waited <= self._know.workbook_days * 86_400:
             return
@@ -1113,8 +1093,7 @@ class Planner:
     def _push_line(
         self, item: PlantItem, entity: Entity, link: Link, tag: str | None, work: _FieldWork
     ) -> None:
-        line = Line(
-            op=Op.PUSH,
+        step = Push(
             entity=entity.value,
             pnpid=item.pnpid,
             plant3d_id=item.guid,
@@ -1123,11 +1102,11 @@ class Planner:
             link_id=link.link_id or None,
             asset_id=link.asset_id,
             cells=work.cells,
-            why={str(cell["field"]): str(cell["why"]) for cell in work.cells},
+            why={cell.field: cell.why or "" for cell in work.cells},
             drawing=item.drawing,
             needs=None if self._know.write_mode is WriteMode.SQL else "write_" + self._know.write_mode.value,
         )
-        self._lines["quiet"].append(_dumps(line.to_dict()))
+        self._lines["quiet"].append(to_text(step))
 
     # ------------------------------------------------------------------ absence
 
@@ -1138,24 +1117,11 @@ class Planner:
         if link.plant3d_id in self._disputed:
             return  # its identity or its row was seen: that is an error of the row, not an absence
         self._look_at(link.plant3d_id, WHOLE)
-        line = Line(
-            op=Op.MISSING,
-            entity=link.entity,
-            pnpid=link.pnpid,
-            plant3d_id=link.plant3d_id,
-            class_name=link.class_name,
-            tag=link.tag,
-            link_id=link.link_id,
-            asset_id=link.asset_id,
-            asset_version=link.asset_version,
-        )
         if link.class_name not in self._rules.classes:
-            line.after = {"state": LinkState.UNLINKED.value}
-            self._lines["quiet"].append(_dumps(line.to_dict()))
+            self._absent(link, After(state=LinkState.UNLINKED))
             return
         if link.archived_in_synapse:  # gone on both sides: nothing is left to do or to ask
-            line.after = {"state": LinkState.ARCHIVED.value}
-            self._lines["quiet"].append(_dumps(line.to_dict()))
+            self._absent(link, After(state=LinkState.ARCHIVED))
             self._released.add(link.tag)
             self._ends(link.plant3d_id)
             return
@@ -1183,10 +1149,7 @@ class Planner:
         if link.state is LinkState.ACTIVE:
             self._tally.gone += 1
         since = absence.missing
-        line.after = {
-            "state": absence.state.value,
-            "missing": [since.since, since.reads, since.last_counted, since.signature],
-        }
+        after = After(state=absence.state, missing=since)
         self._findings.append(
             Finding(
                 code="missing",
@@ -1208,9 +1171,9 @@ class Planner:
             self._fates[choice.conflict_id] = SIDE_MOVED if void else FOLLOWED
             choice = None if void else choice
         if choice is not None and choice.chosen == "synapse":
-            line.after = {"state": LinkState.UNLINKED.value}
+            after = After(state=LinkState.UNLINKED)
         elif choice is not None:
-            self._archive(line, link, stats, "resolved", unattended=True)
+            self._archive(link, after, stats, "resolved", unattended=True)
             return
         elif absence.archive and edited:
             self._conflicts.append(
@@ -1218,14 +1181,38 @@ class Planner:
             )
             stats.conflicts += 1
         elif absence.archive:
-            self._archive(line, link, stats, "missing_confirmed", unattended=absence.unattended)
+            self._archive(link, after, stats, "missing_confirmed", unattended=absence.unattended)
             return
-        self._lines["quiet"].append(_dumps(line.to_dict()))
+        self._absent(link, after)
 
-    def _archive(self, line: Line, link: Link, stats: Stats, why: str, *, unattended: bool) -> None:
-        line.op = Op.ARCHIVE
-        line.needs = None if unattended else "person"
-        line.why = {"*": why}
+    def _absent(self, link: Link, after: After) -> None:
+        step = Absent(
+            entity=link.entity,
+            pnpid=link.pnpid,
+            plant3d_id=link.plant3d_id,
+            class_name=link.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            after=after,
+        )
+        self._lines["quiet"].append(to_text(step))
+
+    def _archive(self, link: Link, after: After, stats: Stats, why: str, *, unattended: bool) -> None:
+        step = Archive(
+            entity=link.entity,
+            pnpid=link.pnpid,
+            plant3d_id=link.plant3d_id,
+            class_name=link.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            after=after,
+            needs=None if unattended else "person",
+            why={"*": why},
+        )
         if unattended:
             self._ends(link.plant3d_id)
             stats.archived += 1
@@ -1233,8 +1220,8 @@ class Planner:
                 self._tally.gone += 1
             self._released.add(link.tag)
         else:
-            self._for_person[line.op.value] += 1
-        self._lines["free"].append(_dumps(line.to_dict()))
+            self._for_person[step.op.value] += 1
+        self._lines["free"].append(to_text(step))
 
     # ------------------------------------------------------------------ the end
 
@@ -1409,13 +1396,13 @@ class _FieldWork:
     why: dict[str, str] = field(default_factory=dict)
     base_set: dict[str, Value] = field(default_factory=dict)
     plant_set: dict[str, Value] = field(default_factory=dict)
-    pending: dict[str, dict[str, object]] = field(default_factory=dict)
-    observed: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+    pending: dict[str, Open] = field(default_factory=dict)
+    observed: dict[str, dict[str, Interval]] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
-    given: dict[str, list[Value]] = field(default_factory=dict)
+    given: dict[str, tuple[Value, Value]] = field(default_factory=dict)
     """Choices SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what SYNAPSE made of it."""
     flips: dict[str, Flip] = field(default_factory=dict)
-    cells: list[dict[str, object]] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     conflicts: int = 0
     fates: dict[str, str] = field(default_factory=dict)
@@ -1448,28 +1435,74 @@ class _FieldWork:
 
     def open(self, name: str, why: str, plant3d: Value, synapse: Value, outcome: FieldOutcome) -> None:
         """The field stays open, with both values and the reason."""
-        self.pending[name] = {"why": why, "p": plant3d, "s": synapse, "reason": outcome.reason}
+        self.pending[name] = Open(why=why, plant3d=plant3d, synapse=synapse, reason=outcome.reason)
+
+    def amend(self, name: str, **more: Any) -> None:
+        """Something more is known of an open field."""
+        self.pending[name] = msgspec.structs.replace(self.pending[name], **more)
 
     def pending_changed(self, link: Link) -> bool:
         """Whether the open fields differ from what the link remembers."""
         return dict(link.pending) != self.pending
 
-    def after(self, item: PlantItem) -> dict[str, object]:
+    def after(self, item: PlantItem) -> After:
         """What the link will remember."""
-        after: dict[str, object] = {"digest": item.digest.hex(), "ticks": item.timestamp}
-        if self.base_set:
-            after["base_set"] = self.base_set
-        if self.plant_set:
-            after["plant_set"] = self.plant_set
-        if self.pending:
-            after["pending"] = self.pending
-        if self.observed:
-            after["observed"] = self.observed
-        if self.holds:
-            after["holds"] = {name: [hold.side, hold.value, hold.kept] for name, hold in self.holds.items()}
-        if self.flips:
-            after["flips"] = {name: list(flip) for name, flip in self.flips.items()}
-        return after
+        return After(
+            digest=item.digest.hex(),
+            ticks=item.timestamp,
+            base_set=self.base_set,
+            plant_set=self.plant_set,
+            pending=self.pending,
+            observed=self.observed,
+            holds=self.holds,
+            flips=self.flips,
+        )
+
+    def step(
+        self, item: PlantItem, entity: Entity, link: Link, tag: str, adopt: bool
+    ) -> Adopt | Update | Settle | Touch:
+        """The step of the pair: what is written to SYNAPSE, or only remembered."""
+        after = self.after(item)
+        whose = (entity.value, item.pnpid, item.guid, item.class_name, tag)
+        if adopt:
+            return Adopt(
+                *whose,
+                asset_id=link.asset_id,
+                asset_version=link.asset_version,
+                description_version=link.description_version,
+                set=self.set,
+                was=self.was,
+                after=after,
+                why=self.why,
+                drawing=item.drawing,
+            )
+        if self.set:
+            return Update(
+                *whose,
+                link_id=link.link_id,
+                asset_id=link.asset_id,
+                asset_version=link.asset_version,
+                description_version=link.description_version,
+                set=self.set,
+                was=self.was,
+                after=after,
+                why=self.why,
+                drawing=item.drawing,
+            )
+        kind = Settle if self.base_set or self.pending_changed(link) else Touch
+        return kind(
+            *whose,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            description_version=link.description_version,
+            after=after,
+            drawing=item.drawing,
+        )
+
+
+def _seen_value(entry: Open, side: str) -> Value | UnsetType:
+    return entry.plant3d if side == "p" else entry.synapse
 
 
 def _fate(outcome: FieldOutcome, choice: Resolution, same: Callable[[Value, Value], bool]) -> str:
@@ -1493,17 +1526,11 @@ def _was_archived(link: Link) -> bool:
 
 def _keep_open(work: _FieldWork, link: Link, name: str) -> None:
     """A field that could not be read keeps what the link knew about it."""
-    if "p" in link.pending.get(name, {}):
-        work.pending[name] = dict(link.pending[name])
+    entry = link.pending.get(name)
+    if entry is not None and entry.plant3d is not UNSET:
+        work.pending[name] = entry
     if name in link.observed:
-        work.observed[name] = {
-            side: [where.at_base, where.away] for side, where in link.observed[name].items()
-        }
-
-
-def _dumps(value: object) -> bytes:
-    """JSON in a buffer of its own size (the encoder's own buffers are several times larger)."""
-    return bytes(memoryview(orjson.dumps(value)))
+        work.observed[name] = dict(link.observed[name])
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -1568,7 +1595,7 @@ def _conflict(
     has_base: bool = True,
     plant3d: Value = None,
     synapse: Value = None,
-    observed: Mapping[str, Sequence[float | None]] | None = None,
+    observed: Mapping[str, Interval] | None = None,
     suggestion: str = "",
     why: str = "",
 ) -> ConflictDraft:
@@ -1585,8 +1612,8 @@ def _conflict(
         has_base=has_base,
         plant3d=plant3d,
         synapse=synapse,
-        plant3d_seen=_interval(seen.get("p")),
-        synapse_seen=_interval(seen.get("s")),
+        plant3d_seen=seen.get("p"),
+        synapse_seen=seen.get("s"),
         synapse_at=info.updated_at if info else (link.description_at if name == "description" else None),
         synapse_by=info.by if info else (link.description_by if name == "description" else None),
         suggestion=suggestion,
@@ -1620,12 +1647,6 @@ def _gone_conflict(link: Link, edited: Mapping[str, Value]) -> ConflictDraft:
         suggestion_reason="deleted in Plant 3D, edited in SYNAPSE",
         drawing=None,
     )
-
-
-def _interval(seen: Sequence[float | None] | None) -> Interval | None:
-    if not seen or seen[1] is None:
-        return None
-    return Interval(at_base=seen[0], away=seen[1])
 
 
 def _work_item(

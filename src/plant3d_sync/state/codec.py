@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import msgspec
 import orjson
 from sqlalchemy import Table, Update, bindparam, update
 from sqlalchemy.engine import Connection
@@ -15,10 +16,10 @@ T = TypeVar("T")
 
 
 def dump(value: object) -> str | None:
-    """JSON text; None and empty containers become NULL, so that "nothing" costs nothing."""
+    """JSON text, structs included; None and empty containers become NULL, so that "nothing" costs nothing."""
     if value is None or value == {} or value == [] or value == ():
         return None
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, default=msgspec.to_builtins).decode()
 
 
 def load(text: str | None) -> Any:

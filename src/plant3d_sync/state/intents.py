@@ -10,6 +10,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.step import Step, from_text, list_text
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
@@ -29,7 +30,7 @@ class Intent:
     fence: int
     key: str
     body: bytes
-    lines: list[dict[str, Any]]
+    steps: list[Step]
     status: str
 
 
@@ -50,13 +51,13 @@ def record(
     side: str,
     key: str,
     body: bytes,
-    lines: Sequence[Mapping[str, Any]],
+    steps: Sequence[Step],
     at: float,
     refs: Sequence[Sequence[int]] | None = None,
 ) -> int:
     """Store what is about to be written, under the current fence. Returns the intent's id.
 
-    `refs`: where the lines stand in the stored plan, as [chunk, first, last + 1]; then they are not stored again.
+    `refs`: where the steps stand in the stored plan, as [chunk, first, last + 1]; then they are not stored again.
     """
     fence.check(connection)
     done = connection.execute(
@@ -69,7 +70,7 @@ def record(
             "fence": fence.number,
             "idempotency_key": key,
             "body": body,
-            "lines": orjson.dumps({"refs": refs} if refs is not None else list(lines)),
+            "lines": orjson.dumps({"refs": refs}) if refs is not None else list_text(steps),
             "status": "open",
             "created_at": at,
         },
@@ -111,21 +112,21 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
             fence=row.fence,
             key=row.idempotency_key,
             body=row.body,
-            lines=_lines(connection, row.plan_id, orjson.loads(row.lines)),
+            steps=_steps(connection, row.plan_id, row.lines),
             status=row.status,
         )
         for row in rows
     ]
 
 
-def _lines(connection: Connection, plan_id: str, stored: Any) -> list[dict[str, Any]]:
-    """The lines themselves, or looked up in the plan they stand in."""
-    if isinstance(stored, list):
-        return stored
-    lines: list[dict[str, Any]] = []
-    for chunk, first, end in stored["refs"]:
-        lines += runs.chunk(connection, plan_id, chunk)[first:end]
-    return lines
+def _steps(connection: Connection, plan_id: str, stored: bytes) -> list[Step]:
+    """The steps themselves, or looked up in the plan they stand in."""
+    if stored.startswith(b"["):
+        return from_text(stored)
+    steps: list[Step] = []
+    for chunk, first, end in orjson.loads(stored)["refs"]:
+        steps += runs.steps_of(connection, plan_id, chunk)[first:end]
+    return steps
 
 
 def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing
+from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map
 from plant3d_sync.state.tables import link, project, tag_history, unlinked_asset
@@ -173,9 +173,15 @@ def count(connection: Connection, number: int) -> int:
     return int(connection.execute(sa.select(sa.func.count()).where(link.c.project == number)).scalar() or 0)
 
 
+_OPEN = msgspec.json.Decoder(dict[str, Open])
+_OBSERVED = msgspec.json.Decoder(dict[str, dict[str, Interval]])
+_HOLDS = msgspec.json.Decoder(dict[str, Hold])
+_FLIPS = msgspec.json.Decoder(dict[str, Flip])
+_MISSING = msgspec.json.Decoder(Missing)
+
+
 def to_model(row: Row[Any]) -> Link:
     """A row as the frozen noun."""
-    missing = load(row.missing)
     base = load(row.base)
     return Link(
         link_id=row.id,
@@ -194,19 +200,11 @@ def to_model(row: Row[Any]) -> Link:
         base=base,
         base_plant=load_map(row.base_plant),
         synapse_delta=load_map(row.synapse_delta),
-        pending=load_map(row.pending),
-        observed={
-            name: {side: Interval(at_base=seen[0], away=seen[1]) for side, seen in sides.items()}
-            for name, sides in load_map(row.observed).items()
-        },
-        holds={
-            name: Hold(side=hold[0], value=hold[1], kept=hold[2])
-            for name, hold in load_map(row.holds).items()
-        },
-        flips={name: Flip(*flip) for name, flip in load_map(row.flips).items()},
-        missing=Missing(since=missing[0], reads=missing[1], last_counted=missing[2], signature=missing[3])
-        if missing
-        else None,
+        pending=_OPEN.decode(row.pending) if row.pending else {},
+        observed=_OBSERVED.decode(row.observed) if row.observed else {},
+        holds=_HOLDS.decode(row.holds) if row.holds else {},
+        flips=_FLIPS.decode(row.flips) if row.flips else {},
+        missing=_MISSING.decode(row.missing) if row.missing else None,
         archived_in_synapse=row.gone_in_synapse in (1, 2),
         lost_in_synapse=row.gone_in_synapse == LOST,
     )

@@ -11,8 +11,8 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from plant3d_sync.model.creation import CreationLine, creations_of
 from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.model.step import Step, from_text
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
 from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
 
@@ -382,27 +382,16 @@ def _plan(row: Row[Any]) -> StoredPlan:
     )
 
 
-def chunk(connection: Connection, plan_id: str, number: int) -> list[dict[str, Any]]:
-    """The lines of one chunk."""
-    lines = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
-    return orjson.loads(lines) if lines else []
+def steps_of(connection: Connection, plan_id: str, number: int) -> list[Step]:
+    """The steps of one chunk."""
+    text = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
+    return from_text(text) if text else []
 
 
-def creations_or_lines(
-    connection: Connection, plan_id: str, number: int
-) -> Sequence[CreationLine | dict[str, Any]]:
-    """The lines of one chunk; as creations if all of them are usual ones, which costs much less."""
-    lines = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
-    if not lines:
-        return []
-    creations = creations_of(lines)
-    return orjson.loads(lines) if creations is None else creations
-
-
-def all_lines(connection: Connection, item: StoredPlan) -> Iterator[dict[str, Any]]:
-    """Every line in order."""
+def all_steps(connection: Connection, item: StoredPlan) -> Iterator[Step]:
+    """Every step in order."""
     for number in range(item.chunks):
-        yield from chunk(connection, item.plan_id, number)
+        yield from steps_of(connection, item.plan_id, number)
 
 
 def set_plan(connection: Connection, plan_id: str, *, expect: Sequence[str] = (), **values: Any) -> bool:

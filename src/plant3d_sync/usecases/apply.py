@@ -6,19 +6,33 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import AssetWrite, Creation, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.creation import CreationLine, in_full
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.state import audit, findings, intents, links
+from plant3d_sync.model.step import (
+    Absent,
+    Adopt,
+    AfterCreation,
+    Archive,
+    Create,
+    Push,
+    Quiet,
+    Restore,
+    Settle,
+    Step,
+    ToSynapse,
+    Touch,
+    Update,
+)
+from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease
@@ -35,18 +49,16 @@ from plant3d_sync.usecases.feed import observed_with_synapse
 from plant3d_sync.usecases.project import Project, World
 from plant3d_sync.words import said
 
-WRITES = frozenset({"create", "update", "adopt", "archive", "restore"})
 MAX_STRETCH = 1000
 """A chain of renames is never cut below this many items (SYNAPSE judges tags on the state after a batch)."""
 
-JsonLine = dict[str, Any]
-Chunk = Callable[[], Sequence[CreationLine | JsonLine]]
-"""Gives the lines of one chunk of a plan."""
+Chunk = Callable[[], Sequence[Step]]
+"""Gives the steps of one chunk of a plan."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the lines, by entity, and every row that failed."""
+    """What became of the steps, by entity, and every row that failed."""
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     errors: list[RowError] = field(default_factory=list)
@@ -56,7 +68,7 @@ class Outcome:
     push: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     remembered: int = 0
-    """Lines without a write that are done."""
+    """Steps without a write that are done."""
     echoes: int = 0
     """Writes that changed nothing: SYNAPSE held the values already."""
     misses: int = 0
@@ -64,11 +76,11 @@ class Outcome:
 
     @property
     def progress(self) -> int:
-        """Lines that need not be done again."""
+        """Steps that need not be done again."""
         return self.written + self.cells_written + self.remembered
 
     def add(self, entity: str, name: str, number: int = 1) -> None:
-        """Count one line."""
+        """Count one step."""
         per = self.counts.setdefault(entity, {})
         per[name] = per.get(name, 0) + number
 
@@ -87,12 +99,12 @@ class Execution:
     actor: str
     outcome: Outcome = field(default_factory=Outcome)
     approved: bool = False
-    """Whether a person applies the plan: lines that need a person are carried out."""
+    """Whether a person applies the plan: steps that need a person are carried out."""
     stop: Callable[[], None] = lambda: None
     """Called between batches; raises when the run must end (cancel, deadline, lease lost)."""
     next_link: int = 1
-    stored_lines: bool = False
-    """Whether the chunks are those of the stored plan, so that an intent can point at its lines."""
+    stored_steps: bool = False
+    """Whether the chunks are those of the stored plan, so that an intent can point at its steps."""
 
     def check(self) -> None:
         """End here if the run must end."""
@@ -104,27 +116,34 @@ class Execution:
         self.stop()
 
 
-def apply_lines(execution: Execution, chunks: Sequence[Chunk], total: int) -> list[JsonLine]:
-    """Write all lines, chunk by chunk. Returns the lines that go to Plant 3D, which are left to `push`."""
-    pushed: list[JsonLine] = []
-    quiet: list[JsonLine] = []
+def apply_steps(execution: Execution, chunks: Sequence[Chunk], total: int) -> list[Push]:
+    """Write all steps, chunk by chunk. Returns the steps into Plant 3D, which are left to `push`."""
+    pushed: list[Push] = []
+    quiet: list[Quiet] = []
     size = min(execution.project.batch_size, execution.project.synapse.capabilities().max_batch_items)
     batch = _Batch(execution, size, total)
     for number, chunk in enumerate(chunks):
-        for index, line in enumerate(chunk()):
-            if isinstance(line, CreationLine):
-                batch.add(line, number, index)
-            elif line["op"] == "push":
-                pushed.append(line)
-                continue
-            elif not _may_run(execution, line):
-                quiet.append(line)
-            elif line["op"] in ("create", "update", "restore", "archive") or (
-                line["op"] == "adopt" and line.get("set")
-            ):
-                batch.add(line, number, index)
-            else:
-                quiet.append(line)
+        for index, step in enumerate(chunk()):
+            match step:
+                case Create() | Update() | Restore():
+                    batch.add(step, number, index)
+                case Push():
+                    pushed.append(step)
+                    continue
+                case Archive():
+                    if step.needs is None or execution.approved:
+                        batch.add(step, number, index)
+                    else:
+                        quiet.append(step)
+                case Adopt():
+                    if step.set:
+                        batch.add(step, number, index)
+                    else:
+                        quiet.append(step)
+                case Settle() | Touch() | Absent():
+                    quiet.append(step)
+                case _:
+                    assert_never(step)
             if len(quiet) >= 1000:
                 _remember_quiet(execution, quiet)
                 batch.done += len(quiet)
@@ -137,21 +156,21 @@ def apply_lines(execution: Execution, chunks: Sequence[Chunk], total: int) -> li
 
 
 class _Batch:
-    """Lines that wait until there are enough of them for one call to SYNAPSE."""
+    """Steps that wait until there are enough of them for one call to SYNAPSE."""
 
     def __init__(self, execution: Execution, size: int, total: int) -> None:
         self.done = 0
         self._execution, self._size, self._total = execution, size, total
-        self._lines: list[CreationLine | JsonLine] = []
+        self._steps: list[ToSynapse] = []
         self._refs: list[list[int]] = []
 
-    def add(self, line: CreationLine | JsonLine, chunk: int, index: int) -> None:
-        """One more line, the `index`th of its chunk; what waited is sent first if it is enough."""
-        lines, refs = self._lines, self._refs
-        if len(lines) >= self._size and not _belongs_with(lines[-1], line, len(lines)):
+    def add(self, step: ToSynapse, chunk: int, index: int) -> None:
+        """One more step, the `index`th of its chunk; what waited is sent first if it is enough."""
+        steps, refs = self._steps, self._refs
+        if len(steps) >= self._size and not _belongs_with(steps[-1], step, len(steps)):
             self.send()
-            lines, refs = self._lines, self._refs
-        lines.append(line)
+            steps, refs = self._steps, self._refs
+        steps.append(step)
         if refs and refs[-1][0] == chunk and refs[-1][2] == index:
             refs[-1][2] = index + 1
         else:
@@ -159,100 +178,93 @@ class _Batch:
 
     def send(self) -> None:
         """Send what waits."""
-        if not self._lines:
+        if not self._steps:
             return
-        execution, lines = self._execution, self._lines
-        refs = self._refs if execution.stored_lines else None
-        creations = [line for line in lines if isinstance(line, CreationLine)]
-        if refs is not None and len(creations) == len(lines):
+        execution, steps = self._execution, self._steps
+        refs = self._refs if execution.stored_steps else None
+        creations = [step for step in steps if isinstance(step, Create) and step.is_usual]
+        if refs is not None and len(creations) == len(steps):
             _create_batch(execution, creations, refs)
         else:
-            _write_batch(execution, [_line_in_full(line) for line in lines], refs)
-        self.done += len(lines)
+            _write_batch(execution, steps, refs)
+        self.done += len(steps)
         execution.world.progress("write", self.done, self._total)
-        self._lines, self._refs = [], []
+        self._steps, self._refs = [], []
 
 
-def _line_in_full(line: CreationLine | JsonLine) -> JsonLine:
-    return in_full(line) if isinstance(line, CreationLine) else line
-
-
-def _may_run(execution: Execution, line: JsonLine) -> bool:
-    return line.get("needs") is None or execution.approved
-
-
-def _belongs_with(last: CreationLine | JsonLine, line: CreationLine | JsonLine, length: int) -> bool:
+def _belongs_with(last: ToSynapse, step: ToSynapse, length: int) -> bool:
     """Whether two renames must travel in one batch: one takes the tag the other gives away."""
-    if isinstance(line, CreationLine) or isinstance(last, CreationLine):
+    if length >= MAX_STRETCH or not isinstance(step, Update | Adopt) or not isinstance(last, Update | Adopt):
         return False
-    if length >= MAX_STRETCH or "old_tag" not in line or "old_tag" not in last:
+    if step.old_tag is None or last.old_tag is None:
         return False
-    return bool(last["old_tag"] == line["set"]["tag"] or line["old_tag"] == last["set"]["tag"])
+    return last.old_tag == step.set["tag"] or step.old_tag == last.set["tag"]
 
 
 # ---------------------------------------------------------------- towards SYNAPSE
 
 
-def _asset_write(line: JsonLine) -> AssetWrite:
-    if line["op"] == "archive":
-        return AssetWrite(op="archive", plant3d_id=line["id"], if_version=line.get("asset_version"))
-    fields: dict[str, Value] = line.get("set") or {}
-    if line["op"] == "create":
-        return AssetWrite(op="upsert", plant3d_id=line["id"], set=fields, if_version=0)
-    return AssetWrite(
-        op="upsert",
-        plant3d_id=line["id"],
-        set=fields,
-        if_description_version=line.get("description_version") if "description" in fields else None,
-        restore=line["op"] == "restore",
-    )
+def _asset_write(step: ToSynapse) -> AssetWrite:
+    match step:
+        case Archive():
+            return AssetWrite(op="archive", plant3d_id=step.plant3d_id, if_version=step.asset_version)
+        case Create():
+            return AssetWrite(op="upsert", plant3d_id=step.plant3d_id, set=step.set, if_version=0)
+        case Adopt() | Update() | Restore():
+            return AssetWrite(
+                op="upsert",
+                plant3d_id=step.plant3d_id,
+                set=step.set,
+                if_description_version=step.description_version if "description" in step.set else None,
+                restore=isinstance(step, Restore),
+            )
+        case _:
+            assert_never(step)
 
 
 def _write_batch(
-    execution: Execution, lines: list[JsonLine], refs: Sequence[Sequence[int]] | None = None
+    execution: Execution, steps: Sequence[ToSynapse], refs: Sequence[Sequence[int]] | None = None
 ) -> None:
     """One call to SYNAPSE: intent committed first, receipts and base in one transaction after it.
 
-    `refs`: where in the stored plan the lines stand; without them the intent holds the lines themselves.
+    `refs`: where in the stored plan the steps stand; without them the intent holds the steps themselves.
     """
     execution.check()
     synapse = execution.project.synapse
     try:
-        body = synapse.encode([_asset_write(line) for line in lines])
+        body = synapse.encode([_asset_write(step) for step in steps])
     except SkipRecordError as error:
-        _leave_out(execution, lines, error)
+        _leave_out(execution, steps, error)
         return
     except ConfigError as error:
-        if error.error_code != "batch_too_large" or len(lines) == 1:
+        if error.error_code != "batch_too_large" or len(steps) == 1:
             raise
-        half = len(lines) // 2
-        _write_batch(execution, lines[:half])
-        _write_batch(execution, lines[half:])
+        half = len(steps) // 2
+        _write_batch(execution, steps[:half])
+        _write_batch(execution, steps[half:])
         return
-    key, intent_id = _record_intent(execution, body, lines, refs)
+    key, intent_id = _record_intent(execution, body, steps, refs)
     answers = synapse.send_briefly(body, key=key)
     failpoint("pull.reply_received")
-    results = _in_full(lines, answers)
+    results = _in_full(steps, answers)
     try:
-        store_results(execution, intent_id, lines, results)
+        store_results(execution, intent_id, steps, results)
     except LeaseLost:
-        _note_late_batch(execution, intent_id, key, lines, results)
+        _note_late_batch(execution, intent_id, key, steps, results)
         raise
     failpoint("pull.receipts_stored")
 
 
-def _create_batch(
-    execution: Execution, creations: Sequence[CreationLine], refs: Sequence[Sequence[int]]
-) -> None:
-    """As `_write_batch` for a batch of the usual creations, as a first pull has them: nothing is taken apart that is
-    only passed on. As soon as anything is unusual, the lines go the way of all others.
+def _create_batch(execution: Execution, creations: Sequence[Create], refs: Sequence[Sequence[int]]) -> None:
+    """As `_write_batch` for a batch of the usual creations, as a first pull has them: values that are only passed on
+    are never parsed. As soon as anything is unusual, the steps go the way of all others.
     """
     synapse = execution.project.synapse
-    writes = [Creation(line.plant3d_id, bytes(line.fields)) for line in creations]
+    writes = [Creation(step.plant3d_id, bytes(step.text)) for step in creations]
     try:
         body = synapse.encode(writes)
     except (SkipRecordError, ConfigError):  # which item, and what is to be done, is found out there
-        _write_batch(execution, list(map(in_full, creations)), refs)
+        _write_batch(execution, creations, refs)
         return
     execution.check()
     key, intent_id = _record_intent(execution, body, [], refs)
@@ -263,17 +275,15 @@ def _create_batch(
         if len(echoes) == len(creations):
             _store_as_sent(execution, intent_id, creations, writes, echoes)
         else:
-            lines = list(map(in_full, creations))
-            store_results(execution, intent_id, lines, _in_full(lines, answers))
+            store_results(execution, intent_id, creations, _in_full(creations, answers))
     except LeaseLost:
-        lines = list(map(in_full, creations))
-        _note_late_batch(execution, intent_id, key, lines, _in_full(lines, answers))
+        _note_late_batch(execution, intent_id, key, creations, _in_full(creations, answers))
         raise
     failpoint("pull.receipts_stored")
 
 
 def _record_intent(
-    execution: Execution, body: bytes, lines: Sequence[JsonLine], refs: Sequence[Sequence[int]] | None
+    execution: Execution, body: bytes, steps: Sequence[ToSynapse], refs: Sequence[Sequence[int]] | None
 ) -> tuple[str, int]:
     """Commit what is about to be sent; its idempotency key and the number of the intent."""
     world = execution.world
@@ -290,7 +300,7 @@ def _record_intent(
             side="synapse",
             key=key,
             body=b"",
-            lines=lines,
+            steps=steps,
             at=world.clock(),
             refs=refs,
         )
@@ -298,22 +308,22 @@ def _record_intent(
     return key, intent_id
 
 
-def _in_full(lines: Sequence[JsonLine], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
-    """Every answer with its asset: an echo says that it is what the line sent, and nothing else."""
+def _in_full(steps: Sequence[ToSynapse], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
+    """Every answer with its asset: an echo says that it is what the step sent, and nothing else."""
     return [
-        _result_of_echo(line, answer) if isinstance(answer, Echo) else answer
-        for line, answer in zip(lines, answers, strict=True)
+        _result_of_echo(step, answer) if isinstance(answer, Echo) else answer
+        for step, answer in zip(steps, answers, strict=True)
     ]
 
 
-def _result_of_echo(line: JsonLine, echo: Echo) -> WriteResult:
+def _result_of_echo(step: ToSynapse, echo: Echo) -> WriteResult:
     asset = Asset(
         asset_id=echo.asset_id,
         plant3d_id=echo.plant3d_id,
         version=echo.version,
         seq=echo.seq,
         archived=False,
-        fields={"asset_subtype": None, "description": None, **line["set"]},
+        fields={"asset_subtype": None, "description": None, **_sent(step)},
         field_info={"description": echo.description},
     )
     return WriteResult(
@@ -325,10 +335,15 @@ def _result_of_echo(line: JsonLine, echo: Echo) -> WriteResult:
     )
 
 
+def _sent(step: ToSynapse) -> Mapping[str, Value]:
+    """What the step writes."""
+    return {} if isinstance(step, Archive) else step.set
+
+
 def _store_as_sent(
     execution: Execution,
     intent_id: int,
-    lines: Sequence[CreationLine],
+    steps: Sequence[Create],
     writes: Sequence[Creation],
     echoes: Sequence[Echo],
 ) -> None:
@@ -336,8 +351,8 @@ def _store_as_sent(
     world, number, run = execution.world, execution.known.number, execution.run_id
     now = world.clock()
     first = project_state.link_id(number, execution.next_link)
-    execution.next_link += len(lines)
-    rows = created_rows(lines, writes, echoes, first=first, number=number, run_id=run)
+    execution.next_link += len(steps)
+    rows = created_rows(steps, writes, echoes, first=first, number=number, run_id=run)
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.insert_created(connection, rows)
@@ -347,8 +362,8 @@ def _store_as_sent(
         _audit_batch(execution, connection, run, now, len(rows), digest, found_after_crash=False)
         intents.close(connection, intent_id, status="done", at=now)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
-    execution.outcome.written += len(lines)
-    for entity, made in Counter([line.entity for line in lines]).items():
+    execution.outcome.written += len(steps)
+    for entity, made in Counter([step.entity for step in steps]).items():
         execution.outcome.add(entity, "done_create", made)
 
 
@@ -377,7 +392,7 @@ def _audit_batch(
 
 
 def _note_late_batch(
-    execution: Execution, intent_id: int, key: str, lines: list[JsonLine], results: Sequence[WriteResult]
+    execution: Execution, intent_id: int, key: str, steps: Sequence[ToSynapse], results: Sequence[WriteResult]
 ) -> None:
     """Another run took over while we called SYNAPSE. What the call changed stays in history and audit under our run;
     links and base belong to the other run, which reads SYNAPSE's changes again.
@@ -391,14 +406,14 @@ def _note_late_batch(
                 number=execution.known.number,
                 run_id=execution.run_id,
                 intent_id=intent_id,
-                link_id=line["link_id"],
-                line=line,
+                link_id=link_id,
+                step=step,
                 outcome=result.status,
                 asset=result.asset,
                 at=now,
             )
-            for line, result in zip(lines, results, strict=True)
-            if line.get("link_id") and result.status in ("updated", "archived")
+            for step, result in zip(steps, results, strict=True)
+            if (link_id := _link_id(step)) and result.status in ("updated", "archived")
         ]
         created = [result.plant3d_id for result in results if result.status == "created"]
         if not changes and not created:
@@ -410,17 +425,17 @@ def _note_late_batch(
         )
 
 
-def _leave_out(execution: Execution, lines: list[JsonLine], error: SkipRecordError) -> None:
+def _leave_out(execution: Execution, steps: Sequence[ToSynapse], error: SkipRecordError) -> None:
     """One item cannot be said in JSON (a lone surrogate, say): it is reported, the others go on."""
     culprit = error.details.get("plant3d_id")
-    bad = [line for line in lines if line["id"] == culprit]
+    bad = [step for step in steps if step.plant3d_id == culprit]
     if not bad:
         raise error
-    for line in bad:
+    for step in bad:
         execution.outcome.waiting += 1
-        execution.outcome.add(line["entity"], "failed_" + line["op"])
-        execution.outcome.errors.append(_error(line, error.error_code, error.message, error.hint))
-    rest = [line for line in lines if line["id"] != culprit]
+        execution.outcome.add(step.entity, "failed_" + step.op)
+        execution.outcome.errors.append(_error(step, error.error_code, error.message, error.hint))
+    rest = [step for step in steps if step.plant3d_id != culprit]
     if rest:
         _write_batch(execution, rest)
 
@@ -428,7 +443,7 @@ def _leave_out(execution: Execution, lines: list[JsonLine], error: SkipRecordErr
 def store_results(
     execution: Execution,
     intent_id: int,
-    lines: list[JsonLine],
+    steps: Sequence[ToSynapse],
     results: Sequence[WriteResult],
     *,
     run_id: str | None = None,
@@ -442,42 +457,42 @@ def store_results(
     world, known = execution.world, execution.known
     run = run_id or execution.run_id
     now = world.clock()
-    old = _links_of(execution, lines)
+    old = _links_of(execution, steps)
     inserts: list[dict[str, Any]] = []
     updates: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
     tags: list[tuple[int, str, str]] = []
     adopted: list[str] = []
-    unknown: list[JsonLine] = []
+    unknown: list[ToSynapse] = []
     created_count: dict[str, int] = {}
-    for line, result in zip(lines, results, strict=True):
-        link = old.get(line.get("link_id") or 0)
+    for step, result in zip(steps, results, strict=True):
+        link = old.get(_link_id(step) or 0)
         asset = result.asset
         if result.status == "unknown":
-            unknown.append(line)
-            _unknown(execution, line)
+            unknown.append(step)
+            _unknown(execution, step)
             continue
         if result.status in ("conflict", "error") or asset is None:
-            _refused(execution, line, link, result, updates, inserts)
+            _refused(execution, step, link, result, updates, inserts)
             continue
         outcome = "found_applied" if found else result.status
-        if line["op"] == "archive":
-            updates.append({"link_id": line["link_id"], **_archived_columns(line, asset)})
-            link_id: int | None = line["link_id"]
-        elif link is None and line["op"] == "create" and "digest" in (line.get("after") or {}):
+        if isinstance(step, Archive):
+            updates.append({"link_id": step.link_id, **_archived_columns(step, asset)})
+            link_id = step.link_id
+        elif link is None and isinstance(step, Create) and step.after.digest is not None:
             link_id = _new_id(execution)
-            row, text = created_link(line, asset, link_id=link_id, number=known.number, run_id=run)
+            row, text = created_link(step, asset, link_id=link_id, number=known.number, run_id=run)
             inserts.append(row)
             adopted.append(asset.asset_id)
             if "base_plant" in row:
-                _altered(execution, line, asset)
+                _altered(execution, step, asset)
             changes.append(
                 {
                     "project": known.number,
                     "run_id": run,
                     "intent_id": intent_id,
                     "link_id": link_id,
-                    "pnpid": line["pnpid"],
+                    "pnpid": step.pnpid,
                     "tag": asset.tag,
                     "side": "synapse",
                     "op": "create",
@@ -487,20 +502,22 @@ def store_results(
                 }
             )
             execution.outcome.written += 1
-            created_count[line["entity"]] = created_count.get(line["entity"], 0) + 1
+            created_count[step.entity] = created_count.get(step.entity, 0) + 1
             continue
         elif link is None:
             link_id = _new_id(execution)
             row = new_link(
-                line,
+                step,
                 asset,
                 link_id=link_id,
                 number=known.number,
                 run_id=run,
-                fields=_new_fields(line, asset),
+                fields=_new_fields(step),
             )
-            _open_parts(row, line, asset)
-            if line.get("accepted"):  # a link a person accepted: the next comparison merges its fields
+            _open_parts(row, step, asset)
+            if (
+                isinstance(step, Adopt) and step.accepted
+            ):  # a link a person accepted: the next comparison merges its fields
                 row |= {
                     "base": None,
                     "base_plant": None,
@@ -511,17 +528,17 @@ def store_results(
             adopted.append(asset.asset_id)
         else:
             link_id = link.link_id
-            updates.append({"link_id": link_id, **moved_base(link, line, asset, line.get("set") or {})})
-            if line.get("old_tag") and asset.tag != line["old_tag"]:
-                tags.append((link_id, line["old_tag"], asset.tag))
-        _altered(execution, line, asset)
+            updates.append({"link_id": link_id, **moved_base(link, step, asset, step.set)})
+            if isinstance(step, Update | Adopt) and step.old_tag and asset.tag != step.old_tag:
+                tags.append((link_id, step.old_tag, asset.tag))
+        _altered(execution, step, asset)
         changes.append(
             change_row(
                 number=known.number,
                 run_id=run,
                 intent_id=intent_id,
                 link_id=link_id,
-                line=line,
+                step=step,
                 outcome=outcome,
                 asset=asset,
                 at=now,
@@ -529,7 +546,7 @@ def store_results(
         )
         execution.outcome.written += 0 if result.status == "unchanged" else 1
         execution.outcome.echoes += result.status == "unchanged"
-        _count(execution, line, "done_" + line["op"])
+        execution.outcome.add(step.entity, "done_" + step.op)
     for entity, number in created_count.items():
         execution.outcome.add(entity, "done_create", number)
     with world.state.write() as connection:
@@ -554,14 +571,19 @@ def store_results(
                 side="synapse",
                 key=f"unknown-{intent_id}",
                 body=b"",
-                lines=unknown,
+                steps=unknown,
                 at=now,
             )
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
 
 
-def _links_of(execution: Execution, lines: Sequence[JsonLine]) -> dict[int, Link]:
-    ids = [line["link_id"] for line in lines if line.get("link_id")]
+def _link_id(step: Step) -> int | None:
+    """The link of the pair; an adoption makes one."""
+    return None if isinstance(step, Adopt) else step.link_id
+
+
+def _links_of(execution: Execution, steps: Sequence[Step]) -> dict[int, Link]:
+    ids = [link_id for step in steps if (link_id := _link_id(step))]
     if not ids:
         return {}
     with execution.world.state.read() as connection:
@@ -574,34 +596,31 @@ def _new_id(execution: Execution) -> int:
     return number
 
 
-def _new_fields(line: JsonLine, asset: Asset) -> dict[str, Value]:
+def _new_fields(step: Create | Adopt | Update | Restore) -> dict[str, Value]:
     """Plant 3D's values of every field that both sides now agree on."""
-    after = line.get("after") or {}
-    fields: dict[str, Value] = {name: value for name, value in (after.get("base_set") or {}).items()}
-    fields |= after.get("plant_set") or {}
-    fields |= line.get("set") or {}
-    return fields
+    after = step.after
+    spelled = {} if isinstance(after, AfterCreation) else after.plant_set
+    return {**after.base_set, **spelled, **step.set}
 
 
-def _open_parts(row: dict[str, Any], line: JsonLine, asset: Asset) -> None:
+def _open_parts(row: dict[str, Any], step: Create | Adopt | Update | Restore, asset: Asset) -> None:
     """An adopted pair may have open fields (conflicts of the first sync)."""
-    after = line.get("after") or {}
-    pending = after.get("pending") or {}
-    row["pending"] = dump(pending)
-    row["observed"] = dump(after.get("observed"))
-    row["synapse_delta"] = dump({name: asset.fields.get(name) for name in pending})
+    after = step.after
+    row["pending"] = dump(after.pending)
+    row["observed"] = None if isinstance(after, AfterCreation) else dump(after.observed)
+    row["synapse_delta"] = dump({name: asset.fields.get(name) for name in after.pending})
 
 
-def _archived_columns(line: JsonLine, asset: Asset) -> dict[str, Any]:
+def _archived_columns(step: Archive, asset: Asset) -> dict[str, Any]:
     """What is left of a link. How its item was missed is kept: if the item comes back, so does its asset."""
     return {
         "state": "archived",
         "asset_version": asset.version,
         "gone_in_synapse": 1,
-        "missing": dump((line.get("after") or {}).get("missing")),
+        "missing": dump(step.after.missing),
         "pending": None,
         "digest": None,
-        "holds": dump((line.get("after") or {}).get("holds")),
+        "holds": dump(step.after.holds),
     }
 
 
@@ -614,16 +633,12 @@ def _update_links(connection: Any, updates: list[dict[str, Any]]) -> None:
         links.update_many(connection, rows)
 
 
-def _count(execution: Execution, line: JsonLine, name: str) -> None:
-    execution.outcome.add(line["entity"], name)
-
-
-def _unknown(execution: Execution, line: JsonLine) -> None:
+def _unknown(execution: Execution, step: ToSynapse) -> None:
     execution.outcome.waiting += 1
-    execution.outcome.add(line["entity"], "failed_" + line["op"])
+    execution.outcome.add(step.entity, "failed_" + step.op)
     execution.outcome.errors.append(
         _error(
-            line,
+            step,
             "unknown_outcome",
             "SYNAPSE's answer did not say what became of this item.",
             "Nothing to do: the next run looks at the asset and continues.",
@@ -633,7 +648,7 @@ def _unknown(execution: Execution, line: JsonLine) -> None:
 
 def _refused(
     execution: Execution,
-    line: JsonLine,
+    step: ToSynapse,
     link: Link | None,
     result: WriteResult,
     updates: list[dict[str, Any]],
@@ -641,7 +656,7 @@ def _refused(
 ) -> None:
     """SYNAPSE did not take this item: a condition failed, or the values were refused."""
     execution.outcome.waiting += 1
-    execution.outcome.add(line["entity"], "failed_" + line["op"])
+    execution.outcome.add(step.entity, "failed_" + step.op)
     execution.outcome.misses += result.status == "conflict"
     asset = result.asset
     if result.status == "conflict" and asset is not None and link is not None:
@@ -664,9 +679,14 @@ def _refused(
                 "digest": None,
             }
         )
-    elif result.status == "conflict" and result.code == "exists" and asset is not None:
+    elif (
+        result.status == "conflict"
+        and result.code == "exists"
+        and asset is not None
+        and not isinstance(step, Archive)
+    ):
         row = new_link(
-            line,
+            step,
             asset,
             link_id=_new_id(execution),
             number=execution.known.number,
@@ -680,7 +700,7 @@ def _refused(
         "field_version_mismatch": "Somebody edited the description in SYNAPSE since the plan was made. Not overwritten.",
         "version_mismatch": "The asset changed in SYNAPSE since the plan was made. Nothing was written for it.",
         "archived": "The asset was archived in SYNAPSE. Nothing was written for it.",
-        "exists": "SYNAPSE already holds an asset with this identity. It was tied, not created again.",
+        "exists": "SYNAPSE already holds an asset with this identity. It was linked instead of created again.",
     }
     code = result.code or "refused"
     message = (
@@ -688,27 +708,27 @@ def _refused(
         or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
     )
     execution.outcome.errors.append(
-        _error(line, code, message, "The next run compares again and decides anew.", field_name=result.field)
+        _error(step, code, message, "The next run compares again and decides anew.", field_name=result.field)
     )
 
 
-def _error(line: JsonLine, code: str, message: str, hint: str, *, field_name: str | None = None) -> RowError:
+def _error(step: Step, code: str, message: str, hint: str, *, field_name: str | None = None) -> RowError:
     return RowError(
         code=code,
         message=message,
         hint=hint,
-        plant3d_id=line["id"],
-        pnpid=line["pnpid"],
-        class_name=line["class"],
-        tag=line["tag"],
+        plant3d_id=step.plant3d_id,
+        pnpid=step.pnpid,
+        class_name=step.class_name,
+        tag=step.tag,
         field=field_name or None,
     )
 
 
-def _altered(execution: Execution, line: JsonLine, asset: Asset) -> None:
+def _altered(execution: Execution, step: ToSynapse, asset: Asset) -> None:
     """SYNAPSE stored something else than it was given (trim, truncation): said once, then agreed on."""
     held = asset.fields
-    for name, value in (line.get("set") or {}).items():
+    for name, value in _sent(step).items():
         stored = held.get(name)
         if stored == value:
             continue
@@ -720,78 +740,73 @@ def _altered(execution: Execution, line: JsonLine, asset: Asset) -> None:
                 code="altered_by_synapse",
                 message=f"SYNAPSE stored {said(stored)} for {said(value)}.",
                 hint="Shorten or correct the value if it matters.",
-                pnpid=line["pnpid"],
-                class_name=line["class"],
+                pnpid=step.pnpid,
+                class_name=step.class_name,
                 column=name,
-                tag=line["tag"],
+                tag=step.tag,
             )
         )
 
 
-# ---------------------------------------------------------------- lines without a write
+# ---------------------------------------------------------------- steps without a write
 
 
-def _remember_quiet(execution: Execution, lines: list[JsonLine]) -> None:
+def _remember_quiet(execution: Execution, steps: Sequence[Quiet]) -> None:
     """Settle, touch, missing, and adoptions that need no write: only our own memory changes."""
     execution.check()
     failpoint("pull.before_bookkeeping")
-    old = _links_of(execution, lines)
-    seen = _seen_in_feed(execution, lines)
+    old = _links_of(execution, steps)
+    seen = _seen_in_feed(execution, steps)
     updates: list[dict[str, Any]] = []
     inserts: list[dict[str, Any]] = []
-    for line in lines:
-        link = old.get(line.get("link_id") or 0)
-        if line["op"] in ("missing", "archive"):
-            updates.append({"link_id": line["link_id"], **gone_columns(line)})
-        elif line["op"] == "adopt" and link is None:
-            row, asset_known = _adopted_quietly(execution, line, seen.get(line["id"]))
-            if asset_known:
-                inserts.append(row)
-        elif link is not None:
-            updates.append({"link_id": link.link_id, **moved_base(link, line, None, {})})
+    for step in steps:
+        match step:
+            case Absent() | Archive():
+                updates.append({"link_id": step.link_id, **gone_columns(step)})
+            case Adopt():
+                row, asset_known = _adopted_quietly(execution, step, seen.get(step.plant3d_id))
+                if asset_known:
+                    inserts.append(row)
+            case Settle() | Touch():
+                link = old.get(step.link_id or 0)
+                if link is not None:
+                    updates.append({"link_id": link.link_id, **moved_base(link, step, None, {})})
+            case _:
+                assert_never(step)
     with execution.world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.insert_many(connection, inserts)
         links.drop_unlinked(connection, execution.known.number, [row["asset_id"] for row in inserts])
         _update_links(connection, updates)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
-    execution.outcome.remembered += len(lines)
+    execution.outcome.remembered += len(steps)
     failpoint("pull.bookkeeping_stored")
 
 
-def _seen_in_feed(execution: Execution, lines: Sequence[JsonLine]) -> dict[str, Asset]:
+def _seen_in_feed(execution: Execution, steps: Sequence[Quiet]) -> dict[str, Asset]:
     """The assets to adopt as the feed showed them; what changes in SYNAPSE after that is in the next feed."""
-    ids = [line["id"] for line in lines if line["op"] == "adopt"]
+    ids = [step.plant3d_id for step in steps if isinstance(step, Adopt)]
     if not ids:
         return {}
     with execution.world.state.read() as connection:
         return links.unlinked_by_plant3d_id(connection, execution.known.number, ids)
 
 
-def _adopted_quietly(execution: Execution, line: JsonLine, seen: Asset | None) -> tuple[dict[str, Any], bool]:
-    """Tie an asset that already equals the item."""
-    asset = seen if seen is not None else execution.project.synapse.get(line["asset_id"])
+def _adopted_quietly(execution: Execution, step: Adopt, seen: Asset | None) -> tuple[dict[str, Any], bool]:
+    """Link an asset that already equals the item."""
+    asset = seen if seen is not None else execution.project.synapse.get(step.asset_id or "")
     if asset is None:
         return {}, False
     row = new_link(
-        line,
+        step,
         asset,
         link_id=_new_id(execution),
         number=execution.known.number,
         run_id=execution.run_id,
-        fields=_new_fields(line, asset),
+        fields=_new_fields(step),
     )
-    _open_parts(row, line, asset)
+    _open_parts(row, step, asset)
     return row, True
 
 
-def describe(line: Mapping[str, Any]) -> str:
-    """One line of a plan in words."""
-    fields = ", ".join(
-        f"{name}: from {said((line.get('was') or {}).get(name))} to {said(value)}"
-        for name, value in (line.get("set") or {}).items()
-    )
-    return f"{line['op']} {line['tag']} {fields}".strip()
-
-
-__all__ = ["Execution", "Outcome", "apply_lines", "describe", "findings", "store_results"]
+__all__ = ["Execution", "Outcome", "apply_steps", "store_results"]

@@ -1,22 +1,41 @@
-"""What a link remembers once a line is done. The base moves here, and only to what was read back."""
+"""What a link remembers once a step is done. The base moves here, and only to what was read back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
+
 from plant3d_sync.connectors.base import Creation, Echo
-from plant3d_sync.model.creation import CreationLine, base_text
-from plant3d_sync.model.link import Link
+from plant3d_sync.model.link import Interval, Link, Open, known
 from plant3d_sync.model.record import Asset, Value
+from plant3d_sync.model.step import (
+    Absent,
+    Adopt,
+    After,
+    Archive,
+    Create,
+    Restore,
+    Settle,
+    ToSynapse,
+    Touch,
+    Update,
+    base_text,
+)
 from plant3d_sync.state import intents, links
 from plant3d_sync.state.codec import dump
 
 Same = Callable[[Value, Value], bool]
 
 
+Known = Adopt | Update | Restore | Settle | Touch
+"""Steps of pairs whose item was seen."""
+
+
 def new_link(
-    line: Mapping[str, Any],
+    step: Create | Adopt | Update | Restore,
     asset: Asset,
     *,
     link_id: int,
@@ -30,15 +49,15 @@ def new_link(
     """
     base = {name: asset.fields.get(name) for name in fields}
     altered = {name: value for name, value in fields.items() if base[name] != value}
-    after = line.get("after") or {}
+    after = step.after
     info = asset.field_info.get("description")
     return {
         "id": link_id,
         "project": number,
-        "pnpid": line["pnpid"],
-        "plant3d_id": line["id"],
-        "class_name": line["class"],
-        "entity": line["entity"],
+        "pnpid": step.pnpid,
+        "plant3d_id": step.plant3d_id,
+        "class_name": step.class_name,
+        "entity": step.entity,
         "asset_id": asset.asset_id,
         "asset_version": asset.version,
         "description_version": info.version if info else None,
@@ -47,8 +66,8 @@ def new_link(
         "tag": asset.tag,
         "state": "active",
         "gone_in_synapse": 0,
-        "digest": bytes.fromhex(after["digest"]) if "digest" in after else None,
-        "ticks": after.get("ticks"),
+        "digest": bytes.fromhex(after.digest) if after.digest is not None else None,
+        "ticks": after.ticks,
         "base": dump(base),
         "base_plant": dump(altered),
         "synapse_delta": None,
@@ -57,22 +76,22 @@ def new_link(
         "holds": None,
         "flips": None,
         "missing": None,
-        "drawing": line.get("drawing"),
+        "drawing": step.drawing,
         "run_id": run_id,
     }
 
 
 def created_link(
-    line: Mapping[str, Any], asset: Asset, *, link_id: int, number: int, run_id: str
+    step: Create, asset: Asset, *, link_id: int, number: int, run_id: str
 ) -> tuple[dict[str, Any], str]:
     """Columns of a freshly created pair, and its base as JSON (the usual case, so it is kept lean).
 
     The base holds what was sent and, as empty, what Plant 3D is known to leave empty.
     """
-    sent: Mapping[str, Value] = line["set"]
+    sent: Mapping[str, Value] = step.set
     held = asset.fields
-    after = line["after"]
-    blank = after.get("base_set")
+    after = step.after
+    blank = after.base_set
     if blank:  # empty on both sides: agreed on too, so that filling one is a change
         sent = {**sent, **blank}
     base = {name: held.get(name) for name in sent}
@@ -81,10 +100,10 @@ def created_link(
     row: dict[str, Any] = {
         "id": link_id,
         "project": number,
-        "pnpid": line["pnpid"],
-        "plant3d_id": line["id"],
-        "class_name": line["class"],
-        "entity": line["entity"],
+        "pnpid": step.pnpid,
+        "plant3d_id": step.plant3d_id,
+        "class_name": step.class_name,
+        "entity": step.entity,
         "asset_id": asset.asset_id,
         "asset_version": asset.version,
         "description_version": info.version if info else None,
@@ -92,22 +111,22 @@ def created_link(
         "description_by": info.by if info else None,
         "tag": asset.tag,
         "state": "active",
-        "digest": bytes.fromhex(after["digest"]),
-        "ticks": after["ticks"],
+        "digest": bytes.fromhex(after.digest or ""),
+        "ticks": after.ticks,
         "base": text,
-        "drawing": line.get("drawing"),
+        "drawing": step.drawing,
         "run_id": run_id,
     }
     if base != sent:
         row["base_plant"] = dump({name: value for name, value in sent.items() if base[name] != value})
-    if "pending" in after:
-        row["pending"] = dump(after["pending"])
-        row["synapse_delta"] = dump({name: held.get(name) for name in after["pending"]})
+    if after.pending:
+        row["pending"] = dump(after.pending)
+        row["synapse_delta"] = dump({name: held.get(name) for name in after.pending})
     return row, text
 
 
 def created_rows(
-    lines: Sequence[CreationLine],
+    steps: Sequence[Create],
     writes: Sequence[Creation],
     echoes: Sequence[Echo],
     *,
@@ -118,28 +137,28 @@ def created_rows(
     """As `created_link` for assets that are just what was sent; their link ids go up from `first`."""
     rows: list[links.CreatedRow] = []
     key_of, from_hex = links.key_of, bytes.fromhex
-    for link_id, (line, write, echo) in enumerate(zip(lines, writes, echoes, strict=True), first):
-        after, identity = line.after, line.plant3d_id
+    for link_id, (step, write, echo) in enumerate(zip(steps, writes, echoes, strict=True), first):
+        after, identity = step.after, step.plant3d_id
         info = echo.description
         rows.append(
             (
                 link_id,
                 number,
-                line.pnpid,
+                step.pnpid,
                 identity,
-                line.class_name,
-                line.entity,
+                step.class_name,
+                step.entity,
                 echo.asset_id,
                 echo.version,
                 info.version,
                 info.updated_at,
                 info.by,
-                line.tag,
+                step.tag,
                 "active",
-                from_hex(after.digest),
-                after.ticks,
-                base_text(write.text, bytes(after.base_set)),
-                line.drawing,
+                from_hex(after.digest or ""),
+                after.ticks or 0,
+                base_text(write.text, bytes(after.blank)),
+                step.drawing,
                 run_id,
                 key_of(identity),
             )
@@ -148,23 +167,22 @@ def created_rows(
 
 
 def moved_base(
-    link: Link, line: Mapping[str, Any], asset: Asset | None, sent: Mapping[str, Value]
+    link: Link, step: Create | Known, asset: Asset | None, sent: Mapping[str, Value]
 ) -> dict[str, Any]:
-    """Columns of a link after a line that changed, settled or just saw it.
+    """Columns of a link after a step that changed, settled or just saw it.
 
     `asset`: what SYNAPSE holds after the write (None when nothing was written there). `sent`: what was written.
     """
-    after = line.get("after") or {}
+    after = _after(step)
     base: dict[str, Value] = dict(link.base or {})
     base_plant: dict[str, Value] = dict(link.base_plant)
-    for name, value in (after.get("base_set") or {}).items():
+    for name, value in after.base_set.items():
         base[name] = value
         base_plant.pop(name, None)
-    for name, value in (after.get("plant_set") or {}).items():
-        base_plant[name] = value
+    base_plant |= after.plant_set
     held = dict(asset.fields) if asset is not None else link.synapse_fields()
     for name, value in sent.items():
-        if name in (after.get("pending") or {}):
+        if name in after.pending:
             continue  # a choice that Plant 3D does not hold yet: the base must not move
         stored = held.get(name)
         base[name] = stored
@@ -173,27 +191,29 @@ def moved_base(
         else:
             base_plant.pop(name, None)
     delta = {name: held.get(name) for name in base if held.get(name) != base[name]}
-    pending = after.get("pending") or {}
-    for name, entry in pending.items():
-        if name in sent and "given" in entry:
-            entry["s"], entry["given"] = held.get(name), [sent[name], held.get(name)]
+    pending: dict[str, Open] = {}
+    for name, entry in after.pending.items():
+        pending[name] = entry
+        if name in sent and entry.given is not UNSET:
+            given = (sent[name], held.get(name))
+            pending[name] = msgspec.structs.replace(entry, synapse=held.get(name), given=given)
         if name not in base:
-            delta[name] = held.get(name, entry.get("s"))
+            delta[name] = held.get(name, known(entry.synapse))
     columns: dict[str, Any] = {
-        "state": after.get("state", "active"),
+        "state": after.state.value,
         "base": dump(base) or "{}",
         "base_plant": dump(base_plant),
         "synapse_delta": dump(delta),
         "pending": dump(pending),
-        "observed": dump(_observed(after, delta)),
-        "holds": dump(after.get("holds")),
-        "flips": dump({**{k: list(v) for k, v in link.flips.items()}, **(after.get("flips") or {})}),
+        "observed": dump(_observed(after)),
+        "holds": dump(after.holds),
+        "flips": dump({**link.flips, **after.flips}),
         "missing": None,
-        "class_name": line["class"],
-        "pnpid": line["pnpid"],
-        "drawing": line.get("drawing"),
-        "digest": bytes.fromhex(after["digest"]) if "digest" in after else None,
-        "ticks": after.get("ticks"),
+        "class_name": step.class_name,
+        "pnpid": step.pnpid,
+        "drawing": step.drawing,
+        "digest": bytes.fromhex(after.digest) if after.digest is not None else None,
+        "ticks": after.ticks,
         "asset_id": link.asset_id,
         "asset_version": link.asset_version,
         "description_version": link.description_version,
@@ -216,16 +236,22 @@ def moved_base(
     return columns
 
 
-def _observed(after: Mapping[str, Any], delta: Mapping[str, Value]) -> dict[str, Any]:
+def _after(step: Create | Known) -> After:
+    """What a step says that the link will remember; of a creation, what it says of the item."""
+    if isinstance(step, Create):
+        born = step.after
+        return After(digest=born.digest, ticks=born.ticks, pending=born.pending, base_set=born.base_set)
+    return step.after
+
+
+def _observed(after: After) -> dict[str, dict[str, Interval]]:
     """Intervals of the fields that are still open."""
-    observed = dict(after.get("observed") or {})
-    return {name: sides for name, sides in observed.items() if sides}
+    return {name: sides for name, sides in after.observed.items() if sides}
 
 
-def gone_columns(line: Mapping[str, Any]) -> dict[str, Any]:
+def gone_columns(step: Absent | Archive) -> dict[str, Any]:
     """Columns of a link whose item was not seen."""
-    after = line.get("after") or {}
-    return {"state": after["state"], "missing": dump(after.get("missing")), "digest": None}
+    return {"state": step.after.state.value, "missing": dump(step.after.missing), "digest": None}
 
 
 def change_row(
@@ -234,14 +260,15 @@ def change_row(
     run_id: str,
     intent_id: int,
     link_id: int | None,
-    line: Mapping[str, Any],
+    step: ToSynapse,
     outcome: str,
     asset: Asset | None,
     at: float,
 ) -> dict[str, Any]:
     """The change entry of one written asset: field -> [old, new as read back, the rule that decided]."""
-    sent: Mapping[str, Value] = line.get("set") or {}
-    was: Mapping[str, Value] = line.get("was") or {}
+    sent: Mapping[str, Value] = {} if isinstance(step, Archive) else step.set
+    was: Mapping[str, Value] = {} if isinstance(step, Create | Archive) else step.was
+    why: Mapping[str, str] = {} if isinstance(step, Create) else step.why
     fields = {
         name: [was.get(name), asset.fields.get(name) if asset is not None else value]
         for name, value in sent.items()
@@ -251,12 +278,12 @@ def change_row(
         "run_id": run_id,
         "intent_id": intent_id,
         "link_id": link_id,
-        "pnpid": line["pnpid"],
-        "tag": asset.tag if asset is not None and asset.tag else line["tag"],
+        "pnpid": step.pnpid,
+        "tag": asset.tag if asset is not None and asset.tag else step.tag,
         "side": "synapse",
-        "op": line["op"],
+        "op": step.op.value,
         "outcome": outcome,
-        "fields": dump(intents.fields_with_why(fields, line.get("why") or {})) or "{}",
+        "fields": dump(intents.fields_with_why(fields, why)) or "{}",
         "at": at,
     }
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.model.link import known
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.side import Side
 from plant3d_sync.state import State, audit, links
@@ -250,7 +251,7 @@ def applied_to(state: State, conflict_id: str, write_mode: str) -> dict[str, str
     if link is not None:
         entry = link.pending.get(name)
         if entry is not None:
-            plant3d, synapse = entry.get("p"), entry.get("s")
+            plant3d, synapse = known(entry.plant3d), known(entry.synapse)
         synapse = link.synapse_fields().get(name, synapse)
     waiting = "off" if write_mode == "off" else "waiting"
     return {

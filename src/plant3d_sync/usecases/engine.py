@@ -22,12 +22,12 @@ from plant3d_sync.errors import (
     SyncError,
 )
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.creation import CreationLine
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.run import RunStatus, did_its_work
 from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.state import audit, intents, links, runs
 from plant3d_sync.state import findings as finding_state
@@ -37,7 +37,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
 from plant3d_sync.usecases import leftovers, preflight
-from plant3d_sync.usecases.apply import Chunk, Execution, JsonLine, Outcome, apply_lines
+from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
 from plant3d_sync.usecases.project import Project, World
@@ -418,7 +418,7 @@ class Engine:
             failpoint("guards.passed")
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
             execution.outcome.findings.extend(found.findings)
-            execution.stored_lines = True
+            execution.stored_steps = True
             self._so_far.begin(report, execution.outcome)
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
@@ -563,9 +563,9 @@ class Engine:
         count = (lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES
 
         def reader(number: int) -> Chunk:
-            def read() -> Sequence[CreationLine | JsonLine]:
+            def read() -> Sequence[Step]:
                 with self._world.state.read() as connection:
-                    return runs.creations_or_lines(connection, plan_id, number)
+                    return runs.steps_of(connection, plan_id, number)
 
             return read
 
@@ -587,10 +587,10 @@ class Engine:
                 applied_at=self._world.clock(),
             )
         with self._timed("write"):
-            pushed = apply_lines(execution, chunks, total)
+            pushed = apply_steps(execution, chunks, total)
         if pushed:
             with self._timed("push"):
-                apply_push(execution, [lambda: pushed], snapshot)
+                apply_push(execution, pushed, snapshot)
 
     # ------------------------------------------------------------------ plans
 
@@ -955,23 +955,23 @@ class Engine:
                     )
                 runs.update(connection, run.run_id, plan_id=stored.plan_id)
             with world.state.read() as connection:
-                before = leftovers.done_lines(connection, stored)
-                lines = [
-                    line
-                    for line in runs.all_lines(connection, stored)
-                    if not before or not leftovers.is_done(line, before)
+                before = leftovers.done_steps(connection, stored)
+                steps = [
+                    step
+                    for step in runs.all_steps(connection, stored)
+                    if not before or not leftovers.is_done(step, before)
                 ]
             from plant3d_sync.usecases.stale import split_stale
 
-            fresh, stale = split_stale(world, project, known, feed, snapshot, rules, lines)
+            fresh, stale = split_stale(world, project, known, feed, snapshot, rules, steps)
             execution = self._execution(run, lease, known, rules, stored.plan_id, request, approved=True)
             planned = self._of_stored(stored)
             planned.lock_ms = snapshot.lock_ms
             found.tell(planned)
             self._so_far.begin(planned, execution.outcome)
-            for line, why in stale:
-                execution.outcome.add(str(line["entity"]), "failed_" + str(line["op"]))
-                execution.outcome.errors.append(_stale_error(line, why))
+            for step, why in stale:
+                execution.outcome.add(step.entity, "failed_" + step.op)
+                execution.outcome.errors.append(_stale_error(step, why))
                 execution.outcome.waiting += 1
             self._carry_out(execution, [lambda: fresh], len(fresh), snapshot)
             extra = {"written_before": len(before)} if before else {}
@@ -1138,15 +1138,15 @@ def _by_code(found: Sequence[Finding]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _stale_error(line: JsonLine, why: str) -> RowError:
+def _stale_error(step: Step, why: str) -> RowError:
     return RowError(
         code="stale",
         message=f"{why} Not written: the plan was made before.",
         hint="Make a new plan.",
-        plant3d_id=str(line["id"]),
-        pnpid=int(line["pnpid"]),
-        class_name=str(line["class"]),
-        tag=str(line["tag"]),
+        plant3d_id=step.plant3d_id,
+        pnpid=step.pnpid,
+        class_name=step.class_name,
+        tag=step.tag,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from plant3d_sync.connectors.base import CursorReset
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.record import Asset
+from plant3d_sync.model.link import Interval
+from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump, load_map
@@ -163,14 +164,17 @@ def _store(connection: Connection, known: ProjectState, assets: Sequence[Asset],
 
 
 def observed_with_synapse(
-    observed: Any, delta: Any, last_read: float | None, now: float
-) -> dict[str, dict[str, list[float | None]]]:
+    observed: Mapping[str, Mapping[str, Interval]],
+    delta: Mapping[str, Value],
+    last_read: float | None,
+    now: float,
+) -> dict[str, dict[str, Interval]]:
     """Observation intervals with SYNAPSE's side brought up to date: set where it is away, gone where it is back."""
-    result: dict[str, dict[str, list[float | None]]] = {}
+    result: dict[str, dict[str, Interval]] = {}
     for name in set(observed) | set(delta):
-        sides = {side: [seen.at_base, seen.away] for side, seen in observed.get(name, {}).items()}
+        sides = dict(observed.get(name, {}))
         if name in delta:
-            sides.setdefault("s", [last_read, now])
+            sides.setdefault("s", Interval(at_base=last_read, away=now))
         else:
             sides.pop("s", None)
         if sides:

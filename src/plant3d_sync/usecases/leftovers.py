@@ -7,13 +7,13 @@ applied was left behind.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.run import is_live
+from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.runs import StoredPlan
@@ -23,10 +23,10 @@ from plant3d_sync.usecases.project import World
 
 BEGUN = (PlanStatus.APPROVED.value, PlanStatus.APPLYING.value)
 LEFT_SHOWN = 200
-"""So many lines that were not written are named in the plan; their number is always told."""
+"""How many steps that were not written are named in the plan; their number is always there."""
 
 Done = frozenset[tuple[str, int]]
-"""(what was done, PnPID) of lines that were carried out; into Plant 3D there is one kind only."""
+"""(what was done, PnPID) of steps that were carried out; into Plant 3D there is one kind only."""
 
 
 def begun(connection: Connection, project: str, *, but: str | None) -> list[str]:
@@ -41,8 +41,8 @@ def begun(connection: Connection, project: str, *, but: str | None) -> list[str]
     return [row.id for row in rows]
 
 
-def done_lines(connection: Connection, stored: StoredPlan) -> Done:
-    """The lines of a plan whose effect is recorded."""
+def done_steps(connection: Connection, stored: StoredPlan) -> Done:
+    """The steps of a plan whose effect is recorded."""
     rows = connection.execute(
         sa.select(change.c.side, change.c.op, change.c.pnpid)
         .join(intent, sa.and_(intent.c.run_id == change.c.run_id, intent.c.id == change.c.intent_id))
@@ -51,9 +51,9 @@ def done_lines(connection: Connection, stored: StoredPlan) -> Done:
     return frozenset(("push" if row.side == "plant3d" else row.op, row.pnpid) for row in rows)
 
 
-def is_done(line: dict[str, Any], done: Done) -> bool:
-    """Whether this line was carried out."""
-    return (line["op"], line["pnpid"]) in done
+def is_done(step: Step, done: Done) -> bool:
+    """Whether this step was carried out."""
+    return (step.op.value, step.pnpid) in done
 
 
 def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None:
@@ -67,15 +67,15 @@ def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None
             stored = runs.get_plan(connection, plan_id)
             if stored is None:
                 continue
-            done = done_lines(connection, stored)
+            done = done_steps(connection, stored)
             by_person = applied_by_person(connection, stored)
             left_total, left = 0, []
-            for line in _writes(connection, stored, by_person=by_person):
-                if is_done(line, done):
+            for step in _writes(connection, stored, by_person=by_person):
+                if is_done(step, done):
                     continue
                 left_total += 1
                 if left_total <= LEFT_SHOWN:
-                    left.append({"op": line["op"], "tag": line["tag"], "pnpid": line["pnpid"]})
+                    left.append({"op": step.op.value, "tag": step.tag, "pnpid": step.pnpid})
         status = PlanStatus.SUPERSEDED if left_total else PlanStatus.APPLIED
         settled = {"run_id": run_id, "written": len(done), "left": left_total, "left_lines": left}
         with world.state.write() as connection:
@@ -103,23 +103,25 @@ def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None
 
 
 def applied_by_person(connection: Connection, stored: StoredPlan) -> bool:
-    """Whether a person applied the plan: then lines that need a person were to be written too."""
+    """Whether a person applied the plan: then steps that need a person were to be written too."""
     run = runs.get(connection, stored.run_id) if stored.run_id else None
     return run is not None and run.trigger == "apply"
 
 
-def _writes(connection: Connection, stored: StoredPlan, *, by_person: bool) -> Iterator[dict[str, Any]]:
-    """The lines that were to be written."""
-    for line in runs.all_lines(connection, stored):
-        op, waits = line["op"], line.get("needs") is not None
-        if op == "push":
-            wanted = not waits
-        elif op == "adopt":
-            wanted = bool(line.get("set"))
-        else:
-            wanted = op in ("create", "update", "restore", "archive") and (by_person or not waits)
-        if wanted:
-            yield line
+def _writes(connection: Connection, stored: StoredPlan, *, by_person: bool) -> Iterator[Step]:
+    """The steps that were to be written."""
+    for step in runs.all_steps(connection, stored):
+        match step:
+            case Create() | Update() | Restore():
+                yield step
+            case Push() if step.needs is None:
+                yield step
+            case Adopt() if step.set:
+                yield step
+            case Archive() if by_person or step.needs is None:
+                yield step
+            case _:  # waits for somebody, or only our own memory changes
+                pass
 
 
 def note(connection: Connection, stored: StoredPlan) -> str | None:
@@ -135,4 +137,4 @@ def note(connection: Connection, stored: StoredPlan) -> str | None:
     )
 
 
-__all__ = ["BEGUN", "applied_by_person", "begun", "done_lines", "is_done", "note", "settle"]
+__all__ = ["BEGUN", "applied_by_person", "begun", "done_steps", "is_done", "note", "settle"]

@@ -8,8 +8,9 @@ from typing import Any
 
 from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
-from plant3d_sync.model.record import Asset, PlantItem
+from plant3d_sync.model.record import Asset, PlantItem, Value
 from plant3d_sync.model.side import ASSET_TYPES
+from plant3d_sync.model.step import Adopt
 from plant3d_sync.reconcile.identity import unlinked_problem
 from plant3d_sync.reconcile.match import Candidate, Pair, propose
 from plant3d_sync.state import audit, intents, links, runs
@@ -256,20 +257,7 @@ def _accept_batch(
         for pair in pairs
         if by_id[pair.asset_id].plant3d_id == pair.plant3d_id
     }
-    lines = [
-        {
-            "op": "adopt",
-            "accepted": True,
-            "entity": pair.entity,
-            "pnpid": pair.pnpid,
-            "id": pair.plant3d_id,
-            "class": pair.class_name,
-            "tag": pair.tag,
-            "set": {"tag": pair.tag},
-            "asset_id": pair.asset_id,
-        }
-        for pair in to_tie
-    ]
+    steps = [_step(pair, {"tag": pair.tag}) for pair in to_tie]
     intent_id = 0
     if to_tie:
         body = project.synapse.encode(
@@ -290,7 +278,7 @@ def _accept_batch(
                 side="synapse",
                 key=key,
                 body=body,
-                lines=lines,
+                steps=steps,
                 at=world.clock(),
             )
         for pair, result in zip(to_tie, project.synapse.send(body, key=key), strict=True):
@@ -305,8 +293,23 @@ def _accept_batch(
                         "message": result.message,
                     }
                 )
-    _store_links(world, project, lease, run, pairs, answers, known.number, intent_id, len(to_tie), lines)
+    _store_links(world, project, lease, run, pairs, answers, known.number, intent_id, steps)
     return len(answers)
+
+
+def _step(pair: Pair, values: dict[str, Value], why: dict[str, str] | None = None) -> Adopt:
+    """The adoption of an accepted pair, which writes these values."""
+    return Adopt(
+        entity=pair.entity,
+        pnpid=pair.pnpid,
+        plant3d_id=pair.plant3d_id,
+        class_name=pair.class_name,
+        tag=pair.tag or "",
+        asset_id=pair.asset_id,
+        set=values,
+        why=why or {},
+        accepted=True,
+    )
 
 
 def _store_links(
@@ -318,8 +321,7 @@ def _store_links(
     answers: dict[str, Asset],
     number: int,
     intent_id: int,
-    written: int,
-    lines: Sequence[dict[str, Any]],
+    steps: Sequence[Adopt],
 ) -> None:
     from plant3d_sync.state.codec import dump
 
@@ -329,36 +331,25 @@ def _store_links(
         known = project_state.ensure(connection, project.name)
         next_link = known.next_link
         rows, changes = [], []
-        by_line = {line["id"]: line for line in lines}
+        told = {step.plant3d_id for step in steps}
         for pair in pairs:
             asset = answers.get(pair.plant3d_id)
             if asset is None:
                 continue
-            line = by_line.get(pair.plant3d_id) or {
-                "pnpid": pair.pnpid,
-                "id": pair.plant3d_id,
-                "class": pair.class_name,
-                "tag": pair.tag,
-                "op": "adopt",
-            }
-            line = {**line, "entity": pair.entity}
+            step = _step(pair, {"plant3d_id": pair.plant3d_id}, {"*": "link_accepted"})
             link_id = project_state.link_id(number, next_link)
             next_link += 1
-            row = new_link(line, asset, link_id=link_id, number=number, run_id=run.run_id, fields={})
+            row = new_link(step, asset, link_id=link_id, number=number, run_id=run.run_id, fields={})
             row |= {"base": None, "synapse_delta": dump(dict(asset.fields)), "digest": None}
             rows.append(row)
-            if pair.plant3d_id in by_line:
+            if pair.plant3d_id in told:
                 changes.append(
                     change_row(
                         number=number,
                         run_id=run.run_id,
                         intent_id=intent_id,
                         link_id=link_id,
-                        line={
-                            **line,
-                            "set": {"plant3d_id": pair.plant3d_id},
-                            "why": {"*": "link_accepted"},
-                        },
+                        step=step,
                         outcome="linked",
                         asset=None,
                         at=now,

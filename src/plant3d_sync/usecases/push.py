@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
 from plant3d_sync.errors import ConfigError, LeaseLost
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.link import Flip, Link
+from plant3d_sync.model.link import Flip, Hold, Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.side import Side
+from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile.planning import value_pair
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.tables import plant_write
-from plant3d_sync.usecases.apply import Execution, JsonLine
+from plant3d_sync.usecases.apply import Execution
 from plant3d_sync.usecases.project import Writer
 from plant3d_sync.usecases.push_backup import PushBackup
 
@@ -29,13 +29,10 @@ GROUP = 50
 """Items per intent. Each item is a transaction of its own in Plant 3D."""
 
 
-def apply_push(
-    execution: Execution, chunks: Sequence[Callable[[], list[JsonLine]]], snapshot: PlantSnapshot
-) -> None:
-    """Write the cells of every push line that may be written directly."""
-    lines = [line for chunk in chunks for line in chunk() if line["op"] == "push"]
-    ready = [line for line in lines if line.get("needs") is None]
-    execution.outcome.push["waiting"] = len(lines) - len(ready)
+def apply_push(execution: Execution, steps: Sequence[Push], snapshot: PlantSnapshot) -> None:
+    """Write the cells of every step that may be written directly."""
+    ready = [step for step in steps if step.needs is None]
+    execution.outcome.push["waiting"] = len(steps) - len(ready)
     if not ready:
         return
     project = execution.project
@@ -58,57 +55,57 @@ def apply_push(
     backup.settle()
 
 
-def _worth_it(execution: Execution, writer: Writer, lines: Sequence[JsonLine]) -> list[JsonLine]:
-    """The lines of which a cell would be written now. What becomes of the others is told here, without a side effect.
+def _worth_it(execution: Execution, writer: Writer, steps: Sequence[Push]) -> list[Push]:
+    """The steps of which a cell would be written now. What becomes of the others is told here, without a side effect.
 
-    A line of which nothing is left to write and some cell holds its value already is stored as any other write is.
+    A step of which nothing is left to write and some cell holds its value already is stored as any other write is.
     """
-    worth_it: list[JsonLine] = []
+    worth_it: list[Push] = []
     found: dict[int, list[CellReceipt]] = {}
-    found_lines: list[JsonLine] = []
-    for line in lines:
-        receipts = writer.look(cells_of(line))
+    found_steps: list[Push] = []
+    for step in steps:
+        receipts = writer.look(cells_of(step))
         if receipts is None:
-            worth_it.append(line)
+            worth_it.append(step)
         elif any(answer.status == "found_applied" for answer in receipts):
-            found[line["pnpid"]] = receipts
-            found_lines.append(line)
+            found[step.pnpid] = receipts
+            found_steps.append(step)
         else:
-            _report(execution, line, receipts)
-    if found_lines:
-        _write_group(execution, found_lines, lambda cells: found[cells[0].pnpid])
+            _report(execution, step, receipts)
+    if found_steps:
+        _write_group(execution, found_steps, lambda cells: found[cells[0].pnpid])
     return worth_it
 
 
-def cells_of(line: JsonLine) -> list[CellWrite]:
-    """The cells of one push line, for a writer or a workbook."""
+def cells_of(step: Push) -> list[CellWrite]:
+    """The cells of one step into Plant 3D, for a writer or a workbook."""
     return [
         CellWrite(
-            pnpid=line["pnpid"],
-            plant3d_id=line["id"],
-            class_name=line["class"],
-            table_class=cell["table_class"],
-            column=cell["column"],
-            old=cell["old"],
-            new=cell["new"],
-            expected_timestamp=cell["ticks"],
-            tag=line["tag"],
-            field=cell["field"],
-            drawing=line.get("drawing"),
+            pnpid=step.pnpid,
+            plant3d_id=step.plant3d_id,
+            class_name=step.class_name,
+            table_class=cell.table_class,
+            column=cell.column,
+            old=cast("str | None", cell.old),  # only text cells are planned
+            new=cast("str | None", cell.new),
+            expected_timestamp=cast("int", cell.ticks),
+            tag=step.tag,
+            field=cell.field,
+            drawing=step.drawing,
         )
-        for cell in line["cells"]
+        for cell in step.cells
     ]
 
 
 def _write_group(
     execution: Execution,
-    lines: list[JsonLine],
+    steps: Sequence[Push],
     write: Callable[[list[CellWrite]], list[CellReceipt]],
 ) -> list[list[CellReceipt]]:
-    """Intent and before-images, the writes, the receipts. Returns the receipts of each line that was tried."""
+    """Intent and before-images, the writes, the receipts. Returns the receipts of each step that was tried."""
     execution.check()
     world = execution.world
-    body = orjson.dumps(lines)
+    body = list_text(steps)
     failpoint("push.before_intent")
     with world.state.write() as connection:
         intent_id = intents.record(
@@ -119,7 +116,7 @@ def _write_group(
             side="plant3d",
             key=hashlib.sha256(execution.run_id.encode() + body).hexdigest(),
             body=b"",
-            lines=lines,
+            steps=steps,
             at=world.clock(),
         )
         connection.execute(
@@ -129,26 +126,26 @@ def _write_group(
                     "project": execution.project.name,
                     "run_id": execution.run_id,
                     "intent_id": intent_id,
-                    "pnpid": line["pnpid"],
-                    "table_name": cell["table_class"],
-                    "column_name": cell["column"],
-                    "old_value": cell["old"],
-                    "new_value": cell["new"],
-                    "old_ticks": cell["ticks"],
+                    "pnpid": step.pnpid,
+                    "table_name": cell.table_class,
+                    "column_name": cell.column,
+                    "old_value": cell.old,
+                    "new_value": cell.new,
+                    "old_ticks": cell.ticks,
                     "status": "intended",
                     "at": world.clock(),
                 }
-                for line in lines
-                for cell in line["cells"]
+                for step in steps
+                for cell in step.cells
             ],
         )
     failpoint("push.intent_stored")
     grouped: list[list[CellReceipt]] = []
-    for line in lines:
+    for step in steps:
         if not _still_ours(execution):
             break
-        grouped.append(write(cells_of(line)))
-    tried = lines[: len(grouped)]
+        grouped.append(write(cells_of(step)))
+    tried = steps[: len(grouped)]
     try:
         store_receipts(execution, intent_id, tried, grouped)
     except LeaseLost:
@@ -167,8 +164,8 @@ def _still_ours(execution: Execution) -> bool:
 def store_receipts(
     execution: Execution,
     intent_id: int,
-    lines: list[JsonLine],
-    receipts: list[list[CellReceipt]],
+    steps: Sequence[Push],
+    receipts: Sequence[Sequence[CellReceipt]],
     *,
     run_id: str | None = None,
 ) -> None:
@@ -176,30 +173,30 @@ def store_receipts(
     world, run = execution.world, run_id or execution.run_id
     now = world.clock()
     with world.state.read() as connection:
-        old = links.by_ids(connection, [line["link_id"] for line in lines if line.get("link_id")])
+        old = links.by_ids(connection, [step.link_id for step in steps if step.link_id])
     updates: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
-    for line, answers in zip(lines, receipts, strict=True):
-        link = old.get(line.get("link_id") or 0)
-        done = _done(line, answers)
-        _report(execution, line, answers)
+    for step, answers in zip(steps, receipts, strict=True):
+        link = old.get(step.link_id or 0)
+        done = _done(step, answers)
+        _report(execution, step, answers)
         if not done:
             continue
         if link is not None:
             updates.append({"link_id": link.link_id, **pushed_columns(link, done)})
-        changes.append(_change(execution, line, done, run_id=run, intent_id=intent_id, at=now))
+        changes.append(_change(execution, step, done, run_id=run, intent_id=intent_id, at=now))
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.update_many(connection, updates)
         _note_changes(connection, execution, changes, run_id=run, at=now)
-        for line, answers in zip(lines, receipts, strict=True):
+        for step, answers in zip(steps, receipts, strict=True):
             for answer in answers:
-                _note_receipt(connection, intent_id, line, answer)
+                _note_receipt(connection, intent_id, step, answer)
         intents.close(connection, intent_id, status="done", at=now)
 
 
 def _note_late_writes(
-    execution: Execution, intent_id: int, lines: list[JsonLine], receipts: list[list[CellReceipt]]
+    execution: Execution, intent_id: int, steps: Sequence[Push], receipts: Sequence[Sequence[CellReceipt]]
 ) -> None:
     """Another run took over while we wrote. What is in the file and nobody has recorded yet stays in journal and
     audit under our run; links and base belong to the other run, which compares again.
@@ -213,34 +210,34 @@ def _note_late_writes(
         )
         unrecorded = {(row.pnpid, row.column_name) for row in rows}
         changes = []
-        for line, answers in zip(lines, receipts, strict=True):
+        for step, answers in zip(steps, receipts, strict=True):
             done = [
                 (cell, answer)
-                for cell, answer in _done(line, answers)
-                if answer.status == "applied" and (line["pnpid"], answer.column) in unrecorded
+                for cell, answer in _done(step, answers)
+                if answer.status == "applied" and (step.pnpid, answer.column) in unrecorded
             ]
             if done:
                 changes.append(
-                    _change(execution, line, done, run_id=execution.run_id, intent_id=intent_id, at=now)
+                    _change(execution, step, done, run_id=execution.run_id, intent_id=intent_id, at=now)
                 )
             for _cell, answer in done:
-                _note_receipt(connection, intent_id, line, answer)
+                _note_receipt(connection, intent_id, step, answer)
         _note_changes(connection, execution, changes, run_id=execution.run_id, at=now, after_takeover=True)
 
 
-def _done(line: JsonLine, answers: Sequence[CellReceipt]) -> list[tuple[dict[str, Any], CellReceipt]]:
-    """The cells of a line that hold what was planned."""
+def _done(step: Push, answers: Sequence[CellReceipt]) -> list[tuple[Cell, CellReceipt]]:
+    """The cells of a step that hold what was planned."""
     return [
         (cell, answer)
-        for cell, answer in zip(line["cells"], answers, strict=True)
+        for cell, answer in zip(step.cells, answers, strict=True)
         if answer.status in ("applied", "found_applied")
     ]
 
 
 def _change(
     execution: Execution,
-    line: JsonLine,
-    done: Sequence[tuple[dict[str, Any], CellReceipt]],
+    step: Push,
+    done: Sequence[tuple[Cell, CellReceipt]],
     *,
     run_id: str,
     intent_id: int,
@@ -251,16 +248,16 @@ def _change(
         "project": execution.known.number,
         "run_id": run_id,
         "intent_id": intent_id,
-        "link_id": line.get("link_id"),
-        "pnpid": line["pnpid"],
-        "tag": line["tag"],
+        "link_id": step.link_id,
+        "pnpid": step.pnpid,
+        "tag": step.tag,
         "side": "plant3d",
-        "op": line.get("undo") or "push",
+        "op": step.undo or "push",
         "outcome": done[0][1].status,
         "fields": dump(
             intents.fields_with_why(
-                {cell["field"]: [cell["plant3d"], _canonical(cell, answer)] for cell, answer in done},
-                {cell["field"]: cell.get("why") for cell, _answer in done},
+                {cell.field: [cell.plant3d, _canonical(cell, answer)] for cell, answer in done},
+                {cell.field: cell.why for cell, _answer in done},
             )
         )
         or "{}",
@@ -297,45 +294,36 @@ def _note_changes(
         )
 
 
-def _note_receipt(connection: Connection, intent_id: int, line: JsonLine, answer: CellReceipt) -> None:
+def _note_receipt(connection: Connection, intent_id: int, step: Push, answer: CellReceipt) -> None:
     """What became of one cell, in the journal of before-images."""
     connection.execute(
         sa.update(plant_write)
         .where(
             plant_write.c.intent_id == intent_id,
-            plant_write.c.pnpid == line["pnpid"],
+            plant_write.c.pnpid == step.pnpid,
             plant_write.c.column_name == answer.column,
         )
         .values(status=answer.status, new_ticks=answer.timestamp)
     )
 
 
-def _canonical(cell: dict[str, Any], receipt: CellReceipt) -> Value:
+def _canonical(cell: Cell, receipt: CellReceipt) -> Value:
     """What the written cell says; an undo may have put back a class default, which reads as empty."""
-    kept: Value = cell["kept"] if cell.get("hold") else receipt.value
-    return kept
+    return cell.kept if cell.hold else receipt.value
 
 
-def pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]]) -> dict[str, Any]:
+def pushed_columns(link: Link, done: Sequence[tuple[Cell, CellReceipt]]) -> dict[str, Any]:
     """The base moves to what was read back from Plant 3D."""
     base: dict[str, Value] = dict(link.base or {})
     base_plant: dict[str, Value] = dict(link.base_plant)
     delta = dict(link.synapse_delta)
-    pending = {name: dict(entry) for name, entry in link.pending.items()}
-    observed = {
-        name: {side: [seen.at_base, seen.away] for side, seen in sides.items()}
-        for name, sides in link.observed.items()
-    }
-    holds: dict[str, list[object]] = {
-        name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()
-    }
-    flips: dict[str, list[object]] = {name: list(flip) for name, flip in link.flips.items()}
+    pending, observed = dict(link.pending), dict(link.observed)
+    holds, flips = dict(link.holds), dict(link.flips)
     for cell, receipt in done:
-        name = str(cell["field"])
-        held = cell["synapse"]
+        name, held = cell.field, cell.synapse
         # an undo may put back a class default, which reads as empty: its canonical value travels with the cell
         # of a choice SYNAPSE may hold another spelling: the base is SYNAPSE's
-        agreed = cell["kept"] if cell.get("hold") else held
+        agreed = cell.kept if cell.hold else held
         stored = _canonical(cell, receipt)
         base[name] = agreed
         if stored != agreed:
@@ -349,11 +337,11 @@ def pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]
         else:
             delta[name] = seen
         flip = link.flips.get(name, Flip())
-        pair = value_pair(cell["plant3d"], cell["new"])
-        again = flip.pair == pair and cell.get("why") not in ("resolved", "undo")
-        flips[name] = [flip.writes + 1 if again else 1, pair, Side.PLANT3D.value, flip.reverts]
-        if cell.get("hold"):
-            holds[name] = ["plant3d", held, stored]
+        pair = value_pair(cell.plant3d, cell.new)
+        again = flip.pair == pair and cell.why not in ("resolved", "undo")
+        flips[name] = Flip(flip.writes + 1 if again else 1, pair, Side.PLANT3D.value, flip.reverts)
+        if cell.hold:
+            holds[name] = Hold(side="plant3d", value=held, kept=stored)
         pending.pop(name, None)
         observed.pop(name, None)
     return {
@@ -368,7 +356,7 @@ def pushed_columns(link: Link, done: Sequence[tuple[dict[str, Any], CellReceipt]
     }
 
 
-def _report(execution: Execution, line: JsonLine, answers: Sequence[CellReceipt]) -> None:
+def _report(execution: Execution, step: Push, answers: Sequence[CellReceipt]) -> None:
     push = execution.outcome.push
     for answer in answers:
         push[answer.status] = push.get(answer.status, 0) + 1
@@ -381,13 +369,11 @@ def _report(execution: Execution, line: JsonLine, answers: Sequence[CellReceipt]
                 code=answer.code or answer.status,
                 message=answer.message or f"The cell {answer.column} was not written ({answer.status}).",
                 hint=_HINTS.get(answer.status, ""),
-                plant3d_id=line["id"],
-                pnpid=line["pnpid"],
-                class_name=line["class"],
-                tag=line["tag"],
-                field=next(
-                    (str(cell["field"]) for cell in line["cells"] if cell["column"] == answer.column), None
-                ),
+                plant3d_id=step.plant3d_id,
+                pnpid=step.pnpid,
+                class_name=step.class_name,
+                tag=step.tag,
+                field=next((cell.field for cell in step.cells if cell.column == answer.column), None),
             )
         )
 
@@ -407,24 +393,26 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
         ]
     if not waiting:
         return 0
-    wanted = {line["pnpid"] for intent in waiting for line in intent.lines}
+    written = {
+        intent.intent_id: [step for step in intent.steps if isinstance(step, Push)] for intent in waiting
+    }
+    wanted = {step.pnpid for steps in written.values() for step in steps}
     items = _items(snapshot, sorted(execution.rules.classes), wanted)
     found = 0
     for intent in waiting:
-        receipts = [
-            [_look(items.get(line["pnpid"]), cell) for cell in line["cells"]] for line in intent.lines
-        ]
+        steps = written[intent.intent_id]
+        receipts = [[_look(items.get(step.pnpid), cell) for cell in step.cells] for step in steps]
         found += sum(1 for group in receipts for answer in group if answer.status == "found_applied")
         applied = [
-            (line, group)
-            for line, group in zip(intent.lines, receipts, strict=True)
+            (step, group)
+            for step, group in zip(steps, receipts, strict=True)
             if all(answer.status == "found_applied" for answer in group)
         ]
         store_receipts(
             execution,
             intent.intent_id,
-            [line for line, _group in applied],
-            [group for _line, group in applied],
+            [step for step, _group in applied],
+            [group for _step, group in applied],
             run_id=intent.run_id,
         )
         failpoint("recover.receipts_stored")
@@ -443,14 +431,14 @@ def _items(snapshot: PlantSnapshot, classes: Sequence[str], wanted: set[int]) ->
     }
 
 
-def _look(item: PlantItem | None, cell: dict[str, Any]) -> CellReceipt:
+def _look(item: PlantItem | None, cell: Cell) -> CellReceipt:
     """Whether the cell holds what we meant to write."""
-    value = item.values.get(str(cell["column"])) if item is not None else None
+    value = item.values.get(cell.column) if item is not None else None
     text = value if isinstance(value, str) else None
-    applied = item is not None and text == cell["new"]
+    applied = item is not None and text == cell.new
     return CellReceipt(
         pnpid=item.pnpid if item else 0,
-        column=str(cell["column"]),
+        column=cell.column,
         status="found_applied" if applied else "stale",
         value=text,
         timestamp=item.timestamp if item else None,

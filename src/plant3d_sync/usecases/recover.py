@@ -6,11 +6,12 @@ new plan decides. Nothing is ever sent again blindly.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import assert_never
 
 from plant3d_sync.connectors.base import WriteResult
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
+from plant3d_sync.model.step import Adopt, Archive, Create, Restore, ToSynapse, Update
 from plant3d_sync.state import intents, links
 from plant3d_sync.usecases.apply import Execution, store_results
 from plant3d_sync.usecases.feed import Feed
@@ -27,18 +28,20 @@ def recover_synapse(execution: Execution, feed: Feed) -> int:
         ]
     found = 0
     for intent in waiting:
-        applied: list[dict[str, Any]] = []
+        applied: list[ToSynapse] = []
         results: list[WriteResult] = []
-        for line in intent.lines:
-            asset = _asset_now(execution, feed, line)
-            if asset is None or not _holds(execution, line, asset):
+        for step in intent.steps:
+            if not isinstance(step, ToSynapse):
                 continue
-            applied.append(line)
-            results.append(_result(line, asset))
+            asset = _asset_now(execution, feed, step)
+            if asset is None or not _holds(execution, step, asset):
+                continue
+            applied.append(step)
+            results.append(_result(step, asset))
         if applied:
             store_results(execution, intent.intent_id, applied, results, run_id=intent.run_id, found=True)
-            for line in applied:
-                feed.news.pop(line["id"], None)
+            for step in applied:
+                feed.news.pop(step.plant3d_id, None)
             found += len(applied)
         else:
             with execution.world.state.write() as connection:
@@ -50,31 +53,36 @@ def recover_synapse(execution: Execution, feed: Feed) -> int:
     return found
 
 
-def _asset_now(execution: Execution, feed: Feed, line: dict[str, Any]) -> Asset | None:
+def _asset_now(execution: Execution, feed: Feed, step: ToSynapse) -> Asset | None:
     """The asset as SYNAPSE holds it now, None if it is not news since our last knowledge."""
-    news = feed.news.get(line["id"])
+    identity, link_id = step.plant3d_id, None if isinstance(step, Adopt) else step.link_id
+    news = feed.news.get(identity)
     if news is not None:
         return news
     with execution.world.state.read() as connection:
-        if not line.get("link_id"):
-            existing = links.by_items(connection, execution.known.number, [line["id"]], [])
+        if not link_id:
+            existing = links.by_items(connection, execution.known.number, [identity], [])
             if existing:
                 return None  # the receipt is already stored
-            return links.unlinked_by_plant3d_id(connection, execution.known.number, [line["id"]]).get(
-                line["id"]
-            )
-        found = links.by_ids(connection, [line["link_id"]]).get(line["link_id"])
-    if found is None or found.asset_version == line.get("asset_version"):
+            return links.unlinked_by_plant3d_id(connection, execution.known.number, [identity]).get(identity)
+        found = links.by_ids(connection, [link_id]).get(link_id)
+    planned = None if isinstance(step, Create) else step.asset_version
+    if found is None or found.asset_version == planned:
         return None  # SYNAPSE did not change it since the plan was made
     return execution.project.synapse.get(found.asset_id)
 
 
-def _holds(execution: Execution, line: dict[str, Any], asset: Asset) -> bool:
-    if line["op"] == "archive":
-        return asset.archived
-    if line["op"] == "restore" and asset.archived:
-        return False
-    for name, value in (line.get("set") or {}).items():
+def _holds(execution: Execution, step: ToSynapse, asset: Asset) -> bool:
+    match step:
+        case Archive():
+            return asset.archived
+        case Restore() if asset.archived:
+            return False
+        case Create() | Adopt() | Update() | Restore():
+            sent = step.set
+        case _:
+            assert_never(step)
+    for name, value in sent.items():
         same = execution.rules.same.get(name)
         stored = asset.fields.get(name)
         if stored != value and not (same is not None and same(stored, value)):
@@ -82,8 +90,20 @@ def _holds(execution: Execution, line: dict[str, Any], asset: Asset) -> bool:
     return True
 
 
-def _result(line: dict[str, Any], asset: Asset) -> WriteResult:
-    status = {"create": "created", "archive": "archived"}.get(line["op"], "updated")
+def _result(step: ToSynapse, asset: Asset) -> WriteResult:
+    match step:
+        case Create():
+            status = "created"
+        case Archive():
+            status = "archived"
+        case Adopt() | Update() | Restore():
+            status = "updated"
+        case _:
+            assert_never(step)
     return WriteResult(
-        plant3d_id=line["id"], status=status, asset=asset, asset_id=asset.asset_id, version=asset.version
+        plant3d_id=step.plant3d_id,
+        status=status,
+        asset=asset,
+        asset_id=asset.asset_id,
+        version=asset.version,
     )

@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import STAT_NAMES
+from plant3d_sync.model.step import Absent, Archive, Push, Step, Touch, document
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.runs import Run, StoredPlan
@@ -22,7 +24,7 @@ WAITING = ("draft", "guarded")
 
 def run_document(run: Run) -> dict[str, Any]:
     """One run: what was asked, what came of it."""
-    document: dict[str, Any] = {
+    whole: dict[str, Any] = {
         "by_entity": {},
         "writes": {"synapse": 0, "plant3d": 0},
         "lock_ms": 0.0,
@@ -49,7 +51,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "errors_total": run.errors_total,
         "error": run.error,
     }
-    return document
+    return whole
 
 
 def plan_brief(stored: StoredPlan) -> dict[str, Any]:
@@ -66,10 +68,10 @@ def plan_brief(stored: StoredPlan) -> dict[str, Any]:
 
 
 def plan_document(connection: Connection, stored: StoredPlan) -> dict[str, Any]:
-    """One plan with its lines, and what of them waits for a person."""
-    lines = [line for line in run_state.all_lines(connection, stored) if line["op"] != "touch"]
+    """One plan with its steps (`lines`), and what of them waits for a person."""
+    steps = [step for step in run_state.all_steps(connection, stored) if not isinstance(step, Touch)]
     by_person = stored.status not in WAITING and leftovers.applied_by_person(connection, stored)
-    waiting = () if by_person else (line["op"] for line in lines if line.get("needs") == "person")
+    waiting = () if by_person else (step.op.value for step in steps if _needs(step) == "person")
     return {
         "plan_id": stored.plan_id,
         "project": stored.project,
@@ -79,8 +81,13 @@ def plan_document(connection: Connection, stored: StoredPlan) -> dict[str, Any]:
         "note": leftovers.note(connection, stored),
         **stored.header,
         "waiting_for_person": dict(Counter(waiting)),
-        "lines": lines,
+        "lines": [document(step) for step in steps],
     }
+
+
+def _needs(step: Step) -> str | None:
+    """Who must carry the step out, if no unattended run may."""
+    return step.needs if isinstance(step, Archive | Push) else None
 
 
 def missing_items(connection: Connection, run: Run) -> list[dict[str, Any]]:
@@ -90,25 +97,30 @@ def missing_items(connection: Connection, run: Run) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "op": line["op"],
-            "tag": line["tag"],
-            "class": line["class"],
-            "pnpid": line["pnpid"],
-            **absence(line),
+            "op": step.op.value,
+            "tag": step.tag,
+            "class": step.class_name,
+            "pnpid": step.pnpid,
+            **absence(document(step)),
         }
         | {"reads_until_pending": stored.header.get("reads_until_pending")}
-        for line in run_state.all_lines(connection, stored)
-        if absence(line)
+        for step in run_state.all_steps(connection, stored)
+        if isinstance(step, Absent | Archive) and step.after.missing
     ]
 
 
 def absence(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line of a plan says of an item that was not seen; {} if it is about something else."""
+    """What the document of a step says of an item that was not seen; {} if it is about something else."""
     after = line.get("after") or {}
     if line["op"] not in ("missing", "archive") or not after.get("missing"):
         return {}
     since, reads, *_ = after["missing"]
-    return {"state": after["state"], "since": since, "reads": reads, "needs": line.get("needs")}
+    return {
+        "state": after.get("state", LinkState.ACTIVE.value),
+        "since": since,
+        "reads": reads,
+        "needs": line.get("needs"),
+    }
 
 
 def open_findings(connection: Connection, number: int, *, code: str | None, limit: int) -> dict[str, Any]:

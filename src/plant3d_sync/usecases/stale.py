@@ -1,20 +1,32 @@
-"""Before a stored plan is applied: which of its lines still hold?"""
+"""Before a stored plan is applied: which of its steps still hold?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import assert_never
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.step import (
+    Absent,
+    Adopt,
+    Archive,
+    Create,
+    Push,
+    Restore,
+    Settle,
+    Step,
+    Touch,
+    Update,
+)
 from plant3d_sync.state import links
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed
 from plant3d_sync.usecases.project import Project, World
 
-JsonLine = dict[str, Any]
+UNDOING = ("undo", "undo_create")
 
 
 def split_stale(
@@ -24,18 +36,18 @@ def split_stale(
     feed: Feed,
     snapshot: PlantSnapshot,
     rules: RuleSet,
-    lines: Sequence[JsonLine],
-) -> tuple[list[JsonLine], list[tuple[JsonLine, str]]]:
-    """Lines whose two sides still hold what the plan was made of, and the others with the reason."""
+    steps: Sequence[Step],
+) -> tuple[list[Step], list[tuple[Step, str]]]:
+    """Steps whose two sides still hold what the plan was made of, and the others with the reason."""
     digests = {
-        int(line["pnpid"]): bytes.fromhex(line["after"]["digest"])
-        for line in lines
-        if (line.get("after") or {}).get("digest")
+        step.pnpid: bytes.fromhex(step.after.digest)
+        for step in steps
+        if not isinstance(step, Push) and step.after.digest
     }
     moved: set[int] = set()
     seen: set[int] = set()
     items: dict[int, PlantItem] = {}
-    wanted = {int(line["pnpid"]) for line in lines}
+    wanted = {step.pnpid for step in steps}
     for batch in snapshot.scan(sorted(rules.classes), digests):
         seen.update(batch.unchanged)
         for item in batch.changed:
@@ -47,22 +59,22 @@ def split_stale(
     with world.state.read() as connection:
         linked = {
             link.plant3d_id: link
-            for link in links.by_items(connection, known.number, [str(line["id"]) for line in lines], [])
+            for link in links.by_items(connection, known.number, [step.plant3d_id for step in steps], [])
         }
         loose = {row[2]: row[0] for row in links.unlinked(connection, known.number) if not row[4]}
-    fresh: list[JsonLine] = []
-    stale: list[tuple[JsonLine, str]] = []
-    for line in lines:
-        why = _why_stale(line, seen, moved, items, linked.get(str(line["id"])), feed, loose, rules)
+    fresh: list[Step] = []
+    stale: list[tuple[Step, str]] = []
+    for step in steps:
+        why = _why_stale(step, seen, moved, items, linked.get(step.plant3d_id), feed, loose, rules)
         if why is None:
-            fresh.append(line)
+            fresh.append(step)
         else:
-            stale.append((line, why))
+            stale.append((step, why))
     return fresh, stale
 
 
 def _why_stale(
-    line: JsonLine,
+    step: Step,
     seen: set[int],
     moved: set[int],
     items: dict[int, PlantItem],
@@ -71,53 +83,66 @@ def _why_stale(
     loose: dict[str, str],
     rules: RuleSet,
 ) -> str | None:
-    pnpid, op = int(line["pnpid"]), line["op"]
-    if (line.get("why") or {}).get("*") in ("undo", "undo_create"):
-        return _why_undo_is_stale(line, link)  # whether the item lives in Plant 3D does not matter
-    if op in ("archive", "missing"):
-        return "The item is back in Plant 3D." if pnpid in seen else None
-    if pnpid not in seen:
+    if _undoes(step):
+        return _why_undo_is_stale(step, link)  # whether the item lives in Plant 3D does not matter
+    if isinstance(step, Archive | Absent):
+        return "The item is back in Plant 3D." if step.pnpid in seen else None
+    if step.pnpid not in seen:
         return "The item is gone from Plant 3D."
-    if op == "push":
-        return _stale_cells(line, items.get(pnpid), link, rules)
-    if pnpid in moved:
+    if isinstance(step, Push):
+        return _stale_cells(step, items.get(step.pnpid), link, rules)
+    if step.pnpid in moved:
         return "The item changed in Plant 3D."
-    if op == "create":
-        again = link is not None and link.lost_in_synapse and bool(line.get("link_id"))
-        if (link is not None and not again) or line["id"] in feed.news:
-            return "SYNAPSE holds the asset already."
-        return "SYNAPSE holds another asset with this tag." if line["tag"] in loose else None
+    match step:
+        case Create():
+            again = link is not None and link.lost_in_synapse and bool(step.link_id)
+            if (link is not None and not again) or step.plant3d_id in feed.news:
+                return "SYNAPSE holds the asset already."
+            return "SYNAPSE holds another asset with this tag." if step.tag in loose else None
+        case Adopt() if link is None:
+            return None
+        case Update() | Restore() | Adopt():
+            return _stale_fields(step, link, rules)
+        case Settle() | Touch():
+            return None if link is not None else "The item is not linked any more."
+        case _:
+            assert_never(step)
+
+
+def _stale_fields(step: Update | Restore | Adopt, link: Link | None, rules: RuleSet) -> str | None:
     if link is None:
-        return None if op == "adopt" else "The item is not linked any more."
+        return "The item is not linked any more."
     held = link.synapse_fields()
-    for name, value in (line.get("was") or {}).items():
-        if name not in (line.get("set") or {}):
-            continue
-        if not _same(rules, name, held.get(name), value):
+    for name, value in step.was.items():
+        if name in step.set and not _same(rules, name, held.get(name), value):
             return f"{name} changed in SYNAPSE."
     return None
 
 
-def _why_undo_is_stale(line: JsonLine, link: Link | None) -> str | None:
+def _undoes(step: Step) -> bool:
+    return isinstance(step, Update | Restore | Archive | Adopt | Push) and step.why.get("*") in UNDOING
+
+
+def _why_undo_is_stale(step: Step, link: Link | None) -> str | None:
     if link is None:
         return "The item is not linked any more."
-    if link.archived_in_synapse != (line["op"] == "restore"):
+    if link.archived_in_synapse != isinstance(step, Restore):
         return "The asset was archived or restored in SYNAPSE."
     return None
 
 
-def _stale_cells(line: JsonLine, item: PlantItem | None, link: Link | None, rules: RuleSet) -> str | None:
+def _stale_cells(step: Push, item: PlantItem | None, link: Link | None, rules: RuleSet) -> str | None:
     if link is not None and link.archived_in_synapse:
         return "The asset was archived in SYNAPSE."
     held = link.synapse_fields() if link is not None else {}
-    for cell in line["cells"]:
-        if link is not None and not _same(rules, cell["field"], held.get(cell["field"]), cell["synapse"]):
-            return f"{cell['field']} changed in SYNAPSE."
+    for cell in step.cells:
+        if link is not None and not _same(rules, cell.field, held.get(cell.field), cell.synapse):
+            return f"{cell.field} changed in SYNAPSE."
         if item is None:
             continue  # unchanged since: the writer compares value and stamp again
-        if item.values.get(cell["column"]) != cell["old"]:
-            return f"{cell['field']} changed in Plant 3D."
-        if item.timestamp != cell["ticks"]:
+        if item.values.get(cell.column) != cell.old:
+            return f"{cell.field} changed in Plant 3D."
+        if item.timestamp != cell.ticks:
             return "The item was saved in Plant 3D since."
     return None
 

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, assert_never
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
-from plant3d_sync.model.link import Link, LinkState
+from plant3d_sync.model.link import Hold, Link, LinkState, known
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.run import is_live
+from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, to_text
 from plant3d_sync.state import intents, links, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.project import World
 
-JsonLine = dict[str, Any]
+Undoing = Update | Restore | Archive | Push
+
+
+@dataclass(slots=True)
+class _Undo:
+    """The steps that put back, and the fields that stay as they are, with the reason."""
+
+    steps: list[Undoing] = field(default_factory=list)
+    left: list[dict[str, Any]] = field(default_factory=list)
+
+    def leave(self, change: Mapping[str, Any], name: str, now: Value, why: str) -> None:
+        """This field is left alone."""
+        self.left.append(
+            {
+                "change_id": change["id"],
+                "pnpid": change["pnpid"],
+                "tag": change["tag"],
+                "side": change["side"],
+                "field": name,
+                "value_now": now,
+                "reason": why,
+            }
+        )
 
 
 def undo_plan(
@@ -52,166 +75,165 @@ def undo_plan(
             changes = [change for change in changes if change["id"] == change_id]
             if not changes:
                 raise NotFoundError(f"Run {run_id} has no change {change_id}. Nothing was planned.")
-        known = project_state.get(connection, run.project)
+        stored_project = project_state.get(connection, run.project)
         linked = links.by_ids(connection, [change["link_id"] for change in changes if change["link_id"]])
-        lines: list[JsonLine] = []
-        left: list[dict[str, Any]] = []
+        undo = _Undo()
         for change in changes:
-            link = linked.get(change["link_id"])
-            _undo_change(connection, change, link, write_mode, lines, left)
-    restores = sum(len(line.get("set") or line.get("cells") or [1]) for line in lines)
-    stored = _plan(world, run.project, run_id, lines, by, known, left)
+            _undo_change(connection, change, linked.get(change["link_id"]), write_mode, undo)
+    restores = sum(_values(step) for step in undo.steps)
+    stored = _plan(world, run.project, run_id, undo, by, stored_project)
     with world.state.write() as connection:
-        runs.put_plan(connection, stored, [orjson.dumps(line) for line in lines])
+        runs.put_plan(connection, stored, map(to_text, undo.steps))
     return {
         "plan_id": stored.plan_id,
         "project": run.project,
         "run_id": run_id,
         "restores": restores,
-        "left_alone": left,
+        "left_alone": undo.left,
     }
+
+
+def _values(step: Undoing) -> int:
+    """How many values a step puts back; an asset that is archived or lives again counts as one."""
+    match step:
+        case Push():
+            return len(step.cells)
+        case Update() | Restore():
+            return len(step.set) or 1
+        case Archive():
+            return 1
+        case _:
+            assert_never(step)
 
 
 def _undo_change(
-    connection: Connection,
-    change: Mapping[str, Any],
-    link: Link | None,
-    write_mode: str,
-    lines: list[JsonLine],
-    left: list[dict[str, Any]],
+    connection: Connection, change: Mapping[str, Any], link: Link | None, write_mode: str, undo: _Undo
 ) -> None:
     if link is None:
-        left.append(_left(change, "*", None, "the pair is not linked any more"))
+        undo.leave(change, "*", None, "the pair is not linked any more")
     elif link.archived_in_synapse and change["op"] not in ("create", "archive", "restore"):
-        left.append(_left(change, "*", link.tag, "archived since"))
+        undo.leave(change, "*", link.tag, "archived since")
     elif change["side"] == "plant3d":
-        _undo_push(connection, change, link, write_mode, lines, left)
+        _undo_push(connection, change, link, write_mode, undo)
     elif change["op"] == "create":
-        _undo_create(change, link, lines, left)
+        _undo_create(change, link, undo)
     elif change["op"] == "archive":
-        _undo_archive(change, link, lines, left)
+        _undo_archive(change, link, undo)
     elif change["op"] == "restore":
-        _undo_restore(change, link, lines, left)
+        _undo_restore(change, link, undo)
     else:
-        _undo_update(change, link, lines, left)
+        _undo_update(change, link, undo)
 
 
-def _left(change: Mapping[str, Any], field: str, now: Value, why: str) -> dict[str, Any]:
-    return {
-        "change_id": change["id"],
-        "pnpid": change["pnpid"],
-        "tag": change["tag"],
-        "side": change["side"],
-        "field": field,
-        "value_now": now,
-        "reason": why,
-    }
+_HELD_AS_A_WHOLE = {"*": Hold(side="synapse", value=None)}
 
 
-def _line(op: str, change: Mapping[str, Any], link: Link) -> JsonLine:
-    return {
-        "op": op,
-        "entity": link.entity,
-        "pnpid": link.pnpid,
-        "id": link.plant3d_id,
-        "class": link.class_name,
-        "tag": link.tag,
-        "link_id": link.link_id,
-        "asset_id": link.asset_id,
-        "asset_version": link.asset_version,
-        "description_version": link.description_version,
-        "undo_change": change["id"],
-    }
-
-
-def _undo_create(
-    change: Mapping[str, Any], link: Link, lines: list[JsonLine], left: list[dict[str, Any]]
-) -> None:
+def _undo_create(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     if link.state is LinkState.ARCHIVED:
-        left.append(_left(change, "*", link.tag, "already archived"))
-        return
-    if link.asset_version != 1 or link.synapse_delta:
-        left.append(_left(change, "*", link.tag, "edited since"))
-        return
-    lines.append(_archive_again("undo_create", change, link))
+        undo.leave(change, "*", link.tag, "already archived")
+    elif link.asset_version != 1 or link.synapse_delta:
+        undo.leave(change, "*", link.tag, "edited since")
+    else:
+        undo.steps.append(_archive_again("undo_create", change, link))
 
 
-def _undo_archive(
-    change: Mapping[str, Any], link: Link, lines: list[JsonLine], left: list[dict[str, Any]]
-) -> None:
+def _undo_archive(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     """The asset lives again with what it held. It stays, until its item is seen in Plant 3D and vanishes anew."""
     if link.state is not LinkState.ARCHIVED or not link.archived_in_synapse:
-        left.append(_left(change, "*", link.tag, "not archived any more"))
+        undo.leave(change, "*", link.tag, "not archived any more")
         return
-    line = _line("restore", change, link)
-    line["set"] = {}
-    line["why"] = {"*": "undo"}
-    line["after"] = {"holds": {"*": ["synapse", None, None]}}
-    lines.append(line)
+    undo.steps.append(
+        Restore(
+            entity=link.entity,
+            pnpid=link.pnpid,
+            plant3d_id=link.plant3d_id,
+            class_name=link.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            description_version=link.description_version,
+            after=After(holds=_HELD_AS_A_WHOLE),
+            why={"*": "undo"},
+            undo_change=change["id"],
+        )
+    )
 
 
-def _undo_restore(
-    change: Mapping[str, Any], link: Link, lines: list[JsonLine], left: list[dict[str, Any]]
-) -> None:
+def _undo_restore(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     """The asset is archived again."""
     if link.archived_in_synapse:
-        left.append(_left(change, "*", link.tag, "already archived"))
-        return
-    if link.synapse_delta:
-        left.append(_left(change, "*", link.tag, "edited since"))
-        return
-    lines.append(_archive_again("undo", change, link))
+        undo.leave(change, "*", link.tag, "already archived")
+    elif link.synapse_delta:
+        undo.leave(change, "*", link.tag, "edited since")
+    else:
+        undo.steps.append(_archive_again("undo", change, link))
 
 
-def _archive_again(why: str, change: Mapping[str, Any], link: Link) -> JsonLine:
-    line = _line("archive", change, link)
-    line["why"] = {"*": why}
-    line["after"] = {"holds": {"*": ["synapse", None, None]}}
-    return line
+def _archive_again(why: str, change: Mapping[str, Any], link: Link) -> Archive:
+    return Archive(
+        entity=link.entity,
+        pnpid=link.pnpid,
+        plant3d_id=link.plant3d_id,
+        class_name=link.class_name,
+        tag=link.tag,
+        link_id=link.link_id,
+        asset_id=link.asset_id,
+        asset_version=link.asset_version,
+        description_version=link.description_version,
+        after=After(state=LinkState.ARCHIVED, holds=_HELD_AS_A_WHOLE),
+        why={"*": why},
+        undo_change=change["id"],
+    )
 
 
-def _undo_update(
-    change: Mapping[str, Any], link: Link, lines: list[JsonLine], left: list[dict[str, Any]]
-) -> None:
+def _undo_update(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     held = link.synapse_fields()
-    line = _line("update", change, link)
-    line["set"], line["was"], line["why"] = {}, {}, {}
-    holds = {name: [hold.side, hold.value, hold.kept] for name, hold in link.holds.items()}
+    back: dict[str, Value] = {}
+    was: dict[str, Value] = {}
+    holds = dict(link.holds)
     for name, (old, new) in change["fields"].items():
         if name == "plant3d_id":
-            left.append(_left(change, name, link.plant3d_id, "an identity is never taken back"))
+            undo.leave(change, name, link.plant3d_id, "an identity is never taken back")
         elif held.get(name) != new:
-            left.append(_left(change, name, held.get(name), "edited since"))
+            undo.leave(change, name, held.get(name), "edited since")
         elif old != new:
-            line["set"][name], line["was"][name], line["why"][name] = old, new, "undo"
-            holds[name] = ["synapse", _plant3d_now(link, name), old]
-    if not line["set"]:
+            back[name], was[name] = old, new
+            holds[name] = Hold(side="synapse", value=_plant3d_now(link, name), kept=old)
+    if not back:
         return
-    if "tag" in line["set"]:
-        line["old_tag"] = link.tag
-    line["after"] = {
-        "holds": holds,
-        "pending": {name: dict(entry) for name, entry in link.pending.items() if name not in line["set"]},
-    }
-    lines.append(line)
+    pending = {name: entry for name, entry in link.pending.items() if name not in back}
+    undo.steps.append(
+        Update(
+            entity=link.entity,
+            pnpid=link.pnpid,
+            plant3d_id=link.plant3d_id,
+            class_name=link.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            description_version=link.description_version,
+            old_tag=link.tag if "tag" in back else None,
+            set=back,
+            was=was,
+            after=After(holds=holds, pending=pending),
+            why=dict.fromkeys(back, "undo"),
+            undo_change=change["id"],
+        )
+    )
 
 
 def _plant3d_now(link: Link, name: str) -> Value:
     """Plant 3D's value as last seen."""
     entry = link.pending.get(name)
     if entry is not None:
-        value = entry.get("p")
-        return value if isinstance(value, str | int | float | bool) else None
+        return known(entry.plant3d)
     return link.base_plant.get(name, (link.base or {}).get(name))
 
 
 def _undo_push(
-    connection: Connection,
-    change: Mapping[str, Any],
-    link: Link,
-    write_mode: str,
-    lines: list[JsonLine],
-    left: list[dict[str, Any]],
+    connection: Connection, change: Mapping[str, Any], link: Link, write_mode: str, undo: _Undo
 ) -> None:
     written = connection.execute(
         sa.select(plant_write).where(
@@ -220,36 +242,46 @@ def _undo_push(
             plant_write.c.status.in_(["applied", "found_applied"]),
         )
     ).fetchall()
-    cells = []
+    cells: list[Cell] = []
     for (name, (old, new)), row in zip(change["fields"].items(), written, strict=False):
         now = _plant3d_now(link, name)
         if now != new:
-            left.append(_left(change, name, now, "edited since"))
+            undo.leave(change, name, now, "edited since")
             continue
-        ticks = link_ticks(connection, link) or row.new_ticks
         cells.append(
-            {
-                "field": name,
-                "column": row.column_name,
-                "table_class": row.table_name,
-                "old": row.new_value,
-                "new": row.old_value,
-                "ticks": ticks,
-                "plant3d": now,
-                "synapse": link.synapse_fields().get(name),
-                "why": "undo",
-                "hold": True,
-                "kept": old,
-            }
+            Cell(
+                field=name,
+                column=row.column_name,
+                table_class=row.table_name,
+                old=row.new_value,
+                new=row.old_value,
+                ticks=link_ticks(connection, link) or row.new_ticks,
+                plant3d=now,
+                synapse=link.synapse_fields().get(name),
+                why="undo",
+                hold=True,
+                kept=old,
+            )
         )
     if not cells:
         return
-    line = _line("push", change, link)
-    line["cells"] = cells
-    line["undo"] = "undo"
-    if write_mode != "sql":
-        line["needs"] = "write_" + write_mode
-    lines.append(line)
+    undo.steps.append(
+        Push(
+            entity=link.entity,
+            pnpid=link.pnpid,
+            plant3d_id=link.plant3d_id,
+            class_name=link.class_name,
+            tag=link.tag,
+            link_id=link.link_id,
+            asset_id=link.asset_id,
+            asset_version=link.asset_version,
+            description_version=link.description_version,
+            cells=cells,
+            needs=None if write_mode == "sql" else "write_" + write_mode,
+            undo_change=change["id"],
+            undo="undo",
+        )
+    )
 
 
 def link_ticks(connection: Connection, link: Link) -> int | None:
@@ -265,18 +297,17 @@ def _plan(
     world: World,
     project: str,
     run_id: str,
-    lines: list[JsonLine],
+    undo: _Undo,
     by: str,
-    known: project_state.ProjectState | None,
-    left: list[dict[str, Any]],
+    stored_project: project_state.ProjectState | None,
 ) -> StoredPlan:
     by_entity: dict[str, dict[str, int]] = {}
     total = dict.fromkeys(STAT_NAMES, 0)
-    for line in lines:
-        if line["op"] == "push":
+    for step in undo.steps:
+        if isinstance(step, Push):
             continue
-        name = "archived" if line["op"] == "archive" else "updated"
-        per = by_entity.setdefault(line["entity"], dict.fromkeys(STAT_NAMES, 0))
+        name = "archived" if isinstance(step, Archive) else "updated"
+        per = by_entity.setdefault(step.entity, dict.fromkeys(STAT_NAMES, 0))
         for counts in (per, total):
             counts[name] += 1
             if name == "updated":
@@ -285,10 +316,10 @@ def _plan(
                 counts["total"] += 1
                 counts["unchanged"] += 1
     push = dict.fromkeys(STAT_NAMES, 0)
-    push["total"] = push["updated"] = sum(1 for line in lines if line["op"] == "push")
+    push["total"] = push["updated"] = sum(1 for step in undo.steps if isinstance(step, Push))
     digest = hashlib.blake2b(digest_size=16)
-    for line in lines:
-        digest.update(orjson.dumps(line))
+    for step in undo.steps:
+        digest.update(to_text(step))
     return StoredPlan(
         plan_id=world.new_id(),
         project=project,
@@ -298,8 +329,8 @@ def _plan(
         created_by=by,
         run_id=None,
         fingerprint=digest.hexdigest(),
-        mapping_digest=(known.mapping_digest if known else None) or "",
-        identity=known.identity if known else None,
+        mapping_digest=(stored_project.mapping_digest if stored_project else None) or "",
+        identity=stored_project.identity if stored_project else None,
         signature=None,
         header={
             "stats": total,
@@ -308,9 +339,9 @@ def _plan(
             "guards": [],
             "errors": [],
             "undo_of": run_id,
-            "left_alone": left,
+            "left_alone": undo.left,
         },
-        lines=len(lines),
-        chunks=(len(lines) + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES,
+        lines=len(undo.steps),
+        chunks=(len(undo.steps) + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES,
         undo_of=run_id,
     )

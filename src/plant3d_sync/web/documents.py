@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plant3d_sync.model.run import is_over
+from plant3d_sync.model.step import Step, document
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.usecases.health import Checked, Reason, Status
 from plant3d_sync.web import schemas as s
@@ -238,22 +239,31 @@ def plan_members(plan: StoredPlan) -> dict[str, Any]:
     }
 
 
-def plan_line(number: int, line: Mapping[str, Any]) -> s.PlanLine:
-    """One line of a plan; what the link will remember stays inside."""
-    return s.PlanLine(
-        n=number,
-        op=str(line["op"]),
-        entity=str(line["entity"]),
-        plant3d_id=str(line["id"]),
-        pnpid=int(line["pnpid"]),
-        class_name=str(line["class"]),
-        asset_tag=str(line["tag"]),
-        asset_id=line.get("asset_id"),
-        old_tag=line.get("old_tag"),
-        set=line.get("set") or {},
-        was=line.get("was") or {},
-        cells=line.get("cells") or [],
-        why=line.get("why") or {},
-        needs=line.get("needs"),
-        drawing=line.get("drawing"),
+def plan_line(number: int, step: Step) -> s.PlanLine:
+    """One step of a plan (`lines` in the API); what the link will remember stays inside."""
+    shown = document(step)
+    return s.PlanLine.model_validate(
+        {
+            **{name: shown[name] for name in _OF_STEP if name in shown},
+            "n": number,
+            "plant3d_id": step.plant3d_id,
+            "class_name": step.class_name,
+            "asset_tag": step.tag,
+        }
     )
+
+
+_OF_STEP = (
+    "op",
+    "entity",
+    "pnpid",
+    "asset_id",
+    "old_tag",
+    "set",
+    "was",
+    "cells",
+    "why",
+    "needs",
+    "drawing",
+)
+"""Members of a step that the API shows as they are."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from msgspec import UNSET
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.link import Link
+from plant3d_sync.model.step import Step
 from plant3d_sync.state import intents, runs
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.findings import fits
@@ -45,17 +47,17 @@ def plans(
 
 def plan_lines(
     connection: Connection, stored: StoredPlan, *, limit: int, offset: int
-) -> list[tuple[int, dict[str, Any]]]:
-    """Some lines of a plan with their numbers (from 0)."""
-    found: list[tuple[int, dict[str, Any]]] = []
+) -> list[tuple[int, Step]]:
+    """Some steps of a plan with their numbers (from 0)."""
+    found: list[tuple[int, Step]] = []
     end = min(offset + limit, stored.lines)
     for number in range(offset // CHUNK_LINES, stored.chunks):
         first = number * CHUNK_LINES
         if first >= end:
             break
-        for n, line in enumerate(runs.chunk(connection, stored.plan_id, number), first):
+        for n, step in enumerate(runs.steps_of(connection, stored.plan_id, number), first):
             if offset <= n < end:
-                found.append((n, line))
+                found.append((n, step))
     return found
 
 
@@ -194,13 +196,14 @@ def field_values(item: Link) -> dict[str, dict[str, Any]]:
         plant3d: object = item.base_plant.get(name, base.get(name))
         held: object = synapse.get(name)
         if entry is not None:
-            plant3d, held = entry.get("p", plant3d), entry.get("s", held)
+            plant3d = plant3d if entry.plant3d is UNSET else entry.plant3d
+            held = held if entry.synapse is UNSET else entry.synapse
         fields[name] = {
             "base_value": base.get(name),
             "has_base": name in base,
             "plant3d_value": plant3d,
             "synapse_value": held,
-            "waiting": None if entry is None else str(entry.get("why") or entry.get("reason") or "waiting"),
+            "waiting": None if entry is None else entry.why,
         }
     return fields
 

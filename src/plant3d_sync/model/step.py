@@ -1,0 +1,314 @@
+"""The steps of a plan: one small type per kind, told apart by `op`, and how they stand as JSON in the state database.
+
+Fast because what a creation sets stays text: a first pull is nearly all creations, and what such a step sets goes to
+SYNAPSE, into the base and into the history just as it stands. Equal to the same creation taken apart by
+`tests/properties/test_creation_text.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+import msgspec
+import orjson
+from msgspec import UNSET, Raw, UnsetType
+
+from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing, Open
+from plant3d_sync.model.plan import Op
+from plant3d_sync.model.record import Value
+
+_NOTHING: Final = Raw(b"{}")
+
+
+class After(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the link will remember once the step is done.
+
+    `base_set`: field -> agreed value as SYNAPSE holds it; `plant_set`: Plant 3D's spelling where it is another one.
+    `digest` (hex) and `ticks`: the item as it was read; without them the next run reads it again.
+    """
+
+    state: LinkState = LinkState.ACTIVE
+    missing: Missing | None = None
+    digest: str | None = None
+    ticks: int | None = None
+    base_set: dict[str, Value] = {}
+    plant_set: dict[str, Value] = {}
+    pending: dict[str, Open] = {}
+    observed: dict[str, dict[str, Interval]] = {}
+    holds: dict[str, Hold] = {}
+    flips: dict[str, Flip] = {}
+
+
+class AfterCreation(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"blank": "base_set"}):
+    """What the link of a new pair will remember. `blank`: the fields known to be empty, as JSON."""
+
+    digest: str | None = None
+    ticks: int | None = None
+    pending: dict[str, Open] = {}
+    blank: Raw = _NOTHING
+
+    @property
+    def base_set(self) -> dict[str, Value]:
+        """The fields known to be empty on both sides."""
+        return _decoded(self.blank)
+
+
+class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One Plant 3D cell to write. `old`, `new`: its text; `plant3d`, `synapse`: both sides' values of the field.
+
+    `hold`: an undo puts it back, and the field keeps `kept` until SYNAPSE's value moves.
+    """
+
+    field: str
+    column: str
+    table_class: str
+    old: Value
+    new: Value
+    ticks: int | None
+    plant3d: Value
+    synapse: Value
+    why: str | None = None
+    hold: bool = False
+    kept: Value = None
+
+
+class _Item(
+    msgspec.Struct,
+    omit_defaults=True,
+    tag_field="op",
+    rename={"plant3d_id": "id", "class_name": "class", "text": "set"},
+):
+    """Whose step it is."""
+
+    op: ClassVar[Op]
+
+    entity: str
+    pnpid: int
+    plant3d_id: str
+    class_name: str
+    tag: str
+
+
+class Create(_Item, kw_only=True, tag=Op.CREATE.value, gc=False):
+    """A new asset in SYNAPSE. `text`: what it sets, JSON with sorted keys."""
+
+    op: ClassVar[Op] = Op.CREATE
+
+    drawing: str | None = None
+    link_id: int | None = None
+    after: AfterCreation
+    text: Raw
+
+    @property
+    def set(self) -> dict[str, Value]:
+        """What it sets, taken apart."""
+        return _decoded(self.text)
+
+    @property
+    def is_usual(self) -> bool:
+        """A new pair with nothing open: its text is passed on and never taken apart."""
+        after = self.after
+        return (
+            self.link_id is None
+            and not after.pending
+            and after.digest is not None
+            and after.ticks is not None
+        )
+
+
+class Adopt(_Item, kw_only=True, tag=Op.ADOPT.value):
+    """Link an asset that already carries this identity (or tag, when a person `accepted` the pair)."""
+
+    op: ClassVar[Op] = Op.ADOPT
+
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    old_tag: str | None = None
+    set: dict[str, Value] = {}
+    was: dict[str, Value] = {}
+    after: After = msgspec.field(default_factory=After)
+    why: dict[str, str] = {}
+    drawing: str | None = None
+    accepted: bool = False
+
+
+class Update(_Item, kw_only=True, tag=Op.UPDATE.value):
+    """Write fields to SYNAPSE. `was`: the values they must still have; `why`: field -> the rule that decided."""
+
+    op: ClassVar[Op] = Op.UPDATE
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    old_tag: str | None = None
+    set: dict[str, Value] = {}
+    was: dict[str, Value] = {}
+    after: After = msgspec.field(default_factory=After)
+    why: dict[str, str] = {}
+    drawing: str | None = None
+    undo_change: int | None = None
+
+
+class Restore(_Item, kw_only=True, tag=Op.RESTORE.value):
+    """Bring an archived asset back, with these values."""
+
+    op: ClassVar[Op] = Op.RESTORE
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    set: dict[str, Value] = {}
+    was: dict[str, Value] = {}
+    after: After = msgspec.field(default_factory=After)
+    why: dict[str, str] = {}
+    drawing: str | None = None
+    undo_change: int | None = None
+
+
+class Archive(_Item, kw_only=True, tag=Op.ARCHIVE.value):
+    """The item is gone for good, or its creation is undone. `needs`: "person" when no unattended run may do it."""
+
+    op: ClassVar[Op] = Op.ARCHIVE
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    after: After = msgspec.field(default_factory=After)
+    why: dict[str, str] = {}
+    needs: str | None = None
+    undo_change: int | None = None
+
+
+class Push(_Item, kw_only=True, tag=Op.PUSH.value):
+    """Write cells into Plant 3D. `needs`: the way in which a person writes them; `undo`: "undo" when it puts back."""
+
+    op: ClassVar[Op] = Op.PUSH
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    cells: list[Cell] = []
+    why: dict[str, str] = {}
+    needs: str | None = None
+    drawing: str | None = None
+    undo_change: int | None = None
+    undo: str | None = None
+
+
+class Settle(_Item, kw_only=True, tag=Op.SETTLE.value):
+    """No write; the base or what is open moves."""
+
+    op: ClassVar[Op] = Op.SETTLE
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    after: After = msgspec.field(default_factory=After)
+    drawing: str | None = None
+
+
+class Touch(_Item, kw_only=True, tag=Op.TOUCH.value):
+    """No write, no base; only what was seen is remembered."""
+
+    op: ClassVar[Op] = Op.TOUCH
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+    after: After = msgspec.field(default_factory=After)
+    drawing: str | None = None
+
+
+class Absent(_Item, kw_only=True, tag=Op.MISSING.value):
+    """The item was not seen in this read."""
+
+    op: ClassVar[Op] = Op.MISSING
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    after: After
+
+
+Step = Create | Adopt | Update | Restore | Archive | Push | Settle | Touch | Absent
+
+ToSynapse = Create | Adopt | Update | Restore | Archive
+"""Steps that write to SYNAPSE; an adoption only if it sets something."""
+
+Quiet = Adopt | Settle | Touch | Absent | Archive
+"""Steps that only change our own memory; of adoptions and archivings those that are not written now."""
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_STEPS: Final = msgspec.json.Decoder(list[Step])
+_VALUES: Final = msgspec.json.Decoder(dict[str, Value])
+
+
+def to_text(step: Step) -> bytes:
+    """The step as it is stored."""
+    return _ENCODER.encode(step)
+
+
+def from_text(steps: bytes) -> list[Step]:
+    """A JSON list of stored steps."""
+    return _STEPS.decode(steps)
+
+
+def list_text(steps: Sequence[Step]) -> bytes:
+    """Steps as a JSON list."""
+    return _ENCODER.encode(list(steps))
+
+
+def document(step: Step | Cell) -> dict[str, object]:
+    """The step (or cell) as a document for people and other programs."""
+    shown: dict[str, object] = orjson.loads(_ENCODER.encode(step))
+    return shown
+
+
+def values_text(values: Mapping[str, Value]) -> Raw:
+    """What a creation sets, as its text: keys sorted."""
+    return Raw(orjson.dumps(values, option=orjson.OPT_SORT_KEYS))
+
+
+def base_text(sent: bytes, blank: bytes) -> str:
+    """What a created pair agrees on, as JSON: what was set, and what is known to be empty."""
+    return (sent[:-1] + b"," + blank[1:] if len(blank) > len(b"{}") else sent).decode()
+
+
+def _decoded(text: Raw) -> dict[str, Value]:
+    return _VALUES.decode(text)
+
+
+__all__ = [
+    "UNSET",
+    "Absent",
+    "Adopt",
+    "After",
+    "AfterCreation",
+    "Archive",
+    "Cell",
+    "Create",
+    "Push",
+    "Quiet",
+    "Restore",
+    "Settle",
+    "Step",
+    "ToSynapse",
+    "Touch",
+    "UnsetType",
+    "Update",
+    "base_text",
+    "document",
+    "from_text",
+    "list_text",
+    "to_text",
+    "values_text",
+]
