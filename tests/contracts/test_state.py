@@ -23,9 +23,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
-from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing, Open
+from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
 from plant3d_sync.model.step import Touch, to_text
+from plant3d_sync.reconcile import advance
 from plant3d_sync.state import State, audit, findings, intents, links, projects, runs
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Fence, Lease, holder_of
@@ -228,6 +229,8 @@ def full_link() -> Link:
         class_name="Pump",
         state=LinkState.MISSING,
         digest=b"\x00\x01\xff",
+        ticks=638_000_000_000_000_001,
+        drawing="PID-1",
         base_plant={"description": "longer"},
         synapse_delta={"attributes.spec": None},
         pending={"description": Open(why="conflict", plant3d="a", synapse=None)},
@@ -242,7 +245,7 @@ def full_link() -> Link:
             last_counted="2026-01-02T00:00:00+00:00",
             signature=None,
         ),
-        archived_in_synapse=True,
+        in_synapse=InSynapse.ARCHIVED,
         description_at="2026-01-01T00:00:00Z",
         description_by="sam",
     )
@@ -264,9 +267,9 @@ def row_of(one: Link, number: int, **more: Any) -> dict[str, Any]:
         "description_by": one.description_by,
         "tag": one.tag,
         "state": one.state.value,
-        "gone_in_synapse": int(one.archived_in_synapse),
+        "gone_in_synapse": one.in_synapse.value,
         "digest": one.digest,
-        "ticks": 638_000_000_000_000_001,
+        "ticks": one.ticks,
         "base": dump(one.base),
         "base_plant": dump(one.base_plant),
         "synapse_delta": dump(one.synapse_delta),
@@ -279,7 +282,7 @@ def row_of(one: Link, number: int, **more: Any) -> dict[str, Any]:
         "missing": dump([missing.since, missing.reads, missing.last_counted, missing.signature])
         if missing
         else None,
-        "drawing": "PID-1",
+        "drawing": one.drawing,
         "run_id": "r",
     } | more
 
@@ -294,7 +297,7 @@ def test_a_link_comes_back_as_it_was_stored(state: State) -> None:
         assert links.by_items(connection, 2, [one.plant3d_id], [5]) == [], "projects do not see each other"
         assert links.by_ids(connection, [one.link_id]) == {one.link_id: one}
         [brief] = links.briefs(connection, 1)
-    assert (brief.open, brief.gone_in_synapse, brief.tag, brief.digest) == (
+    assert (brief.open, brief.in_synapse, brief.tag, brief.digest) == (
         True,
         True,
         "P-5",
@@ -419,9 +422,9 @@ def test_two_processes_that_meet_new_projects_at_once_agree(state: State, names:
 
 def test_what_waits_without_a_base_is_not_forgotten_when_synapse_changes() -> None:
     fields = {"tag": "B", "description": "theirs", "attributes.other": "x"}
-    assert links.delta({"tag": "A"}, fields) == {"tag": "B"}
-    assert links.delta({"tag": "A"}, fields, ["description"]) == {"tag": "B", "description": "theirs"}
-    assert links.delta(None, fields) == fields
+    assert advance.delta({"tag": "A"}, fields) == {"tag": "B"}
+    assert advance.delta({"tag": "A"}, fields, ["description"]) == {"tag": "B", "description": "theirs"}
+    assert advance.delta(None, fields) == fields
 
 
 def step_of(pnpid: int) -> Touch:
@@ -587,7 +590,7 @@ class Desk:
         with self.state.write() as connection:
             if links.count(connection, 1) == 0:
                 links.insert_many(connection, [row_of(one, 1)])
-            links.update_one(connection, 5, pending=dump(one.pending))
+            links.save(connection, [one])
 
     def choose(self, version: int, chosen: object = "a") -> bool:
         with self.state.write() as connection:

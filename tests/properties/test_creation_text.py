@@ -6,14 +6,14 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from plant3d_sync.connectors.base import AssetWrite, Creation
+from plant3d_sync.connectors.base import AssetWrite, Creation, Echo
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.model.link import Open
-from plant3d_sync.model.record import Value
+from plant3d_sync.model.record import Asset, FieldInfo, Value
 from plant3d_sync.model.step import (
     AfterCreation,
     Create,
@@ -23,6 +23,8 @@ from plant3d_sync.model.step import (
     to_text,
     values_text,
 )
+from plant3d_sync.reconcile.advance import created
+from plant3d_sync.state.links import CREATED_COLUMNS, created_rows, key_of, to_row
 
 NASTY = [
     '"',
@@ -114,6 +116,37 @@ def test_a_line_read_as_text_says_what_the_whole_line_says(
     assert step.is_usual is not pending
     agreed = {**fields, **line["after"].get("base_set", {})}
     assert orjson.loads(base_text(bytes(step.text), bytes(step.after.blank))) == agreed
+
+
+@settings(deadline=None)
+@given(fields=FIELDS, blank=BLANKS)
+@example(fields={"tag": "P-1", "attributes.size": "50"}, blank=["attributes.size"])
+def test_a_pair_stored_as_text_is_remembered_as_the_same_pair_stored_as_values(
+    fields: dict[str, Value], blank: list[str]
+) -> None:
+    _line, text = line_of(fields, blank, pending=False)
+    (step,) = from_text(b"[%b]" % text)
+    assert isinstance(step, Create)
+    info = FieldInfo(version=1, updated_at="2026-01-02T03:04:05Z", by="us")
+    echo = Echo(plant3d_id="guid", asset_id="a", version=1, seq=9, description=info)
+    asset = Asset(
+        asset_id="a",
+        plant3d_id="guid",
+        version=1,
+        seq=9,
+        archived=False,
+        fields=fields,
+        field_info={"description": info},
+    )
+    (row,) = created_rows([step], [echo], first=5, number=1, run_id="r")
+    stored = dict(zip(CREATED_COLUMNS, row, strict=True))
+    whole = to_row(created(step, asset, link_id=5)) | {"id": 5, "project": 1, "run_id": "r"}
+    assert orjson.loads(str(stored.pop("base"))) == orjson.loads(whole.pop("base"))
+    assert stored.pop("guid_key") == key_of("guid")
+    assert {name: value for name, value in whole.items() if value is not None} == {
+        **{name: value for name, value in stored.items() if value is not None},
+        "gone_in_synapse": 0,
+    }
 
 
 @given(fields=FIELDS)

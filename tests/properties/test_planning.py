@@ -9,7 +9,7 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plant3d_sync.model.link import Link, LinkState, Missing
+from plant3d_sync.model.link import InSynapse, Link, LinkState, Missing
 from plant3d_sync.model.plan import MissingPolicy
 from plant3d_sync.model.record import Asset, PlantItem
 from plant3d_sync.model.side import Direction, Entity, WriteMode
@@ -56,7 +56,7 @@ def worlds(draw: st.DrawFn) -> World:
                 state=state,
                 base=draw(st.sampled_from(["agreed", None])),
                 missing=LONG_AGO if state in (LinkState.MISSING, LinkState.PENDING) else None,
-                archived_in_synapse=draw(st.booleans()) and draw(st.booleans()),
+                in_synapse=InSynapse(int(draw(st.booleans()) and draw(st.booleans()))),
                 synapse_delta=draw(st.sampled_from([{}, {"description": "edited"}])),
             )
             links.append(known)

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
 
-from plant3d_sync.connectors.base import CellReceipt
 from plant3d_sync.model.link import Link, LinkState
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import MissingPolicy
@@ -22,7 +19,6 @@ from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import (
     Absent,
     Adopt,
-    AfterCreation,
     Archive,
     Cell,
     Create,
@@ -35,13 +31,8 @@ from plant3d_sync.model.step import (
     Update,
     from_text,
 )
-from plant3d_sync.reconcile import planning
+from plant3d_sync.reconcile import advance, planning
 from plant3d_sync.reconcile.planning import Draft
-from plant3d_sync.state.codec import dump
-from plant3d_sync.state.links import delta, to_model
-from plant3d_sync.usecases.bookkeeping import gone_columns, moved_base, new_link
-from plant3d_sync.usecases.feed import observed_with_synapse
-from plant3d_sync.usecases.push import pushed_columns
 from tests.support.builders import (
     CLASSES,
     COLUMNS,
@@ -283,13 +274,8 @@ class TwoSides:
             one = self.as_asset(held)
             news[held.plant3d_id or ""] = one
             if known is not None:
-                away = delta(known.base, one.fields, known.pending)
-                known.observed = observed_with_synapse(known.observed, away, self.feed_read_at, at)
-                known.synapse_delta = away
-                known.asset_version = held.version
-                known.archived_in_synapse = held.archived
-                known.tag = one.tag or known.tag
-                known.description_at = one.field_info["description"].updated_at if one.field_info else None
+                known = advance.seen(known, one, at=at, last_read=self.feed_read_at)
+                self.links[known.pnpid] = known
         return news
 
     def as_asset(self, held: Held) -> Asset:
@@ -339,13 +325,12 @@ class TwoSides:
             case Push():
                 self._push(first, note)
             case Absent():
-                self._store(first.pnpid, gone_columns(first))
+                self.links[first.pnpid] = advance.gone(self.links[first.pnpid], first)
             case Adopt() if not first.set and len(together) == 1:
                 self._adopted(first, self.synapse[first.asset_id or ""])
             case Settle() | Touch():
                 if note:
-                    known = self.links[first.pnpid]
-                    self._store(first.pnpid, moved_base(known, first, None, {}))
+                    self.links[first.pnpid] = advance.remembered(self.links[first.pnpid], first)
             case _:
                 self._batch([step for step in together if isinstance(step, ToSynapse)], note)
 
@@ -367,8 +352,7 @@ class TwoSides:
                 self.links[step.pnpid].state = LinkState.ARCHIVED
                 self.links[step.pnpid].asset_version = held.version
             elif step.pnpid in self.links:
-                columns = moved_base(self.links[step.pnpid], step, self.as_asset(held), step.set)
-                self._store(step.pnpid, columns)
+                self.links[step.pnpid] = advance.written(self.links[step.pnpid], step, self.as_asset(held))
             else:
                 self._adopted(step, held)
 
@@ -433,7 +417,7 @@ class TwoSides:
 
     def _push(self, step: Push, note: bool) -> None:
         pnpid = step.pnpid
-        done: list[tuple[Cell, CellReceipt]] = []
+        done: list[tuple[Cell, Value]] = []
         for cell in step.cells:
             values = self.plant.get(pnpid)
             if cell.field != "description":
@@ -448,64 +432,15 @@ class TwoSides:
             self.before_push.pop(pnpid, None)
             if note and pnpid in self.links:
                 self.before_push[pnpid] = cell.old, cell.new, typed_at
-                text = None if cell.new is None else str(cell.new)
-                receipt = CellReceipt(
-                    pnpid=pnpid, column=cell.column, status="applied", value=text, timestamp=None
-                )
-                done.append((cell, receipt))
+                done.append((cell, cell.new))
                 pair = meaning(cell.new), meaning(cell.synapse)
                 self.together.setdefault((pnpid, cell.field), set()).add(pair)
         self.remember()
         if done:
-            self._store(pnpid, pushed_columns(self.links[pnpid], done))
+            self.links[pnpid] = advance.pushed(self.links[pnpid], done)
 
     def _adopted(self, step: Create | Adopt | Update | Restore, held: Held) -> None:
-        after = step.after
-        born = isinstance(after, AfterCreation)
-        fields = after.base_set | ({} if born else after.plant_set) | step.set
-        link_id = 1000 + step.pnpid
-        row = new_link(step, self.as_asset(held), link_id=link_id, number=1, run_id="r", fields=fields)
-        row["pending"], row["observed"] = dump(after.pending), None if born else dump(after.observed)
-        row["synapse_delta"] = dump({name: held.fields.get(name) for name in after.pending})
-        self.links[step.pnpid] = to_model(SimpleNamespace(**row))  # type: ignore[arg-type]
-
-    def _store(self, pnpid: int, columns: dict[str, Any]) -> None:
-        known = self.links[pnpid]
-        row: dict[str, Any] = {
-            "id": known.link_id,
-            "pnpid": pnpid,
-            "plant3d_id": known.plant3d_id,
-            "class_name": known.class_name,
-            "entity": known.entity,
-            "asset_id": known.asset_id,
-            "asset_version": known.asset_version,
-            "description_version": known.description_version,
-            "description_at": known.description_at,
-            "description_by": known.description_by,
-            "tag": known.tag,
-            "base": dump(known.base) or "{}",
-            "base_plant": dump(known.base_plant),
-            "synapse_delta": dump(known.synapse_delta),
-            "pending": dump(known.pending),
-            "observed": dump(
-                {n: {s: [i.at_base, i.away] for s, i in d.items()} for n, d in known.observed.items()}
-            ),
-            "holds": dump({n: [h.side, h.value, h.kept] for n, h in known.holds.items()}),
-            "flips": dump({n: list(f) for n, f in known.flips.items()}),
-            "state": known.state.value,
-            "missing": dump(
-                [
-                    known.missing.since,
-                    known.missing.reads,
-                    known.missing.last_counted,
-                    known.missing.signature,
-                ]
-                if known.missing
-                else None
-            ),
-            "gone_in_synapse": int(known.archived_in_synapse),
-        }
-        self.links[pnpid] = to_model(SimpleNamespace(**(row | columns)))  # type: ignore[arg-type]
+        self.links[step.pnpid] = advance.created(step, self.as_asset(held), link_id=1000 + step.pnpid)
 
     # ------------------------------------------------------------------ the judge
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing, Open
+from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, LinkState, Missing, Open
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
@@ -275,7 +275,7 @@ def test_an_asset_archived_in_synapse_is_left_alone() -> None:
     known = link(one)
     changed = item(1, "P-1", "new")
     now = plan([changed], [known], [asset(known, archived=True)])
-    later = plan([changed], [link(one, archived_in_synapse=True)])
+    later = plan([changed], [link(one, in_synapse=InSynapse.ARCHIVED)])
     ours = plan([changed], [link(one, state=LinkState.ARCHIVED)])
     for draft in (now, later, ours):
         assert not writes(draft)
@@ -286,7 +286,7 @@ def test_an_asset_archived_in_synapse_is_left_alone() -> None:
 
 
 def test_the_tag_of_an_asset_archived_in_synapse_is_free() -> None:
-    draft = plan([item(1, "P-2"), item(2, "P-1")], [link(item(1, "P-1"), archived_in_synapse=True)])
+    draft = plan([item(1, "P-2"), item(2, "P-1")], [link(item(1, "P-1"), in_synapse=InSynapse.ARCHIVED)])
     assert order_of(draft) == [2]
 
 
@@ -657,7 +657,9 @@ def test_every_kind_of_line_is_known_to_the_tests() -> None:
 
 
 def test_what_is_gone_on_both_sides_needs_no_write_and_no_question() -> None:
-    draft = plan([], [link(item(1, "A"), archived_in_synapse=True)], missing=MissingPolicy(policy="archive"))
+    draft = plan(
+        [], [link(item(1, "A"), in_synapse=InSynapse.ARCHIVED)], missing=MissingPolicy(policy="archive")
+    )
     [line] = lines(draft)
     assert (line["op"], line["after"]) == ("missing", {"state": "archived"})
     assert not codes(draft)

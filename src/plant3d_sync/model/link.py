@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +21,15 @@ class LinkState(StrEnum):
     PENDING = "pending"
     ARCHIVED = "archived"
     UNLINKED = "unlinked"
+
+
+class InSynapse(IntEnum):
+    """Where the asset of a pair is, as last seen."""
+
+    LIVE = 0
+    ARCHIVED = 1  # seen archived, and no run that ended has said so yet
+    ARCHIVED_TOLD = 2
+    LOST = 3  # a complete read of SYNAPSE did not show it any more
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -97,7 +106,7 @@ class Link:
     `base_plant`: only fields where SYNAPSE altered what it was given (trim, truncation): Plant 3D's spelling of the base.
     `synapse_delta`: fields where SYNAPSE was last seen away from the base.
     `pending`: fields not settled by the last run, with the reason.
-    `lost_in_synapse`: a complete read of SYNAPSE did not show the asset any more.
+    `digest`, `ticks`: the item as it was last compared; without a digest the next run compares it again.
     """
 
     link_id: int
@@ -111,6 +120,8 @@ class Link:
     tag: str
     state: LinkState = LinkState.ACTIVE
     digest: bytes = b""
+    ticks: int | None = None
+    drawing: str | None = None
     base: Mapping[str, Value] | None = None
     base_plant: Mapping[str, Value] = field(default_factory=dict)
     synapse_delta: Mapping[str, Value] = field(default_factory=dict)
@@ -119,10 +130,19 @@ class Link:
     holds: Mapping[str, Hold] = field(default_factory=dict)
     flips: Mapping[str, Flip] = field(default_factory=dict)
     missing: Missing | None = None
-    archived_in_synapse: bool = False
-    lost_in_synapse: bool = False
+    in_synapse: InSynapse = InSynapse.LIVE
     description_at: str | None = None
     description_by: str | None = None
+
+    @property
+    def archived_in_synapse(self) -> bool:
+        """Whether the asset was archived when it was last seen."""
+        return self.in_synapse in (InSynapse.ARCHIVED, InSynapse.ARCHIVED_TOLD)
+
+    @property
+    def lost_in_synapse(self) -> bool:
+        """Whether a complete read of SYNAPSE did not show the asset any more."""
+        return self.in_synapse is InSynapse.LOST
 
     def synapse_fields(self) -> dict[str, Value]:
         """What SYNAPSE holds now, as last seen."""

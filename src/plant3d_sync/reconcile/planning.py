@@ -49,6 +49,7 @@ from plant3d_sync.model.step import (
     values_text,
 )
 from plant3d_sync.reconcile import guard, identity, missing
+from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 from plant3d_sync.words import said
 
@@ -1541,12 +1542,6 @@ def _attributes_problem(values: Mapping[str, Value]) -> tuple[str, str, str] | N
     if size <= MAX_ATTRIBUTES:
         return None
     return "attributes", "attributes_too_large", f"About {size} bytes; SYNAPSE holds {MAX_ATTRIBUTES}."
-
-
-def value_pair(one: Value, two: Value) -> str:
-    """Name of a pair of values, in either order: a field that flips is written between the same two."""
-    values = sorted((repr(one), repr(two)))
-    return hashlib.blake2b("|".join(values).encode(), digest_size=8).hexdigest()
 
 
 def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, written: Value) -> bool:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from sys import intern
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing, Open
-from plant3d_sync.model.record import Asset, Value
+from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
+from plant3d_sync.model.record import Asset, FieldInfo
+from plant3d_sync.model.step import Create, base_text
 from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map
 from plant3d_sync.state.tables import link, project, tag_history, unlinked_asset
 
 CHUNK = 500
-
-
-LOST = 3
 
 
 def key_of(identity: str) -> int:
@@ -41,8 +39,7 @@ class Brief(msgspec.Struct, gc=False):
     class_name: str
     plant3d_id: str
     entity: str
-    gone_in_synapse: int
-    """0 no, 1 newly seen archived, 2 archived and said by a finished run, 3 not there any more (a complete read)."""
+    in_synapse: InSynapse
 
 
 def briefs(connection: Connection, number: int) -> Iterator[Brief]:
@@ -54,9 +51,19 @@ def _brief(row: tuple[Any, ...]) -> Brief:
     """The few words that many links share are kept once: memory grows with the links."""
     pnpid, tag, state, digest, is_open, class_name, plant3d_id, entity, gone = row
     return Brief(
-        pnpid, tag, intern(state), digest, bool(is_open), intern(class_name), plant3d_id, intern(entity), gone
+        pnpid,
+        tag,
+        intern(state),
+        digest,
+        bool(is_open),
+        intern(class_name),
+        plant3d_id,
+        intern(entity),
+        _WHERE[gone],
     )
 
+
+_WHERE = tuple(InSynapse)
 
 _BRIEFS = """
 SELECT pnpid, tag, state, digest,
@@ -197,6 +204,8 @@ def to_model(row: Row[Any]) -> Link:
         tag=row.tag,
         state=LinkState(row.state),
         digest=row.digest or b"",
+        ticks=row.ticks,
+        drawing=row.drawing,
         base=base,
         base_plant=load_map(row.base_plant),
         synapse_delta=load_map(row.synapse_delta),
@@ -205,9 +214,50 @@ def to_model(row: Row[Any]) -> Link:
         holds=_HOLDS.decode(row.holds) if row.holds else {},
         flips=_FLIPS.decode(row.flips) if row.flips else {},
         missing=_MISSING.decode(row.missing) if row.missing else None,
-        archived_in_synapse=row.gone_in_synapse in (1, 2),
-        lost_in_synapse=row.gone_in_synapse == LOST,
+        in_synapse=InSynapse(row.gone_in_synapse),
     )
+
+
+def to_row(item: Link) -> dict[str, Any]:
+    """The columns that hold a link, but for its id, its project and the run that made it."""
+    return {
+        "pnpid": item.pnpid,
+        "plant3d_id": item.plant3d_id,
+        "class_name": item.class_name,
+        "entity": item.entity,
+        "asset_id": item.asset_id,
+        "asset_version": item.asset_version,
+        "description_version": item.description_version,
+        "description_at": item.description_at,
+        "description_by": item.description_by,
+        "tag": item.tag,
+        "state": item.state.value,
+        "gone_in_synapse": item.in_synapse.value,
+        "digest": item.digest or None,
+        "ticks": item.ticks,
+        "base": None if item.base is None else dump(item.base) or "{}",
+        "base_plant": dump(item.base_plant),
+        "synapse_delta": dump(item.synapse_delta),
+        "pending": dump(item.pending),
+        "observed": dump(item.observed),
+        "holds": dump(item.holds),
+        "flips": dump(item.flips),
+        "missing": dump(item.missing),
+        "drawing": item.drawing,
+    }
+
+
+def add(connection: Connection, items: Sequence[Link], *, number: int, run_id: str) -> None:
+    """New links of a project, made by this run."""
+    insert_many(
+        connection,
+        [{"id": item.link_id, "project": number, "run_id": run_id, **to_row(item)} for item in items],
+    )
+
+
+def save(connection: Connection, items: Sequence[Link]) -> None:
+    """Links as they are now."""
+    update_many(connection, [{"link_id": item.link_id, **to_row(item)} for item in items])
 
 
 def insert_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -247,14 +297,71 @@ CreatedRow = tuple[
 ]
 
 
+class CreatedAsset(Protocol):
+    """What SYNAPSE says of an asset that it created just as sent."""
+
+    @property
+    def asset_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+        ...
+
+    @property
+    def description(self) -> FieldInfo:
+        """Version, time and author of its description."""
+        ...
+
+
+def created_rows(
+    steps: Sequence[Create],
+    assets: Sequence[CreatedAsset],
+    *,
+    first: int,
+    number: int,
+    run_id: str,
+) -> list[CreatedRow]:
+    """As `reconcile.advance.created` and `to_row` for usual creations whose assets are just what was sent.
+
+    Their link ids go up from `first`. Fast because nothing is parsed: the base is the text that was sent.
+    """
+    rows: list[CreatedRow] = []
+    from_hex = bytes.fromhex
+    for link_id, (step, asset) in enumerate(zip(steps, assets, strict=True), first):
+        after, identity = step.after, step.plant3d_id
+        info = asset.description
+        rows.append(
+            (
+                link_id,
+                number,
+                step.pnpid,
+                identity,
+                step.class_name,
+                step.entity,
+                asset.asset_id,
+                asset.version,
+                info.version,
+                info.updated_at,
+                info.by,
+                step.tag,
+                "active",
+                from_hex(after.digest or ""),
+                after.ticks or 0,
+                base_text(bytes(step.text), bytes(after.blank)),
+                step.drawing,
+                run_id,
+                key_of(identity),
+            )
+        )
+    return rows
+
+
 def insert_created(connection: Connection, rows: Sequence[CreatedRow]) -> None:
-    """New links of assets that were created as sent. Each row is in the order of `CREATED_COLUMNS`."""
+    """New links of assets that were created as sent, as `created_rows` makes them. Each row is in the order of `CREATED_COLUMNS`."""
     bulk_insert(connection, link, CREATED_COLUMNS, rows)
-
-
-def update_one(connection: Connection, link_id: int, **values: Any) -> None:
-    """Set columns of one link."""
-    connection.execute(sa.update(link).where(link.c.id == link_id).values(**values))
 
 
 def update_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -276,7 +383,9 @@ def update_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 def gone_is_known(connection: Connection, number: int) -> None:
     """A run that ended said which assets are archived in SYNAPSE; only later ones count as newly lost."""
     connection.execute(
-        sa.update(link).where(link.c.project == number, link.c.gone_in_synapse == 1).values(gone_in_synapse=2)
+        sa.update(link)
+        .where(link.c.project == number, link.c.gone_in_synapse == InSynapse.ARCHIVED)
+        .values(gone_in_synapse=InSynapse.ARCHIVED_TOLD)
     )
 
 
@@ -284,13 +393,15 @@ def mark_lost(connection: Connection, number: int, seen: set[str]) -> int:
     """Remember which live pairs a complete read of SYNAPSE did not show. Returns how many are new."""
     rows = connection.execute(
         sa.select(link.c.id, link.c.plant3d_id).where(
-            link.c.project == number, link.c.state == "active", link.c.gone_in_synapse == 0
+            link.c.project == number, link.c.state == "active", link.c.gone_in_synapse == InSynapse.LIVE
         )
     ).fetchall()
     lost = [row.id for row in rows if row.plant3d_id not in seen]
     for start in range(0, len(lost), CHUNK):
         connection.execute(
-            sa.update(link).where(link.c.id.in_(lost[start : start + CHUNK])).values(gone_in_synapse=LOST)
+            sa.update(link)
+            .where(link.c.id.in_(lost[start : start + CHUNK]))
+            .values(gone_in_synapse=InSynapse.LOST)
         )
     return len(lost)
 
@@ -339,8 +450,6 @@ def unlinked_by_plant3d_id(connection: Connection, number: int, guids: Sequence[
 
 def asset_of(row: Row[Any]) -> Asset:
     """An unlinked asset's row as the noun."""
-    from plant3d_sync.model.record import FieldInfo
-
     return Asset(
         asset_id=row.asset_id,
         plant3d_id=row.plant3d_id,
@@ -412,16 +521,3 @@ def any_unlinked(connection: Connection, number: int) -> bool:
 def clear_unlinked(connection: Connection, number: int) -> None:
     """Forget all assets without a link (before a full feed read)."""
     connection.execute(sa.delete(unlinked_asset).where(unlinked_asset.c.project == number))
-
-
-def delta(
-    base: Mapping[str, Value] | None, fields: Mapping[str, Value], open_fields: Iterable[str] = ()
-) -> dict[str, Value]:
-    """SYNAPSE's fields where they differ from the base (all of them without a base).
-
-    `open_fields`: fields that wait without a base of their own; what SYNAPSE holds there must not be forgotten.
-    """
-    if base is None:
-        return dict(fields)
-    away = {name: fields.get(name) for name in base if fields.get(name) != base[name]}
-    return away | {name: fields.get(name) for name in open_fields if name not in base}

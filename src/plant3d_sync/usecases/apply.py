@@ -20,7 +20,6 @@ from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.step import (
     Absent,
     Adopt,
-    AfterCreation,
     Archive,
     Create,
     Push,
@@ -32,20 +31,13 @@ from plant3d_sync.model.step import (
     Touch,
     Update,
 )
+from plant3d_sync.reconcile import advance
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.bookkeeping import (
-    change_row,
-    created_link,
-    created_rows,
-    gone_columns,
-    moved_base,
-    new_link,
-)
-from plant3d_sync.usecases.feed import observed_with_synapse
+from plant3d_sync.usecases.bookkeeping import change_row
 from plant3d_sync.usecases.project import Project, World
 from plant3d_sync.words import said
 
@@ -273,7 +265,7 @@ def _create_batch(execution: Execution, creations: Sequence[Create], refs: Seque
     echoes = [answer for answer in answers if type(answer) is Echo]
     try:
         if len(echoes) == len(creations):
-            _store_as_sent(execution, intent_id, creations, writes, echoes)
+            _store_as_sent(execution, intent_id, creations, echoes)
         else:
             store_results(execution, intent_id, creations, _in_full(creations, answers))
     except LeaseLost:
@@ -344,7 +336,6 @@ def _store_as_sent(
     execution: Execution,
     intent_id: int,
     steps: Sequence[Create],
-    writes: Sequence[Creation],
     echoes: Sequence[Echo],
 ) -> None:
     """As `store_results` for the usual batch of a first pull: the base is what was sent, so nothing is compared."""
@@ -352,7 +343,7 @@ def _store_as_sent(
     now = world.clock()
     first = project_state.link_id(number, execution.next_link)
     execution.next_link += len(steps)
-    rows = created_rows(steps, writes, echoes, first=first, number=number, run_id=run)
+    rows = links.created_rows(steps, echoes, first=first, number=number, run_id=run)
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
         links.insert_created(connection, rows)
@@ -455,114 +446,33 @@ def store_results(
     `found`: the results were seen in SYNAPSE after a crash, not answered to us.
     """
     world, known = execution.world, execution.known
-    run = run_id or execution.run_id
-    now = world.clock()
-    old = _links_of(execution, steps)
-    inserts: list[dict[str, Any]] = []
-    updates: list[dict[str, Any]] = []
-    changes: list[dict[str, Any]] = []
-    tags: list[tuple[int, str, str]] = []
-    adopted: list[str] = []
-    unknown: list[ToSynapse] = []
-    created_count: dict[str, int] = {}
-    for step, result in zip(steps, results, strict=True):
-        link = old.get(_link_id(step) or 0)
-        asset = result.asset
-        if result.status == "unknown":
-            unknown.append(step)
-            _unknown(execution, step)
-            continue
-        if result.status in ("conflict", "error") or asset is None:
-            _refused(execution, step, link, result, updates, inserts)
-            continue
-        outcome = "found_applied" if found else result.status
-        if isinstance(step, Archive):
-            updates.append({"link_id": step.link_id, **_archived_columns(step, asset)})
-            link_id = step.link_id
-        elif link is None and isinstance(step, Create) and step.after.digest is not None:
-            link_id = _new_id(execution)
-            row, text = created_link(step, asset, link_id=link_id, number=known.number, run_id=run)
-            inserts.append(row)
-            adopted.append(asset.asset_id)
-            if "base_plant" in row:
-                _altered(execution, step, asset)
-            changes.append(
-                {
-                    "project": known.number,
-                    "run_id": run,
-                    "intent_id": intent_id,
-                    "link_id": link_id,
-                    "pnpid": step.pnpid,
-                    "tag": asset.tag,
-                    "side": "synapse",
-                    "op": "create",
-                    "outcome": outcome,
-                    "fields": text,
-                    "at": now,
-                }
-            )
-            execution.outcome.written += 1
-            created_count[step.entity] = created_count.get(step.entity, 0) + 1
-            continue
-        elif link is None:
-            link_id = _new_id(execution)
-            row = new_link(
-                step,
-                asset,
-                link_id=link_id,
-                number=known.number,
-                run_id=run,
-                fields=_new_fields(step),
-            )
-            _open_parts(row, step, asset)
-            if (
-                isinstance(step, Adopt) and step.accepted
-            ):  # a link a person accepted: the next comparison merges its fields
-                row |= {
-                    "base": None,
-                    "base_plant": None,
-                    "synapse_delta": dump(dict(asset.fields)),
-                    "digest": None,
-                }
-            inserts.append(row)
-            adopted.append(asset.asset_id)
-        else:
-            link_id = link.link_id
-            updates.append({"link_id": link_id, **moved_base(link, step, asset, step.set)})
-            if isinstance(step, Update | Adopt) and step.old_tag and asset.tag != step.old_tag:
-                tags.append((link_id, step.old_tag, asset.tag))
-        _altered(execution, step, asset)
-        changes.append(
-            change_row(
-                number=known.number,
-                run_id=run,
-                intent_id=intent_id,
-                link_id=link_id,
-                step=step,
-                outcome=outcome,
-                asset=asset,
-                at=now,
-            )
-        )
-        execution.outcome.written += 0 if result.status == "unchanged" else 1
-        execution.outcome.echoes += result.status == "unchanged"
-        execution.outcome.add(step.entity, "done_" + step.op)
-    for entity, number in created_count.items():
-        execution.outcome.add(entity, "done_create", number)
+    run, now = run_id or execution.run_id, world.clock()
     with world.state.write() as connection:
-        execution.lease.fence.check(connection)
-        links.insert_many(connection, inserts)
-        _update_links(connection, updates)
-        if adopted and links.any_unlinked(connection, known.number):
-            links.drop_unlinked(connection, known.number, adopted)
-        intents.put_changes(connection, changes)
-        for link_id, before, after in tags:
+        receipts = _Receipts(
+            execution=execution,
+            intent_id=intent_id,
+            run_id=run,
+            at=now,
+            found=found,
+            old=_links_of(connection, steps),
+        )
+        for step, result in zip(steps, results, strict=True):
+            receipts.settle(step, result)
+        execution.lease.fence.check(connection)  # what was sent counts, whoever may store it
+        links.add(connection, receipts.made, number=known.number, run_id=run)
+        links.save(connection, receipts.moved)
+        if receipts.made and links.any_unlinked(connection, known.number):
+            links.drop_unlinked(connection, known.number, [link.asset_id for link in receipts.made])
+        intents.put_changes(connection, receipts.changes)
+        for link_id, before, after in receipts.tags:
             links.remember_tag(connection, known.number, link_id, before, after, now, run)
-        if changes:
-            digest = audit.digest_of(changes)
-            _audit_batch(execution, connection, run, now, len(changes), digest, found_after_crash=found)
+        if receipts.changes:
+            digest = audit.digest_of(receipts.changes)
+            _audit_batch(
+                execution, connection, run, now, len(receipts.changes), digest, found_after_crash=found
+            )
         intents.close(connection, intent_id, status="done", at=now)
-        if unknown:
+        if receipts.unknown:
             intents.record(
                 connection,
                 execution.lease.fence,
@@ -571,10 +481,115 @@ def store_results(
                 side="synapse",
                 key=f"unknown-{intent_id}",
                 body=b"",
-                steps=unknown,
+                steps=receipts.unknown,
                 at=now,
             )
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Receipts:
+    """What the answers to one call add up to: links made and moved, changes, tags that moved, items without an answer."""
+
+    execution: Execution
+    intent_id: int
+    run_id: str
+    at: float
+    found: bool
+    old: Mapping[int, Link]
+    made: list[Link] = field(default_factory=list)
+    moved: list[Link] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    tags: list[tuple[int, str, str]] = field(default_factory=list)
+    unknown: list[ToSynapse] = field(default_factory=list)
+
+    def settle(self, step: ToSynapse, result: WriteResult) -> None:
+        """What one answer means."""
+        link, asset = self.old.get(_link_id(step) or 0), result.asset
+        if result.status == "unknown":
+            self._unknown(step)
+        elif result.status in ("conflict", "error") or asset is None:
+            self._refused(step, link, result)
+        else:
+            self._done(step, link, asset, result.status)
+
+    def _done(self, step: ToSynapse, link: Link | None, asset: Asset, status: str) -> None:
+        outcome = self.execution.outcome
+        link_id = _link_id(step)
+        if isinstance(step, Archive):
+            if link is not None:
+                self.moved.append(advance.archived(link, step, asset))
+        elif link is not None:
+            self.moved.append(advance.written(link, step, asset))
+            if isinstance(step, Update | Adopt) and step.old_tag and asset.tag != step.old_tag:
+                self.tags.append((link.link_id, step.old_tag, asset.tag))
+        else:
+            link_id = _new_id(self.execution)
+            by_person = isinstance(step, Adopt) and step.accepted
+            make = advance.accepted if by_person else advance.created
+            self.made.append(make(step, asset, link_id=link_id))
+        _altered(self.execution, step, asset)
+        self._note(step, link_id, asset, "found_applied" if self.found else status)
+        outcome.written += status != "unchanged"
+        outcome.echoes += status == "unchanged"
+        outcome.add(step.entity, "done_" + step.op)
+
+    def _note(self, step: ToSynapse, link_id: int | None, asset: Asset, outcome: str) -> None:
+        """The change entry; a new pair's is its base."""
+        entry = change_row(
+            number=self.execution.known.number,
+            run_id=self.run_id,
+            intent_id=self.intent_id,
+            link_id=link_id,
+            step=step,
+            outcome=outcome,
+            asset=asset,
+            at=self.at,
+        )
+        if isinstance(step, Create) and self.made and self.made[-1].link_id == link_id:
+            entry["fields"] = dump(self.made[-1].base) or "{}"
+        self.changes.append(entry)
+
+    def _unknown(self, step: ToSynapse) -> None:
+        self.unknown.append(step)
+        outcome = self.execution.outcome
+        outcome.waiting += 1
+        outcome.add(step.entity, "failed_" + step.op)
+        outcome.errors.append(
+            _error(
+                step,
+                "unknown_outcome",
+                "SYNAPSE's answer did not say what became of this item.",
+                "Nothing to do: the next run looks at the asset and continues.",
+            )
+        )
+
+    def _refused(self, step: ToSynapse, link: Link | None, result: WriteResult) -> None:
+        """SYNAPSE did not take this item: a condition failed, or the values were refused."""
+        outcome, asset, code = self.execution.outcome, result.asset, result.code or "refused"
+        outcome.waiting += 1
+        outcome.add(step.entity, "failed_" + step.op)
+        outcome.misses += result.status == "conflict"
+        if result.status == "conflict" and asset is not None:
+            if link is not None:
+                last_read = self.execution.known.feed_read_at
+                self.moved.append(advance.refused(link, asset, at=self.at, last_read=last_read))
+            elif code == "exists" and not isinstance(step, Archive):
+                self.made.append(advance.accepted(step, asset, link_id=_new_id(self.execution)))
+        message = (
+            _REFUSALS.get(code)
+            or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
+        )
+        hint = "The next run compares again and decides anew."
+        outcome.errors.append(_error(step, code, message, hint, field_name=result.field))
+
+
+_REFUSALS = {
+    "field_version_mismatch": "Somebody edited the description in SYNAPSE since the plan was made. Not overwritten.",
+    "version_mismatch": "The asset changed in SYNAPSE since the plan was made. Nothing was written for it.",
+    "archived": "The asset was archived in SYNAPSE. Nothing was written for it.",
+    "exists": "SYNAPSE already holds an asset with this identity. It was linked instead of created again.",
+}
 
 
 def _link_id(step: Step) -> int | None:
@@ -582,134 +597,16 @@ def _link_id(step: Step) -> int | None:
     return None if isinstance(step, Adopt) else step.link_id
 
 
-def _links_of(execution: Execution, steps: Sequence[Step]) -> dict[int, Link]:
+def _links_of(connection: Connection, steps: Sequence[Step]) -> dict[int, Link]:
+    """The links as they are in this transaction."""
     ids = [link_id for step in steps if (link_id := _link_id(step))]
-    if not ids:
-        return {}
-    with execution.world.state.read() as connection:
-        return links.by_ids(connection, ids)
+    return links.by_ids(connection, ids) if ids else {}
 
 
 def _new_id(execution: Execution) -> int:
     number = project_state.link_id(execution.known.number, execution.next_link)
     execution.next_link += 1
     return number
-
-
-def _new_fields(step: Create | Adopt | Update | Restore) -> dict[str, Value]:
-    """Plant 3D's values of every field that both sides now agree on."""
-    after = step.after
-    spelled = {} if isinstance(after, AfterCreation) else after.plant_set
-    return {**after.base_set, **spelled, **step.set}
-
-
-def _open_parts(row: dict[str, Any], step: Create | Adopt | Update | Restore, asset: Asset) -> None:
-    """An adopted pair may have open fields (conflicts of the first sync)."""
-    after = step.after
-    row["pending"] = dump(after.pending)
-    row["observed"] = None if isinstance(after, AfterCreation) else dump(after.observed)
-    row["synapse_delta"] = dump({name: asset.fields.get(name) for name in after.pending})
-
-
-def _archived_columns(step: Archive, asset: Asset) -> dict[str, Any]:
-    """What is left of a link. How its item was missed is kept: if the item comes back, so does its asset."""
-    return {
-        "state": "archived",
-        "asset_version": asset.version,
-        "gone_in_synapse": 1,
-        "missing": dump(step.after.missing),
-        "pending": None,
-        "digest": None,
-        "holds": dump(step.after.holds),
-    }
-
-
-def _update_links(connection: Any, updates: list[dict[str, Any]]) -> None:
-    """Rows with the same columns go in one statement."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in updates:
-        groups.setdefault(tuple(sorted(row)), []).append(row)
-    for rows in groups.values():
-        links.update_many(connection, rows)
-
-
-def _unknown(execution: Execution, step: ToSynapse) -> None:
-    execution.outcome.waiting += 1
-    execution.outcome.add(step.entity, "failed_" + step.op)
-    execution.outcome.errors.append(
-        _error(
-            step,
-            "unknown_outcome",
-            "SYNAPSE's answer did not say what became of this item.",
-            "Nothing to do: the next run looks at the asset and continues.",
-        )
-    )
-
-
-def _refused(
-    execution: Execution,
-    step: ToSynapse,
-    link: Link | None,
-    result: WriteResult,
-    updates: list[dict[str, Any]],
-    inserts: list[dict[str, Any]],
-) -> None:
-    """SYNAPSE did not take this item: a condition failed, or the values were refused."""
-    execution.outcome.waiting += 1
-    execution.outcome.add(step.entity, "failed_" + step.op)
-    execution.outcome.misses += result.status == "conflict"
-    asset = result.asset
-    if result.status == "conflict" and asset is not None and link is not None:
-        info = asset.field_info.get("description")
-        delta = links.delta(link.base, asset.fields, link.pending)
-        updates.append(
-            {
-                "link_id": link.link_id,
-                "asset_version": asset.version,
-                "description_version": info.version if info else None,
-                "description_at": info.updated_at if info else None,
-                "description_by": info.by if info else None,
-                "synapse_delta": dump(delta),
-                "observed": dump(
-                    observed_with_synapse(
-                        link.observed, delta, execution.known.feed_read_at, execution.world.clock()
-                    )
-                ),
-                "gone_in_synapse": int(asset.archived),
-                "digest": None,
-            }
-        )
-    elif (
-        result.status == "conflict"
-        and result.code == "exists"
-        and asset is not None
-        and not isinstance(step, Archive)
-    ):
-        row = new_link(
-            step,
-            asset,
-            link_id=_new_id(execution),
-            number=execution.known.number,
-            run_id=execution.run_id,
-            fields={},
-        )
-
-        row |= {"base": None, "synapse_delta": dump(dict(asset.fields)), "digest": None}
-        inserts.append(row)
-    messages = {
-        "field_version_mismatch": "Somebody edited the description in SYNAPSE since the plan was made. Not overwritten.",
-        "version_mismatch": "The asset changed in SYNAPSE since the plan was made. Nothing was written for it.",
-        "archived": "The asset was archived in SYNAPSE. Nothing was written for it.",
-        "exists": "SYNAPSE already holds an asset with this identity. It was linked instead of created again.",
-    }
-    code = result.code or "refused"
-    message = (
-        messages.get(code)
-        or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
-    )
-    execution.outcome.errors.append(
-        _error(step, code, message, "The next run compares again and decides anew.", field_name=result.field)
-    )
 
 
 def _error(step: Step, code: str, message: str, hint: str, *, field_name: str | None = None) -> RowError:
@@ -755,58 +652,50 @@ def _remember_quiet(execution: Execution, steps: Sequence[Quiet]) -> None:
     """Settle, touch, missing, and adoptions that need no write: only our own memory changes."""
     execution.check()
     failpoint("pull.before_bookkeeping")
-    old = _links_of(execution, steps)
-    seen = _seen_in_feed(execution, steps)
-    updates: list[dict[str, Any]] = []
-    inserts: list[dict[str, Any]] = []
-    for step in steps:
-        match step:
-            case Absent() | Archive():
-                updates.append({"link_id": step.link_id, **gone_columns(step)})
-            case Adopt():
-                row, asset_known = _adopted_quietly(execution, step, seen.get(step.plant3d_id))
-                if asset_known:
-                    inserts.append(row)
-            case Settle() | Touch():
-                link = old.get(step.link_id or 0)
-                if link is not None:
-                    updates.append({"link_id": link.link_id, **moved_base(link, step, None, {})})
-            case _:
-                assert_never(step)
+    number = execution.known.number
+    assets = _to_adopt(execution, [step for step in steps if isinstance(step, Adopt)])
     with execution.world.state.write() as connection:
         execution.lease.fence.check(connection)
-        links.insert_many(connection, inserts)
-        links.drop_unlinked(connection, execution.known.number, [row["asset_id"] for row in inserts])
-        _update_links(connection, updates)
+        old = _links_of(connection, steps)
+        moved: list[Link] = []
+        made: list[Link] = []
+        for step in steps:
+            link, asset = old.get(_link_id(step) or 0), assets.get(step.plant3d_id)
+            match step:
+                case Adopt():
+                    if asset is not None:
+                        made.append(advance.created(step, asset, link_id=_new_id(execution)))
+                case Absent() | Archive():
+                    if link is not None:
+                        moved.append(advance.gone(link, step))
+                case Settle() | Touch():
+                    if link is not None:
+                        moved.append(advance.remembered(link, step))
+                case _:
+                    assert_never(step)
+        links.add(connection, made, number=number, run_id=execution.run_id)
+        links.drop_unlinked(connection, number, [link.asset_id for link in made])
+        links.save(connection, moved)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
     execution.outcome.remembered += len(steps)
     failpoint("pull.bookkeeping_stored")
 
 
-def _seen_in_feed(execution: Execution, steps: Sequence[Quiet]) -> dict[str, Asset]:
-    """The assets to adopt as the feed showed them; what changes in SYNAPSE after that is in the next feed."""
-    ids = [step.plant3d_id for step in steps if isinstance(step, Adopt)]
-    if not ids:
+def _to_adopt(execution: Execution, steps: Sequence[Adopt]) -> dict[str, Asset]:
+    """The assets to link as the feed showed them, else as SYNAPSE holds them now; what changes in SYNAPSE after that
+    is in the next feed.
+    """
+    if not steps:
         return {}
     with execution.world.state.read() as connection:
-        return links.unlinked_by_plant3d_id(connection, execution.known.number, ids)
-
-
-def _adopted_quietly(execution: Execution, step: Adopt, seen: Asset | None) -> tuple[dict[str, Any], bool]:
-    """Link an asset that already equals the item."""
-    asset = seen if seen is not None else execution.project.synapse.get(step.asset_id or "")
-    if asset is None:
-        return {}, False
-    row = new_link(
-        step,
-        asset,
-        link_id=_new_id(execution),
-        number=execution.known.number,
-        run_id=execution.run_id,
-        fields=_new_fields(step),
-    )
-    _open_parts(row, step, asset)
-    return row, True
+        ids = [step.plant3d_id for step in steps]
+        found = links.unlinked_by_plant3d_id(connection, execution.known.number, ids)
+    for step in steps:
+        if step.plant3d_id not in found:
+            asset = execution.project.synapse.get(step.asset_id or "")
+            if asset is not None:
+                found[step.plant3d_id] = asset
+    return found
 
 
 __all__ = ["Execution", "Outcome", "apply_steps", "store_results"]

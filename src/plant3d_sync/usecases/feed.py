@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import CursorReset
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.link import Interval
-from plant3d_sync.model.record import Asset, Value
+from plant3d_sync.model.record import Asset
+from plant3d_sync.reconcile import advance
 from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.codec import dump, load_map
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.state.tables import link as link_table
 from plant3d_sync.usecases.project import Project, World
 
 
@@ -139,47 +135,14 @@ def _store(connection: Connection, known: ProjectState, assets: Sequence[Asset],
     linked = {item.plant3d_id: item for item in links.by_items(connection, known.number, guids, [])}
     loose: list[Asset] = []
     for asset in assets:
-        item = linked.get(asset.plant3d_id) if asset.plant3d_id else None
-        if item is None:
+        link = linked.get(asset.plant3d_id) if asset.plant3d_id else None
+        if link is None:
             loose.append(asset)
-            continue
-        delta = links.delta(item.base, asset.fields, item.pending)
-        observed = observed_with_synapse(item.observed, delta, known.feed_read_at, at)
-        info = asset.field_info.get("description")
-        links.update_one(
-            connection,
-            item.link_id,
-            asset_id=asset.asset_id,
-            asset_version=asset.version,
-            description_version=info.version if info else None,
-            description_at=info.updated_at if info else None,
-            description_by=info.by if info else None,
-            synapse_delta=dump(delta),
-            observed=dump(observed),
-            gone_in_synapse=sa.case((link_table.c.gone_in_synapse == 2, 2), else_=1) if asset.archived else 0,
-            tag=asset.tag or item.tag,
-        )
+        else:
+            linked[link.plant3d_id] = advance.seen(link, asset, at=at, last_read=known.feed_read_at)
+    links.save(connection, list(linked.values()))
     if loose:
         links.put_unlinked(connection, known.number, loose)
-
-
-def observed_with_synapse(
-    observed: Mapping[str, Mapping[str, Interval]],
-    delta: Mapping[str, Value],
-    last_read: float | None,
-    now: float,
-) -> dict[str, dict[str, Interval]]:
-    """Observation intervals with SYNAPSE's side brought up to date: set where it is away, gone where it is back."""
-    result: dict[str, dict[str, Interval]] = {}
-    for name in set(observed) | set(delta):
-        sides = dict(observed.get(name, {}))
-        if name in delta:
-            sides.setdefault("s", Interval(at_base=last_read, away=now))
-        else:
-            sides.pop("s", None)
-        if sides:
-            result[name] = sides
-    return result
 
 
 def stored_unlinked(connection: Connection, number: int, feed: Feed) -> dict[str, tuple[str, str]]:
@@ -200,8 +163,3 @@ def stored_unlinked(connection: Connection, number: int, feed: Feed) -> dict[str
         else:
             tags[asset.tag] = (asset.asset_id, str(asset.fields.get("asset_type") or ""))
     return tags
-
-
-def description_of(value: str | None) -> dict[str, Any]:
-    """Field info column as a mapping (for reports)."""
-    return load_map(value)

@@ -11,6 +11,7 @@ from plant3d_sync.errors import SyncError
 from plant3d_sync.model.record import Asset, PlantItem, Value
 from plant3d_sync.model.side import ASSET_TYPES
 from plant3d_sync.model.step import Adopt
+from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.identity import unlinked_problem
 from plant3d_sync.reconcile.match import Candidate, Pair, propose
 from plant3d_sync.state import audit, intents, links, runs
@@ -20,7 +21,7 @@ from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import preflight
-from plant3d_sync.usecases.bookkeeping import change_row, new_link
+from plant3d_sync.usecases.bookkeeping import change_row
 from plant3d_sync.usecases.feed import read_feed
 from plant3d_sync.usecases.project import Project, World
 
@@ -222,9 +223,9 @@ def _follow_rows(world: World, project: Project, lease: Lease, run: Run, moved: 
             link.plant3d_id: link
             for link in links.by_items(connection, known.number, [row.plant3d_id for row in moved], [])
         }
+        links.save(connection, [advance.row_moved(by_guid[row.plant3d_id], row.pnpid) for row in moved])
         for row in moved:
             link = by_guid[row.plant3d_id]
-            links.update_one(connection, link.link_id, pnpid=row.pnpid, digest=None)
             audit.append(
                 connection,
                 project.name,
@@ -323,14 +324,12 @@ def _store_links(
     intent_id: int,
     steps: Sequence[Adopt],
 ) -> None:
-    from plant3d_sync.state.codec import dump
-
     now = world.clock()
     with world.state.write() as connection:
         lease.fence.check(connection)
         known = project_state.ensure(connection, project.name)
         next_link = known.next_link
-        rows, changes = [], []
+        made, changes = [], []
         told = {step.plant3d_id for step in steps}
         for pair in pairs:
             asset = answers.get(pair.plant3d_id)
@@ -339,9 +338,7 @@ def _store_links(
             step = _step(pair, {"plant3d_id": pair.plant3d_id}, {"*": "link_accepted"})
             link_id = project_state.link_id(number, next_link)
             next_link += 1
-            row = new_link(step, asset, link_id=link_id, number=number, run_id=run.run_id, fields={})
-            row |= {"base": None, "synapse_delta": dump(dict(asset.fields)), "digest": None}
-            rows.append(row)
+            made.append(advance.accepted(step, asset, link_id=link_id))
             if pair.plant3d_id in told:
                 changes.append(
                     change_row(
@@ -355,8 +352,8 @@ def _store_links(
                         at=now,
                     )
                 )
-        links.insert_many(connection, rows)
-        links.drop_unlinked(connection, number, [row["asset_id"] for row in rows])
+        links.add(connection, made, number=number, run_id=run.run_id)
+        links.drop_unlinked(connection, number, [link.asset_id for link in made])
         intents.put_changes(connection, changes)
         if changes:
             audit.append(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from plant3d_sync.connectors.base import PlantSnapshot
-from plant3d_sync.model.link import Link, LinkState
+from plant3d_sync.model.link import InSynapse, Link, LinkState
 from plant3d_sync.model.record import Asset, Finding, PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
@@ -15,7 +15,7 @@ from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.links import LOST, Brief
+from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked
 from plant3d_sync.usecases.project import Project, World, iso
@@ -125,7 +125,7 @@ def make_plan(
         mapping_digest=mapping_digest,
         choices=frozenset(choice.conflict_id for choice in resolutions.values()),
         stirs=stirs,
-        newly_gone=any(brief.gone_in_synapse == 1 for brief in briefs.values()),
+        newly_gone=any(brief.in_synapse is InSynapse.ARCHIVED for brief in briefs.values()),
     )
 
 
@@ -139,7 +139,7 @@ def _announce(
         if brief.state not in GUARD_STATES:
             continue
         live += 1
-        if not brief.gone_in_synapse and brief.plant3d_id not in news:
+        if brief.in_synapse is InSynapse.LIVE and brief.plant3d_id not in news:
             holders[brief.tag] = brief.pnpid
             lost += brief.plant3d_id in not_shown
             continue
@@ -151,8 +151,8 @@ def _announce(
 
 def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
     """Archived or removed in SYNAPSE since the last run that ended."""
-    if brief.gone_in_synapse:
-        return brief.gone_in_synapse == 1
+    if brief.in_synapse is not InSynapse.LIVE:
+        return brief.in_synapse is InSynapse.ARCHIVED
     news = feed.news.get(brief.plant3d_id)
     return news is not None and news.archived
 
@@ -165,7 +165,7 @@ def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
         if brief.state == "active"
         and brief.plant3d_id not in feed.seen
         and brief.plant3d_id not in feed.news
-        and (brief.gone_in_synapse == LOST or (feed.complete and not brief.gone_in_synapse))
+        and (brief.in_synapse is InSynapse.LOST or (feed.complete and brief.in_synapse is InSynapse.LIVE))
     )
 
 

@@ -12,12 +12,10 @@ from sqlalchemy.engine import Connection
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
 from plant3d_sync.errors import ConfigError, LeaseLost
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.link import Flip, Hold, Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
-from plant3d_sync.model.side import Side
 from plant3d_sync.model.step import Cell, Push, list_text
-from plant3d_sync.reconcile.planning import value_pair
+from plant3d_sync.reconcile import advance
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.tables import plant_write
@@ -172,22 +170,23 @@ def store_receipts(
     """Receipts, base, changes and audit in one transaction."""
     world, run = execution.world, run_id or execution.run_id
     now = world.clock()
-    with world.state.read() as connection:
-        old = links.by_ids(connection, [step.link_id for step in steps if step.link_id])
-    updates: list[dict[str, Any]] = []
-    changes: list[dict[str, Any]] = []
-    for step, answers in zip(steps, receipts, strict=True):
-        link = old.get(step.link_id or 0)
-        done = _done(step, answers)
+    written = [(step, answers, _done(step, answers)) for step, answers in zip(steps, receipts, strict=True)]
+    for step, answers, _cells in written:
         _report(execution, step, answers)
-        if not done:
-            continue
-        if link is not None:
-            updates.append({"link_id": link.link_id, **pushed_columns(link, done)})
-        changes.append(_change(execution, step, done, run_id=run, intent_id=intent_id, at=now))
+    changes = [
+        _change(execution, step, done, run_id=run, intent_id=intent_id, at=now)
+        for step, _answers, done in written
+        if done
+    ]
     with world.state.write() as connection:
         execution.lease.fence.check(connection)
-        links.update_many(connection, updates)
+        old = links.by_ids(connection, [step.link_id for step in steps if step.link_id])
+        moved = [
+            advance.pushed(old[step.link_id], [(cell, _canonical(cell, answer)) for cell, answer in done])
+            for step, _answers, done in written
+            if done and step.link_id in old
+        ]
+        links.save(connection, moved)
         _note_changes(connection, execution, changes, run_id=run, at=now)
         for step, answers in zip(steps, receipts, strict=True):
             for answer in answers:
@@ -310,50 +309,6 @@ def _note_receipt(connection: Connection, intent_id: int, step: Push, answer: Ce
 def _canonical(cell: Cell, receipt: CellReceipt) -> Value:
     """What the written cell says; an undo may have put back a class default, which reads as empty."""
     return cell.kept if cell.hold else receipt.value
-
-
-def pushed_columns(link: Link, done: Sequence[tuple[Cell, CellReceipt]]) -> dict[str, Any]:
-    """The base moves to what was read back from Plant 3D."""
-    base: dict[str, Value] = dict(link.base or {})
-    base_plant: dict[str, Value] = dict(link.base_plant)
-    delta = dict(link.synapse_delta)
-    pending, observed = dict(link.pending), dict(link.observed)
-    holds, flips = dict(link.holds), dict(link.flips)
-    for cell, receipt in done:
-        name, held = cell.field, cell.synapse
-        # an undo may put back a class default, which reads as empty: its canonical value travels with the cell
-        # of a choice SYNAPSE may hold another spelling: the base is SYNAPSE's
-        agreed = cell.kept if cell.hold else held
-        stored = _canonical(cell, receipt)
-        base[name] = agreed
-        if stored != agreed:
-            base_plant[name] = stored
-        else:
-            base_plant.pop(name, None)
-        # SYNAPSE may have been seen again since the plan, in the answer to a write of another field
-        seen = link.synapse_fields().get(name, held)
-        if seen == base[name]:
-            delta.pop(name, None)
-        else:
-            delta[name] = seen
-        flip = link.flips.get(name, Flip())
-        pair = value_pair(cell.plant3d, cell.new)
-        again = flip.pair == pair and cell.why not in ("resolved", "undo")
-        flips[name] = Flip(flip.writes + 1 if again else 1, pair, Side.PLANT3D.value, flip.reverts)
-        if cell.hold:
-            holds[name] = Hold(side="plant3d", value=held, kept=stored)
-        pending.pop(name, None)
-        observed.pop(name, None)
-    return {
-        "base": dump(base) or "{}",
-        "base_plant": dump(base_plant),
-        "synapse_delta": dump(delta),
-        "pending": dump(pending),
-        "observed": dump(observed),
-        "holds": dump(holds),
-        "flips": dump(flips),
-        "digest": None,
-    }
 
 
 def _report(execution: Execution, step: Push, answers: Sequence[CellReceipt]) -> None:

@@ -255,7 +255,7 @@ def _undo_push(
                 table_class=row.table_name,
                 old=row.new_value,
                 new=row.old_value,
-                ticks=link_ticks(connection, link) or row.new_ticks,
+                ticks=(link.ticks if link.digest else None) or row.new_ticks,
                 plant3d=now,
                 synapse=link.synapse_fields().get(name),
                 why="undo",
@@ -282,15 +282,6 @@ def _undo_push(
             undo="undo",
         )
     )
-
-
-def link_ticks(connection: Connection, link: Link) -> int | None:
-    """PnPTimestamp as last read, None if the item was not read since our own write."""
-    from plant3d_sync.state.tables import link as link_table
-
-    if not link.digest:
-        return None
-    return connection.execute(sa.select(link_table.c.ticks).where(link_table.c.id == link.link_id)).scalar()
 
 
 def _plan(
