@@ -190,7 +190,10 @@ def keep(archive: zipfile.ZipFile, stage: str, folder: Path, synapse: Path) -> N
 
 @contextmanager
 def unpacked(path: Path, stage: str, folder: Path, archive: zipfile.ZipFile | None = None) -> Iterator[World]:
-    """A world of the archive, in a folder of its own, with a running SYNAPSE that holds what it held."""
+    """A world of the archive, in a folder of its own, with a running SYNAPSE that holds what it held.
+
+    Without `archive` the state database is brought to the schema of today, as an update does.
+    """
     folder.mkdir(parents=True)
     source = archive or zipfile.ZipFile(path)
     for name in FILES:
@@ -200,6 +203,8 @@ def unpacked(path: Path, stage: str, folder: Path, archive: zipfile.ZipFile | No
     with synapse_in_thread(str(folder / "synapse.db"), api_key=KEY, project=PROJECT) as synapse:
         world = World(folder=folder, synapse=synapse, uuid=PROJECT, url=synapse.url)
         world.configure(**OPTIONS)
+        if archive is None:
+            ok(world.cli("db", "upgrade"))
         yield world
 
 
