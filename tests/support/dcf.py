@@ -86,6 +86,11 @@ FIRST_TICKS = 638947573946251024
 DBID = uuid.UUID("3618e76b-eca7-4df4-a749-ddf86b8e149c")
 
 
+def _quoted(name: str) -> str:
+    """A name for SQLite, `]` included."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 class Dcf:
     """A project database under construction. Every call commits."""
 
@@ -178,7 +183,7 @@ class Dcf:
             return
         self.tables.add(class_name)
         columns = "".join(
-            f", [{name}] {DECLARED.get(kind.removeprefix('System.'), self._text())}"
+            f", {_quoted(name)} {DECLARED.get(kind.removeprefix('System.'), self._text())}"
             for name, kind in self._columns(db, class_name)
         )
         db.execute(f"CREATE TABLE [{class_name}] (PnPID integer NOT NULL PRIMARY KEY{columns})")

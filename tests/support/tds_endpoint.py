@@ -54,7 +54,18 @@ class Drop:
     """The connection is cut without an answer."""
 
 
-Answer = Rows | Count | ServerError | Drop
+@dataclass(frozen=True)
+class Stall:
+    """The answer begins (with these rows, if any) and never ends: a network that broke without a word.
+
+    `attention`: the driver's request to stop is still answered, as by a server that is only busy or waits for a lock.
+    """
+
+    rows: Rows | None = None
+    attention: bool = False
+
+
+Answer = Rows | Count | ServerError | Drop | Stall
 Handler = Callable[[str, tuple[Any, ...]], Answer | None]
 
 
@@ -99,11 +110,13 @@ class TdsEndpoint:
     """Listens on a free loopback port between `with` and its end. Every connection runs in its own thread.
 
     `handler` is asked first, then the standing answers. A statement nobody answers gets error 50000, and the
-    text is kept in `unexpected`. `login_error`: answer every login with that error.
+    text is kept in `unexpected`. `login_error`: answer every login with that error. `databases`: those that may be opened;
+    for another one the server says 4060 and then 18456, as SQL Server does.
     """
 
     handler: Handler
     login_error: ServerError | None = None
+    databases: tuple[str, ...] | None = None
     statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     logins: list[Login] = field(default_factory=list)
@@ -228,6 +241,9 @@ class _Session:
                 self._send(self._transaction(body))
             elif kind in (BATCH, RPC):
                 tokens = self._batch(body) if kind == BATCH else self._rpc(body)
+                if isinstance(tokens, Stall):
+                    self._stall(tokens)
+                    continue
                 if tokens is None:
                     return
                 self._send(tokens)
@@ -253,11 +269,21 @@ class _Session:
             if status & 1:
                 return kind, body
 
-    def _send(self, tokens: bytes) -> None:
+    def _stall(self, answer: Stall) -> None:
+        """Begin to answer and wait; the driver may ask to stop, or go away."""
+        if answer.rows is not None:
+            self._send(_result(answer.rows), whole=False)
+        while True:
+            message = self._receive()  # ConnectionError when the driver gives up
+            if message is not None and message[0] == ATTENTION and answer.attention:
+                self._send(_done(0x20))
+                return
+
+    def _send(self, tokens: bytes, *, whole: bool = True) -> None:
         room = _PACKET - _HEADER.size
         pieces = [tokens[i : i + room] for i in range(0, len(tokens), room)] or [b""]
         for number, piece in enumerate(pieces):
-            last = number == len(pieces) - 1
+            last = whole and number == len(pieces) - 1
             header = _HEADER.pack(RESPONSE, int(last), len(piece) + _HEADER.size, 51, (number + 1) & 0xFF, 0)
             self.connection.sendall(header + piece)
 
@@ -298,6 +324,11 @@ class _Session:
         if self.endpoint.login_error is not None:
             return _error(self.endpoint.login_error) + _done(0x02), False
         database = login.database or "master"
+        if self.endpoint.databases is not None and database not in self.endpoint.databases:
+            words = f'Cannot open database "{database}" requested by the login. The login failed.'
+            refused = _error(ServerError(4060, words, 11))
+            refused += _error(ServerError(18456, f"Login failed for user '{login.user}'.", 14))
+            return refused + _done(0x02), False
         name = _b_varchar("Microsoft SQL Server")
         ack = b"\x01" + bytes.fromhex("74000004") + name + struct.pack(">BBH", 15, 0, 2000)
         tokens = _environment(1, _b_varchar(database), _b_varchar("master"))
@@ -320,11 +351,11 @@ class _Session:
             return _environment(9 if name == "commit" else 10, b"\x00", descriptor) + _done(0)
         return _done(0)
 
-    def _batch(self, body: bytes) -> bytes | None:
+    def _batch(self, body: bytes) -> bytes | Stall | None:
         (headers,) = struct.unpack_from("<I", body)
         return self._answered(body[headers:].decode("utf-16-le"), (), in_procedure=False)
 
-    def _rpc(self, body: bytes) -> bytes | None:
+    def _rpc(self, body: bytes) -> bytes | Stall | None:
         reader = _Reader(body)
         reader.skip(reader.u32() - 4)
         length = reader.u16()
@@ -349,10 +380,12 @@ class _Session:
 
     def _answered(
         self, sql: str, parameters: tuple[Any, ...], *, in_procedure: bool, handle: int | None = None
-    ) -> bytes | None:
+    ) -> bytes | Stall | None:
         answer = self.endpoint.answer(sql, parameters)
         if isinstance(answer, Drop):
             return None
+        if isinstance(answer, Stall):
+            return answer
         more = 0x01 if in_procedure else 0
         token = 0xFF if in_procedure else 0xFD
         if isinstance(answer, ServerError):
@@ -442,11 +475,13 @@ def _number(kind: int, raw: bytes) -> Any:
 
 
 def _b_varchar(text: str) -> bytes:
-    return bytes([len(text)]) + text.encode("utf-16-le")
+    raw = text.encode("utf-16-le")
+    return bytes([len(raw) // 2]) + raw
 
 
 def _us_varchar(text: str) -> bytes:
-    return struct.pack("<H", len(text)) + text.encode("utf-16-le")
+    raw = text.encode("utf-16-le")
+    return struct.pack("<H", len(raw) // 2) + raw
 
 
 def _environment(kind: int, new: bytes, old: bytes) -> bytes:
@@ -487,7 +522,7 @@ def _cell(kind: type, value: Any) -> bytes:
     if kind in (str, bytes):
         if value is None:
             return b"\xff\xff"
-        raw = value.encode("utf-16-le") if kind is str else value
+        raw = value.encode("utf-16-le", "surrogatepass") if kind is str else value
         return struct.pack("<H", len(raw)) + raw
     if value is None:
         return b"\x00"

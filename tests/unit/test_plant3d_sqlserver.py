@@ -43,6 +43,22 @@ def test_a_url_that_cannot_work_is_refused_without_showing_the_password(url: str
         ),
         (("42000", "[42000] ...[SQL Server]conflict (3960) (SQLExecDirectW)"), 3960),
         (("28000", "[28000] login failed for user"), 18456),
+        (
+            (
+                "08004",
+                "[08004] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]x (911) (SQLDriverConnect)",
+            ),
+            911,
+        ),
+        (
+            (
+                "28000",
+                "[28000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Login failed for user 'me'. (18456) "
+                "(SQLDriverConnect); [28000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Cannot open database "
+                '"x" requested by the login. The login failed. (4060)',
+            ),
+            4060,
+        ),
         (("08001", "[08001] TCP Provider: no (10061) (SQLDriverConnect)"), None),
         (("HYT00", "[HYT00] Login timeout expired (0) (SQLDriverConnect)"), None),
         (("something else",), None),

@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.sqlserver import _stored
+from plant3d_sync.connectors.plant3d.sqlserver_values import converter_for
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.texts import NotText, check_words, cleaned, decoded, fault, paired, shown
 
@@ -78,6 +78,7 @@ def test_the_words_of_a_command_line() -> None:
 
 
 def test_half_a_character_in_a_cell_of_sql_server_makes_the_cell_unknown_not_the_run_fail() -> None:
-    assert _stored("a\ud83d\udd25", "nvarchar") == f"a{FIRE}"
-    assert _stored("a\ud83d", "nvarchar") == b"a\xed\xa0\xbd"
-    assert _stored("é", "nvarchar") == "é"
+    convert = converter_for([("Description", "nvarchar")], as_bytes=True)
+    cells = ["a" + FIRE, "a\ud83d", "é"]
+    stored = convert([[cell.encode("utf-16-le", "surrogatepass")] for cell in cells])
+    assert [row[0] for row in stored] == [f"a{FIRE}".encode(), b"a\xed\xa0\xbd", "é".encode()]

@@ -28,6 +28,8 @@ MEANINGS: dict[str, str] = {
     "synapse.api_key_env": "Name of the variable that holds the service key. The key itself never stands in the file.",
     "synapse.api": "Which form of the API: found out (`auto`), or the target contract.",
     "project.synapse_project_id": "UUID of the project in SYNAPSE; each active project has its own.",
+    "project.allow_synced_folder": "Programs that may keep the database's folder in step although `write: sql` writes into it; "
+    "empty: none.",
     "project.source": "Project folder, `ProcessPower.dcf`, or URL of the database, in place of PLANT3D_DB_*.",
     "project.mapping": "Mapping files over one another; `stock` is the built-in one.",
     "project.active": "Whether the scheduler runs it.",

@@ -24,6 +24,8 @@ class ItemBatch:
 
     unchanged: list[int]
     changed: list[PlantItem]
+    unsettled: list[int] = field(default_factory=list)
+    """Items that are there, and that somebody kept saving while they were read: what they hold is unknown this time."""
 
 
 class PlantSnapshot(Protocol):

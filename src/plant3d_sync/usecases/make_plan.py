@@ -107,7 +107,10 @@ def make_plan(
             if briefs:
                 seen.update([item.pnpid for item in batch.changed])
             _see_changed(world, known, planner, feed, batch.changed)
-        done += len(batch.unchanged) + len(batch.changed)
+        if batch.unsettled:  # there, but unknown this time: neither compared nor missed
+            seen.update(batch.unsettled)
+            planner.see_unchanged([briefs[one] for one in batch.unsettled if one in briefs])
+        done += len(batch.unchanged) + len(batch.changed) + len(batch.unsettled)
         world.progress("compare", done, total)
     _see_gone(world, known, planner, briefs, seen)
     identity_hits = check_identity(known.identity, snapshot.identity)

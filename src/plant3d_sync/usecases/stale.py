@@ -50,6 +50,8 @@ def split_stale(
     wanted = {step.pnpid for step in steps}
     for batch in snapshot.scan(sorted(rules.classes), digests):
         seen.update(batch.unchanged)
+        seen.update(batch.unsettled)
+        moved.update(batch.unsettled)
         for item in batch.changed:
             seen.add(item.pnpid)
             if item.pnpid in digests:

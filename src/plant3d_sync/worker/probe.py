@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from plant3d_sync.bootstrap import App
+from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
 from plant3d_sync.errors import SyncError
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state import projects as project_state
@@ -40,10 +41,12 @@ def probing_app(app: App) -> App:
 def probe_plant3d(app: App, name: str) -> None:
     """Touch the Plant 3D database of a project. Raises SyncError saying why it cannot be read.
 
-    A file answers with its cheap token; SQL Server has none, so its tables are opened.
+    A file answers with its cheap token. SQL Server has none: there a login and one look at the list of tables is enough.
     """
     source = app.source(name)
-    if source.signature() is None:
+    if isinstance(source, SqlServerSource):
+        source.probe()
+    elif source.signature() is None:
         source.snapshot().close()
 
 

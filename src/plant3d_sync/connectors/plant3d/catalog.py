@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from plant3d_sync.connectors.plant3d.names import quotable, quoted
+from plant3d_sync.connectors.plant3d.names import quotable, quoted, readable
 from plant3d_sync.model.catalog import Catalog, Column, PlantClass
 from plant3d_sync.model.record import Finding
 from plant3d_sync.words import said
@@ -115,16 +115,10 @@ def _read_tables(connection: sqlite3.Connection, draft: _Draft) -> None:
     statement = "SELECT m.name, p.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS p WHERE m.type = 'table'"
     for table, column in connection.execute(statement):
         if not (quotable(table) and quotable(column)):
-            draft.findings.append(
-                Finding(
-                    code="unusable_name",
-                    message=f"The name {table}.{column} holds a character that cannot be quoted; it is not read.",
-                    class_name=table,
-                    column=column,
-                    hint="Rename the class or property in Project Setup.",
-                )
-            )
-            continue
+            read = readable(table) and readable(column)
+            draft.findings.append(_unusable_name(table, column, read=read))
+            if not read:
+                continue
         lower = table.lower()
         draft.tables.setdefault(lower, table)
         columns = draft.table_columns.setdefault(lower, {})
@@ -133,6 +127,17 @@ def _read_tables(connection: sqlite3.Connection, draft: _Draft) -> None:
             draft.findings.append(_case_clash(table, columns[column.lower()], column))
         else:
             columns[column.lower()] = column
+
+
+def _unusable_name(table: str, column: str, *, read: bool) -> Finding:
+    return Finding(
+        code="unusable_name",
+        message=f"The name {table}.{column} holds a character that not every program can quote; "
+        f"it is {'read, but never written to' if read else 'not read'}.",
+        class_name=table,
+        column=column,
+        hint="Rename the class or property in Project Setup.",
+    )
 
 
 def _case_clash(table: str, first: str, second: str) -> Finding:

@@ -118,6 +118,29 @@ def busy(name: str, seconds: float) -> RetryLaterError:
     )
 
 
+def server_slow(name: str, seconds: float) -> RetryLaterError:
+    """Rows came slower than a thousand a second beyond the deadline."""
+    return RetryLaterError(
+        f"{name} could not be read within {seconds:.0f} s and one millisecond a row, so the reading was given up. "
+        "Nothing was written.",
+        hint="Run this service near the server, or raise P3DSYNC_SOURCE_DEADLINE_SECONDS.",
+        code="source_busy",
+        details={"deadline_seconds": seconds},
+    )
+
+
+def hidden_tables(name: str, tables: Sequence[str]) -> ConfigError:
+    """Tables that hold rows and that the login does not see."""
+    shown = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more" if len(tables) > 5 else "")
+    return ConfigError(
+        f"The login does not see {len(tables)} table(s) of {name} that hold rows: {shown}. An unseen table would look "
+        "like an empty one. Nothing was read or written.",
+        hint="Give the login the reader's rights: plant3d-sync grants PROJECT --role reader prints the script.",
+        code="source_unreadable",
+        details={"tables": list(tables[:20])},
+    )
+
+
 def hot_journal(name: str) -> RetryLaterError:
     """A crashed writer left a journal; only a writer may roll it back, and that should be Plant 3D."""
     return RetryLaterError(

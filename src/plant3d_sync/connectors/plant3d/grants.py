@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from plant3d_sync.connectors.plant3d.names import bracketed
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import allowed_column
@@ -64,11 +65,6 @@ class RightFinding:
     code: str
     message: str
     hint: str = ""
-
-
-def bracketed(name: str) -> str:
-    """`[name]` for T-SQL; `]` is doubled."""
-    return "[" + name.replace("]", "]]") + "]"
 
 
 def writable_columns(catalog: Catalog, allowed: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 
+def readable(name: str) -> bool:
+    """Whether a name can stand in a statement at all."""
+    return bool(name) and "\x00" not in name
+
+
 def quotable(name: str) -> bool:
-    """Whether a name can be written as `[name]` on both engines. SQLite has no way to escape `]`."""
-    return bool(name) and "]" not in name and "\x00" not in name
+    """Whether a name can be written as `[name]` on both engines; only such names are ever written to."""
+    return readable(name) and "]" not in name
 
 
 def quoted(name: str) -> str:
-    """`[name]`: the form both engines accept, and in which SQLite reports an unknown name as an error.
+    """A name for SQLite: `[name]`, in which it reports an unknown name as an error.
 
-    Raises ValueError for a name that cannot be quoted; callers check `quotable` first.
+    SQLite has no way to escape `]`; a name that holds one stands in double quotes.
+    Raises ValueError for a name that cannot be quoted; callers check `readable` first.
     """
-    if not quotable(name):
+    if not readable(name):
         raise ValueError(f"cannot quote {name!r}")
-    return f"[{name}]"
+    return f"[{name}]" if "]" not in name else '"' + name.replace('"', '""') + '"'
+
+
+def bracketed(name: str) -> str:
+    """A name for T-SQL: `[name]`, with `]` doubled."""
+    return "[" + name.replace("]", "]]") + "]"

@@ -29,11 +29,14 @@ class Snapshot:
         identity: SourceIdentity,
         discovery: Discovery,
         journal_mode: str | None = None,
+        unsettled: frozenset[int] = frozenset(),
     ) -> None:
         self.name = name
         self.journal_mode = journal_mode
         """Of the source file: "rollback" or "wal"; None on SQL Server."""
         self.identity = identity
+        self.unsettled = unsettled
+        """PnPIDs of items that did not stand still while they were read."""
         self.lock_ms = lock_ms
         self.discovery = discovery
         self.catalog = discovery.catalog
@@ -45,6 +48,8 @@ class Snapshot:
         self._findings: dict[_FindingKey, Finding] = {}
         for finding in discovery.findings:
             self._note(finding)
+        for pnpid in sorted(unsettled):
+            self._note(_unsettled(pnpid))
 
     @classmethod
     def open(
@@ -58,6 +63,7 @@ class Snapshot:
         signature: str | None,
         copy_kind: str | None,
         journal_mode: str | None = None,
+        unsettled: frozenset[int] = frozenset(),
     ) -> Snapshot:
         """Discover the catalog and the identity of a copy. The copy is removed if that fails.
 
@@ -87,6 +93,7 @@ class Snapshot:
             identity=identity,
             discovery=discovery,
             journal_mode=journal_mode,
+            unsettled=unsettled,
         )
 
     def __enter__(self) -> Snapshot:
@@ -149,11 +156,21 @@ class Snapshot:
             self._note,
         )
         try:
-            yield from scan.run(self._spellings(classes), known)
+            for batch in scan.run(self._spellings(classes), known):
+                yield self._set_aside(batch)
         except sqlite3.Error as error:
             raise errors.from_sqlite(error, self.name, 0.0) from error
         finally:
             self._missing_levels |= scan.missing_levels
+
+    def _set_aside(self, batch: ItemBatch) -> ItemBatch:
+        """The same batch, with the items nobody can speak for in a list of their own."""
+        if self.unsettled:
+            batch.unsettled = [one for one in batch.unchanged if one in self.unsettled]
+            batch.unsettled += [item.pnpid for item in batch.changed if item.pnpid in self.unsettled]
+            batch.unchanged = [one for one in batch.unchanged if one not in self.unsettled]
+            batch.changed = [item for item in batch.changed if item.pnpid not in self.unsettled]
+        return batch
 
     def _spellings(self, classes: Sequence[str]) -> dict[str, list[str]]:
         """Class as the catalogue spells it -> its spellings in `PnPBase`."""
@@ -192,6 +209,16 @@ class Snapshot:
     def close(self) -> None:
         """Remove the local copy."""
         self._copy.close()
+
+
+def _unsettled(pnpid: int) -> Finding:
+    return Finding(
+        code="item_unsettled",
+        message=f"The item {pnpid} was saved again and again while it was read, so what it holds is unknown this time. "
+        "Nothing was done with it.",
+        pnpid=pnpid,
+        hint="Nothing to do: the next run reads it again.",
+    )
 
 
 def _identity(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -53,20 +53,80 @@ class Chosen:
         return f"{self.module} with {self.odbc}" if self.odbc else self.module
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a connection waits for anything. Every connection gets all three; there is no wait without an end.
+
+    `login`, `statement`: seconds for the login and for one statement, silence of the server included. `lock_ms`:
+    milliseconds a statement waits for somebody else's lock (then error 1222).
+    """
+
+    login: int = 15
+    statement: int = 60
+    lock_ms: int = 5000
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a connection is made: the driver and what it is told, password included."""
 
     chosen: Chosen
-    words: str = ""
-    arguments: Mapping[str, object] | None = None
+    words: str = field(default="", repr=False)
+    arguments: Mapping[str, object] = field(default_factory=dict, repr=False)
 
-    def connect(self, *, login_timeout: int) -> Any:
-        """A connection of the driver itself. `login_timeout`: seconds. Raises the driver's errors."""
+    def connect(self, limits: Limits, *, autocommit: bool = False) -> Any:
+        """A connection of the driver itself, with its limits and with messages in English.
+
+        pymssql understands some errors by their English text only. Raises the driver's errors.
+        """
         module = _imported(self.chosen.module)
         if self.chosen.module == "pyodbc":
-            return module.connect(self.words, timeout=login_timeout)
-        return module.connect(**(self.arguments or {}), login_timeout=login_timeout)
+            connection = module.connect(self.words, timeout=limits.login, autocommit=True)
+        else:
+            connection = module.connect(
+                **self.arguments, login_timeout=limits.login, timeout=limits.statement, autocommit=True
+            )
+        self.limit(connection, limits.statement)
+        cursor = connection.cursor()
+        cursor.execute(f"SET LANGUAGE us_english; SET LOCK_TIMEOUT {limits.lock_ms}")
+        cursor.close()
+        if not autocommit:
+            set_autocommit(connection, False)
+        return connection
+
+    def limit(self, connection: Any, seconds: int) -> None:
+        """Give up statements of this connection after so many seconds.
+
+        pymssql has one such limit for the whole process: there it is the longest silence, and the last one set counts.
+        """
+        if self.chosen.module == "pyodbc":
+            connection.timeout = seconds
+        else:
+            connection._conn.query_timeout = seconds
+
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What the driver raises."""
+        module = _imported(self.chosen.module)
+        return (module.Error, *_untidy_errors(self.chosen.module))
+
+
+def set_autocommit(connection: Any, on: bool) -> None:
+    """The two drivers spell it differently."""
+    if callable(connection.autocommit):
+        connection.autocommit(on)
+    else:
+        connection.autocommit = on
+
+
+def _untidy_errors(module: str) -> tuple[type[Exception], ...]:
+    """pymssql lets errors of its lower half out that are no DB-API errors."""
+    if module != "pymssql":
+        return ()
+    lower: type[Exception] = import_module("pymssql._mssql").MSSQLException
+    return (lower,)
 
 
 def recipe_for(address: ServerAddress) -> Recipe:

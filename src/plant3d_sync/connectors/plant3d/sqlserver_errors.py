@@ -15,6 +15,7 @@ _DATABASE_UNKNOWN = frozenset({4060, 911})
 _RIGHTS_MISSING = frozenset({229, 230, 916})
 _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
+_LOOK_AT_THE_SERVERS_MESSAGE = 20018
 _DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
 _NO_SERVER_STATES = ("08", "HYT", "IM")
 """SQLSTATE classes of the ODBC driver itself: connection, timeout, driver manager. Their number is not the server's."""
@@ -34,11 +35,14 @@ def sql_error_number(error: BaseException) -> int | None:
         return _dblib_number(first)
     if isinstance(first, int):
         return _dblib_number(arguments)
-    if isinstance(first, str) and first.startswith(_NO_SERVER_STATES):
+    words = str(original)
+    found = [int(number) for number in _ODBC_NUMBER.findall(words)]
+    if isinstance(first, str) and first.startswith(_NO_SERVER_STATES) and "[SQL Server]" not in words:
         return None
-    found = _ODBC_NUMBER.findall(str(original))
-    if found:
-        return int(found[-1])
+    if 4060 in found or ("[SQL Server]Cannot open database" in words and 18456 in found):
+        return 4060  # the login is refused as well then; this is the reason
+    if found and found[-1] != 0:
+        return found[-1]
     return _SQLSTATE_NUMBERS.get(first) if isinstance(first, str) else None
 
 
@@ -46,25 +50,31 @@ def _dblib_number(arguments: tuple[object, ...]) -> int | None:
     """The number of a pymssql error.
 
     When no connection could be made, pymssql may report the number of an *earlier* failure in the same process;
-    then the text holds only words of its own library, whose number is the true one.
+    then the text holds only words of its own library, whose number is the true one, unless they say that the server
+    itself has answered.
     """
     number = arguments[0]
     words = arguments[1] if len(arguments) > 1 else ""
     own = _DBLIB_NUMBER.match(words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words))
-    if own:
+    if own and int(own[1]) != _LOOK_AT_THE_SERVERS_MESSAGE:
         return int(own[1])
     return number if isinstance(number, int) else None
 
 
+def _original(error: BaseException) -> BaseException:
+    """The driver's own exception, where SQLAlchemy wrapped it."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+
+
 def _sqlstate(error: BaseException) -> str:
-    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    original = _original(error)
     first = original.args[0] if original.args else ""
     return first if isinstance(first, str) and len(first) == 5 else ""
 
 
-def error_for(error: DBAPIError, address: ServerAddress) -> SyncError:
+def error_for(error: BaseException, address: ServerAddress) -> SyncError:
     """What an error of the server or of the connection means for this source. The address is shown without password."""
-    number, name = sql_error_number(error), str(address)
+    number, name, words = sql_error_number(error), str(address), str(_original(error))
     details: dict[str, object] = {"number": number, "source": name}
     if number in _LOGIN_FAILED:
         return ConfigError(
@@ -74,13 +84,7 @@ def error_for(error: DBAPIError, address: ServerAddress) -> SyncError:
             details=details,
         )
     if number in _DATABASE_UNKNOWN:
-        return ConfigError(
-            f"SQL Server has no database {address.database!r} that this login may open ({name}). "
-            "Nothing was read or written.",
-            hint="The P&ID database is usually named PREFIX_PnId. `doctor` lists the databases this login sees.",
-            code="source_database_unknown",
-            details=details,
-        )
+        return database_unknown(address, number=number)
     if number in _RIGHTS_MISSING:
         return ConfigError(
             f"The login {address.user!r} may not read a table of {name}. Nothing was written.",
@@ -88,16 +92,14 @@ def error_for(error: DBAPIError, address: ServerAddress) -> SyncError:
             code="source_unreadable",
             details=details,
         )
-    if _sqlstate(error) == "IM002" or "Can't open lib" in str(error.orig):
+    if _sqlstate(error) == "IM002" or "Can't open lib" in words:
         return ConfigError(
             "The ODBC driver could not be loaded. Nothing was read or written.",
             hint="Install it again, or choose another driver with PLANT3D_DB_DRIVER.",
             code="driver_missing",
             details=details,
         )
-    if _sqlstate(error).startswith("08") and any(
-        word in str(error.orig).lower() for word in _ENCRYPTION_WORDS
-    ):
+    if number is None and _sqlstate(error).startswith("08") and _speaks_of_encryption(words):
         return ConfigError(
             f"No encrypted connection to {name} could be made: {_last_sentence(error)}. Nothing was read or written.",
             hint="Let the server offer TLS with a certificate this machine trusts (SSL_CERT_FILE names a CA file).",
@@ -115,7 +117,23 @@ def error_for(error: DBAPIError, address: ServerAddress) -> SyncError:
     )
 
 
-def _last_sentence(error: DBAPIError) -> str:
+def database_unknown(address: ServerAddress, *, number: int | None) -> ConfigError:
+    """The login is good, the database's name is not."""
+    return ConfigError(
+        f"SQL Server has no database {address.database!r} that this login may open ({address}). "
+        "Nothing was read or written.",
+        hint="The P&ID database is usually named PREFIX_PnId. `doctor` lists the databases this login sees.",
+        code="source_database_unknown",
+        details={"number": number, "source": str(address)},
+    )
+
+
+def _speaks_of_encryption(words: str) -> bool:
+    return any(word in words.lower() for word in _ENCRYPTION_WORDS)
+
+
+def _last_sentence(error: BaseException) -> str:
     """The driver's own words, without its brackets and numbers. Never contains the connection string."""
-    words = str(error.orig.args[-1] if error.orig is not None and error.orig.args else error.orig)
+    original = _original(error)
+    words = str(original.args[-1] if original.args else original)
     return _ODBC_NUMBER.sub("", words.rpartition("]")[2]).strip(" .;")

@@ -138,9 +138,9 @@ class SqlServerCells:
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
-    def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool, name: str) -> None:
+    def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool, name: str = "") -> None:
         self.engine = engine
-        self.name = name
+        self.name = name or engine.url.render_as_string(hide_password=True)
         self._deadline_ms = deadline_ms
         self._owned = owned
         self._current: Connection | None = None
@@ -152,7 +152,7 @@ class SqlServerCells:
         """Connect once and check the database as a whole. Raises what `PlantWriter` lists."""
         owned = not isinstance(spec, Engine)
         if isinstance(spec, Engine):
-            engine, name = spec, spec.url.render_as_string(hide_password=True)
+            engine, name = spec, ""
         else:
             address = parse_address(str(spec))
             engine, name = engine_for(address), str(address)

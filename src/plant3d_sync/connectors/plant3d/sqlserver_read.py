@@ -1,0 +1,498 @@
+"""Read one Plant 3D database on SQL Server into a local copy, whole while people work in it.
+
+Where the database allows snapshot isolation, all of it is read in one SNAPSHOT transaction. Where it does not, the
+tables are read one after the other under read committed, and what moved meanwhile is found item by item: stamp and
+revision of every row of `PnPBase`, and every row of the relations. What moved is read again alone until two readings in
+a row are equal; what never is, is named as unsettled and left for the next run. No setting of the database is altered.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.names import bracketed, quoted, readable
+from plant3d_sync.connectors.plant3d.sqlserver_session import Row, Session
+from plant3d_sync.connectors.plant3d.sqlserver_values import (
+    TEXT_KINDS,
+    WIDE_KINDS,
+    Converter,
+    converter_for,
+    declaration,
+    text_lost,
+)
+from plant3d_sync.errors import ConfigError, RetryLaterError
+
+SCHEMA: Final = "dbo"
+MAX_ROUNDS: Final = 6
+"""Readings of an item that moves, before it is left for the next run."""
+BLOCK: Final = 500
+"""Ids in one statement."""
+SECONDS_PER_ROW: Final = 0.001
+"""How far one row moves the end of a reading: nobody waits for us on SQL Server, so it may last as long as rows come."""
+DEADLOCKS: Final = 3
+"""How often one table is begun again after a deadlock or a lock that was not given."""
+ROOT: Final = "pnpbase"
+
+CATALOGUE_TABLES: Final = (
+    "PnPDatabase",
+    "PnPTables",
+    "PnPProperties",
+    "PnPTableAttributes",
+    "PnPColumnAttributes",
+    "PnPRelationshipTypes",
+    "PnPRoleTypes",
+    "PnPSys_PnPBase_PnPID",
+    "PnPSys_RelationshipSystem_PnPID",
+)
+"""Tables that describe the others. What else is read follows from `PnPTables` and `PnPRelationshipTypes`."""
+
+TABLES_STATEMENT: Final = (
+    "SELECT c.[TABLE_NAME], c.[COLUMN_NAME], c.[DATA_TYPE] FROM [INFORMATION_SCHEMA].[COLUMNS] AS c "
+    "JOIN [INFORMATION_SCHEMA].[TABLES] AS t ON t.[TABLE_SCHEMA] = c.[TABLE_SCHEMA] "
+    "AND t.[TABLE_NAME] = c.[TABLE_NAME] WHERE c.[TABLE_SCHEMA] = 'dbo' AND t.[TABLE_TYPE] = 'BASE TABLE' "
+    "ORDER BY c.[TABLE_NAME], c.[ORDINAL_POSITION]"
+)
+MARKS_STATEMENT: Final = "SELECT [PnPID], [PnPTimestamp], [PnPRevision] FROM [dbo].[PnPBase]"
+ISOLATION_STATEMENT: Final = (
+    "SELECT [snapshot_isolation_state] FROM [sys].[databases] WHERE [database_id] = DB_ID()"
+)
+BEGIN_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION"
+END_SNAPSHOT: Final = "COMMIT TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+RIGHTS_STATEMENT: Final = "SELECT HAS_PERMS_BY_NAME(N'dbo', N'SCHEMA', N'SELECT'), HAS_PERMS_BY_NAME(N'dbo', N'SCHEMA', N'VIEW DEFINITION')"
+RELATIONS_IN_USE_STATEMENT: Final = "SELECT DISTINCT [RelationshipTypeName] FROM [dbo].[PnPRowRelations]"
+
+_SNAPSHOT_ON = 1
+_LOCKED = frozenset({1205, 1222})
+_NO_SNAPSHOT = frozenset({1205, 3951, 3952, 3957, 3961})
+"""Errors of a database that does not let this transaction be a snapshot after all."""
+
+Mark = tuple[object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the database: its name, and its columns with their SQL Server types."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+    def has(self, column: str) -> bool:
+        """Whether there is such a column, in any case."""
+        return any(name.lower() == column.lower() for name, _ in self.columns)
+
+    @property
+    def key(self) -> int | None:
+        """Place of the column PnPID."""
+        return next((i for i, (name, _) in enumerate(self.columns) if name.lower() == "pnpid"), None)
+
+    def select(self, where: str = "", *, as_bytes: bool = False, lengths: bool = False) -> str:
+        """The only kind of statement sent for data: named columns of one table of `dbo`, some rows or all.
+
+        `as_bytes`: text as the bytes it is stored in, whether or not they are valid. `lengths`: with the bytes of all
+        text of the row as a last column.
+        """
+        columns = [
+            f"CAST({bracketed(name)} AS varbinary(max))"
+            if as_bytes and kind in WIDE_KINDS
+            else bracketed(name)
+            for name, kind in self.columns
+        ]
+        if lengths:
+            wide = [bracketed(name) for name, kind in self.columns if kind in WIDE_KINDS]
+            columns.append(" + ".join(["0", *(f"ISNULL(DATALENGTH({name}), 0)" for name in wide)]))
+        return f"SELECT {', '.join(columns)} FROM [{SCHEMA}].{bracketed(self.name)}{where}"
+
+
+@dataclass(slots=True)
+class Layout:
+    """Which tables there are and what each is for. Keys are lower-cased names."""
+
+    tables: dict[str, Table]
+    classes: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Class -> (base class, table)."""
+    relations: frozenset[str] = frozenset()
+    """Tables of relations."""
+
+    def needed(self) -> list[str]:
+        """Tables to copy: the catalogue and whatever it names, if it is there. Relations come first, PnPBase next."""
+        wanted = {name.lower() for name in CATALOGUE_TABLES} | self.relations
+        wanted |= {table for _, table in self.classes.values()} | self.classes.keys()
+        order = {True: 0, False: 2}
+        return sorted(
+            wanted & self.tables.keys(), key=lambda n: (1 if n == ROOT else order[n in self.relations], n)
+        )
+
+    def item_tables(self) -> list[str]:
+        """Tables that hold rows of items, by PnPID."""
+        return [
+            name
+            for name in self.needed()
+            if name not in self.relations
+            and self.tables[name].has("PnPID")
+            and not name.startswith("pnpsys_")
+        ]
+
+    def chain(self, class_name: str) -> list[str]:
+        """Tables on the path of a class, those that are there; all of them for a class nobody knows."""
+        if class_name.lower() not in self.classes:
+            return self.item_tables()
+        found: list[str] = []
+        current: str | None = class_name.lower()
+        seen: set[str] = set()
+        while current is not None and current in self.classes and current not in seen:
+            seen.add(current)
+            base, table = self.classes[current]
+            found.append(table)
+            current = base
+        return [table for table in dict.fromkeys([ROOT, *found]) if table in self.tables]
+
+    def roles(self, relation: str) -> list[str]:
+        """Columns of a relation that hold ids of items."""
+        kinds = ("int", "bigint", "smallint")
+        return [
+            name
+            for name, kind in self.tables[relation].columns
+            if kind in kinds and name.lower() not in ("pnpid", "pnptimestamp", "pnprevision", "pnpstatus")
+        ]
+
+
+def select_statement(table: str, columns: Iterable[str]) -> str:
+    """Named columns of one table of `dbo`."""
+    return f"SELECT {', '.join(bracketed(column) for column in columns)} FROM [{SCHEMA}].{bracketed(table)}"
+
+
+@dataclass(slots=True)
+class Taken:
+    """What reading gave beside the copy: ids of items that never stood still, and whether it was one moment."""
+
+    unsettled: frozenset[int] = frozenset()
+    one_moment: bool = False
+    again: int = 0
+    """Items that were read again."""
+
+
+class Reading:
+    """One reading of the whole database. `until`: monotonic time at which it is given up."""
+
+    def __init__(
+        self, session: Session, copy: LocalCopy, name: str, *, until: float, deadline: float
+    ) -> None:
+        self.session = session
+        self.copy = copy
+        self.name = name
+        self.until = until
+        self.deadline = deadline
+        self.layout = Layout({})
+        self._converters: dict[tuple[str, bool], Converter] = {}
+
+    def take(self) -> Taken:
+        """Fill the copy.
+
+        Raises ConfigError `source_not_plant3d`, `source_unreadable`; RetryLaterError `source_busy`, `source_away`.
+        """
+        with closing(self.copy.writable()) as target:
+            if self._snapshot_begun():
+                try:
+                    self._read_all(target)
+                    self.session.run(END_SNAPSHOT)
+                    self._refuse_hidden_tables(target)
+                    return Taken(one_moment=True)
+                except (RetryLaterError, ConfigError) as error:
+                    if error.details.get("number") not in _NO_SNAPSHOT:
+                        raise
+                    self.session.run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+                    self.session.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    _empty(target)
+            self._read_all(target)
+            self._refuse_hidden_tables(target)
+            return self._settle(target)
+
+    def _snapshot_begun(self) -> bool:
+        rows = self.session.all(ISOLATION_STATEMENT)
+        if not rows or rows[0][0] != _SNAPSHOT_ON:
+            return False
+        self.session.run(BEGIN_SNAPSHOT)
+        return True
+
+    # ------------------------------------------------------------ the first pass
+
+    def _read_all(self, target: sqlite3.Connection) -> None:
+        self.layout = self._layout()
+        missing = [table for table in ("PnPTables", "PnPBase") if table.lower() not in self.layout.tables]
+        if missing:
+            raise errors.not_plant3d(self.name, missing)
+        for name in self.layout.needed():
+            self._transfer(target, name)
+
+    def _layout(self) -> Layout:
+        columns: dict[str, list[tuple[str, str]]] = {}
+        names: dict[str, str] = {}
+        for table, column, kind in self.session.all(TABLES_STATEMENT):
+            if readable(table) and readable(column):
+                names.setdefault(table.lower(), table)
+                columns.setdefault(table.lower(), []).append((column, kind.lower()))
+        layout = Layout({lower: Table(names[lower], tuple(found)) for lower, found in columns.items()})
+        for name, physical, base in self._catalogue(
+            layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")
+        ):
+            if name:
+                layout.classes[name.lower()] = (base.lower() if base else None, (physical or name).lower())
+        layout.relations = frozenset(
+            word.lower()
+            for row in self._catalogue(
+                layout, "PnPRelationshipTypes", ("RelationshipTypeName", "PhysicalName")
+            )
+            for word in row
+            if word
+        )
+        return layout
+
+    def _catalogue(
+        self, layout: Layout, name: str, wanted: Sequence[str]
+    ) -> Iterator[tuple[str | None, ...]]:
+        """Some columns of a catalogue table as text; a column that is not there reads as None."""
+        table = layout.tables.get(name.lower())
+        present = [column for column in wanted if table is not None and table.has(column)]
+        if table is None or not present:
+            return
+        for row in self.session.all(select_statement(table.name, present)):
+            values = dict(zip(present, row, strict=True))
+            yield tuple(None if values.get(one) is None else str(values[one]) for one in wanted)
+
+    def _transfer(self, target: sqlite3.Connection, name: str) -> None:
+        """One table, whole; from its beginning again when the server chose us to end a deadlock."""
+        table = self.layout.tables[name]
+        declared = ", ".join(declaration(column, kind) for column, kind in table.columns)
+        target.execute(f"CREATE TABLE {quoted(table.name)} ({declared})")
+        for attempt in range(DEADLOCKS + 1):
+            try:
+                self._fill(target, table)
+                return
+            except RetryLaterError as error:
+                target.execute("ROLLBACK")
+                if error.details.get("number") not in _LOCKED or attempt == DEADLOCKS:
+                    raise
+
+    def _fill(self, target: sqlite3.Connection, table: Table) -> None:
+        target.execute("BEGIN")
+        doubtful: list[int] = []
+        broken = False
+        try:
+            for rows in self._plain_pieces(table, doubtful):
+                insert(target, table, rows)
+        except UnicodeError:  # the driver, or SQLite, met text that is none
+            broken = True
+        if broken or (doubtful and table.key is None):
+            target.execute(f"DELETE FROM {quoted(table.name)}")
+            for rows in self._pieces(table, as_bytes=True):
+                insert(target, table, rows, as_bytes=True)
+        elif doubtful:
+            for ids in blocks(doubtful):
+                for rows in self._pieces(table, where_ids("PnPID", ids), as_bytes=True):
+                    insert(target, table, rows, as_bytes=True)
+        target.execute("COMMIT")
+
+    def _plain_pieces(self, table: Table, doubtful: list[int]) -> Iterator[list[Row]]:
+        """Rows with text as the driver makes it. `doubtful` gets the ids of rows whose text may not be the stored one."""
+        if not self.session.lossy or not any(kind in WIDE_KINDS for _, kind in table.columns):
+            yield from self._pieces(table)
+            return
+        wide = [i for i, (_, kind) in enumerate(table.columns) if kind in WIDE_KINDS]
+        for rows in self._pieces(table, lengths=True):
+            for row in rows:
+                if text_lost([row[i] for i in wide], row[-1]):
+                    doubtful.append(row[table.key] if table.key is not None else 0)
+            yield [row[:-1] for row in rows]
+
+    def _pieces(
+        self, table: Table, where: str = "", *, as_bytes: bool = False, lengths: bool = False
+    ) -> Iterator[list[Row]]:
+        """Rows of a table as SQLite keeps them. `as_bytes`: text as the UTF-8 that it is, valid or not."""
+        convert = self._converter(table, as_bytes)
+        statement = table.select(where, as_bytes=as_bytes, lengths=lengths)
+        for rows in self.session.pieces(statement):
+            self.until += len(rows) * SECONDS_PER_ROW
+            if time.monotonic() > self.until:
+                raise errors.server_slow(self.name, self.deadline)
+            yield convert(rows)
+
+    def _converter(self, table: Table, as_bytes: bool) -> Converter:
+        key = (table.name, as_bytes)
+        if key not in self._converters:
+            self._converters[key] = converter_for(table.columns, as_bytes=as_bytes)
+        return self._converters[key]
+
+    def _refuse_hidden_tables(self, target: sqlite3.Connection) -> None:
+        """A table that has rows by what the others say, and that this login does not see, is no empty table."""
+        base = self.layout.tables[ROOT]
+        if not base.has("PnPClassName"):
+            return
+        used = [row[0] for row in target.execute(f"SELECT DISTINCT [PnPClassName] FROM {quoted(base.name)}")]
+        expected = {
+            table: name for name in used if isinstance(name, str) for table in self._expected_tables(name)
+        }
+        hidden = sorted(table for table in expected if table not in self.layout.tables)
+        hidden += [name for name in self._relations_in_use() if name.lower() not in self.layout.tables]
+        if not hidden or self._sees_everything():
+            return
+        raise errors.hidden_tables(self.name, hidden)
+
+    def _expected_tables(self, class_name: str) -> list[str]:
+        found: list[str] = []
+        current: str | None = class_name.lower()
+        while (
+            current is not None and current in self.layout.classes and len(found) <= len(self.layout.classes)
+        ):
+            base, table = self.layout.classes[current]
+            found.append(table)
+            current = base
+        return found
+
+    def _relations_in_use(self) -> list[str]:
+        table = self.layout.tables.get("pnprowrelations")
+        if table is None or not table.has("RelationshipTypeName"):
+            return []
+        return [str(row[0]) for row in self.session.all(RELATIONS_IN_USE_STATEMENT) if row[0]]
+
+    def _sees_everything(self) -> bool:
+        """Whether what this login does not see is not there: it may read the schema, and see every definition."""
+        return all(one == 1 for one in self.session.all(RIGHTS_STATEMENT)[0])
+
+    # ------------------------------------------------------------ what moved meanwhile
+
+    def _settle(self, target: sqlite3.Connection) -> Taken:
+        """Read again what moved, until it stands still or it is time to leave it."""
+        moving = self._moved(target)
+        again = len(moving)
+        before: dict[int, Bundle] = {}
+        for _ in range(MAX_ROUNDS):
+            if not moving or time.monotonic() > self.until:
+                break
+            seen = self._bundles(target, sorted(moving))
+            settled = {item for item, bundle in seen.items() if before.get(item) == bundle}
+            for bundle in seen.values():
+                self._replace(target, bundle)
+            moving -= settled
+            before = seen
+        return Taken(unsettled=frozenset(moving), again=again)
+
+    def _moved(self, target: sqlite3.Connection) -> set[int]:
+        """Items whose mark or whose relations are not what they were when the reading began."""
+        base = self.layout.tables[ROOT]
+        stamps = [f"[{name}]" if base.has(name) else "NULL" for name in ("PnPTimestamp", "PnPRevision")]
+        now: dict[int, Mark] = {}
+        for rows in self.session.pieces(MARKS_STATEMENT):
+            now.update((row[0], (row[1], row[2])) for row in rows)
+        moved: set[int] = set()
+        for item, stamp, revision in target.execute(
+            f"SELECT [PnPID], {', '.join(stamps)} FROM {quoted(base.name)}"
+        ):
+            if now.pop(item, None) != (stamp, revision):
+                moved.add(item)
+        moved |= now.keys()
+        for name in sorted(self.layout.relations & self.layout.tables.keys()):
+            moved |= self._moved_relations(target, self.layout.tables[name])
+        return moved
+
+    def _moved_relations(self, target: sqlite3.Connection, table: Table) -> set[int]:
+        roles = self.layout.roles(table.name.lower())
+        if not roles:
+            return set()
+        keys = [name for name, _ in table.columns if name.lower() == "pnpid"]
+        columns = ", ".join(quoted(name) for name in (*keys, *roles))
+        before = {tuple(row) for row in target.execute(f"SELECT {columns} FROM {quoted(table.name)}")}
+        now: set[tuple[object, ...]] = set()
+        for rows in self.session.pieces(select_statement(table.name, (*keys, *roles))):
+            now.update(tuple(row) for row in rows)
+        return {one for row in before ^ now for one in row[len(keys) :] if isinstance(one, int)}
+
+    def _bundles(self, target: sqlite3.Connection, items: Sequence[int]) -> dict[int, Bundle]:
+        """Everything stored of these items now: their rows at every level, and their relations."""
+        found = {item: Bundle(item) for item in items}
+        for ids in blocks(items):
+            classes = self._rows_of(ROOT, "PnPID", ids, found)
+            for name in self._tables_of(classes):
+                self._rows_of(name, "PnPID", ids, found)
+            for name in sorted(self.layout.relations & self.layout.tables.keys()):
+                for role in self.layout.roles(name):
+                    self._rows_of(name, role, ids, found)
+        return found
+
+    def _tables_of(self, classes: Iterable[str]) -> list[str]:
+        names = dict.fromkeys(table for one in sorted(classes) for table in self.layout.chain(one))
+        return [name for name in names if name != ROOT]
+
+    def _rows_of(self, name: str, key: str, ids: Sequence[int], found: Mapping[int, Bundle]) -> set[str]:
+        """Add the rows whose `key` is one of these ids to their bundles. Returns the classes met."""
+        table = self.layout.tables[name]
+        at = next(i for i, (column, _) in enumerate(table.columns) if column.lower() == key.lower())
+        kind = next(
+            (i for i, (column, _) in enumerate(table.columns) if column.lower() == "pnpclassname"), None
+        )
+        classes: set[str] = set()
+        for rows in self._pieces(table, where_ids(key, ids), as_bytes=True):
+            for row in rows:
+                found[row[at]].rows.setdefault(name, set()).add(tuple(row))
+                if kind is not None and isinstance(row[kind], bytes):
+                    classes.add(row[kind].decode("utf-8", "replace"))
+        return classes
+
+    def _replace(self, target: sqlite3.Connection, bundle: Bundle) -> None:
+        """Put what was read of one item in place of what the copy holds of it."""
+        target.execute("BEGIN")
+        for name in self.layout.item_tables():
+            self._delete(target, name, "PnPID", bundle.item)
+        for name in self.layout.relations & self.layout.tables.keys():
+            for role in self.layout.roles(name):
+                self._delete(target, name, role, bundle.item)
+        for name, rows in bundle.rows.items():
+            insert(target, self.layout.tables[name], list(rows), as_bytes=True)
+        target.execute("COMMIT")
+
+    def _delete(self, target: sqlite3.Connection, name: str, key: str, item: int) -> None:
+        target.execute(
+            f"DELETE FROM {quoted(self.layout.tables[name].name)} WHERE {quoted(key)} = ?", (item,)
+        )
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Everything of one item, as read in one round."""
+
+    item: int
+    rows: dict[str, set[tuple[object, ...]]] = field(default_factory=dict)
+    """Table -> rows: those of the item itself, and those of relations that name it."""
+
+
+def insert(target: sqlite3.Connection, table: Table, rows: Sequence[Row], *, as_bytes: bool = False) -> None:
+    """Put rows into the copy. `as_bytes`: text columns come as UTF-8 bytes and are stored as text."""
+    marks = ", ".join(
+        "CAST(? AS TEXT)" if as_bytes and kind in TEXT_KINDS else "?" for _, kind in table.columns
+    )
+    target.executemany(f"INSERT OR REPLACE INTO {quoted(table.name)} VALUES ({marks})", rows)
+
+
+def blocks(items: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Ids in portions for one statement."""
+    for start in range(0, len(items), BLOCK):
+        yield items[start : start + BLOCK]
+
+
+def where_ids(key: str, ids: Sequence[int]) -> str:
+    """The rows with one of these ids; they are numbers read from the database."""
+    return f" WHERE {bracketed(key)} IN ({', '.join(str(int(one)) for one in ids)})"
+
+
+def _empty(target: sqlite3.Connection) -> None:
+    """Forget what was copied."""
+    if target.in_transaction:
+        target.execute("ROLLBACK")
+    for (name,) in target.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        target.execute(f"DROP TABLE {quoted(name)}")

@@ -1,0 +1,400 @@
+"""A read that is whole while people work, through the real drivers against the scripted endpoint.
+
+Scripted claims about SQL Server: under read committed a SELECT shows what is committed when it runs; a snapshot
+transaction shows one moment; sys.databases says whether the database allows it; a deadlock is error 1205, a lock that
+is not given 1222; a table without any right on it is not listed in INFORMATION_SCHEMA; HAS_PERMS_BY_NAME answers 1, 0 or
+NULL. (Microsoft's documentation.)
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plant3d_sync.connectors.plant3d import open_source, sqlserver_read
+from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.errors import ConfigError, RetryLaterError
+from tests.support.dcf import Dcf
+from tests.support.mssql import DRIVERS, error_of, url_for
+from tests.support.plant_server import PlantServer
+from tests.support.tds_endpoint import Answer, Rows, ServerError, Stall, TdsEndpoint
+
+pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS)]
+
+HOUR = 36_000_000_000
+"""In ticks."""
+PUMPS = 8
+
+
+@pytest.fixture
+def dcf(tmp_path: Path) -> Dcf:
+    built = Dcf(tmp_path / "ProcessPower.dcf")
+    drawing = built.add("PnPDrawings", PnPType="DWG", PnID="PID-1")
+    pumps = [
+        built.add(
+            "CentrifugalPump", Tag=f"P-{n}", Description=f"state 0 of {n}", Power="state 0", D1="state 0"
+        )
+        for n in range(PUMPS)
+    ]
+    segment, group = built.add("Primary", Tag="L-1"), built.add("PipeLineGroup", Tag="L-1")
+    built.relate("PipeLineGroupRelationship", PipeLineGroup=group, PipeLine=segment)
+    built.relate("LineStartAsset", Line=segment, Asset=pumps[0])
+    built.draw(drawing, *pumps, segment)
+    return built
+
+
+@pytest.fixture
+def server(dcf: Dcf) -> PlantServer:
+    return PlantServer(dcf.path)
+
+
+@pytest.fixture
+def endpoint(server: PlantServer) -> Iterator[TdsEndpoint]:
+    with TdsEndpoint(server) as listening:
+        yield listening
+
+
+def pumps_of(server: PlantServer) -> list[int]:
+    columns, rows = server.tables["CentrifugalPump"]
+    at = [name for name, _ in columns].index("PnPID")
+    return [row[at] for row in rows]
+
+
+def save(server: PlantServer, item: int, state: int, *, behind: int) -> None:
+    """One designer saves one pump: three tables and the stamp, by a clock that may be behind."""
+    server.set("EngineeringItems", item, Description=f"state {state} of it")
+    server.set("Pumps", item, Power=f"state {state}")
+    server.set("CentrifugalPump", item, D1=f"state {state}")
+    row = server.row("PnPBase", item)
+    assert row is not None
+    server.set(
+        "PnPBase", item, PnPTimestamp=row["PnPTimestamp"] - behind + state, PnPRevision=row["PnPRevision"] + 1
+    )
+
+
+def read(endpoint: TdsEndpoint, driver: str) -> Snapshot:
+    snapshot = open_source(url_for(endpoint, driver)).snapshot()
+    assert isinstance(snapshot, Snapshot)
+    return snapshot
+
+
+def items_of(snapshot: Snapshot, *classes: str) -> dict[int, Any]:
+    return {item.pnpid: item for batch in snapshot.scan(classes, {}) for item in batch.changed}
+
+
+def states(item: Any) -> set[str]:
+    """The states that the three tables of one pump show: one when it is whole."""
+    return {str(item.values[name])[:8].strip() for name in ("Description", "Power", "D1")}
+
+
+def test_a_save_by_a_clock_that_is_behind_leaves_no_half_item(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    item, saved = pumps_of(server)[2], []
+
+    def work(table: str) -> None:
+        if table == "Equipment" and not saved:  # after CentrifugalPump, before Pumps and EngineeringItems
+            saved.append(True)
+            save(server, item, 7, behind=HOUR)
+
+    server.before = work
+    snapshot = read(endpoint, driver)
+    assert states(items_of(snapshot, "CentrifugalPump")[item]) == {"state 7"}
+    assert snapshot.unsettled == frozenset()
+    snapshot.close()
+
+
+def test_two_clocks_an_hour_apart_and_two_hundred_saves_never_make_a_mixture(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    """Two clients save all through the readings; every reading ends, and is complete but for what it names."""
+    dice, saves = random.Random(17), 0
+    pumps, quiet = pumps_of(server), pumps_of(server)[-1]
+
+    def work(_table: str) -> None:
+        nonlocal saves
+        if dice.random() < 0.25:
+            saves += 1
+            save(server, dice.choice(pumps[:-1]), saves, behind=HOUR if saves % 2 else 0)
+
+    server.before = work
+    readings = named = 0
+    while saves < 200:
+        snapshot = read(endpoint, driver)
+        found = items_of(snapshot, "CentrifugalPump")
+        assert set(found) | snapshot.unsettled >= set(pumps), "nobody is missing"
+        assert quiet in found
+        assert all(len(states(item)) == 1 for item in found.values())
+        codes = [one.pnpid for one in snapshot.findings() if one.code == "item_unsettled"]
+        assert sorted(codes) == sorted(snapshot.unsettled)
+        named += len(codes)
+        readings += 1
+        snapshot.close()
+    assert readings > 5
+
+
+def test_an_item_that_never_stands_still_is_named_and_the_others_are_read(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    item, count = pumps_of(server)[0], 0
+
+    def work(_table: str) -> None:
+        nonlocal count
+        count += 1
+        save(server, item, count, behind=HOUR)
+
+    server.before = work
+    snapshot = read(endpoint, driver)
+    found = items_of(snapshot, "CentrifugalPump")
+    assert snapshot.unsettled == {item}
+    assert item not in found
+    assert len(found) == PUMPS - 1
+    batches = list(snapshot.scan(["CentrifugalPump"], {}))
+    assert [one for batch in batches for one in batch.unsettled] == [item]
+    snapshot.close()
+
+
+def test_items_made_and_deleted_meanwhile_are_as_they_are_at_the_end(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    pumps, done = pumps_of(server), []
+
+    def work(table: str) -> None:
+        if table == "PnPDrawings" and not done:
+            done.append(True)
+            for name in ("CentrifugalPump", "Pumps", "Equipment", "EngineeringItems", "PnPBase"):
+                server.delete(name, pumps[0])
+            base = server.row("PnPBase", pumps[1])
+            assert base is not None
+            server.insert("PnPBase", **{**base, "PnPID": 900, "PnPTimestamp": 1})
+            for name in ("EngineeringItems", "Equipment", "Pumps", "CentrifugalPump"):
+                server.insert(name, PnPID=900, Tag="P-NEW")
+
+    server.before = work
+    snapshot = read(endpoint, driver)
+    found = items_of(snapshot, "CentrifugalPump")
+    assert pumps[0] not in found
+    assert found[900].values["Tag"] == "P-NEW"
+    snapshot.close()
+
+
+def test_a_relation_that_changes_meanwhile_is_seen_though_no_stamp_moves(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    pumps, done = pumps_of(server), []
+
+    def work(table: str) -> None:
+        if table == "Pumps" and not done:
+            done.append(True)
+            server.tables["LineStartAsset"][1][0][:] = [
+                pumps[1] if value == pumps[0] else value for value in server.tables["LineStartAsset"][1][0]
+            ]
+
+    server.before = work
+    snapshot = read(endpoint, driver)
+    group = next(iter(items_of(snapshot, "PipeLineGroup").values()))
+    assert group.from_tag == "P-1"
+    snapshot.close()
+
+
+def test_one_moment_is_read_where_the_database_allows_it(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    server.isolation = 1
+    read(endpoint, driver).close()
+    sent = [sql for sql, _ in endpoint.statements]
+    begun, ended = sent.index(sqlserver_read.BEGIN_SNAPSHOT), sent.index(sqlserver_read.END_SNAPSHOT)
+    data = [n for n, sql in enumerate(sent) if "FROM [dbo].[EngineeringItems]" in sql]
+    assert data == [n for n in data if begun < n < ended]
+    assert data
+    assert not any("ALTER" in sql for sql in sent)
+
+
+def test_a_snapshot_that_is_refused_after_all_is_read_the_other_way(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    server.isolation, failed = 1, []
+
+    def once(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        if "FROM [dbo].[Pumps]" in sql and not failed:
+            failed.append(True)
+            return ServerError(3952, "Snapshot isolation transaction failed accessing database")
+        return server(sql, parameters)
+
+    endpoint.handler = once
+    snapshot = read(endpoint, driver)
+    assert len(items_of(snapshot, "CentrifugalPump")) == PUMPS
+    snapshot.close()
+
+
+@pytest.mark.parametrize("number", [1205, 1222])
+def test_a_deadlock_or_a_lock_repeats_the_table_and_not_the_run(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str, number: int
+) -> None:
+    failed: list[int] = []
+
+    def twice(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        if "FROM [dbo].[EngineeringItems]" in sql and len(failed) < 2:
+            failed.append(number)
+            return ServerError(number, "Transaction was deadlocked")
+        return server(sql, parameters)
+
+    endpoint.handler = twice
+    snapshot = read(endpoint, driver)
+    assert len(items_of(snapshot, "CentrifugalPump")) == PUMPS
+    snapshot.close()
+
+
+# ---------------------------------------------------------------- no wait without an end
+
+
+def test_every_connection_limits_its_waits_before_its_first_question(
+    endpoint: TdsEndpoint, driver: str
+) -> None:
+    read(endpoint, driver).close()
+    sent = [sql for sql, _ in endpoint.statements]
+    limited = next(n for n, sql in enumerate(sent) if "SET LANGUAGE us_english; SET LOCK_TIMEOUT " in sql)
+    asked = next(n for n, sql in enumerate(sent) if "FROM [" in sql and "sp_" not in sql)
+    assert limited < asked
+
+
+@pytest.mark.parametrize("attention", [True, False], ids=["busy", "dead"])
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_a_server_that_falls_silent_is_left_after_the_deadline(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str, when: str, attention: bool
+) -> None:
+    columns, _ = server.tables["EngineeringItems"]
+    begun = Rows([*columns, ("", int)][: len(columns) + (driver != "pyodbc")], []) if when == "amid" else None
+    server.failing["EngineeringItems"] = Stall(rows=begun, attention=attention)
+    said: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            open_source(url_for(endpoint, driver), deadline=1).snapshot()
+        except RetryLaterError as error:
+            said.append(error)
+
+    waiting = threading.Thread(target=run, daemon=True)
+    waiting.start()
+    waiting.join(30)  # the drivers themselves wait some seconds for the end of what they gave up
+    assert len(said) == 1, "it still waits"
+    assert said[0].error_code in ("source_away", "source_busy")  # type: ignore[attr-defined]
+
+
+def test_rows_that_keep_coming_move_the_deadline(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlserver_read, "SECONDS_PER_ROW", 3600.0)
+    open_source(url_for(endpoint, driver), deadline=0.001).snapshot().close()
+    monkeypatch.setattr(sqlserver_read, "SECONDS_PER_ROW", -3600.0)
+    error = error_of(url_for(endpoint, driver))
+    assert error.error_code == "source_busy"
+    assert "millisecond a row" in error.message
+
+
+# ---------------------------------------------------------------- rights
+
+
+def test_a_table_the_login_may_not_see_is_not_an_empty_one(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    server.hide("PnPDataLinks")
+    server.rights = [0, 0]
+    error = error_of(url_for(endpoint, driver))
+    assert (error.error_code, type(error)) == ("source_unreadable", ConfigError)
+    assert "pnpdatalinks" in error.message.lower()
+    assert "grants" in error.hint
+
+
+def test_a_relation_the_login_may_not_see_is_not_an_empty_one(
+    dcf: Dcf, server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    server.columns.append(["PnPRowRelations", "RelationshipTypeName", "nvarchar"])
+    server.answers[sqlserver_read.RELATIONS_IN_USE_STATEMENT] = Rows(
+        [("RelationshipTypeName", str)], [["LineStartAsset"]]
+    )
+    server.hide("LineStartAsset")
+    server.rights = [0, 1]
+    assert error_of(url_for(endpoint, driver)).error_code == "source_unreadable"
+
+
+def test_a_damaged_project_is_read_by_a_login_that_sees_everything(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    server.hide("Pumps")
+    snapshot = read(endpoint, driver)
+    assert len(items_of(snapshot, "CentrifugalPump")) == PUMPS
+    assert "class_without_table" in {one.code for one in snapshot.findings()}
+    snapshot.close()
+
+
+# ---------------------------------------------------------------- names and cells
+
+ODD_NAMES = [
+    "Temp :C",
+    "Ratio (:x)",
+    "back\\:slash",
+    "Slope %",
+    "100%s",
+    "%(x)s",
+    "a?b",
+    "it's",
+    'say "x"',
+    "a--b",
+    "a;b",
+    "x]y",
+    "[z]",
+    "1º Área",
+    "長さ",
+    "From",
+    "emoji 🙂",
+]
+
+
+def test_every_column_name_survives_as_in_a_file(dcf: Dcf, tmp_path: Path, driver: str) -> None:
+    dcf.declare("OddPump", "CentrifugalPump", dict.fromkeys(ODD_NAMES, "String"))
+    dcf.add("OddPump", Tag="P-99")
+    for name in ODD_NAMES:
+        quoted = '"' + name.replace('"', '""') + '"'
+        dcf.sql(f"UPDATE OddPump SET {quoted} = ?", f"value of {name}")
+    with TdsEndpoint(PlantServer(dcf.path)) as endpoint:
+        on_server, in_file = read(endpoint, driver), open_source(dcf.path).snapshot()
+        (item,) = items_of(on_server, "OddPump").values()
+        assert {name: item.values[name] for name in ODD_NAMES} == {n: f"value of {n}" for n in ODD_NAMES}
+        assert [i for b in in_file.scan(["OddPump"], {}) for i in b.changed] == [item]
+        assert [f.code for f in on_server.findings()] == [f.code for f in in_file.findings()]
+        on_server.close()
+        in_file.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cut \ud83d",
+        "\ude42 low",
+        "mid \ud800 dle?",
+        "nul \x00 here",
+        "?",
+        "why? ok",
+        "whole 🙂 pair",
+        "\ufffd",
+    ],
+    ids=["high", "low", "middle", "nul", "mark", "question", "emoji", "replacement"],
+)
+def test_every_text_is_read_as_in_a_file(dcf: Dcf, driver: str, text: str) -> None:
+    pump = dcf.sql("SELECT PnPID FROM CentrifugalPump")[0][0]
+    raw = text.encode("utf-8", "surrogatepass")
+    dcf.sql("UPDATE EngineeringItems SET Description = CAST(? AS TEXT) WHERE PnPID = ?", raw, pump)
+    with TdsEndpoint(PlantServer(dcf.path)) as endpoint:
+        on_server, in_file = read(endpoint, driver), open_source(dcf.path).snapshot()
+        from_server = [i for b in on_server.scan(["CentrifugalPump"], {}) for i in b.changed]
+        from_file = [i for b in in_file.scan(["CentrifugalPump"], {}) for i in b.changed]
+        assert from_server == from_file
+        assert [f.code for f in on_server.findings()] == [f.code for f in in_file.findings()]
+        on_server.close()
+        in_file.close()
