@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import tracemalloc
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plant3d_sync.state import audit, projects, retention, runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, idempotency, intent, plan, run_event, slot
-from plant3d_sync.usecases import queue
-from plant3d_sync.worker.scheduler import Planned, next_slot, planned_projects, prune_when_due, slot_of, tick
-from tests.support.jobs import Plant, Queueing, together
+from plant3d_sync.usecases import health, queue
+from plant3d_sync.worker.process import Stop
+from plant3d_sync.worker.scheduler import (
+    Planned,
+    Scheduler,
+    Wakes,
+    next_slot,
+    planned_projects,
+    prune_when_due,
+    slot_of,
+    tick,
+)
+from tests.support.jobs import Plant, Queueing, together, wait_until
 from tests.support.synapse_dev import RunningSynapse
 
 FIVE = Planned(name="p", interval_ms=300_000, direction="pull")
@@ -87,6 +101,91 @@ def test_a_clock_that_was_a_day_ahead_does_not_silence_the_schedule(jobs: Queuei
     finish(jobs)
     jobs.clock.pass_(-86_400)
     assert tick(jobs.world, FIVE)
+
+
+@pytest.mark.parametrize("years", [3, 30])
+@pytest.mark.parametrize("seconds", [0.2, 10.0])
+def test_years_that_a_clock_jumped_over_are_one_time_to_wake_up(years: int, seconds: float) -> None:
+    """The library asks for every missed time, one by one, and keeps them all."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    now = start + timedelta(days=365 * years)
+    trigger = Wakes(seconds=seconds, timezone=UTC)
+    due: datetime | None = start
+    times = []
+    while due is not None and due <= now:
+        times.append(due)
+        assert len(times) < 5
+        due = trigger.get_next_fire_time(due, now)
+    assert now - times[-1] <= timedelta(seconds=seconds)
+    assert due is not None and now < due <= now + timedelta(seconds=seconds)
+
+
+def test_a_scheduler_whose_clock_jumps_years_ahead_starts_the_next_slot_says_so_and_can_be_ended(
+    tmp_path: Path,
+) -> None:
+    plant = Plant(
+        folder=tmp_path,
+        synapse=RunningSynapse(url="http://127.0.0.1:9", api_key="k-nothing-listens", project="none"),
+        projects={"p": "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"},
+        state_url=f"sqlite:///{tmp_path / 'state.db'}",
+        options={"p": {"interval_minutes": 0.01}},
+    )
+    plant.write_config()
+    app = plant.app()
+    stop = Stop()
+
+    def newest() -> float:
+        with app.state.read() as connection:
+            found = connection.execute(sa.select(sa.func.max(slot.c.slot))).scalar()
+        return (found or 0) / 1000
+
+    def reasons() -> list[str]:
+        watched = health.Watched(name="p", active=True, interval=300.0)
+        with app.state.read() as connection:
+            found = health.read_status(connection, watched, now=time.time())
+        return [reason.code for reason in found.reasons]
+
+    with time_machine.travel(datetime(2026, 6, 1, tzinfo=UTC)) as clock:
+        tracemalloc.start()
+        scheduler = Scheduler(app, stop=stop)
+        thread = threading.Thread(target=scheduler.run)
+        thread.start()
+        try:
+            before = wait_until(newest, what="the first slot")
+            clock.shift(timedelta(days=3 * 365))
+            wait_until(lambda: newest() > before + 86_400 * 1000, what="a slot after the jump")
+            wait_until(lambda: "clock_jumped" in reasons(), what="the jump in the status")
+            _, peak = tracemalloc.get_traced_memory()
+            assert peak < 50_000_000
+        finally:
+            stop.ask()
+            thread.join(timeout=60)
+            tracemalloc.stop()
+        assert not thread.is_alive()
+    app.state.close()
+
+
+def test_a_clock_that_is_years_ahead_does_not_prune_what_is_young(jobs: Queueing) -> None:
+    old_and_new(jobs)
+    assert prune_when_due(jobs.world, 400) is not None
+    jobs.clock.pass_(3 * 365 * 86_400)
+    assert prune_when_due(jobs.world, 400) is None
+    assert "completed-1" in [run.run_id for run in jobs.runs()]
+    jobs.clock.pass_(-3 * 365 * 86_400)
+    assert prune_when_due(jobs.world, 400) is not None, (
+        "nor does it end the daily work once it is right again"
+    )
+    assert "completed-1" in [run.run_id for run in jobs.runs()]
+
+
+def test_after_a_long_time_switched_off_pruning_begins_a_day_later(jobs: Queueing) -> None:
+    old_and_new(jobs)
+    prune_when_due(jobs.world, 400)
+    jobs.clock.pass_(3 * 365 * 86_400)
+    assert prune_when_due(jobs.world, 400) is None
+    jobs.clock.pass_(86_400)
+    removed = prune_when_due(jobs.world, 400)
+    assert removed is not None and removed["run"] == 1
 
 
 def test_a_changed_interval_goes_on_with_the_new_slots(jobs: Queueing) -> None:

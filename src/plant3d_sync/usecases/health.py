@@ -39,6 +39,15 @@ SHORTEST_PATIENCE = 30.0
 COMPONENT_SILENT = 60.0
 """Seconds without a sign of life after which a worker or scheduler counts as gone."""
 
+CLOCK = "clock"
+"""Name and kind of the row that says when and by how much the clock was set last."""
+
+JUMP_SHOWN = 86_400.0
+"""Seconds for which a clock that was set is a reason in the status."""
+
+AHEAD = 900.0
+"""Seconds. What is dated further ahead was written before the clock was set back: it says nothing of now."""
+
 SIDES = ("plant3d", "synapse")
 
 
@@ -126,11 +135,14 @@ class Components:
     scheduler: float | None = None
     redis: str | None = None
     """Why the worker seen last could not use Redis, None if it could or has none."""
+    jumped_at: float | None = None
+    jumped_by: float = 0.0
+    """When the scheduler's clock was set last, and by how many seconds."""
 
     def silent(self, kind: str, now: float) -> bool:
         """Whether nobody of this kind was seen lately."""
         seen = self.worker if kind == "worker" else self.scheduler
-        return seen is None or now - seen > COMPONENT_SILENT
+        return seen is None or not -AHEAD <= now - seen <= COMPONENT_SILENT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -190,7 +202,16 @@ def read_components(connection: Connection) -> Components:
     ).scalar()
     facts = load_map(newest)
     trouble = _text(facts.get("redis_error")) if facts.get("redis") == "error" else None
-    return Components(worker=seen.get("worker"), scheduler=seen.get("scheduler"), redis=trouble)
+    clock = connection.execute(
+        sa.select(component.c.seen_at, component.c.data).where(component.c.name == CLOCK)
+    ).first()
+    return Components(
+        worker=seen.get("worker"),
+        scheduler=seen.get("scheduler"),
+        redis=trouble,
+        jumped_at=None if clock is None else clock.seen_at,
+        jumped_by=0.0 if clock is None else _number(load_map(clock.data).get("seconds")) or 0.0,
+    )
 
 
 def read_status(connection: Connection, watched: Watched, *, now: float) -> Status:
@@ -280,7 +301,7 @@ def _text(value: object) -> str | None:
 def _checked(side: str, stored: object, watched: Watched, now: float) -> Checked:
     facts: Mapping[str, object] = stored if isinstance(stored, Mapping) else {}
     at = _number(facts.get("checked_at"))
-    if at is None or now - at > watched.patience:
+    if at is None or not -AHEAD <= now - at <= watched.patience:
         return Checked(
             side=side,
             ok=False,
@@ -346,6 +367,17 @@ def _component_reasons(status: Status, now: float) -> list[Reason]:
                 message="No scheduler was seen for a minute; nothing starts by itself.",
                 hint="Start `plant3d-sync scheduler` (or `up`).",
                 since=status.components.scheduler,
+            )
+        )
+    jumped = status.components.jumped_at
+    if jumped is not None and -AHEAD <= now - jumped <= JUMP_SHOWN:
+        reasons.append(
+            Reason(
+                code="clock_jumped",
+                level=Health.DEGRADED,
+                message=f"The clock of the scheduler's machine was set by {status.components.jumped_by:+.0f} s.",
+                hint="Set it by NTP. Times in lists before and after that moment do not compare; no run was lost.",
+                since=jumped,
             )
         )
     if status.components.redis is not None and not status.components.silent("worker", now):

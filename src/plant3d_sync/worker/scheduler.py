@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -23,13 +24,17 @@ from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, Sync
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state import audit, retention
-from plant3d_sync.state.codec import insert_if_new
+from plant3d_sync.state.codec import dump, insert_if_new
 from plant3d_sync.state.tables import component
 from plant3d_sync.state.tables import slot as slot_table
 from plant3d_sync.usecases import queue
+from plant3d_sync.usecases.health import CLOCK
 from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.main import prepare
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
+
+RETENTION = "retention"
+"""Name of the row that says when was pruned last."""
 
 WAKE = 10.0
 """Seconds between two looks, less when an interval is short."""
@@ -38,6 +43,12 @@ SKIPPED_SHOWN = 300
 """At most so many missed slots are written down after a long pause; older ones are not."""
 
 DAILY = 86_400.0
+
+LONG_AWAY = 30 * DAILY
+"""Seconds since the last pruning from which the clock is believed only when it says the same a day later."""
+
+JUMP = 60.0
+"""Seconds. A clock that moves against the machine's own count by more than this in a moment was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +165,16 @@ def _note_missed(
 def prune_when_due(world: World, days: float) -> dict[str, int] | None:
     """Once a day, whoever comes first: remove what is old enough. None if it was done lately."""
     now = world.clock()
-    if not _first_today(world, "retention", now):
+    with world.state.read() as connection:
+        before = connection.execute(
+            sa.select(component.c.seen_at).where(component.c.name == RETENTION)
+        ).scalar()
+    if not _first_today(world, RETENTION, now):
+        return None
+    if (
+        before is not None and now - before > LONG_AWAY
+    ):  # a clock that is years ahead would make everything old
+        get_logger().warning("retention.postponed", days_since=round((now - before) / DAILY))
         return None
     removed = retention.prune(world.state, now=now, days=days)
     get_logger().info("retention.done", **removed)
@@ -183,12 +203,56 @@ def _first_today(world: World, name: str, now: float) -> bool:
     with world.state.write() as connection:
         taken = connection.execute(
             sa.update(component)
-            .where(component.c.name == name, component.c.seen_at <= now - DAILY)
+            .where(
+                component.c.name == name,
+                # one from the future was written before the clock was set back
+                sa.or_(component.c.seen_at <= now - DAILY, component.c.seen_at > now + DAILY),
+            )
             .values(seen_at=now)
         ).rowcount
         if taken:
             return True
         return insert_if_new(connection, component, {"name": name, "kind": name, "seen_at": now})
+
+
+class Wakes(IntervalTrigger):  # type: ignore[misc]
+    """Every so many seconds. After a jump of the clock the newest time stands for all that were missed.
+
+    The library lists every missed time one by one: years of them fill the memory, and nothing else gets done.
+    """
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """The next time after `previous_fire_time`, not older than one interval before `now`."""
+        due: datetime | None = super().get_next_fire_time(previous_fire_time, now)
+        if due is None:
+            return None
+        missed = int((now - due).total_seconds() // self.interval_length)
+        return due + missed * self.interval if missed > 0 else due
+
+
+def _machine_count() -> float:
+    """Seconds that the machine counted by itself, its sleep included: whoever sets the clock does not change it."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.perf_counter() if boot is None else time.clock_gettime(boot)
+
+
+def note_jump(world: World, seconds: float) -> None:
+    """The clock of this machine was set by so many seconds: say it in the log, the audit trail and the status."""
+    now = world.clock()
+    get_logger().warning("scheduler.clock_set", seconds=round(seconds))
+    values = {"kind": CLOCK, "seen_at": now, "data": dump({"seconds": round(seconds)})}
+    with world.state.write() as connection:
+        changed = connection.execute(sa.update(component).where(component.c.name == CLOCK).values(**values))
+        if changed.rowcount == 0:
+            connection.execute(sa.insert(component).values(name=CLOCK, **values))
+        audit.append(
+            connection,
+            retention.SYSTEM,
+            action="clock.jumped",
+            actor="scheduler",
+            at=now,
+            seconds=str(round(seconds)),
+        )
 
 
 class Scheduler:
@@ -239,32 +303,39 @@ class Scheduler:
         """Until asked to stop. Raises ConfigError if the state database belongs to another version by now."""
         get_logger().info("scheduler.started", projects=[project.name for project in self.projects])
         library = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
-        library.add_job(self.look, "interval", seconds=self.wake_seconds, misfire_grace_time=None)
-        library.add_job(self.daily, "interval", minutes=10, misfire_grace_time=None)
+        library.add_job(self.look, Wakes(seconds=self.wake_seconds, timezone=UTC), misfire_grace_time=None)
+        library.add_job(self.daily, Wakes(minutes=10, timezone=UTC), misfire_grace_time=None)
+        apart = time.time() - _machine_count()
         with Presence(self.world, "scheduler", self._facts):
             self.look()
             self.daily()
             library.start()
-            apart = time.time() - time.monotonic()
             while self._refused is None:
                 if self.stop.wait(1.0):  # short: Windows sees Ctrl-C only between waits
                     break
-                before, apart = apart, time.time() - time.monotonic()
-                if apart < before - 1.0:
+                before, apart = apart, time.time() - _machine_count()
+                if abs(apart - before) > 1.0:
                     _look_now(library)
+                if abs(apart - before) > JUMP:
+                    self._jumped(apart - before)
             library.shutdown(wait=True)
         self.bell.close()
         get_logger().info("scheduler.stopped", ticks=self._ticks)
         if self._refused is not None:
             raise self._refused
 
+    def _jumped(self, seconds: float) -> None:
+        try:
+            note_jump(self.world, seconds)
+        except SyncError as error:
+            get_logger().warning("scheduler.postponed", code=error.error_code, reason=error.message)
+
     def _facts(self) -> dict[str, Any]:
         return {"ticks": self._ticks, "projects": len(self.projects)}
 
 
 def _look_now(library: BackgroundScheduler) -> None:
-    """The clock was set back: the library would sleep until its next look is due by the new clock."""
-    get_logger().warning("scheduler.clock_set_back")
+    """The clock was set: the library would sleep until its next look is due by the old one."""
     for job in library.get_jobs():
         job.modify(next_run_time=datetime.now(UTC))
 
