@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -164,7 +165,7 @@ def knowledge(**more: Any) -> Knowledge:
 def announce(planner: Planner, links: Iterable[Link]) -> None:
     """Tell the planner which links are live."""
     live = [one for one in links if one.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)]
-    planner.known_links({one.tag: one.pnpid for one in live}, len(live))
+    planner.known_links({one.tag: one.pnpid for one in live}, Counter(one.entity for one in live))
 
 
 def plan(

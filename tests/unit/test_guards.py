@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from plant3d_sync.model.link import Open
 from plant3d_sync.model.plan import Limit, Limits, Tally
 from plant3d_sync.model.record import SourceIdentity
-from plant3d_sync.reconcile.guard import check_amounts, check_identity, check_synapse
+from plant3d_sync.model.side import WriteMode
+from plant3d_sync.model.step import Cell
+from plant3d_sync.reconcile.guard import check_amounts, check_identity, check_synapse, newly_pushed
 
 LIMITS = Limits(
     create=Limit(share=0.5, count=500),
@@ -74,6 +78,72 @@ def test_every_exceeded_guard_is_named() -> None:
         "blank",
         "archive",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "share", "count"),
+    [("push_update", "push_updates", 0.3, 200), ("push_blank", "push_blanks", 0.1, 50)],
+)
+def test_the_way_into_plant3d_has_the_same_limits(name: str, field: str, share: float, count: int) -> None:
+    def hits(links: int, actual: int) -> list[str]:
+        tally = Tally(links=links, links_of={"equipment": links})
+        setattr(tally, field, Counter(equipment=actual))
+        return [hit.name for hit in check_amounts(tally, LIMITS, first_sync=False)]
+
+    border = round(count / share)
+    assert hits(border, count) == []
+    assert hits(border - 5, count + 1) == [name]
+
+
+def test_one_kind_of_asset_emptied_in_plant3d_stops_the_run_although_it_is_a_small_share_of_all() -> None:
+    tally = Tally(
+        links=10_060,
+        links_of={"equipment": 60, "instrument": 10_000},
+        push_blanks=Counter(equipment=60, instrument=51),
+    )
+    [hit] = check_amounts(tally, LIMITS, first_sync=False)
+    assert (hit.name, hit.actual) == ("push_blank", "60 of 60 (100%)")
+    assert hit.message.startswith(
+        "60 of 60 items of the kind equipment would lose a filled value in Plant 3D."
+    )
+
+
+def test_both_kinds_together_exceed_what_none_does_alone() -> None:
+    tally = Tally(
+        links=100,
+        links_of={"equipment": 50, "instrument": 50},
+        push_blanks=Counter(equipment=30, instrument=30),
+    )
+    assert [hit.actual for hit in check_amounts(tally, LIMITS, first_sync=False)] == ["60 of 100 (60%)"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "why", "synapse", "counted"),
+    [
+        (WriteMode.OFF, None, "new", False),
+        (WriteMode.SQL, None, "new", True),
+        (WriteMode.SQL, "push_sql", "new", True),
+        (WriteMode.WORKBOOK, None, "new", True),
+        (WriteMode.WORKBOOK, "waits_for_push", "new", True),
+        (WriteMode.WORKBOOK, "push_workbook", "new", False),
+        (WriteMode.WORKBOOK, "push_workbook", "older", True),
+    ],
+)
+def test_a_cell_counts_when_it_would_be_written_or_newly_go_into_a_workbook(
+    mode: WriteMode, why: str | None, synapse: str, counted: bool
+) -> None:
+    cell = Cell(
+        field="description",
+        column="Description",
+        table_class="EngineeringItems",
+        old="old",
+        new="new",
+        ticks=1,
+        plant3d="old",
+        synapse="new",
+    )
+    pending = {"description": Open(why=why, plant3d="old", synapse=synapse)} if why else {}
+    assert bool(newly_pushed([cell], pending, mode)) is counted
 
 
 def test_the_first_contact_has_no_identity_to_compare_with() -> None:

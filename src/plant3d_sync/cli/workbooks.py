@@ -8,7 +8,7 @@ from typing import Any
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
-from plant3d_sync.errors import NotFoundError
+from plant3d_sync.errors import GuardStop, NotFoundError
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.step import Push
@@ -16,6 +16,7 @@ from plant3d_sync.state import runs
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.push import cells_of
+from plant3d_sync.usecases.report import Report
 from plant3d_sync.words import said
 
 
@@ -32,6 +33,7 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
     plan = Engine(app.world(ProgressLine()), project).plan(
         Request(asked=Asked(direction=Direction.PUSH), dry_run=True, trigger="workbook")
     )
+    _stop_if_guarded(plan)
     with app.state.read() as connection:
         stored = runs.get_plan(connection, str(plan.plan_id))
         steps = runs.all_steps(connection, stored) if stored else iter(())
@@ -81,6 +83,17 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
         "refused": refused,
         "errors": [error.to_dict() for error in plan.errors],
     }
+
+
+def _stop_if_guarded(plan: Report) -> None:
+    """What a guard stops goes into no workbook either; once the plan was approved and applied, it does."""
+    if not plan.guards:
+        return
+    raise GuardStop(
+        f"{plan.guards[0].message.removesuffix(' Nothing was written.')} No workbook was made.",
+        hint=f"Look at the plan (`show {plan.plan_id}`), then `apply {plan.plan_id} --approve-guards`; then again.",
+        details={"guards": [hit.to_dict() for hit in plan.guards]},
+    )
 
 
 def _row(item: PlantItem) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -123,13 +125,20 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a plan would do, for the guards. `links` = live links before the plan."""
+    """What a plan would do, for the guards. `links` = live links before the plan.
+
+    By kind of asset: `links_of` = live links, `push_updates` = items of which cells would be written into Plant 3D (or
+    put into a workbook now), `push_blanks` = those of them that would lose a filled value.
+    """
 
     links: int = 0
     creates: int = 0
     updates: int = 0
     blanks: int = 0
     gone: int = 0
+    links_of: Mapping[str, int] = field(default_factory=dict)
+    push_updates: Counter[str] = field(default_factory=Counter)
+    push_blanks: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

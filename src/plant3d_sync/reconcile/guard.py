@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from plant3d_sync.model.link import Open
 from plant3d_sync.model.plan import GuardHit, Limit, Limits, Tally
 from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.model.side import WriteMode
+from plant3d_sync.model.step import Cell
 
-AMOUNTS = frozenset({"create", "update", "blank", "archive"})
+AMOUNTS = frozenset({"create", "update", "blank", "archive", "push_update", "push_blank"})
 """Guards by amount; the others doubt that the database or SYNAPSE is the one we know."""
+
+WAITS_IN_WORKBOOK = "push_" + WriteMode.WORKBOOK.value
+"""Why a field stays open whose cell is for a designer to import."""
 
 
 def check_amounts(tally: Tally, limits: Limits, *, first_sync: bool) -> list[GuardHit]:
-    """Guards by amount: creations, updates, blanked records, records gone. Share and count must both be exceeded.
+    """Guards by amount, both ways: creations, updates, blanked records, records gone; items changed and blanked in
+    Plant 3D. Share and count must both be exceeded.
 
     With no links yet there is nothing to compare with, so the create guard is off.
     """
@@ -22,15 +31,54 @@ def check_amounts(tally: Tally, limits: Limits, *, first_sync: bool) -> list[Gua
     if not first_sync:
         checks.insert(0, ("create", tally.creates, limits.create, "assets would be created"))
     return [
-        GuardHit(
-            name=name,
-            limit=f"{limit.share:.0%} and {limit.count}",
-            actual=f"{actual} of {tally.links} ({actual / tally.links:.0%})",
-            message=f"{actual} of {tally.links} {what}. Nothing was written.",
-        )
-        for name, actual, limit, what in checks
-        if limit.exceeded(actual, tally.links)
+        *(
+            _amount(name, limit, actual, tally.links, what)
+            for name, actual, limit, what in checks
+            if limit.exceeded(actual, tally.links)
+        ),
+        *_check_push("push_update", tally, tally.push_updates, limits.update, "would be changed in Plant 3D"),
+        *_check_push(
+            "push_blank", tally, tally.push_blanks, limits.blank, "would lose a filled value in Plant 3D"
+        ),
     ]
+
+
+def newly_pushed(cells: Sequence[Cell], pending: Mapping[str, Open], mode: WriteMode) -> list[Cell]:
+    """The cells of an item that guards count: those that would be written, or are not in a workbook's queue yet."""
+    match mode:
+        case WriteMode.OFF:
+            return []
+        case WriteMode.SQL:
+            return list(cells)
+        case WriteMode.WORKBOOK:
+            return [cell for cell in cells if not _waits_in_workbook(pending.get(cell.field), cell)]
+
+
+def _waits_in_workbook(known: Open | None, cell: Cell) -> bool:
+    return known is not None and known.why == WAITS_IN_WORKBOOK and known.synapse == cell.synapse
+
+
+def _check_push(
+    name: str, tally: Tally, amounts: Mapping[str, int], limit: Limit, what: str
+) -> list[GuardHit]:
+    """The same limits for the way into Plant 3D: for all items together, else for each kind of asset by itself."""
+    total = sum(amounts.values())
+    if limit.exceeded(total, tally.links):
+        return [_amount(name, limit, total, tally.links, f"items {what}")]
+    return [
+        _amount(name, limit, actual, tally.links_of[kind], f"items of the kind {kind} {what}")
+        for kind, actual in sorted(amounts.items())
+        if limit.exceeded(actual, tally.links_of.get(kind, 0))
+    ]
+
+
+def _amount(name: str, limit: Limit, actual: int, of: int, what: str) -> GuardHit:
+    return GuardHit(
+        name=name,
+        limit=f"{limit.share:.0%} and {limit.count}",
+        actual=f"{actual} of {of} ({actual / of:.0%})",
+        message=f"{actual} of {of} {what}. Nothing was written.",
+    )
 
 
 def check_identity(known: SourceIdentity | None, seen: SourceIdentity) -> list[GuardHit]:

@@ -50,6 +50,7 @@ from plant3d_sync.model.step import (
 )
 from plant3d_sync.reconcile import guard, identity, missing
 from plant3d_sync.reconcile.advance import value_pair
+from plant3d_sync.reconcile.guard import newly_pushed
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 from plant3d_sync.words import said
 
@@ -298,10 +299,11 @@ class Planner:
 
     # ------------------------------------------------------------------ what is linked
 
-    def known_links(self, holders: Mapping[str, int], count: int) -> None:
-        """Announce the live links before the scan: tag in SYNAPSE now -> PnPID, and how many links there are."""
+    def known_links(self, holders: Mapping[str, int], count: Mapping[str, int]) -> None:
+        """Announce the live links before the scan: tag in SYNAPSE now -> PnPID; how many there are of each kind."""
         self._live.update(holders)
-        self._tally.links += count
+        self._tally.links_of = count
+        self._tally.links = sum(count.values())
 
     # ------------------------------------------------------------------ items
 
@@ -902,6 +904,7 @@ class Planner:
             self._waiting += 1
         if work.cells:
             self._push_line(item, entity, link, tag, work)
+            self._tally_push(entity, link, work)
         new_tag = work.set.get("tag")
         if isinstance(new_tag, str) and isinstance(step, Update | Adopt):
             held_tag = work.was.get("tag")
@@ -1090,6 +1093,14 @@ class Planner:
                     field=name,
                 )
             )
+
+    def _tally_push(self, entity: Entity, link: Link, work: _FieldWork) -> None:
+        """For the guards: what would reach Plant 3D. A cell that waits in a workbook was counted when it came there."""
+        cells = newly_pushed(work.cells, link.pending, self._know.write_mode)
+        if cells:
+            self._tally.push_updates[entity.value] += 1
+        if any(is_blank(cell.new) and not is_blank(cell.old) for cell in cells):
+            self._tally.push_blanks[entity.value] += 1
 
     def _push_line(
         self, item: PlantItem, entity: Entity, link: Link, tag: str | None, work: _FieldWork

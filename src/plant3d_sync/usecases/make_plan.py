@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -137,11 +138,12 @@ def _announce(
 ) -> tuple[int, int]:
     """Tell the planner who holds which tag in SYNAPSE. Returns live links, and how many of them SYNAPSE lost."""
     news, holders = feed.news, {}
-    live = lost = 0
+    lost = 0
+    live: Counter[str] = Counter()
     for brief in briefs.values():
         if brief.state not in GUARD_STATES:
             continue
-        live += 1
+        live[brief.entity] += 1
         if brief.in_synapse is InSynapse.LIVE and brief.plant3d_id not in news:
             holders[brief.tag] = brief.pnpid
             lost += brief.plant3d_id in not_shown
@@ -149,7 +151,7 @@ def _announce(
         holders[_live_tag(brief, feed)] = brief.pnpid
         lost += brief.plant3d_id in not_shown or _lost_in_synapse(brief, feed)
     planner.known_links(holders, live)
-    return live, lost
+    return live.total(), lost
 
 
 def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
