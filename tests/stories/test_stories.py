@@ -523,7 +523,6 @@ def test_story_27_a_mass_of_descriptions_emptied_in_synapse_goes_into_no_workboo
     then.all_is_well(but=[(tag, "description") for tag in pumps])
 
 
-@broken("3", "what stands behind a cleared column passes as the new value")
 def test_story_28_a_description_that_a_user_clears_stays_cleared(unpulled: Tell) -> None:
     story = unpulled()
     designer, user, run, then = story.cast

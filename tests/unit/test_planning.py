@@ -12,8 +12,10 @@ from msgspec import structs
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, LinkState, Missing, Open
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
-from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule
+from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule, Translated
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
+from plant3d_sync.reconcile.merge import is_blank
 from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft, value_pair
 from tests.support.builders import (
     WRITING,
@@ -28,6 +30,7 @@ from tests.support.builders import (
     link,
     plan,
     rule_set,
+    translated,
     writes,
 )
 
@@ -663,3 +666,61 @@ def test_what_is_gone_on_both_sides_needs_no_write_and_no_question() -> None:
     [line] = lines(draft)
     assert (line["op"], line["after"]) == ("missing", {"state": "archived"})
     assert not codes(draft)
+
+
+# ------------------------------------------------------------------ what stands behind a column
+
+
+def _one_behind_the_other(first: Value, behind: Value, **more: Any) -> Draft:
+    """The description of P-1 is taken from Remark, else from Note; SYNAPSE holds another one now."""
+
+    def either(of: PlantItem) -> Translated:
+        plain = translated(of)
+        column = "Remark" if not is_blank(of.values["Remark"]) or not of.values["Note"] else "Note"
+        fields = {**plain.fields, "description": of.values[column]}
+        return Translated(fields=fields, columns={**plain.columns, "description": column})
+
+    made = rule_set()
+    rules = replace(made, translate=dict.fromkeys(made.translate, either))
+    one = item(1, "P-1", first, note=behind)
+    known = link(one, base=either(one).fields)
+    more.setdefault("direction", Direction.BOTH)
+    return plan([one], [known], [asset(known, description=more.pop("typed"))], rules=rules, **more)
+
+
+@pytest.mark.parametrize(
+    ("first", "behind", "typed", "asked"),
+    [
+        ("first", "behind", None, True),
+        ("first", "behind", "  ", True),
+        ("first", None, None, False),
+        ("first", "behind", "another", False),
+        (None, "behind", None, False),
+        (None, "behind", "another", False),
+    ],
+)
+@pytest.mark.parametrize("direction", [Direction.BOTH, Direction.PUSH, Direction.PULL])
+def test_a_cell_is_not_emptied_where_another_one_would_show_through(
+    first: Value, behind: Value, typed: Value, asked: bool, direction: Direction
+) -> None:
+    draft = _one_behind_the_other(first, behind, typed=typed, write_mode=WriteMode.SQL, direction=direction)
+    pushed = [line for line in lines(draft) if line["op"] == "push"]
+    assert [conflict.kind for conflict in draft.conflicts] == (["shows_through"] if asked else [])
+    assert bool(pushed) is (not asked and direction is not Direction.PULL)
+    if asked:
+        assert "behind" in draft.conflicts[0].suggestion_reason
+
+
+def test_who_chooses_the_empty_value_nevertheless_is_told_that_a_designer_must_empty_both() -> None:
+    choice = Resolution(conflict_id="c", plant3d_value="first", synapse_value=None, chosen=None, by="x")
+    draft = _one_behind_the_other(
+        "first",
+        "behind",
+        typed=None,
+        write_mode=WriteMode.SQL,
+        resolutions={(1001, "description"): choice},
+    )
+    assert [error.code for error in draft.errors] == ["shows_through"]
+    assert not draft.conflicts
+    assert not [line for line in lines(draft) if line["op"] == "push"]
+    assert len(draft.work_items) == 1

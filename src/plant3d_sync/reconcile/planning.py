@@ -52,6 +52,7 @@ from plant3d_sync.reconcile import guard, identity, missing
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.guard import newly_pushed
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
+from plant3d_sync.reconcile.showing import shows_through
 from plant3d_sync.words import said
 
 FLIP_LIMIT = 6
@@ -65,6 +66,8 @@ ITEM_GONE = "the item is gone from Plant 3D"
 ASSET_LIVES = "the asset is not archived any more"
 ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D = "archived_in_synapse", "gone_from_plant3d"
 """Questions about a whole item."""
+SHOWS_THROUGH = "shows_through"
+"""A field that cannot be emptied by emptying one cell."""
 AGREED = "both sides agree on another value"
 WHOLE = "*"
 """The field of a question about a whole item."""
@@ -996,10 +999,16 @@ class Planner:
         link: Link,
         translated: Translated,
     ) -> None:
+        column = translated.columns.get(name)
+        shown = self._shown_instead(item, name, column, outcome.value)
+        if shown is not None and outcome.reason != "resolved":
+            self._ask_what_shows(
+                work, name, item, link, plant3d, synapse, outcome, f"{column} hides {said(shown)}"
+            )
+            return
         if not self._pushes or not self._selected(link):
             work.open(name, "waits_for_push", plant3d, synapse, outcome)
             return
-        column = translated.columns.get(name)
         problem = (
             ("no_column", f"No column of {item.class_name} may take {name}.")
             if column is None
@@ -1010,6 +1019,11 @@ class Planner:
             problem = (
                 "equals_class_default",
                 f"{said(outcome.value)} is the class default of {column}, which counts as not filled in; it would be lost.",
+            )
+        if problem is None and shown is not None:
+            problem = (
+                SHOWS_THROUGH,
+                f"With {column} emptied, {name} would say {said(shown)}, which stands in a column behind it.",
             )
         if problem is not None or column is None:
             code, message = problem or ("no_column", "")
@@ -1037,6 +1051,43 @@ class Planner:
         work.open(name, "push_" + self._know.write_mode.value, plant3d, synapse, outcome)
         if self._know.write_mode is WriteMode.WORKBOOK and outcome.reason != "resolved":
             self._wait_for_workbook(work, name, item, link, plant3d, synapse)
+
+    def _shown_instead(self, item: PlantItem, name: str, column: str | None, value: Value) -> Value:
+        """What would come out behind the cell if it took this value; None: nothing."""
+        if column is None:
+            return None
+        return shows_through(self._rules.translate[item.class_name], item, name, column, value)
+
+    def _ask_what_shows(
+        self,
+        work: _FieldWork,
+        name: str,
+        item: PlantItem,
+        link: Link,
+        plant3d: Value,
+        synapse: Value,
+        outcome: FieldOutcome,
+        why: str,
+    ) -> None:
+        """Emptying the cell would bring out what nobody typed: a person says which value holds."""
+        work.open(name, "conflict", plant3d, synapse, outcome)
+        work.conflicts += 1
+        self._conflicts.append(
+            _conflict(
+                link,
+                item,
+                name,
+                SHOWS_THROUGH,
+                link.tag,
+                None,
+                base=(link.base or {}).get(name),
+                plant3d=plant3d,
+                synapse=synapse,
+                observed=work.observed.get(name, {}),
+                suggestion="plant3d",
+                why=why,
+            )
+        )
 
     def _wait_for_workbook(
         self, work: _FieldWork, name: str, item: PlantItem, link: Link, plant3d: Value, synapse: Value

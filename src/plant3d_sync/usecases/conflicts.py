@@ -27,6 +27,8 @@ KINDS = {
     "its old copy, or a designer put it back. Neither value is written until somebody decides; reopen the drawing first.",
     "archived_in_synapse": "The asset is archived in SYNAPSE while the item lives in Plant 3D.",
     "gone_from_plant3d": "The item is gone from Plant 3D while the asset was edited in SYNAPSE.",
+    "shows_through": "The field was emptied in SYNAPSE, and in Plant 3D another column of it stands behind the one that would "
+    "be emptied. Nothing is written; choose Plant 3D's value, or have a designer empty both columns.",
     "workbook_timeout": "The value has waited too long for an import into Plant 3D.",
     "blank_against_edit": "One side was emptied and the other was edited.",
     "changed_at_about_the_same_time": "Both sides changed the field, too close together to say which was last.",
