@@ -46,6 +46,9 @@ from plant3d_sync.usecases.project import (
 )
 from plant3d_sync.words import said
 
+BACKUP_SECONDS = 3600
+"""How long a backup made by SQL Server itself may take before we stop waiting for it."""
+
 Hearing = Callable[[str, Mapping[str, object]], None]
 """Told the name of an event and its facts."""
 
@@ -216,6 +219,7 @@ class App:
                 ),
                 clock=utc_ticks,
                 synced=config.allow_synced_folder,
+                strong_login=config.allow_strong_login,
             )
 
         return make
@@ -259,11 +263,12 @@ class App:
         """SQL Server: the row-level journal of before-images is always kept; a copy-only backup where the login may."""
         from plant3d_sync.connectors.plant3d.backup import backup_on_server
         from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+        from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits
 
         if not config.backups:
             return BackupMade(path="journal of before-images (plant_write)", bytes=0, sha256="")
         address = parse_address(config.source)
-        engine = engine_for(address)
+        engine = engine_for(address, limits=Limits(statement=BACKUP_SECONDS), autocommit=True)
         try:
             database = address.database
             file = f"{config.backups.rstrip('/')}/{config.name}-{int(time.time())}.bak"
@@ -421,6 +426,7 @@ def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
         backups=entry.backups,
         keep_backups=entry.keep_backups,
         allow_copy=entry.allow_copy,
+        allow_strong_login=entry.allow_strong_login,
         allow_synced_folder=frozenset(entry.allow_synced_folder),
         missing=MissingPolicy(
             reads=entry.missing.reads, minutes=entry.missing.minutes, policy=entry.missing.policy

@@ -247,6 +247,7 @@ class ProjectFile(BaseModel):
     backups: str | None = None
     keep_backups: int = Field(10, ge=1)
     allow_copy: bool = False
+    allow_strong_login: str | None = None
     allow_synced_folder: list[SyncedFolder] = Field(default_factory=list)
     missing: MissingFile = MissingFile()
     guards: GuardFile = GuardFile()

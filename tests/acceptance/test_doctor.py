@@ -18,6 +18,7 @@ from plant3d_sync.cli.main import run
 from plant3d_sync.connectors.plant3d import sqlserver
 from plant3d_sync.sample import edits
 from tests.acceptance.conftest import CANARY
+from tests.support.plant_server import PlantServer
 from tests.support.tds_endpoint import Answer, Rows, ScriptedBrowser, TdsEndpoint
 from tests.support.world import NAME, MakeWorld, Said, World
 
@@ -283,6 +284,34 @@ def test_a_driver_that_is_not_there_is_told_by_doctor_and_check_config(make_worl
         "ODBC Driver 99" in checked.out + checked.err or "pyodbc cannot be used" in checked.out + checked.err
     )
     assert "geheim-9" not in said.out + said.err + checked.out + checked.err
+
+
+def test_the_readers_rights_are_printed_without_a_connection(make_world: MakeWorld) -> None:
+    world = make_world(items=100)
+    assert (world.cli("grants", "mine").code, world.cli("grants", "mine").error) == (78, "not_sqlserver")
+    world.configure(source="mssql+pymssql://reader:geheim-9@no-such-host.invalid/P_PnId")
+    said = world.cli("grants", "mine", "--role", "reader")
+    assert said.code == 0
+    assert "GRANT SELECT ON SCHEMA::[dbo] TO [p3dsync_reader];" in said.out
+    assert "p3dsync_writer" not in said.out
+
+
+@pytest.mark.sqlserver
+def test_the_writers_rights_name_the_tables_of_the_project(make_world: MakeWorld) -> None:
+    pytest.importorskip("pymssql")
+    world = make_world(items=100)
+    with TdsEndpoint(PlantServer(world.dcf)) as endpoint:
+        world.configure(
+            source=f"mssql+pymssql://reader:geheim-9@127.0.0.1:{endpoint.port}/Mine?encryption=off"
+        )
+        said = world.cli("grants", "mine", "--role", "writer", "--json")
+    script = json.loads(said.out)["script"]
+    assert (
+        "GRANT UPDATE ON OBJECT::[dbo].[PnPBase] ([PnPTimestamp], [PnPRevision]) TO [p3dsync_writer];"
+        in script
+    )
+    assert "ON OBJECT::[dbo].[EngineeringItems] ([Description])" in script
+    assert "p3dsync_reader" not in script
 
 
 @pytest.mark.sqlserver

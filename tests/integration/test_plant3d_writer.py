@@ -591,6 +591,9 @@ def test_errors_of_sql_server_are_told_apart_by_number(error: Exception, status:
 def server_statements() -> dict[str, str]:
     dialect = mssql.dialect(paramstyle="named")
     made = {
+        "read item": write_sqlserver.select_item(
+            7, [("EngineeringItems", "Description", "a]b"), ("Tëst", "x")]
+        ),
         "read base": write_sqlserver.select_base(7, lock=True),
         "read cell": write_sqlserver.select_cell("Brass Nº", "Désignation [x", 7, lock=True),
         "write cell": write_sqlserver.update_cell("EngineeringItems", "Description", 7, "old", "new"),
@@ -616,6 +619,7 @@ def test_the_statements_for_sql_server_lock_the_rows_they_compare_and_name_their
     made = server_statements()
     assert "WITH (UPDLOCK, HOLDLOCK)" in made["read base"]
     assert "WITH (UPDLOCK, HOLDLOCK)" in made["read cell"]
+    assert made["read item"].count("WITH (UPDLOCK, HOLDLOCK)") == 3
     assert re.sub(r"\s+", " ", made["write cell"]).startswith(
         "UPDATE [dbo].[EngineeringItems] SET [Description]=@"
     )

@@ -113,6 +113,12 @@ class PlantServer:
             return Rows([("name", str)], [["mine_PnId"], ["mine_Piping"]])
         if sql == sqlserver.PRESENT_STATEMENT:
             return Rows([("", str)], [[name] for name in ("PnPBase", "PnPTables") if name in self.tables])
+        if sql == sqlserver_read.RELATIONS_IN_USE_STATEMENT and "PnPRowRelations" in self.tables:
+            columns, rows = self.tables["PnPRowRelations"]
+            at = [name for name, _ in columns].index("RelationshipTypeName")
+            return Rows(
+                [("RelationshipTypeName", str)], [[name] for name in sorted({row[at] for row in rows})]
+            )
         found = _SELECT.fullmatch(sql.removesuffix(";"))
         return self._select(found) if found and not sql.startswith("SELECT DISTINCT") else None
 

@@ -308,11 +308,15 @@ def _way_back(
         off = skipped("write", f"write: {config.write.value}: nothing is written into Plant 3D's database")
         return [
             off,
-            *(_rights(source, snapshot, rules, writer=False) if isinstance(source, SqlServerSource) else []),
+            *(
+                _rights(source, snapshot, rules, writer=False, allowed_login=config.allow_strong_login)
+                if isinstance(source, SqlServerSource)
+                else []
+            ),
         ]
     lines = [_drawings(config)]
     if isinstance(source, SqlServerSource):
-        return lines + _rights(source, snapshot, rules, writer=True)
+        return lines + _rights(source, snapshot, rules, writer=True, allowed_login=config.allow_strong_login)
     assert isinstance(source, SqliteSource)
     return [*lines, _file_rights(source.path), _backups(app, config, source.path)]
 
@@ -366,7 +370,12 @@ def _backup_folder(app: App, config: ProjectConfig) -> Path:
 
 
 def _rights(
-    source: SqlServerSource, snapshot: Snapshot, rules: RuleSet | None, *, writer: bool
+    source: SqlServerSource,
+    snapshot: Snapshot,
+    rules: RuleSet | None,
+    *,
+    writer: bool,
+    allowed_login: str | None,
 ) -> list[Line]:
     """Too little stops the run, too much stops the writer: both are told here first."""
     if rules is None:
@@ -379,13 +388,14 @@ def _rights(
         return [from_error("rights", error)]
     finally:
         engine.dispose()
-    return [_right(one, writer=writer) for one in found]
+    return [_right(one, writer=writer, allowed=allowed_login) for one in found]
 
 
-def _right(finding: RightFinding, *, writer: bool) -> Line:
-    """A red finding stops a writer; a login that only reads may be stronger than it needs, which is a warning."""
+def _right(finding: RightFinding, *, writer: bool, allowed: str | None) -> Line:
+    """A red finding stops a writer; a login that only reads, or that the project allows by name, is a warning."""
     if finding.level == "green":
         return ok("rights", finding.message)
-    if finding.level == "red" and writer:
+    tolerated = bool(allowed and finding.login and finding.login.lower() == allowed.lower())
+    if finding.level == "red" and writer and not tolerated:
         return failed("rights", finding.message, finding.hint, finding.code, 78)
     return warning("rights", finding.message, finding.hint, finding.code)

@@ -38,6 +38,8 @@ MEANINGS: dict[str, str] = {
     "project.drawings_unseen": "Whether a drawing whose state cannot be seen counts as open.",
     "project.backups": "Folder of the backups made before each direct write.",
     "project.keep_backups": "How many backups stay.",
+    "project.allow_strong_login": "SQL Server login that may write although it can do more than it needs; else it does "
+    "not write.",
     "project.allow_copy": "Read one user's working copy of a collaboration or Vault project all the same.",
     "project.missing": "When an absent item counts as gone, below.",
     "project.guards": "When a run stops before its first write, below.",

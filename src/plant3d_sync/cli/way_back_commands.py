@@ -1,16 +1,18 @@
-"""conflicts, conflict, resolve, undo, workbook, backups, restore."""
+"""conflicts, conflict, resolve, undo, workbook, backups, restore, grants."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from plant3d_sync.bootstrap import App, drawings_folder
+from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
-from plant3d_sync.errors import NeedsPersonError, NotFoundError, RetryLaterError
+from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
+from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.side import Direction
 from plant3d_sync.usecases.conflicts import (
     CHOICES,
@@ -405,7 +407,54 @@ def restore(
         say(f"The backup can be put back: {report.tables} tables, {report.rows} rows. Add --yes to do it.")
 
 
+class Role(StrEnum):
+    """The two sets of rights."""
+
+    READER = "reader"
+    WRITER = "writer"
+
+
+def grants(
+    project: ProjectArgument,
+    role: Annotated[Role | None, typer.Option("--role", help="Only this role; both without it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the script of least rights on SQL Server, for the tables and columns of this project.
+
+    An administrator runs it in the P&ID database. The reader's part needs no connection; the writer's names the tables
+    that are there now, so run it again when objects of a new class appear.
+
+    Example: plant3d-sync grants mine --role writer
+    """
+    from plant3d_sync.connectors.plant3d.grants import grant_script
+    from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
+
+    as_json = wants_json(json)
+    with app() as made:
+        name = made.project_name(project)
+        config = made.project_config(name)
+        if not is_sqlserver(config.source):
+            raise ConfigError(
+                f"Project {name} is a file: it has no logins to grant rights to. Nothing was done.",
+                hint="Rights on a file are those of its folder; `doctor` checks them.",
+                code="not_sqlserver",
+            )
+        if role is Role.READER:
+            script = grant_script(Catalog(classes={}, columns={}), (), role="reader")
+        else:
+            snapshot = made.source(name).snapshot()
+            try:
+                allowed = pushable_columns(snapshot.catalog, made.project(name).rules(snapshot.catalog))
+                script = grant_script(snapshot.catalog, allowed, role="writer" if role else None)
+            finally:
+                snapshot.close()
+    if as_json:
+        print_json({"project": name, "role": role.value if role else None, "script": script})
+    else:
+        say(script.rstrip("\n"))
+
+
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    for command in (conflicts, conflict, resolve, undo, workbook, backups, restore):
+    for command in (conflicts, conflict, resolve, undo, workbook, backups, restore, grants):
         cli.command()(command)

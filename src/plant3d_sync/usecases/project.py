@@ -65,6 +65,8 @@ class ProjectConfig:
     backups: str | None = None
     keep_backups: int = 10
     allow_copy: bool = False
+    allow_strong_login: str | None = None
+    """SQL Server login that may write although it can do more than it needs."""
     allow_synced_folder: frozenset[str] = frozenset()
     missing: MissingPolicy = MissingPolicy()
     limits: Limits = Limits()

@@ -495,12 +495,15 @@ def backup_statement(database: str, file: str) -> str:
 
 
 def backup_on_server(engine: Engine, *, database: str, file: str) -> ServerBackup:
-    """Ask SQL Server for a COPY_ONLY backup, if this login may. Never raises for a missing right or a refused backup."""
+    """Ask SQL Server for a COPY_ONLY backup, if this login may. Never raises for a missing right or a refused backup.
+
+    `engine`: in autocommit mode, because SQL Server makes no backup inside a transaction.
+    """
     statement = backup_statement(database, file)
     try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with engine.connect() as connection:
             allowed = connection.execute(
-                text("SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'BACKUP DATABASE')")
+                text("SELECT HAS_PERMS_BY_NAME(NULL, 'DATABASE', 'BACKUP DATABASE')")
             ).scalar()
             if allowed != 1:
                 return ServerBackup(

@@ -102,6 +102,13 @@ class CellStore(CellReads, Protocol):
         """Take the write lock, waiting a moment at most."""
         ...
 
+    def prefetch(self, pnpid: int, places: Sequence[tuple[str, str]]) -> None:
+        """Read the item's base row and these cells (table, column) in one go, under the lock, for `base` and `cell`.
+
+        Only worth something where each question is a way over a network; a file may do nothing.
+        """
+        ...
+
     def set_cell(self, table: str, column: str, pnpid: int, old: object, new: str | None) -> int:
         """Change one cell that still holds `old`. Returns the number of rows changed."""
         ...

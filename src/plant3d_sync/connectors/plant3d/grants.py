@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from plant3d_sync.connectors.plant3d.names import bracketed
-from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import allowed_column
 
@@ -47,11 +47,11 @@ _BASE_COLUMNS: Final = ("PnPTimestamp", "PnPRevision")
 SERVER_ROLE_QUERY: Final = "SELECT IS_SRVROLEMEMBER(:name)"
 DATABASE_ROLE_QUERY: Final = "SELECT IS_ROLEMEMBER(:name)"
 SCHEMA_QUERY: Final = "SELECT HAS_PERMS_BY_NAME('dbo', 'SCHEMA', :name)"
-DATABASE_QUERY: Final = "SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', :name)"
+DATABASE_QUERY: Final = "SELECT HAS_PERMS_BY_NAME(NULL, 'DATABASE', :name)"
 UPDATABLE_QUERY: Final = (
     "SELECT o.[name], c.[name] FROM sys.columns AS c JOIN sys.objects AS o ON o.[object_id] = c.[object_id] "
     "WHERE o.[type] = 'U' AND SCHEMA_NAME(o.[schema_id]) = 'dbo' AND HAS_PERMS_BY_NAME("
-    "QUOTENAME('dbo') + '.' + QUOTENAME(o.[name]), 'OBJECT', 'UPDATE', QUOTENAME(c.[name]), 'COLUMN') = 1 "
+    "QUOTENAME('dbo') + '.' + QUOTENAME(o.[name]), 'OBJECT', 'UPDATE', c.[name], 'COLUMN') = 1 "
     "ORDER BY o.[name], c.[name]"
 )
 LOGIN_QUERY: Final = "SELECT SUSER_SNAME()"
@@ -65,6 +65,11 @@ class RightFinding:
     code: str
     message: str
     hint: str = ""
+    login: str = ""
+
+
+TOO_STRONG: Final = frozenset({"login_too_strong", "column_right_too_much"})
+"""Findings with which nothing is written."""
 
 
 def writable_columns(catalog: Catalog, allowed: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
@@ -84,20 +89,24 @@ def grant_script(
     *,
     reader: str | None = None,
     writer: str | None = None,
+    role: Literal["reader", "writer"] | None = None,
 ) -> str:
     """The script for one P&ID database (`<prefix>_PnId`), to be run there by an administrator.
 
     `reader`, `writer`: database users to put into the roles, if they exist already. A column whose table does not
-    exist yet is left out with a comment, because SQL Server cannot grant on it.
+    exist yet is left out with a comment, because SQL Server cannot grant on it. `role`: only one of the two.
     """
-    lines = [
+    head = [
         "-- plant3d-sync: least rights on one Plant 3D P&ID database. Run it in that database.",
         "-- Give the two roles to two different logins; neither may be db_owner, db_datawriter, db_ddladmin or sa.",
         "",
+    ]
+    reading = [
         *_role(READER_ROLE),
         f"GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)};",
         f"GRANT VIEW DEFINITION ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)};",
-        "",
+    ]
+    lines = [
         "-- Only where writing by SQL is wanted:",
         *_role(WRITER_ROLE),
         f"GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(WRITER_ROLE)};",
@@ -112,9 +121,13 @@ def grant_script(
                 f"-- {table} does not exist yet: run this script again once the project has such objects."
             )
     lines.append(_grant("PnPBase", _BASE_COLUMNS))
-    for user, role in ((reader, READER_ROLE), (writer, WRITER_ROLE)):
-        if user:
-            lines.append(f"ALTER ROLE {bracketed(role)} ADD MEMBER {bracketed(user)};")
+    if role is not None:
+        lines = [*head, *(reading if role == "reader" else lines)]
+    else:
+        lines = [*head, *reading, "", *lines]
+    for user, role_name in ((reader, READER_ROLE), (writer, WRITER_ROLE)):
+        if user and role in (None, "reader" if role_name == READER_ROLE else "writer"):
+            lines.append(f"ALTER ROLE {bracketed(role_name)} ADD MEMBER {bracketed(user)};")
     return "\n".join(lines) + "\n"
 
 
@@ -125,6 +138,26 @@ def _role(name: str) -> list[str]:
 def _grant(table: str, columns: Iterable[str]) -> str:
     listed = ", ".join(bracketed(column) for column in columns)
     return f"GRANT UPDATE ON OBJECT::[dbo].{bracketed(table)} ({listed}) TO {bracketed(WRITER_ROLE)};"
+
+
+def refuse_strong_login(
+    engine: Engine, *, catalog: Catalog, allowed: Iterable[tuple[str, str]], tolerated: str | None
+) -> None:
+    """Do not write as a login that can do more than it needs, unless the project names it (`tolerated`).
+
+    Raises ConfigError `login_too_strong`, `column_right_too_much`; RetryLaterError `source_away`.
+    """
+    found = check_rights(engine, catalog=catalog, allowed=allowed, writer=True)
+    strong = [one for one in found if one.code in TOO_STRONG]
+    if not strong or (tolerated is not None and strong[0].login.lower() == tolerated.lower()):
+        return
+    raise ConfigError(
+        strong[0].message.replace(" Writing is refused.", "") + " Nothing was written.",
+        hint=f"{strong[0].hint} To write with this login all the same, set allow_strong_login: {strong[0].login} for the "
+        "project.",
+        code=strong[0].code,
+        details={"login": strong[0].login, "powers": [one.message for one in strong]},
+    )
 
 
 def check_rights(
@@ -186,6 +219,7 @@ def _too_much(connection: Connection) -> list[RightFinding]:
             code="login_too_strong",
             message=f"The login {login} can do more than it needs: {power}. Writing is refused.",
             hint="Use a login of its own with only the role of the grant script.",
+            login=login,
         )
         for power in powers
     ]
@@ -204,6 +238,7 @@ def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list
                 code="column_right_too_much",
                 message=f"The login may update {len(extra)} column(s) it does not need: {shown}. Writing is refused.",
                 hint="Revoke these rights, or run the grant script for a new login.",
+                login=str(connection.execute(text(LOGIN_QUERY)).scalar()),
             )
         )
     if missing:
@@ -213,10 +248,18 @@ def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list
                 level="red",
                 code="column_right_missing",
                 message=f"The login may not update {len(missing)} column(s) it needs: {shown}. Nothing can be written.",
-                hint="Run the grant script again; tables appear with the first object of their class.",
+                hint=f"Missing: {' '.join(_grants_of(missing)[:3])} The whole script: plant3d-sync grants PROJECT.",
             )
         )
     return found
+
+
+def _grants_of(missing: Iterable[tuple[str, str]]) -> list[str]:
+    """The lines of the grant script for these (table, column) pairs."""
+    tables: dict[str, list[str]] = {}
+    for name, cell in missing:
+        tables.setdefault(name, []).append(cell)
+    return [_grant(name, cells) for name, cells in sorted(tables.items())]
 
 
 def _too_little(connection: Connection) -> list[RightFinding]:
@@ -227,7 +270,7 @@ def _too_little(connection: Connection) -> list[RightFinding]:
                 level="red",
                 code="cannot_read",
                 message="The login may not read the schema dbo.",
-                hint=f"Put it into the role {READER_ROLE} of the grant script.",
+                hint=f"Missing: GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)}; and the login in that role.",
             )
         )
     if not _yes(connection, SCHEMA_QUERY, name="VIEW DEFINITION"):

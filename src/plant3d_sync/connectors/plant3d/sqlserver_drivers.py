@@ -110,7 +110,7 @@ class Recipe:
     def errors(self) -> tuple[type[Exception], ...]:
         """What the driver raises."""
         module = _imported(self.chosen.module)
-        return (module.Error, *_untidy_errors(self.chosen.module))
+        return (module.Error, *untidy_errors(self.chosen.module))
 
 
 def set_autocommit(connection: Any, on: bool) -> None:
@@ -121,7 +121,7 @@ def set_autocommit(connection: Any, on: bool) -> None:
         connection.autocommit = on
 
 
-def _untidy_errors(module: str) -> tuple[type[Exception], ...]:
+def untidy_errors(module: str) -> tuple[type[Exception], ...]:
     """pymssql lets errors of its lower half out that are no DB-API errors."""
     if module != "pymssql":
         return ()

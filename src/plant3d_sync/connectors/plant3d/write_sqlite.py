@@ -165,6 +165,9 @@ class SqliteCells(SqliteReads):
         """See `CellStore`."""
         self.connection.execute("BEGIN IMMEDIATE")
 
+    def prefetch(self, pnpid: int, places: Sequence[tuple[str, str]]) -> None:
+        """See `CellStore`: reading a file cell by cell costs nothing."""
+
     def set_cell(self, table: str, column: str, pnpid: int, old: object, new: str | None) -> int:
         """See `CellStore`. `IS` compares NULL too; the cast keeps a column without case from matching other case."""
         cell = quoted(column)

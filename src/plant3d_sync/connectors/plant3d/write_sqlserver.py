@@ -6,8 +6,8 @@ transaction; nothing of the database itself is altered, because Plant 3D's upgra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column, quoted_name, table
-from sqlalchemy.sql.expression import ColumnClause, TableClause
+from sqlalchemy.sql.expression import ColumnClause, FromClause, TableClause
 from sqlalchemy.types import TypeEngine
 
 from plant3d_sync.connectors.plant3d.cells import (
@@ -40,10 +40,15 @@ from plant3d_sync.connectors.plant3d.cells import (
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
 from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 SCHEMA: Final = "dbo"
+_BASE_COLUMNS: Final = 4
+"""Columns of `PnPBase` that are read before the cells."""
+STATEMENT_SECONDS: Final = 10
+"""Silence of the server after which one statement of a write is given up."""
 _LOCK_HINT: Final = "WITH (UPDLOCK, HOLDLOCK)"
 _BUSY: Final = frozenset({1205, 1222, 3960})
 """Deadlock victim, lock request timeout, snapshot update conflict."""
@@ -52,7 +57,18 @@ _NO_SUCH: Final = frozenset({207, 208})
 _TOO_LONG: Final = frozenset({2628, 8152})
 _LOGIN: Final = frozenset({4060, 18452, 18456})
 
+TABLE_NAMES: Final = "SELECT [TABLE_NAME] FROM [INFORMATION_SCHEMA].[TABLES] WHERE [TABLE_SCHEMA] = 'dbo' AND [TABLE_TYPE] = 'BASE TABLE'"
+_info: Final = table(
+    "COLUMNS",
+    *(column(name, Unicode()) for name in ("TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")),
+    schema="INFORMATION_SCHEMA",
+)
 TRIGGERS: Final = "SELECT t.[name] FROM sys.triggers AS t WHERE t.[is_disabled] = 0 AND t.[parent_class] = 1 ORDER BY t.[name]"
+
+
+def writing_limits(deadline_ms: int) -> Limits:
+    """Waits of a connection that writes: a lock is waited for as long as `deadline_ms`, whatever the statement."""
+    return Limits(statement=STATEMENT_SECONDS, lock_ms=max(1, deadline_ms))
 
 
 def _named(name: str, *columns: ColumnClause[Any]) -> TableClause:
@@ -79,6 +95,38 @@ def select_cell(name: str, cell: str, pnpid: int, *, lock: bool) -> Select[Any]:
     target = _named(name, key, value)
     statement = select(value).where(key == pnpid)
     return statement.with_hint(target, _LOCK_HINT, "mssql") if lock else statement
+
+
+def select_item(pnpid: int, wanted: Sequence[Sequence[str]]) -> Select[Any]:
+    """One item under the lock, in one row: its base row, then for each of `wanted` (table, columns) key and cells.
+
+    The key is NULL where the item has no row in that table.
+    """
+    base = _base_table()
+    columns: list[ColumnElement[Any]] = [
+        base.c.PnPClassName,
+        base.c.PnPGuid,
+        base.c.PnPTimestamp,
+        base.c.PnPRevision,
+    ]
+    joined: FromClause = base
+    tables: list[FromClause] = [base]
+    for number, (name, *cells) in enumerate(wanted):
+        made = _named(name, _column("PnPID", BigInteger), *(_column(cell, Unicode) for cell in cells))
+        other = made.alias(f"t{number}")
+        joined = joined.outerjoin(other, other.c.PnPID == pnpid)
+        columns += [other.c.PnPID, *(other.c[cell] for cell in cells)]
+        tables.append(other)
+    statement = select(*columns).select_from(joined).where(base.c.PnPID == pnpid)
+    for one in tables:
+        statement = statement.with_hint(one, _LOCK_HINT, "mssql")
+    return statement
+
+
+def _base_of(row: Sequence[Any] | None) -> BaseRow | None:
+    if row is None:
+        return None
+    return BaseRow(class_name=str(row[0]), guid=guid_text(row[1]), timestamp=row[2], revision=row[3])
 
 
 def update_cell(name: str, cell: str, pnpid: int, old: object, new: str | None) -> Update:
@@ -123,9 +171,7 @@ class SqlServerReads:
     def base(self, pnpid: int) -> BaseRow | None:
         """See `CellReads`."""
         row = self.connection.execute(select_base(pnpid, lock=self.lock)).fetchone()
-        if row is None:
-            return None
-        return BaseRow(class_name=str(row[0]), guid=guid_text(row[1]), timestamp=row[2], revision=row[3])
+        return _base_of(row)
 
     def cell(self, table: str, column: str, pnpid: int) -> Sequence[object]:
         """See `CellReads`."""
@@ -140,31 +186,48 @@ class SqlServerCells:
 
     def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool, name: str = "") -> None:
         self.engine = engine
+        self.errors = (SQLAlchemyError, *untidy_errors(engine.dialect.driver))
         self.name = name or engine.url.render_as_string(hide_password=True)
         self._deadline_ms = deadline_ms
         self._owned = owned
         self._current: Connection | None = None
+        self._held: dict[tuple[str, str], Sequence[object]] | None = None
+        """Cells of the item in the open transaction, read under its lock; None outside."""
+        self._held_base: BaseRow | None = None
         self._tables: frozenset[str] = frozenset()
         self._drawing_columns: frozenset[str] = frozenset()
 
     @classmethod
-    def open(cls, spec: str | Path | Engine, *, deadline_ms: int) -> SqlServerCells:
-        """Connect once and check the database as a whole. Raises what `PlantWriter` lists."""
+    def open(
+        cls,
+        spec: str | Path | Engine,
+        *,
+        deadline_ms: int,
+        permit: Callable[[Engine], None] | None = None,
+    ) -> SqlServerCells:
+        """Connect once and check the database as a whole. Raises what `PlantWriter` lists.
+
+        `permit`: asks the server whether this login may write here, and raises if it may not.
+        """
         owned = not isinstance(spec, Engine)
         if isinstance(spec, Engine):
             engine, name = spec, ""
         else:
             address = parse_address(str(spec))
-            engine, name = engine_for(address), str(address)
+            engine, name = engine_for(address, limits=writing_limits(deadline_ms)), str(address)
         store = cls(engine, deadline_ms=deadline_ms, owned=owned, name=name)
         try:
             with engine.connect() as connection:
                 store._tables = _table_names(connection)
                 store._drawing_columns = _column_names(connection, "PnPDrawings", store._tables)
                 _refuse_triggers(connection, store.name)
-        except SQLAlchemyError as error:
+            if permit is not None and engine.dialect.name == "mssql":
+                permit(engine)
+        except (SQLAlchemyError, SyncError) as error:
             if owned:
                 engine.dispose()
+            if isinstance(error, SyncError):
+                raise
             raise store._whole(error) from error
         if "pnpbase" not in store._tables:
             raise ConfigError(
@@ -190,11 +253,16 @@ class SqlServerCells:
 
     def base(self, pnpid: int) -> BaseRow | None:
         """See `CellReads`."""
+        if self._held is not None:
+            return self._held_base
         with self._reading() as reads:
             return reads.base(pnpid)
 
     def cell(self, table: str, column: str, pnpid: int) -> Sequence[object]:
         """See `CellReads`."""
+        held = None if self._held is None else self._held.get((table.lower(), column.lower()))
+        if held is not None:
+            return held
         with self._reading() as reads:
             return reads.cell(table, column, pnpid)
 
@@ -218,8 +286,26 @@ class SqlServerCells:
         """See `CellStore`. The lock itself is taken by the reads that follow."""
         self.rollback()
         self._current = self.engine.connect()
-        if self._current.dialect.name == "mssql":
+        if self._current.dialect.name == "mssql" and not self._owned:  # ours have it since they were made
             self._current.execute(text(f"SET LOCK_TIMEOUT {int(self._deadline_ms)}"))
+
+    def prefetch(self, pnpid: int, places: Sequence[tuple[str, str]]) -> None:
+        """See `CellStore`: one way to the server instead of one for every cell."""
+        wanted: dict[str, list[str]] = {}
+        for name, cell in places:
+            columns = wanted.setdefault(name.lower(), [name])
+            if cell.lower() not in {one.lower() for one in columns[1:]}:
+                columns.append(cell)
+        row = self._open().execute(select_item(pnpid, list(wanted.values()))).fetchone()
+        self._held_base, self._held = _base_of(row), {}
+        if row is None:
+            return
+        position = _BASE_COLUMNS
+        for name, *cells in wanted.values():
+            present = row[position] is not None
+            for offset, cell in enumerate(cells, 1):
+                self._held[name.lower(), cell.lower()] = [row[position + offset]] if present else []
+            position += 1 + len(cells)
 
     def set_cell(self, table: str, column: str, pnpid: int, old: object, new: str | None) -> int:
         """See `CellStore`."""
@@ -240,8 +326,9 @@ class SqlServerCells:
             return
         try:
             self._current.rollback()
-        except SQLAlchemyError:
-            self._current.invalidate()  # the server rolls back a lost session by itself
+        except self.errors:
+            with suppress(Exception):
+                self._current.invalidate()  # the server rolls back a lost session by itself
         self._give_back()
 
     @contextmanager
@@ -293,6 +380,7 @@ class SqlServerCells:
 
     def _give_back(self) -> None:
         current, self._current = self._current, None
+        self._held, self._held_base = None, None
         if current is not None:
             current.close()
 
@@ -347,12 +435,19 @@ def select_drawings(pnpid: int, names: Sequence[str]) -> Select[Any]:
 
 
 def _table_names(connection: Connection) -> frozenset[str]:
+    if connection.dialect.name == "mssql":
+        rows = connection.exec_driver_sql(TABLE_NAMES).fetchall()
+        return frozenset(str(row[0]).lower() for row in rows)
     return frozenset(name.lower() for name in inspect(connection).get_table_names(schema=SCHEMA))
 
 
 def _column_names(connection: Connection, name: str, tables: frozenset[str]) -> frozenset[str]:
     if name.lower() not in tables:
         return frozenset()
+    if connection.dialect.name == "mssql":
+        statement = select(_info.c.COLUMN_NAME).where(_info.c.TABLE_SCHEMA == SCHEMA)
+        statement = statement.where(_info.c.TABLE_NAME == name)  # noqa: SIM300
+        return frozenset(str(row[0]).lower() for row in connection.execute(statement).fetchall())
     return frozenset(str(one["name"]).lower() for one in inspect(connection).get_columns(name, schema=SCHEMA))
 
 

@@ -70,7 +70,9 @@ class PlantWriter:
     up again; Plant 3D cannot save meanwhile. `mounts`: says how far file locks reach (see `mount_kind`). `synced`:
     names of synchronised folders (see `sync_signs`) that the file may lie in all the same.
 
-    Entering raises ConfigError `source_not_found`, `source_is_copy`, `source_read_only`, `unsafe_mount`,
+    `strong_login`: name of the SQL Server login that may write although it can do more than it needs.
+
+    Entering raises ConfigError `login_too_strong`, `column_right_too_much`, `source_not_found`, `source_is_copy`, `source_read_only`, `unsafe_mount`,
     `source_synced`, `source_has_triggers`, `source_not_plant3d`, `source_login_failed`, or RetryLaterError `source_hot_journal`,
     `source_locked`; nothing was written then. `write` itself answers with receipts only.
     """
@@ -87,12 +89,14 @@ class PlantWriter:
         hold_ms: int = 1000,
         mounts: Callable[[Path], str] = mount_kind,
         synced: frozenset[str] = frozenset(),
+        strong_login: str | None = None,
     ) -> None:
         self._spec = source_spec
         self._catalog = catalog
         self._allowed = allowed
         self._locks = drawings
         self._clock = clock
+        self._strong_login = strong_login
         self._deadline_ms = deadline_ms
         self._hold_ms = hold_ms
         self._mounts = mounts
@@ -113,9 +117,16 @@ class PlantWriter:
 
     def _open(self) -> CellStore:
         if isinstance(self._spec, Engine) or is_sqlserver(str(self._spec)):
+            from plant3d_sync.connectors.plant3d.grants import refuse_strong_login
             from plant3d_sync.connectors.plant3d.write_sqlserver import SqlServerCells
 
-            return SqlServerCells.open(self._spec, deadline_ms=self._deadline_ms)
+            return SqlServerCells.open(
+                self._spec,
+                deadline_ms=self._deadline_ms,
+                permit=lambda engine: refuse_strong_login(
+                    engine, catalog=self._catalog, allowed=self._allowed, tolerated=self._strong_login
+                ),
+            )
         return SqliteCells.open(
             self._spec, deadline_ms=self._deadline_ms, mounts=self._mounts, synced=self._synced
         )
@@ -256,6 +267,7 @@ class PlantWriter:
         store.begin()
         began = time.monotonic()
         failpoint("push.begun")
+        store.prefetch(item.pnpid, self._places(item))
         writing = self._expected(store, item)
         failpoint("push.expected_read")
         if not writing:
@@ -278,6 +290,15 @@ class PlantWriter:
         failpoint("push.committed")
         self._read_back(store, item)
         failpoint("push.read_back")
+
+    def _places(self, item: _Item) -> list[tuple[str, str]]:
+        """Table and column of everything that is looked at under the lock."""
+        places = [(table, column.name) for _cell, column, table in item.parts()]
+        column = self._catalog.column(item.cells[0].class_name, _ACQUISITION)
+        table = self._catalog.find(column.table_class) if column is not None else None
+        if column is not None and table is not None and table.has_table:
+            places.append((table.physical, column.name))
+        return places
 
     def _look(self, store: CellStore, item: _Item) -> None:
         """The steps up to the first write, without it."""
