@@ -135,6 +135,14 @@ def test_a_call_to_synapse_without_a_receipt_is_found(tmp_path: Path, stage: str
         settled(world)
 
 
+def test_what_a_user_types_into_an_asset_whose_receipt_was_lost_arrives(tmp_path: Path) -> None:
+    with unpacked(ARCHIVE, "killed-pull", tmp_path / "world") as world:
+        world.user_edits(world.live()["HV-601"]["id"], description="Typed after the crash")
+        now(world, code=3)
+        assert both(world, pnpid_of(world, "HV-601")) == ("Typed after the crash",) * 2
+        settled(world)
+
+
 def test_a_cell_in_plant_3d_without_a_receipt_is_found(tmp_path: Path) -> None:
     with unpacked(ARCHIVE, "killed-push", tmp_path / "world") as world:
         ((intent),) = world.rows("SELECT id, side FROM intent WHERE status = 'open'")

@@ -558,7 +558,6 @@ def test_kind_05_an_overtaken_run_that_wrote_late_does_not_say_that_it_wrote_not
 # ---------------------------------------------------------------- kind 6: plans carry intentions
 
 
-@broken("6", "a hold is lost when an item was unreadable once")
 def test_kind_06_what_was_undone_stays_so_after_its_cell_could_not_be_read_once(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast

@@ -104,6 +104,45 @@ def test_an_adopted_pair_agrees_on_what_both_hold_and_keeps_the_rest_open() -> N
     assert memory(made) == ({"tag": "HV-7"}, {}, {D: "s"}, {D: asked})
 
 
+def test_what_an_asset_holds_besides_is_an_edit_in_synapse_and_not_agreed() -> None:
+    after = After(digest="00", ticks=1, base_set={"tag": "HV-7", D: "both"}, plant_set={D: "both "})
+    adopted = advance.created(
+        Adopt(**WHOSE, set={"size": "50"}, after=after),
+        asset(size="50", description="typed since"),
+        link_id=1,
+    )
+    assert memory(adopted) == (
+        {"tag": "HV-7", "size": "50", D: "both"},
+        {D: "both "},
+        {D: "typed since"},
+        {},
+    )
+    filled = advance.created(
+        creation(blank=values_text({D: None})), asset(size="50", description="filled in"), link_id=1
+    )
+    assert memory(filled) == ({"tag": "HV-7", "size": "50", D: None}, {}, {D: "filled in"}, {})
+
+
+@pytest.mark.parametrize(
+    ("held", "base", "plant3d", "delta"),
+    [
+        ("50", "50", {}, {}),
+        ("50 ", "50 ", {"size": "50"}, {}),  # another spelling of what was sent
+        ("60", "50", {}, {"size": "60"}),  # somebody's edit
+        (None, "50", {}, {"size": None}),
+    ],
+)
+def test_of_a_creation_found_after_a_crash_the_base_is_what_was_sent(
+    held: Value, base: Value, plant3d: Fields, delta: Fields
+) -> None:
+    made = advance.found(creation(), asset(3, size=held), link_id=1, same=spelled_alike)
+    assert memory(made) == ({"tag": "HV-7", "size": base}, plant3d, delta, {})
+
+
+def spelled_alike(_name: str, one: Value, other: Value) -> bool:
+    return str(one).strip() == str(other).strip()
+
+
 def test_a_link_that_a_person_accepted_has_no_base_so_that_the_next_comparison_merges_everything() -> None:
     made = advance.accepted(Adopt(**WHOSE, set={"tag": "HV-7"}), asset(description="s"), link_id=1)
     assert (made.base, made.synapse_delta, made.digest) == (None, {"tag": "HV-7", D: "s"}, b"")
@@ -348,6 +387,39 @@ def test_an_item_that_was_not_seen_is_read_again_when_it_is_back() -> None:
     step = Absent(**WHOSE, link_id=1, after=After(state=LinkState.MISSING, missing=missed))
     away = advance.gone(link(base={D: "x"}), step)
     assert (away.state, away.missing, away.digest, away.base) == (LinkState.MISSING, missed, b"", {D: "x"})
+
+
+HELD = Hold(side="synapse", value="p")
+SEEN = {"s": Interval(at_base=1.0, away=2.0)}
+
+
+@pytest.mark.parametrize("ends", [None, [], [D], ["size"], [D, "size"]])
+def test_what_a_step_does_not_end_stays_as_the_link_has_it_when_the_step_is_stored(
+    ends: list[str] | None,
+) -> None:
+    """An undo, a choice or another run may have moved it since the step was planned."""
+    both = (D, "size")
+    known = link(
+        base={D: "old", "size": "50", "n": "1"},
+        pending=dict.fromkeys(both, WAITS),
+        observed=dict.fromkeys(both, SEEN),
+        holds=dict.fromkeys(both, HELD),
+    )
+    moved = advance.written(
+        known,
+        Update(**WHOSE, link_id=1, set={"n": "2"}, after=After(ends=ends)),
+        asset(description="old", size="50", n="2"),
+    )
+    kept = set() if ends is None else set(both) - set(ends)
+    assert (set(moved.pending), set(moved.observed), set(moved.holds)) == (kept, kept, kept)
+
+
+def test_what_is_sent_is_over_and_what_a_step_says_anew_holds() -> None:
+    known = link(base={D: "old"}, pending={D: WAITS, "size": WAITS}, holds={D: HELD})
+    new = Hold(side="synapse", value="n", kept="o")
+    step = Update(**WHOSE, link_id=1, set={D: "new"}, after=After(ends=[], holds={D: new}))
+    moved = advance.written(known, step, asset(description="new"))
+    assert (set(moved.pending), moved.holds) == ({"size"}, {D: new})
 
 
 def test_flips_of_other_fields_stay_and_holds_are_those_of_the_step() -> None:

@@ -15,6 +15,8 @@ from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule, Translated
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
+from plant3d_sync.model.step import Update, from_text
+from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.merge import is_blank
 from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft, value_pair
 from tests.support.builders import (
@@ -594,6 +596,17 @@ def test_another_value_in_plant3d_is_a_designers_edit(flip: Flip) -> None:
     draft = put_back(flips={"description": flip})
     assert [line["set"] for line in writes(draft)] == [{"description": "old"}]
     assert draft.conflicts == []
+
+
+def test_a_hold_outlives_a_read_in_which_its_field_could_not_be_read() -> None:
+    hold = Hold(side="synapse", value="new", kept="old")
+    unread = item(1, "P-2", without=["Remark"], unknown=frozenset({"Remark"}))
+    known = link(item(1, "P-1", "new"), holds={"description": hold}, synapse_delta={"description": "old"})
+    draft = plan([unread], [known])
+    [step] = [step for step in from_text(b"[%b]" % b",".join(draft.lines)) if isinstance(step, Update)]
+    assert step.set == {"tag": "P-2"}
+    moved = advance.written(known, step, asset(known, tag="P-2", description="old"))
+    assert moved.holds == {"description": hold}
 
 
 def test_a_held_field_stays_held_and_says_so() -> None:

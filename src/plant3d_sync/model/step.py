@@ -26,6 +26,8 @@ class After(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `base_set`: field -> agreed value as SYNAPSE holds it; `plant_set`: Plant 3D's spelling where it is another one.
     `digest` (hex) and `ticks`: the item as it was read; without them the next run reads it again.
+    `ends`: the fields of which what was open, observed or held is over, unless the step says it anew; of any other field
+    the link keeps what it knows when the step is stored. None (a step of an older version): of all fields.
     """
 
     state: LinkState = LinkState.ACTIVE
@@ -38,6 +40,7 @@ class After(msgspec.Struct, kw_only=True, omit_defaults=True):
     observed: dict[str, dict[str, Interval]] = {}
     holds: dict[str, Hold] = {}
     flips: dict[str, Flip] = {}
+    ends: list[str] | None = None
 
 
 class AfterCreation(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"blank": "base_set"}):

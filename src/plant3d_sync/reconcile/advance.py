@@ -7,8 +7,9 @@ database; `state/links.py` stores what comes out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -39,20 +40,41 @@ Observed = Mapping[str, Mapping[str, Interval]]
 
 
 def created(step: Written, asset: Asset, *, link_id: int) -> Link:
-    """The link that a creation or an adoption makes: agreed on what was sent and on what SYNAPSE made of it."""
-    after = after_of(step)
-    values = {**after.base_set, **after.plant_set, **step.set}
-    held = asset.fields
+    """The link that a creation or an adoption makes: agreed on what the comparison settled, and on what was sent.
+
+    Whatever else the asset holds was typed in SYNAPSE meanwhile, and is remembered as that.
+    """
+    after, held = after_of(step), asset.fields
+    new = _new(step, asset, link_id)
+    fields = _Fields(new)
+    fields.settle(after)
+    for name, value in step.set.items():
+        fields.agree(name, synapse=held.get(name), plant3d=value)
     return replace(
-        _new(step, asset, link_id),
+        new,
         digest=bytes.fromhex(after.digest or ""),
         ticks=after.ticks,
-        base={name: held.get(name) for name in values},
-        base_plant={name: value for name, value in values.items() if held.get(name) != value},
-        synapse_delta={name: held.get(name) for name in after.pending},
+        base=fields.base,
+        base_plant=fields.plant3d,
+        synapse_delta=delta(fields.base, held, after.pending),
         pending=after.pending,
         observed=after.observed,
     )
+
+
+def found(step: Create, asset: Asset, *, link_id: int, same: Callable[[str, Value, Value], bool]) -> Link:
+    """The link of a creation whose receipt was lost and whose asset somebody has edited since.
+
+    What was sent is the base. Where the asset holds another value (and `same` does not call it another spelling),
+    somebody typed it in SYNAPSE.
+    """
+    made = created(step, asset, link_id=link_id)
+    base, plant3d = dict(made.base or {}), dict(made.base_plant)
+    for name, value in step.set.items():
+        if not same(name, asset.fields.get(name), value):
+            base[name] = value
+            plant3d.pop(name, None)
+    return replace(made, base=base, base_plant=plant3d, synapse_delta=delta(base, asset.fields, made.pending))
 
 
 def accepted(step: Written, asset: Asset, *, link_id: int) -> Link:
@@ -89,11 +111,11 @@ def written(link: Link, step: Written, asset: Asset) -> Link:
     for name, value in step.set.items():
         if name not in after.pending:  # a choice that Plant 3D does not hold yet: the base must not move
             fields.agree(name, synapse=asset.fields.get(name), plant3d=value)
-    pending = {
+    opened = {
         name: _given(entry, step.set[name], asset.fields.get(name)) if name in step.set else entry
         for name, entry in after.pending.items()
     }
-    return fields.after(see_asset(link, asset), step, pending, asset.fields)
+    return fields.after(see_asset(link, asset), step, opened, asset.fields, sent=step.set)
 
 
 def remembered(link: Link, step: Settle | Touch) -> Link:
@@ -150,7 +172,7 @@ def archived(link: Link, step: Archive, asset: Asset) -> Link:
         missing=step.after.missing,
         pending={},
         digest=b"",
-        holds=step.after.holds,
+        holds={**link.holds, **step.after.holds},
     )
 
 
@@ -260,11 +282,14 @@ class _Fields:
         self,
         link: Link,
         step: Written | Settle | Touch,
-        pending: Mapping[str, Open],
+        opened: Mapping[str, Open],
         held: Mapping[str, Value],
+        sent: Iterable[str] = (),
     ) -> Link:
-        """The link once its item was seen; `held`: what SYNAPSE holds."""
+        """The link once its item was seen; `opened`: what is open anew or still, `held`: what SYNAPSE holds."""
         after = after_of(step)
+        over = None if after.ends is None else {*after.ends, *sent}
+        pending = _moved(link.pending, over, opened)
         away = delta(self.base, held)
         for name, entry in pending.items():
             if name not in self.base:
@@ -276,8 +301,8 @@ class _Fields:
             base_plant=self.plant3d,
             synapse_delta=away,
             pending=pending,
-            observed={name: sides for name, sides in after.observed.items() if sides},
-            holds=after.holds,
+            observed=_moved(link.observed, over, {name: s for name, s in after.observed.items() if s}),
+            holds=_moved(link.holds, over, after.holds),
             flips={**link.flips, **after.flips},
             missing=None,
             class_name=step.class_name,
@@ -286,6 +311,15 @@ class _Fields:
             digest=bytes.fromhex(after.digest or ""),
             ticks=after.ticks,
         )
+
+
+T = TypeVar("T")
+
+
+def _moved(known: Mapping[str, T], over: Container[str] | None, said: Mapping[str, T]) -> dict[str, T]:
+    """What a link knows of its fields once something is over for some of them (None: for all) and said anew."""
+    kept = {} if over is None else {name: value for name, value in known.items() if name not in over}
+    return {**kept, **said}
 
 
 def after_of(step: Written | Settle | Touch) -> After:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from itertools import islice
@@ -685,9 +685,7 @@ class Planner:
                 state=link.state,
                 digest=item.digest.hex(),
                 ticks=item.timestamp,
-                pending=dict(link.pending),
-                observed={name: dict(sides) for name, sides in link.observed.items()},
-                holds=dict(link.holds),
+                ends=[],
             ),
             drawing=item.drawing,
         )
@@ -894,7 +892,8 @@ class Planner:
         for name in translated.fields:
             self._look_at(item.guid, name)
         self._count_push(item, link, work)
-        step = work.step(item, entity, link, tag or link.tag, adopt)
+        mapped = self._rules.classes[item.class_name].fields
+        step = work.step(item, entity, link, tag or link.tag, adopt, mapped)
         if work.set:
             stats.updated += 1
             self._fate[item.pnpid] = "updated"
@@ -1521,11 +1520,24 @@ class _FieldWork:
             flips=self.flips,
         )
 
+    def _over(self, link: Link, mapped: Container[str]) -> list[str]:
+        """Fields that were compared, or left the mapping. What an unreadable one is known for stays."""
+        open_fields = {*link.pending, *link.observed}
+        over = {name for name in open_fields if name in self.outcomes or name not in mapped}
+        return sorted(over | {name for name in link.holds if name in self.outcomes or name == "*"})
+
     def step(
-        self, item: PlantItem, entity: Entity, link: Link, tag: str, adopt: bool
+        self,
+        item: PlantItem,
+        entity: Entity,
+        link: Link,
+        tag: str,
+        adopt: bool,
+        mapped: Container[str],
     ) -> Adopt | Update | Settle | Touch:
         """The step of the pair: what is written to SYNAPSE, or only remembered."""
         after = self.after(item)
+        after.ends = self._over(link, mapped)
         whose = (entity.value, item.pnpid, item.guid, item.class_name, tag)
         if adopt:
             return Adopt(

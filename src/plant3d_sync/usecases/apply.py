@@ -98,6 +98,11 @@ class Execution:
     stored_steps: bool = False
     """Whether the chunks are those of the stored plan, so that an intent can point at its steps."""
 
+    def same(self, name: str, one: Value, other: Value) -> bool:
+        """Whether two values of a field are one value, perhaps in two spellings."""
+        same = self.rules.same.get(name)
+        return one == other or (same is not None and same(one, other))
+
     def check(self) -> None:
         """End here if the run must end."""
         if self.lease.lost.is_set():
@@ -484,6 +489,7 @@ def store_results(
                 steps=receipts.unknown,
                 at=now,
             )
+        _ask_again(connection, execution, [*receipts.made, *receipts.moved])
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
 
 
@@ -526,8 +532,13 @@ class _Receipts:
         else:
             link_id = _new_id(self.execution)
             by_person = isinstance(step, Adopt) and step.accepted
-            make = advance.accepted if by_person else advance.created
-            self.made.append(make(step, asset, link_id=link_id))
+            if by_person:
+                made = advance.accepted(step, asset, link_id=link_id)
+            elif self.found and isinstance(step, Create):
+                made = advance.found(step, asset, link_id=link_id, same=self.execution.same)
+            else:
+                made = advance.created(step, asset, link_id=link_id)
+            self.made.append(made)
         _altered(self.execution, step, asset)
         self._note(step, link_id, asset, "found_applied" if self.found else status)
         outcome.written += status != "unchanged"
@@ -676,9 +687,16 @@ def _remember_quiet(execution: Execution, steps: Sequence[Quiet]) -> None:
         links.add(connection, made, number=number, run_id=execution.run_id)
         links.drop_unlinked(connection, number, [link.asset_id for link in made])
         links.save(connection, moved)
+        _ask_again(connection, execution, [*made, *moved])
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
     execution.outcome.remembered += len(steps)
     failpoint("pull.bookkeeping_stored")
+
+
+def _ask_again(connection: Connection, execution: Execution, stored: Sequence[Link]) -> None:
+    """Somebody typed in SYNAPSE while the run worked, and the feed does not show it as news any more: compare again."""
+    if any(link.synapse_delta.keys() - link.pending.keys() for link in stored):
+        project_state.update(connection, execution.project.name, force_compare=True)
 
 
 def _to_adopt(execution: Execution, steps: Sequence[Adopt]) -> dict[str, Asset]:

@@ -78,16 +78,12 @@ def _holds(execution: Execution, step: ToSynapse, asset: Asset) -> bool:
             return asset.archived
         case Restore() if asset.archived:
             return False
+        case Create() if asset.version > 1 and not asset.archived:
+            return True  # it was made, and somebody has edited it since
         case Create() | Adopt() | Update() | Restore():
-            sent = step.set
+            return all(execution.same(name, asset.fields.get(name), sent) for name, sent in step.set.items())
         case _:
             assert_never(step)
-    for name, value in sent.items():
-        same = execution.rules.same.get(name)
-        stored = asset.fields.get(name)
-        if stored != value and not (same is not None and same(stored, value)):
-            return False
-    return True
 
 
 def _result(step: ToSynapse, asset: Asset) -> WriteResult:

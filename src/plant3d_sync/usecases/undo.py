@@ -191,7 +191,7 @@ def _undo_update(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     held = link.synapse_fields()
     back: dict[str, Value] = {}
     was: dict[str, Value] = {}
-    holds = dict(link.holds)
+    holds: dict[str, Hold] = {}
     for name, (old, new) in change["fields"].items():
         if name == "plant3d_id":
             undo.leave(change, name, link.plant3d_id, "an identity is never taken back")
@@ -202,7 +202,6 @@ def _undo_update(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
             holds[name] = Hold(side="synapse", value=_plant3d_now(link, name), kept=old)
     if not back:
         return
-    pending = {name: entry for name, entry in link.pending.items() if name not in back}
     undo.steps.append(
         Update(
             entity=link.entity,
@@ -217,7 +216,7 @@ def _undo_update(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
             old_tag=link.tag if "tag" in back else None,
             set=back,
             was=was,
-            after=After(holds=holds, pending=pending),
+            after=After(holds=holds, ends=sorted(back)),
             why=dict.fromkeys(back, "undo"),
             undo_change=change["id"],
         )
