@@ -634,7 +634,6 @@ def test_kind_06_a_plan_made_before_a_choice_does_not_lose_it(tell: Tell) -> Non
     then.all_is_well()
 
 
-@broken("6", "the second undo loses the hold of the first")
 def test_kind_06_an_undo_of_two_pushes_of_one_item_leaves_both_undone(tell: Tell) -> None:
     story = tell(share_model=True)
     _designer, user, run, then = story.cast
@@ -1030,7 +1029,6 @@ def test_kind_10_a_choice_of_a_value_is_void_when_a_side_moved_after_it(tell: Te
     then.all_is_well()
 
 
-@broken("10", "an undo that cannot be carried out is used up")
 def test_kind_10_an_undo_on_the_workbook_route_says_that_nothing_goes_back(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast

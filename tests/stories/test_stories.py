@@ -428,7 +428,6 @@ def test_story_23_the_late_write_of_an_overtaken_run_is_put_right(tell: Tell) ->
 # ---------------------------------------------------------------- 24 to 26, 29: undo and choices
 
 
-@broken("6", "an after-image frozen into a plan overwrites newer memory")
 def test_story_24_an_undo_leaves_an_edit_alone_that_waits_for_a_locked_file(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -536,7 +535,6 @@ def test_story_28_a_description_that_a_user_clears_stays_cleared(unpulled: Tell)
     then.all_is_well()
 
 
-@broken("10", "an undo that cannot be carried out is used up")
 def test_story_29_an_undo_without_permission_to_write_says_that_nothing_goes_back(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast

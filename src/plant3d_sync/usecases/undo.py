@@ -244,8 +244,15 @@ def _undo_push(
     cells: list[Cell] = []
     for (name, (old, new)), row in zip(change["fields"].items(), written, strict=False):
         now = _plant3d_now(link, name)
+        held = link.synapse_fields().get(name)
+        if write_mode != "sql":
+            undo.leave(change, name, now, f"Plant 3D may not be written to (write: {write_mode})")
+            continue
         if now != new:
             undo.leave(change, name, now, "edited since")
+            continue
+        if held != _synapse_then(change, link, name):
+            undo.leave(change, name, held, "edited since")
             continue
         cells.append(
             Cell(
@@ -254,9 +261,9 @@ def _undo_push(
                 table_class=row.table_name,
                 old=row.new_value,
                 new=row.old_value,
-                ticks=(link.ticks if link.digest else None) or row.new_ticks,
+                ticks=_stamp(connection, row.project, link),
                 plant3d=now,
-                synapse=link.synapse_fields().get(name),
+                synapse=held,
                 why="undo",
                 hold=True,
                 kept=old,
@@ -276,11 +283,31 @@ def _undo_push(
             asset_version=link.asset_version,
             description_version=link.description_version,
             cells=cells,
-            needs=None if write_mode == "sql" else "write_" + write_mode,
             undo_change=change["id"],
             undo="undo",
         )
     )
+
+
+def _stamp(connection: Connection, project: str, link: Link) -> int | None:
+    """The stamp the item's row has: as last read, or as our newest write left it if it was not read since."""
+    if link.digest:
+        return link.ticks
+    return connection.execute(
+        sa.select(sa.func.max(plant_write.c.new_ticks)).where(
+            plant_write.c.project == project,
+            plant_write.c.pnpid == link.pnpid,
+            plant_write.c.status.in_(["applied", "found_applied"]),
+        )
+    ).scalar()
+
+
+def _synapse_then(change: Mapping[str, Any], link: Link, name: str) -> Value:
+    """What SYNAPSE held when the change was made: what a push carried is the base, what an undo kept away is held."""
+    hold = link.holds.get(name)
+    if change["op"] == "undo" and hold is not None:
+        return hold.value
+    return (link.base or {}).get(name)
 
 
 def _plan(
