@@ -77,7 +77,7 @@ def line_of(fields: dict[str, Value], blank: list[str], pending: bool) -> tuple[
         "class": "Pump",
         "tag": fields["tag"],
     }
-    after: dict[str, Any] = {"digest": "00ff", "ticks": 7}
+    after: dict[str, Any] = {"digest": "00ff", "ticks": 7, "revision": 2}
     if pending:
         after["pending"] = {"attributes.set": {"why": "unread"}}
     empty = dict.fromkeys((name for name in blank if name not in fields), None)
@@ -92,6 +92,7 @@ def line_of(fields: dict[str, Value], blank: list[str], pending: bool) -> tuple[
         after=AfterCreation(
             digest="00ff",
             ticks=7,
+            revision=2,
             pending={"attributes.set": Open(why="unread")} if pending else {},
         ),
         text=values_text(fields),
@@ -146,6 +147,7 @@ def test_a_pair_stored_as_text_is_remembered_as_the_same_pair_stored_as_values(
     assert {name: value for name, value in whole.items() if value is not None} == {
         **{name: value for name, value in stored.items() if value is not None},
         "gone_in_synapse": 0,
+        "went_back": 0,
     }
 
 
@@ -201,7 +203,7 @@ USUAL = {
     "id": "guid",
     "class": "Pump",
     "tag": "P-1",
-    "after": {"digest": "00ff", "ticks": 7},
+    "after": {"digest": "00ff", "ticks": 7, "revision": 2},
     "set": {"tag": "P-1"},
 }
 
@@ -210,7 +212,7 @@ USUAL = {
     "change",
     [
         {"link_id": 3},
-        {"after": {"digest": "00ff", "ticks": 7, "pending": {"description": {"why": "unread"}}}},
+        {"after": {"digest": "00ff", "ticks": 7, "revision": 2, "pending": {"description": {"why": "unread"}}}},
         {"after": {"digest": "00ff"}},
     ],
 )

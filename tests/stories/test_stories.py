@@ -207,7 +207,6 @@ def test_story_10_an_older_copy_is_still_stopped_after_another_plan_was_applied(
     then.all_is_well()
 
 
-@broken("7", "one high-water mark is the only evidence")
 def test_story_11_an_older_copy_that_was_saved_twice_is_known_all_the_same(tell: Tell) -> None:
     story, older = older_copy(tell)
     designer, _user, run, then = story.cast
@@ -222,7 +221,6 @@ def test_story_11_an_older_copy_that_was_saved_twice_is_known_all_the_same(tell:
     then.all_is_well()
 
 
-@broken("7", "versions of SYNAPSE that go back are ignored after a reset")
 def test_story_12_a_synapse_restored_from_a_backup_does_not_win_over_a_newer_text(
     restorable: Callable[..., Any],
 ) -> None:

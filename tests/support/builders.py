@@ -106,7 +106,7 @@ def item(pnpid: int, tag: Value = None, description: Value = None, **more: Any) 
         guid=more.pop("guid", guid_of(pnpid)),
         class_name=more.pop("class_name", "Pump"),
         timestamp=more.pop("timestamp", 638_000_000_000_000_000 + pnpid),
-        revision=1,
+        revision=more.pop("revision", 1),
         values=values,
         drawing=more.pop("drawing", "PID-001"),
         digest=hashlib.blake2b(orjson.dumps(values, option=orjson.OPT_SORT_KEYS), digest_size=16).digest(),

@@ -14,6 +14,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field, newest
+from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
 from plant3d_sync.usecases.conflicts import KINDS
 
 A, B, C = "a", "b", "c"
@@ -400,3 +401,63 @@ def test_what_cannot_be_known_is_left_to_a_person_with_the_reason(times: Times, 
 )
 def test_what_is_known_is_decided(times: Times, winner: Side) -> None:
     assert newest(times)[0] is winner
+
+
+# ---------------------------------------------------------------- copies of an earlier day
+
+OLDER_TABLE = {
+    # (owner, what went back) -> what shall happen when only that side differs from the base
+    (Owner.SHARED, OLDER_COPY): Verdict.CONFLICT,
+    (Owner.PLANT3D, OLDER_COPY): Verdict.CONFLICT,
+    (Owner.SYNAPSE, OLDER_COPY): Verdict.TO_PLANT3D,  # put back, as any drift
+    (Owner.SHARED, OLDER_SYNAPSE): Verdict.CONFLICT,
+    (Owner.SYNAPSE, OLDER_SYNAPSE): Verdict.CONFLICT,
+    (Owner.PLANT3D, OLDER_SYNAPSE): Verdict.TO_SYNAPSE,  # put back, as any drift
+}
+
+
+@pytest.mark.parametrize(("owner", "older"), OLDER_TABLE, ids=str)
+@pytest.mark.parametrize("times", TIMES.values(), ids=list(TIMES))
+@pytest.mark.parametrize("both", [False, True], ids=["one moved", "both moved"])
+def test_a_value_of_an_earlier_day_never_wins_or_loses_by_itself(
+    owner: Owner, older: str, times: Times, both: bool
+) -> None:
+    plant3d, synapse = (B, C if both else A) if older == OLDER_COPY else (C if both else A, B)
+    outcome = merge_field(
+        rule(owner),
+        base=A,
+        base_plant=A,
+        plant3d=plant3d,
+        synapse=synapse,
+        same=same,
+        times=times,
+        older=older,
+    )
+    if OLDER_TABLE[owner, older] is Verdict.CONFLICT:
+        assert (outcome.verdict, outcome.reason) == (Verdict.CONFLICT, older)
+        assert KINDS[older] != older, "and the question is told in words"
+    else:
+        assert outcome.verdict is OLDER_TABLE[owner, older], "the owner's rule stands"
+
+
+@pytest.mark.parametrize("older", [OLDER_COPY, OLDER_SYNAPSE])
+@pytest.mark.parametrize(
+    ("chosen", "verdict"), [("of plant3d", Verdict.TO_SYNAPSE), ("of synapse", Verdict.TO_PLANT3D)]
+)
+def test_a_choice_about_an_earlier_day_is_carried_out(older: str, chosen: str, verdict: Verdict) -> None:
+    base = "of synapse" if older == OLDER_COPY else "of plant3d"
+    choice = Resolution(
+        conflict_id="c", plant3d_value="of plant3d", synapse_value="of synapse", chosen=chosen, by="anna"
+    )
+    outcome = merge_field(
+        rule(),
+        base=base,
+        base_plant=base,
+        plant3d="of plant3d",
+        synapse="of synapse",
+        same=same,
+        times=NOBODY_KNOWS,
+        resolution=choice,
+        older=older,
+    )
+    assert (outcome.verdict, outcome.value) == (verdict, chosen)

@@ -84,6 +84,7 @@ class Open(
     """A field that is not settled: why, both values (unset: not known), the rule that said so.
 
     `since`: when it began to wait (UTC, ISO). `given`: a choice SYNAPSE was sent, and what SYNAPSE made of it.
+    `older`: this side's value came with a copy of an earlier day (the kind of that question), so it is no edit.
     """
 
     why: str
@@ -92,6 +93,7 @@ class Open(
     reason: str | UnsetType = UNSET
     since: str | UnsetType = UNSET
     given: tuple[Value, Value] | UnsetType = UNSET
+    older: str = ""
 
 
 REVERTED = "reverted"
@@ -106,7 +108,9 @@ class Link:
     `base_plant`: only fields where SYNAPSE altered what it was given (trim, truncation): Plant 3D's spelling of the base.
     `synapse_delta`: fields where SYNAPSE was last seen away from the base.
     `pending`: fields not settled by the last run, with the reason.
-    `digest`, `ticks`: the item as it was last compared; without a digest the next run compares it again.
+    `digest`, `ticks`, `revision`: the item as it was last compared; without a digest the next run compares it again.
+    Without a revision (a state of an earlier version) nothing tells an older copy of its row.
+    `went_back`: the asset was seen in an earlier version than before, and was not compared since.
     """
 
     link_id: int
@@ -121,6 +125,7 @@ class Link:
     state: LinkState = LinkState.ACTIVE
     digest: bytes = b""
     ticks: int | None = None
+    revision: int | None = None
     drawing: str | None = None
     base: Mapping[str, Value] | None = None
     base_plant: Mapping[str, Value] = field(default_factory=dict)
@@ -131,6 +136,7 @@ class Link:
     flips: Mapping[str, Flip] = field(default_factory=dict)
     missing: Missing | None = None
     in_synapse: InSynapse = InSynapse.LIVE
+    went_back: bool = False
     description_at: str | None = None
     description_by: str | None = None
 

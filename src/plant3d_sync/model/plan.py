@@ -129,6 +129,7 @@ class Tally:
 
     By kind of asset: `links_of` = live links, `push_updates` = items of which cells would be written into Plant 3D (or
     put into a workbook now), `push_blanks` = those of them that would lose a filled value.
+    `older_rows`, `older_assets`: links that were found with a copy of an earlier day for the first time.
     """
 
     links: int = 0
@@ -139,6 +140,8 @@ class Tally:
     links_of: Mapping[str, int] = field(default_factory=dict)
     push_updates: Counter[str] = field(default_factory=Counter)
     push_blanks: Counter[str] = field(default_factory=Counter)
+    older_rows: int = 0
+    older_assets: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ class After(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the link will remember once the step is done.
 
     `base_set`: field -> agreed value as SYNAPSE holds it; `plant_set`: Plant 3D's spelling where it is another one.
-    `digest` (hex) and `ticks`: the item as it was read; without them the next run reads it again.
+    `digest` (hex), `ticks` and `revision`: the item as it was read; without them the next run reads it again.
     `ends`: the fields of which what was open, observed or held is over, unless the step says it anew; of any other field
     the link keeps what it knows when the step is stored. None (a step of an older version): of all fields.
     """
@@ -34,6 +34,7 @@ class After(msgspec.Struct, kw_only=True, omit_defaults=True):
     missing: Missing | None = None
     digest: str | None = None
     ticks: int | None = None
+    revision: int | None = None
     base_set: dict[str, Value] = {}
     plant_set: dict[str, Value] = {}
     pending: dict[str, Open] = {}
@@ -48,6 +49,7 @@ class AfterCreation(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"b
 
     digest: str | None = None
     ticks: int | None = None
+    revision: int | None = None
     pending: dict[str, Open] = {}
     blank: Raw = _NOTHING
 

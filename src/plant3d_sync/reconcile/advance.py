@@ -29,6 +29,7 @@ from plant3d_sync.model.step import (
     Touch,
     Update,
 )
+from plant3d_sync.reconcile import older
 
 Written = Create | Adopt | Update | Restore
 """Steps after which a live asset holds what they set."""
@@ -54,6 +55,7 @@ def created(step: Written, asset: Asset, *, link_id: int) -> Link:
         new,
         digest=bytes.fromhex(after.digest or ""),
         ticks=after.ticks,
+        revision=after.revision,
         base=fields.base,
         base_plant=fields.plant3d,
         synapse_delta=delta(fields.base, held, after.pending),
@@ -194,6 +196,7 @@ def seen(link: Link, asset: Asset, *, at: float, last_read: float | None) -> Lin
     away = delta(link.base, asset.fields, link.pending)
     return replace(
         see_asset(link, asset),
+        went_back=link.went_back or older.asset_went_back(link, asset),
         synapse_delta=away,
         observed=observed_with_synapse(link.observed, away, last_read, at),
     )
@@ -310,6 +313,8 @@ class _Fields:
             drawing=step.drawing,
             digest=bytes.fromhex(after.digest or ""),
             ticks=after.ticks,
+            revision=after.revision,
+            went_back=False,
         )
 
 
@@ -326,7 +331,13 @@ def after_of(step: Written | Settle | Touch) -> After:
     """What the step says that the link will remember; of a creation, what it says of the item."""
     if isinstance(step, Create):
         born = step.after
-        return After(digest=born.digest, ticks=born.ticks, pending=born.pending, base_set=born.base_set)
+        return After(
+            digest=born.digest,
+            ticks=born.ticks,
+            revision=born.revision,
+            pending=born.pending,
+            base_set=born.base_set,
+        )
     return step.after
 
 

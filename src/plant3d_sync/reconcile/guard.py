@@ -81,6 +81,39 @@ def _amount(name: str, limit: Limit, actual: int, of: int, what: str) -> GuardHi
     )
 
 
+OLDER = Limit(share=0.02, count=10)
+"""More links than this that went back at once are not a mishap of a row: somebody put a copy back."""
+
+
+def check_older(tally: Tally) -> list[GuardHit]:
+    """Many rows, or many assets, are of an earlier day than they were seen: a copy, or a backup, was put back.
+
+    Only fields that differ count, each link once: what was approved and is asked about does not stop the next run.
+    """
+    checks = [
+        (
+            "older_copy",
+            tally.older_rows,
+            "rows of Plant 3D went back to an earlier day and hold other values: an older copy was put back.",
+        ),
+        (
+            "older_synapse",
+            tally.older_assets,
+            "assets of SYNAPSE went back to an earlier version and hold other values: a backup was restored there.",
+        ),
+    ]
+    return [
+        GuardHit(
+            name=name,
+            limit=f"{OLDER.share:.0%} and {OLDER.count}",
+            actual=f"{actual} of {tally.links} ({actual / tally.links:.0%})",
+            message=f"{actual} {what} Nothing was written.",
+        )
+        for name, actual, what in checks
+        if OLDER.exceeded(actual, tally.links)
+    ]
+
+
 def check_identity(known: SourceIdentity | None, seen: SourceIdentity) -> list[GuardHit]:
     """Is this the database we know, and is it not older than we know it?
 

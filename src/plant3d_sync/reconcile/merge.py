@@ -14,11 +14,14 @@ no base, one blank    owner's value; a blank       owner's value; a blank      f
                       owner never erases           owner never erases
 no base, differ       write S                      push, or wait for CAD       conflict
 P put back            as above                     as above                    conflict
+P of an older copy    conflict                     as above                    conflict
+S of an older backup  as above                     conflict                    conflict
 ====================  ===========================  ==========================  =======================
 
 "P put back": we wrote into Plant 3D, and it holds again what it held before. A session that was still open may have
 saved its old copy, or a designer did it on purpose: the value cannot tell, so neither side wins by itself. (Only
-shared fields are ever pushed.)
+shared fields are ever pushed.) "Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
+edit, so it neither wins nor is overwritten by itself.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
+from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
 
 Same = Callable[[Value, Value], bool]
 
@@ -71,13 +75,15 @@ def merge_field(
     frozen: bool = False,
     put_back: bool = False,
     reverts: int = 0,
+    older: str = "",
 ) -> FieldOutcome:
     """Decide the value one field should have on both sides.
 
     `base` is SYNAPSE's spelling of the last agreed value, `base_plant` Plant 3D's (they differ only where
     SYNAPSE altered what it was given). Both values must be known; a field that was not read is not merged.
     `put_back`: we wrote this field into Plant 3D last, and Plant 3D holds again what it held before. `reverts`: how
-    often that happened, while it is so or still undecided; else 0.
+    often that happened, while it is so or still undecided; else 0. `older`: the side that moved did so because a copy
+    of an earlier day was put back there, as the kind of the question (`reconcile/older.py`).
     """
     name = rule.field
 
@@ -99,6 +105,9 @@ def merge_field(
     if frozen:
         resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
         return resolved or out(Verdict.CONFLICT, None, "flip_flop")
+    if older and rule.owner is not _OTHERS[older]:
+        resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+        return resolved or _of_an_earlier_day(rule, older)
     match rule.owner:
         case Owner.PLANT3D:
             return _owned_by_plant3d(rule, plant3d, synapse, plant_moved, synapse_moved)
@@ -173,6 +182,21 @@ def _shared(
             field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, loses=synapse, reason=why
         )
     return _into_plant3d(rule, synapse, plant3d, why)
+
+
+_OTHERS: Final = {OLDER_COPY: Owner.SYNAPSE, OLDER_SYNAPSE: Owner.PLANT3D}
+"""Whose fields an older copy of the one side cannot decide: the other side owns them, and its rule stands."""
+
+
+def _of_an_earlier_day(rule: FieldRule, older: str) -> FieldOutcome:
+    """One side went back to an earlier day: a person has to say whether that is meant."""
+    return FieldOutcome(
+        field=rule.field,
+        verdict=Verdict.CONFLICT,
+        reason=older,
+        suggestion=(Side.SYNAPSE if older == OLDER_COPY else Side.PLANT3D).value,
+        suggestion_reason="the_other_side_is_newer",
+    )
 
 
 def _reverted(rule: FieldRule, plant3d: Value, synapse: Value, put_back: bool) -> FieldOutcome:

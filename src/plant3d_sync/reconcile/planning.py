@@ -48,7 +48,7 @@ from plant3d_sync.model.step import (
     to_text,
     values_text,
 )
-from plant3d_sync.reconcile import guard, identity, missing
+from plant3d_sync.reconcile import guard, identity, missing, older
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.guard import newly_pushed
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
@@ -480,7 +480,7 @@ class Planner:
             return
         self._stats[entity].created += 1
         self._tally.creates += 1
-        after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp)
+        after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
         if len(fields) < len(self._rules.classes[item.class_name].fields):
             after.pending = self._unread(item, translated, None)
         if blank:
@@ -685,6 +685,7 @@ class Planner:
                 state=link.state,
                 digest=item.digest.hex(),
                 ticks=item.timestamp,
+                revision=item.revision,
                 ends=[],
             ),
             drawing=item.drawing,
@@ -709,7 +710,7 @@ class Planner:
             asset_id=link.asset_id,
             set=values,
             was=link.synapse_fields(),
-            after=After(digest=item.digest.hex(), ticks=item.timestamp),
+            after=After(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision),
             why={"*": why},
             drawing=item.drawing,
         )
@@ -812,6 +813,11 @@ class Planner:
         if put_back and flip.last != REVERTED:
             flip = work.flips[name] = flip._replace(last=REVERTED, reverts=flip.reverts + 1)
         undecided = put_back or (flip.last == REVERTED and name in link.pending)
+        no_edit = older.question(
+            known,
+            plant3d=older.Moved(plant3d, older.row_went_back(link, item)) if plant_away else None,
+            synapse=older.Moved(synapse, self._synapse_is_older(link, asset)) if synapse_away else None,
+        )
         outcome = merge_field(
             rule,
             base=base,
@@ -832,10 +838,17 @@ class Planner:
             frozen=flip.writes >= FLIP_LIMIT,
             put_back=put_back,
             reverts=flip.reverts if undecided else 0,
+            older=no_edit,
         )
-        if resolution is not None:
+        if no_edit:
+            work.older[name] = no_edit
+        if resolution is not None and not (no_edit and outcome.verdict is Verdict.WAIT):
             work.fates[resolution.conflict_id] = _fate(outcome, resolution, same)
         work.outcomes[name] = (rule, outcome, plant3d, synapse, base)
+
+    def _synapse_is_older(self, link: Link, asset: Asset | None) -> bool:
+        """Whether the asset went back since it was compared; what a run read and did not act upon is on the link."""
+        return link.went_back or (asset is not None and older.asset_went_back(link, asset))
 
     def _observe(
         self,
@@ -892,6 +905,8 @@ class Planner:
         for name in translated.fields:
             self._look_at(item.guid, name)
         self._count_push(item, link, work)
+        self._tally.older_rows += work.is_newly_older(link, older.OLDER_COPY)
+        self._tally.older_assets += work.is_newly_older(link, older.OLDER_SYNAPSE)
         mapped = self._rules.classes[item.class_name].fields
         step = work.step(item, entity, link, tag or link.tag, adopt, mapped)
         if work.set:
@@ -982,6 +997,8 @@ class Planner:
                 work.open(name, outcome.reason, plant3d, synapse, outcome)
         if name in link.holds and outcome.reason == "held_after_undo":
             work.holds[name] = link.holds[name]
+        if name in work.older and name in work.pending:
+            work.amend(name, older=work.older[name])
         if name in work.given and name in work.pending:
             work.amend(name, given=work.given[name])
 
@@ -1307,6 +1324,7 @@ class Planner:
                 self._know.limits,
                 first_sync=self._tally.links == 0 or self._know.first_pull,
             ),
+            *guard.check_older(self._tally),
         ]
         return Draft(
             lines=lines,
@@ -1464,6 +1482,8 @@ class _FieldWork:
     given: dict[str, tuple[Value, Value]] = field(default_factory=dict)
     """Choices SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what SYNAPSE made of it."""
     flips: dict[str, Flip] = field(default_factory=dict)
+    older: dict[str, str] = field(default_factory=dict)
+    """Fields that one side holds as a copy of an earlier day does: the kind of that question."""
     cells: list[Cell] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     conflicts: int = 0
@@ -1503,6 +1523,13 @@ class _FieldWork:
         """Something more is known of an open field."""
         self.pending[name] = msgspec.structs.replace(self.pending[name], **more)
 
+    def is_newly_older(self, link: Link, kind: str) -> bool:
+        """Whether a field is asked about for the first time because a copy of an earlier day holds it."""
+        return any(
+            entry.older == kind and (name not in link.pending or link.pending[name].older != kind)
+            for name, entry in self.pending.items()
+        )
+
     def pending_changed(self, link: Link) -> bool:
         """Whether the open fields differ from what the link remembers."""
         return dict(link.pending) != self.pending
@@ -1512,6 +1539,7 @@ class _FieldWork:
         return After(
             digest=item.digest.hex(),
             ticks=item.timestamp,
+            revision=item.revision,
             base_set=self.base_set,
             plant_set=self.plant_set,
             pending=self.pending,

@@ -205,6 +205,7 @@ def to_model(row: Row[Any]) -> Link:
         state=LinkState(row.state),
         digest=row.digest or b"",
         ticks=row.ticks,
+        revision=row.revision,
         drawing=row.drawing,
         base=base,
         base_plant=load_map(row.base_plant),
@@ -215,6 +216,7 @@ def to_model(row: Row[Any]) -> Link:
         flips=_FLIPS.decode(row.flips) if row.flips else {},
         missing=_MISSING.decode(row.missing) if row.missing else None,
         in_synapse=InSynapse(row.gone_in_synapse),
+        went_back=bool(row.went_back),
     )
 
 
@@ -235,6 +237,8 @@ def to_row(item: Link) -> dict[str, Any]:
         "gone_in_synapse": item.in_synapse.value,
         "digest": item.digest or None,
         "ticks": item.ticks,
+        "revision": item.revision,
+        "went_back": int(item.went_back),
         "base": None if item.base is None else dump(item.base) or "{}",
         "base_plant": dump(item.base_plant),
         "synapse_delta": dump(item.synapse_delta),
@@ -286,6 +290,7 @@ CREATED_COLUMNS = (
     "state",
     "digest",
     "ticks",
+    "revision",
     "base",
     "drawing",
     "run_id",
@@ -293,7 +298,26 @@ CREATED_COLUMNS = (
 )
 """What a freshly created pair fills; the other columns stay empty."""
 CreatedRow = tuple[
-    int, int, int, str, str, str, str, int, int, str, str, str, str, bytes, int, str, str | None, str, int
+    int,
+    int,
+    int,
+    str,
+    str,
+    str,
+    str,
+    int,
+    int,
+    str,
+    str,
+    str,
+    str,
+    bytes,
+    int,
+    int | None,
+    str,
+    str | None,
+    str,
+    int,
 ]
 
 
@@ -350,6 +374,7 @@ def created_rows(
                 "active",
                 from_hex(after.digest or ""),
                 after.ticks or 0,
+                after.revision,
                 base_text(bytes(step.text), bytes(after.blank)),
                 step.drawing,
                 run_id,

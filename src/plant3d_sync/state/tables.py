@@ -75,6 +75,8 @@ link = sa.Table(
     sa.Column("gone_in_synapse", sa.Integer, nullable=False, server_default="0"),
     sa.Column("digest", sa.LargeBinary),
     sa.Column("ticks", BigInt),
+    sa.Column("revision", sa.Integer),
+    sa.Column("went_back", sa.Integer, nullable=False, server_default="0"),
     sa.Column("base", Json),
     sa.Column("base_plant", Json),
     sa.Column("synapse_delta", Json),

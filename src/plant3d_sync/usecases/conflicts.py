@@ -25,6 +25,10 @@ KINDS = {
     "flip_flop": "The field was written back and forth between the same two values; it is frozen.",
     "reverted": "Plant 3D holds again what it held before we wrote there: a session that was still open may have saved "
     "its old copy, or a designer put it back. Neither value is written until somebody decides; reopen the drawing first.",
+    "older_copy": "The item's row in Plant 3D is of an earlier day than we have seen it: an older copy of the database was "
+    "put back. Its value is nobody's edit; neither value is written until somebody decides.",
+    "older_synapse": "The asset is an earlier version than we have seen: a backup of SYNAPSE was restored. Its value is "
+    "nobody's edit; neither value is written until somebody decides.",
     "archived_in_synapse": "The asset is archived in SYNAPSE while the item lives in Plant 3D.",
     "gone_from_plant3d": "The item is gone from Plant 3D while the asset was edited in SYNAPSE.",
     "shows_through": "The field was emptied in SYNAPSE, and in Plant 3D another column of it stands behind the one that would "
