@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -132,21 +132,46 @@ def test_links_of_the_first_schema_are_found_after_the_upgrade_and_stay_unique(e
     first = [
         row_of(full_link(), 1, id=n, pnpid=n, plant3d_id=f"guid-{n}", asset_version=n) for n in (1, 2, 3)
     ]
-    with empty.engine.connect() as connection:
-        config = _alembic_config(empty.url)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.commit()
-        names = ", ".join(first[0])
-        marks = ", ".join(f":{name}" for name in first[0])
-        connection.execute(sa.text(f"INSERT INTO link ({names}) VALUES ({marks})"), first)
-        connection.commit()
+    _as_first_schema(empty, first)
     assert empty.upgrade() == ("0001", SCHEMA)
     with empty.read() as connection:
         assert [one.link_id for one in links.by_items(connection, 1, ["guid-2", "guid-9"], [])] == [2]
         assert links.versions(connection, 1, ["guid-1", "guid-3"]) == {"guid-1": 1, "guid-3": 3}
     with pytest.raises(ConfigError), empty.write() as connection:
         links.insert_many(connection, [row_of(full_link(), 1, id=4, pnpid=4, plant3d_id="guid-2")])
+
+
+def _as_first_schema(empty: State, rows: Sequence[dict[str, Any]], *conflicts: dict[str, Any]) -> None:
+    """A database as the first version made it, with these links and conflicts."""
+    with empty.engine.connect() as connection:
+        config = _alembic_config(empty.url)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.commit()
+        for table, of_table in (("link", rows), ("conflict", conflicts)):
+            there = {column["name"] for column in sa.inspect(connection).get_columns(table)}
+            for row in of_table:
+                names = [name for name in row if name in there]
+                marks = ", ".join(f":{name}" for name in names)
+                connection.execute(sa.text(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"), row)
+        connection.commit()
+
+
+def test_links_that_left_the_mapping_are_told_from_those_that_a_person_unlinked(empty: State) -> None:
+    states = ("unlinked", "unlinked", "unlinked", "active", "archived")
+    rows = [
+        row_of(full_link(), 1, id=n, pnpid=n, plant3d_id=f"guid-{n}") | {"state": state}
+        for n, state in enumerate(states, 1)
+    ]
+    asked = {"project": "mine", "field": "*", "kind": "gone_from_plant3d", "data": "{}", "status": "resolved"}
+    made = {"detected_at": 1.0, "seq": 1, "id": "c-1", "link_id": 2, "resolution": "synapse"}
+    other = {**made, "seq": 2, "id": "c-2", "link_id": 3, "resolution": "plant3d"}
+    _as_first_schema(empty, rows, asked | made, asked | other)
+    assert empty.upgrade() == ("0001", SCHEMA)
+    with empty.read() as connection:
+        found = links.by_ids(connection, range(1, 6))
+    assert [found[n].state.value for n in range(1, 6)] == ["out", "unlinked", "out", "active", "archived"]
+    assert {one.in_synapse for one in found.values()} == {InSynapse.ARCHIVED}, "nothing else moved"
 
 
 def test_an_identity_that_only_shares_its_short_key_is_not_taken_for_another(
@@ -230,6 +255,8 @@ def full_link() -> Link:
         state=LinkState.MISSING,
         digest=b"\x00\x01\xff",
         ticks=638_000_000_000_000_001,
+        revision=7,
+        went_back=True,
         drawing="PID-1",
         base_plant={"description": "longer"},
         synapse_delta={"attributes.spec": None},
@@ -270,6 +297,8 @@ def row_of(one: Link, number: int, **more: Any) -> dict[str, Any]:
         "gone_in_synapse": one.in_synapse.value,
         "digest": one.digest,
         "ticks": one.ticks,
+        "revision": one.revision,
+        "went_back": int(one.went_back),
         "base": dump(one.base),
         "base_plant": dump(one.base_plant),
         "synapse_delta": dump(one.synapse_delta),

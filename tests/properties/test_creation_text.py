@@ -212,7 +212,14 @@ USUAL = {
     "change",
     [
         {"link_id": 3},
-        {"after": {"digest": "00ff", "ticks": 7, "revision": 2, "pending": {"description": {"why": "unread"}}}},
+        {
+            "after": {
+                "digest": "00ff",
+                "ticks": 7,
+                "revision": 2,
+                "pending": {"description": {"why": "unread"}},
+            }
+        },
         {"after": {"digest": "00ff"}},
     ],
 )

@@ -246,7 +246,6 @@ def test_story_12_a_synapse_restored_from_a_backup_does_not_win_over_a_newer_tex
 WITHOUT_PUMPS = {"CentrifugalPump": {"entity": "none"}}
 
 
-@broken("8", "a link that left the scope is never looked at again")
 def test_story_13_an_item_deleted_while_its_class_was_left_out_is_missed(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast

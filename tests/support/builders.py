@@ -192,11 +192,7 @@ def plan(
         planner.see(one, known_link, news.get(one.guid), other)
         seen.add(one.pnpid)
     for known in links:
-        if known.pnpid not in seen and known.state in (
-            LinkState.ACTIVE,
-            LinkState.MISSING,
-            LinkState.PENDING,
-        ):
+        if known.pnpid not in seen:
             planner.gone(known)
     return planner.finish()
 

@@ -343,13 +343,13 @@ def test_an_item_that_reappears_is_active_again_without_a_write() -> None:
     assert "missing" not in line["after"]
 
 
-def test_a_class_that_left_the_mapping_is_unlinked_not_archived() -> None:
+def test_a_class_that_left_the_mapping_is_out_not_archived() -> None:
     known = [link(item(n, f"T-{n}", class_name="Gauge")) for n in range(3)]
     draft = plan(
         [], known, rules=rule_set(classes=("Pump",)), missing=MissingPolicy(reads=1, policy="archive")
     )
     assert not writes(draft)
-    assert {line["after"]["state"] for line in lines(draft)} == {"unlinked"}
+    assert {line["after"]["state"] for line in lines(draft)} == {"out"}
     again = plan([item(9, "T-1")], known, rules=rule_set(classes=("Pump",)))
     assert codes(again) == ["tag_taken"], "the unlinked asset still holds its tag in SYNAPSE"
 

@@ -14,12 +14,17 @@ from plant3d_sync.model.record import Value
 
 
 class LinkState(StrEnum):
-    """Life of a link. Reappearing in a read cancels `missing` and `pending` at any point."""
+    """Life of a link. Reappearing in a read cancels `missing` and `pending` at any point.
+
+    `out`: the mapping leaves its class out, so nobody looks for its item; back in the mapping it is compared, or
+    missing, like any other. `unlinked`: a person chose to keep the asset of an item that is gone.
+    """
 
     ACTIVE = "active"
     MISSING = "missing"
     PENDING = "pending"
     ARCHIVED = "archived"
+    OUT = "out"
     UNLINKED = "unlinked"
 
 

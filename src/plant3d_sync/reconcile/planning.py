@@ -103,6 +103,8 @@ class Knowledge:
     """(identity, field) of the conflicts that are open; `Draft.examined` says which of them were compared."""
     only_assets: frozenset[str] | None = None
     workbook_days: float = 14.0
+    strays: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Identity -> (asset id, tag) of live SYNAPSE assets that carry an identity of ours and have no link."""
     lost: frozenset[str] = frozenset()
     """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
     first_pull: bool = False
@@ -299,6 +301,7 @@ class Planner:
         }
         self._pulls = know.direction is not Direction.PUSH
         self._pushes = know.direction is not Direction.PULL
+        self._strays = dict(know.strays)
 
     # ------------------------------------------------------------------ what is linked
 
@@ -307,6 +310,10 @@ class Planner:
         self._live.update(holders)
         self._tally.links_of = count
         self._tally.links = sum(count.values())
+
+    def maps(self, class_name: str) -> bool:
+        """Whether the mapping brings this class to SYNAPSE."""
+        return class_name in self._rules.classes
 
     # ------------------------------------------------------------------ items
 
@@ -332,6 +339,7 @@ class Planner:
         """
         entity = self._entity_of[item.class_name]
         asked = entity in self._know.entities
+        self._strays.pop(item.guid, None)
         translated = self._rules.translate[item.class_name](item)
         if asked:
             self._stats[entity].total += 1
@@ -1190,14 +1198,18 @@ class Planner:
     # ------------------------------------------------------------------ absence
 
     def gone(self, link: Link) -> None:
-        """A live link whose item this complete read did not show."""
+        """A link whose item this complete read did not show, but for those that a person unlinked."""
         if not self._pulls or Entity(link.entity) not in self._know.entities:
             return
         if link.plant3d_id in self._disputed:
             return  # its identity or its row was seen: that is an error of the row, not an absence
         self._look_at(link.plant3d_id, WHOLE)
         if link.class_name not in self._rules.classes:
-            self._absent(link, After(state=LinkState.UNLINKED))
+            if link.state is not LinkState.OUT:
+                self._absent(link, After(state=LinkState.OUT))
+            return
+        if link.state in _WITHOUT_ITEM:
+            self._lives_without_item(link)
             return
         if link.archived_in_synapse:  # gone on both sides: nothing is left to do or to ask
             self._absent(link, After(state=LinkState.ARCHIVED))
@@ -1225,8 +1237,8 @@ class Planner:
             now=self._know.now_iso,
             signature=self._know.signature,
         )
-        if link.state is LinkState.ACTIVE:
-            self._tally.gone += 1
+        newly = link.state in (LinkState.ACTIVE, LinkState.OUT)
+        self._tally.gone += newly
         since = absence.missing
         after = After(state=absence.state, missing=since)
         self._findings.append(
@@ -1264,6 +1276,22 @@ class Planner:
             return
         self._absent(link, after)
 
+    def _lives_without_item(self, link: Link) -> None:
+        """A person keeps the asset of an item that is gone: said in every run, nothing is done."""
+        if not link.archived_in_synapse:
+            code, message = _WITHOUT_ITEM[link.state]
+            self._findings.append(
+                Finding(
+                    code=code,
+                    message=message,
+                    hint="Archive the asset in SYNAPSE if it is not needed any more.",
+                    pnpid=link.pnpid,
+                    class_name=link.class_name,
+                    tag=link.tag,
+                    data={"plant3d_id": link.plant3d_id, "asset_id": link.asset_id},
+                )
+            )
+
     def _absent(self, link: Link, after: After) -> None:
         step = Absent(
             entity=link.entity,
@@ -1295,7 +1323,7 @@ class Planner:
         if unattended:
             self._ends(link.plant3d_id)
             stats.archived += 1
-            if link.state is not LinkState.ACTIVE:  # an active one was counted as it went missing
+            if link.state not in (LinkState.ACTIVE, LinkState.OUT):  # these were counted as they went missing
                 self._tally.gone += 1
             self._released.add(link.tag)
         else:
@@ -1306,6 +1334,7 @@ class Planner:
 
     def finish(self, extra_guards: Sequence[GuardHit] = ()) -> Draft:
         """Settle everything that needs the whole picture: duplicate tags, taken tags, order, guards."""
+        self._tell_strays()
         self._drop_duplicates()
         self._drop_taken()
         pile = self._lines
@@ -1349,6 +1378,20 @@ class Planner:
             examined=frozenset(self._examined),
             fates=self._fates,
         )
+
+    def _tell_strays(self) -> None:
+        """Assets with an identity of ours that no item carries: no link tells of them, so the run does."""
+        for guid, (asset_id, tag) in self._strays.items():
+            self._findings.append(
+                Finding(
+                    code="asset_without_item",
+                    message=f"The asset {tag} carries the identity {guid}, which no mapped item of Plant 3D has. "
+                    "Left alone.",
+                    hint="If its item was deleted, archive the asset in SYNAPSE.",
+                    tag=tag,
+                    data={"plant3d_id": guid, "asset_id": asset_id},
+                )
+            )
 
     def _drop_duplicates(self) -> None:
         for tag, holders in self._shared_tags.items():
@@ -1602,6 +1645,19 @@ class _FieldWork:
             after=after,
             drawing=item.drawing,
         )
+
+
+_WITHOUT_ITEM = {
+    LinkState.ARCHIVED: (
+        "restored_without_item",
+        "Archived because its item is gone from Plant 3D, and restored in SYNAPSE since. Left alone.",
+    ),
+    LinkState.UNLINKED: (
+        "kept_without_item",
+        "The item is gone from Plant 3D; a person chose to keep the asset. Left alone.",
+    ),
+}
+"""Links that are done with, as long as their asset lives: code and sentence of the finding."""
 
 
 def _seen_value(entry: Open, side: str) -> Value | UnsetType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
@@ -14,6 +14,7 @@ from plant3d_sync.model.record import Asset
 from plant3d_sync.reconcile import advance
 from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.project import Project, World
 
@@ -163,3 +164,22 @@ def stored_unlinked(connection: Connection, number: int, feed: Feed) -> dict[str
         else:
             tags[asset.tag] = (asset.asset_id, str(asset.fields.get("asset_type") or ""))
     return tags
+
+
+def stray_assets(
+    connection: Connection, number: int, feed: Feed, linked: Iterable[Brief]
+) -> dict[str, tuple[str, str]]:
+    """Identity -> (asset id, tag) of live SYNAPSE assets that carry an identity and have no link of ours."""
+    strays: dict[str, tuple[str, str]] = {}
+    if not feed.reset:
+        for asset_id, plant3d_id, tag, _kind, archived in links.unlinked(connection, number):
+            if plant3d_id and not archived:
+                strays[plant3d_id] = (asset_id, tag)
+    for plant3d_id, asset in feed.news.items():
+        strays.pop(plant3d_id, None)
+        if not asset.archived:
+            strays[plant3d_id] = (asset.asset_id, asset.tag)
+    if strays:
+        for brief in linked:
+            strays.pop(brief.plant3d_id, None)
+    return strays

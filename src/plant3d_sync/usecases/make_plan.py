@@ -18,10 +18,11 @@ from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.feed import Feed, stored_unlinked
+from plant3d_sync.usecases.feed import Feed, stored_unlinked, stray_assets
 from plant3d_sync.usecases.project import Project, World, iso
 from plant3d_sync.usecases.spool import LineSpool
 
+ARCHIVED = frozenset((InSynapse.ARCHIVED, InSynapse.ARCHIVED_TOLD))
 GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))
 
 
@@ -90,6 +91,7 @@ def make_plan(
             questions=finding_state.open_questions(connection, project.name),
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
+            strays=stray_assets(connection, known.number, feed, briefs.values()),
             lost=_lost(briefs.values(), feed),
             first_pull=project_state.first_pull_is_unfinished(known),
         )
@@ -113,7 +115,7 @@ def make_plan(
             planner.see_unchanged([briefs[one] for one in batch.unsettled if one in briefs])
         done += len(batch.unchanged) + len(batch.changed) + len(batch.unsettled)
         world.progress("compare", done, total)
-    _see_gone(world, known, planner, briefs, seen)
+    _see_gone(world, known, planner, feed, briefs, seen)
     identity_hits = check_identity(known.identity, snapshot.identity)
     hits = [*identity_hits, *check_synapse(links=live, missing_assets=lost, limits=project.config.limits)]
     draft = planner.finish(hits)
@@ -141,6 +143,8 @@ def _announce(
     lost = 0
     live: Counter[str] = Counter()
     for brief in briefs.values():
+        if brief.state == LinkState.OUT and not _archived(brief, feed):
+            holders[_live_tag(brief, feed)] = brief.pnpid  # nobody looks for its item, yet its asset lives
         if brief.state not in GUARD_STATES:
             continue
         live[brief.entity] += 1
@@ -167,11 +171,24 @@ def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
     return frozenset(
         brief.plant3d_id
         for brief in briefs
-        if brief.state == "active"
+        if brief.state in links.SHOWN
         and brief.plant3d_id not in feed.seen
         and brief.plant3d_id not in feed.news
         and (brief.in_synapse is InSynapse.LOST or (feed.complete and brief.in_synapse is InSynapse.LIVE))
     )
+
+
+def _archived(brief: Brief, feed: Feed) -> bool:
+    """Whether the asset is archived now."""
+    news = feed.news.get(brief.plant3d_id)
+    return news.archived if news is not None else brief.in_synapse in ARCHIVED
+
+
+def _is_visited(brief: Brief, planner: Planner, feed: Feed) -> bool:
+    """Whether a link that is not live has something to say: its class is mapped again, or its asset was restored."""
+    if brief.state == LinkState.OUT:
+        return planner.maps(brief.class_name)
+    return brief.state in (LinkState.ARCHIVED, LinkState.UNLINKED) and not _archived(brief, feed)
 
 
 def _live_tag(brief: Brief, feed: Feed) -> str:
@@ -214,12 +231,17 @@ def _see_changed(
 
 
 def _see_gone(
-    world: World, known: ProjectState, planner: Planner, briefs: dict[int, Brief], seen: set[int]
+    world: World,
+    known: ProjectState,
+    planner: Planner,
+    feed: Feed,
+    briefs: dict[int, Brief],
+    seen: set[int],
 ) -> None:
     absent = [
         brief.plant3d_id
         for brief in briefs.values()
-        if brief.pnpid not in seen and brief.state in GUARD_STATES
+        if brief.pnpid not in seen and (brief.state in GUARD_STATES or _is_visited(brief, planner, feed))
     ]
     for start in range(0, len(absent), links.CHUNK):
         with world.state.read() as connection:

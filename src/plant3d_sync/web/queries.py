@@ -65,7 +65,7 @@ def entity_counts(connection: Connection, number: int) -> dict[str, int]:
     """Live links per entity."""
     rows = connection.execute(
         sa.select(link.c.entity, sa.func.count())
-        .where(link.c.project == number, link.c.state.not_in(["archived", "unlinked"]))
+        .where(link.c.project == number, link.c.state.not_in(["archived", "unlinked", "out"]))
         .group_by(link.c.entity)
         .order_by(link.c.entity)
     )
