@@ -705,7 +705,6 @@ def test_kind_07_an_older_copy_is_still_stopped_after_an_undo(tell: Tell) -> Non
     then.synapse_holds("P-1", "P-1, newer")
 
 
-@broken("7", "one high-water mark is the only evidence")
 def test_kind_07_an_older_copy_that_went_on_for_a_while_does_not_overwrite_newer_texts(tell: Tell) -> None:
     story = older_copy(tell)
     designer, _user, run, then = story.cast
@@ -719,7 +718,6 @@ def test_kind_07_an_older_copy_that_went_on_for_a_while_does_not_overwrite_newer
     then.all_is_well()
 
 
-@broken("7", "versions of SYNAPSE that go back are ignored after a reset")
 def test_kind_07_a_restored_synapse_does_not_win_over_a_users_text_that_reached_plant_3d(
     restorable: Callable[..., Any],
 ) -> None:
@@ -739,7 +737,6 @@ def test_kind_07_a_restored_synapse_does_not_win_over_a_users_text_that_reached_
     then.all_is_well()
 
 
-@broken("7", "versions of SYNAPSE that go back are ignored after a reset")
 def test_kind_07_a_restored_synapse_does_not_win_in_a_full_pull_and_push(
     restorable: Callable[..., Any],
 ) -> None:
@@ -780,7 +777,6 @@ def test_kind_08_an_edit_made_while_the_class_was_left_out_arrives(tell: Tell) -
     then.all_is_well()
 
 
-@broken("8", "a link that left the scope is never looked at again")
 def test_kind_08_a_valve_deleted_while_its_class_was_left_out_is_missed(tell: Tell) -> None:
     story = tell(missing={"reads": 1, "minutes": 0, "policy": "ask"})
     designer, _user, run, then = story.cast
@@ -794,7 +790,6 @@ def test_kind_08_a_valve_deleted_while_its_class_was_left_out_is_missed(tell: Te
     then.all_is_well()
 
 
-@broken("8", "an archived link is never looked at again")
 def test_kind_08_a_live_asset_whose_item_went_while_it_was_archived_is_told(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -810,7 +805,6 @@ def test_kind_08_a_live_asset_whose_item_went_while_it_was_archived_is_told(tell
     then.all_is_well()
 
 
-@broken("8", "an archived link is never looked at again")
 def test_kind_08_an_asset_that_a_user_restores_after_its_item_was_archived_is_told(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -824,7 +818,6 @@ def test_kind_08_an_asset_that_a_user_restores_after_its_item_was_archived_is_to
     then.all_is_well()
 
 
-@broken("8", "an asset with an identity of ours and no item is told by nobody")
 def test_kind_08_an_asset_of_ours_whose_item_went_while_the_state_was_lost_is_told(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
