@@ -35,7 +35,6 @@ def test_kind_01_an_edit_that_a_run_of_other_entities_passed_by_is_not_younger_f
     then.all_is_well()
 
 
-@broken("1", "an item that shares its tag was not compared, yet its edit is dated")
 def test_kind_01_an_edit_of_an_item_whose_tag_is_on_two_items_is_not_younger_for_it(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast

@@ -115,6 +115,8 @@ class Link:
     `pending`: fields not settled by the last run, with the reason.
     `digest`, `ticks`, `revision`: the item as it was last compared; without a digest the next run compares it again.
     Without a revision (a state of an earlier version) nothing tells an older copy of its row.
+    `looked_at`: when the item was last compared (POSIX seconds, 0 = never), if the last complete read of Plant 3D did not
+    compare it; None: that read did.
     `went_back`: the asset was seen in an earlier version than before, and was not compared since.
     """
 
@@ -131,6 +133,7 @@ class Link:
     digest: bytes = b""
     ticks: int | None = None
     revision: int | None = None
+    looked_at: float | None = None
     drawing: str | None = None
     base: Mapping[str, Value] | None = None
     base_plant: Mapping[str, Value] = field(default_factory=dict)

@@ -314,6 +314,7 @@ class _Fields:
             digest=bytes.fromhex(after.digest or ""),
             ticks=after.ticks,
             revision=after.revision,
+            looked_at=None,
             went_back=False,
         )
 

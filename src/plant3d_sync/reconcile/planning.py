@@ -257,6 +257,8 @@ class Draft:
     """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
     fates: Mapping[str, str] = field(default_factory=dict)
     """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
+    uncompared: frozenset[str] = frozenset()
+    """Identities that this read did not compare: absent, or set aside with an error or a finding of the row."""
 
 
 class Planner:
@@ -279,6 +281,7 @@ class Planner:
         self._adopt_index: dict[int, int] = {}
         self._fate: dict[int, str] = {}
         self._disputed: set[str] = set()
+        self._uncompared: set[str] = set()
         self._renames: dict[int, tuple[str | None, str, bytes, str, bool]] = {}
         self._holders: dict[str, int] = {}
         self._shared_tags: dict[str, list[int]] = {}
@@ -349,6 +352,7 @@ class Planner:
             problem = self._identity_problem(item, link, other, entity)
         if problem is not None:
             self._disputed.update(known.plant3d_id for known in (link, other) if known is not None)
+            self._uncompared.add(item.guid)
             if asked:
                 self._row_error(item, entity, problem)
             return
@@ -650,6 +654,7 @@ class Planner:
             self._restore(item, entity, link, translated, "came_back")
             return
         changed = void or (link is not None and bool(link.digest) and item.digest != link.digest)
+        self._uncompared.add(item.guid)
         if link is not None:
             self._released.add(link.tag)  # an archived asset gave up its tag
         if choice is not None and link is not None:
@@ -748,7 +753,7 @@ class Planner:
         work = _FieldWork()
         for name, field_rule in rule.fields.items():
             if name not in translated.fields or (name == "tag" and tag is None):
-                _keep_open(work, link, name)
+                _keep_open(work, link, name, self._last_compared(link), self._know.now)
                 continue
             if asset is None and name not in held and link.base is not None and name not in link.base:
                 continue  # never read on SYNAPSE's side: unknown is not a change
@@ -854,6 +859,12 @@ class Planner:
             work.fates[resolution.conflict_id] = _fate(outcome, resolution, same)
         work.outcomes[name] = (rule, outcome, plant3d, synapse, base)
 
+    def _last_compared(self, link: Link) -> float | None:
+        """When the item was last compared: an edit that is found now is younger than that, and no more is known."""
+        if link.looked_at is None:
+            return self._know.last_plant3d_read
+        return link.looked_at or None
+
     def _synapse_is_older(self, link: Link, asset: Asset | None) -> bool:
         """Whether the asset went back since it was compared; what a run read and did not act upon is on the link."""
         return link.went_back or (asset is not None and older.asset_went_back(link, asset))
@@ -874,7 +885,7 @@ class Planner:
         """
         seen: dict[str, Interval] = {}
         for side, value, last_read in (
-            ("p", plant_away, self._know.last_plant3d_read),
+            ("p", plant_away, self._last_compared(link)),
             ("s", synapse_away, self._know.last_synapse_read),
         ):
             if value is None:
@@ -907,6 +918,7 @@ class Planner:
         stats.conflicts += work.conflicts
         problem = (self._value_problem(work.set) or _attributes_problem(work.set)) if work.set else None
         if problem is not None:
+            self._uncompared.add(item.guid)
             self._value_error(item, entity, tag or link.tag, problem)
             return
         self._fates |= work.fates
@@ -1198,7 +1210,8 @@ class Planner:
     # ------------------------------------------------------------------ absence
 
     def gone(self, link: Link) -> None:
-        """A link whose item this complete read did not show, but for those that a person unlinked."""
+        """A link whose item this complete read did not show, if there is anything to say about it."""
+        self._uncompared.add(link.plant3d_id)
         if not self._pulls or Entity(link.entity) not in self._know.entities:
             return
         if link.plant3d_id in self._disputed:
@@ -1377,6 +1390,7 @@ class Planner:
             waiting_for_person=dict(self._for_person),
             examined=frozenset(self._examined),
             fates=self._fates,
+            uncompared=frozenset(self._uncompared | self._disputed),
         )
 
     def _tell_strays(self) -> None:
@@ -1399,6 +1413,7 @@ class Planner:
                 holder = self._info[pnpid]
                 class_name, guid, entity = holder.class_name, holder.plant3d_id, holder.entity
                 others = [other for other in holders if other != pnpid]
+                self._uncompared.add(guid)
                 if Entity(entity) not in self._know.entities:
                     continue
                 self._unplan(pnpid, entity)
@@ -1476,6 +1491,7 @@ class Planner:
         self._waiting += 1
         claim = self._info.get(pnpid, _Claim("", "", ""))
         class_name, guid = claim.class_name, claim.plant3d_id
+        self._uncompared.add(guid)
         holder = self._live.get(tag)
         who = f"the asset of PnPID {holder}" if holder is not None else "an asset that is not linked"
         self._errors.append(
@@ -1683,13 +1699,14 @@ def _was_archived(link: Link) -> bool:
     return link.archived_in_synapse or link.state is LinkState.ARCHIVED
 
 
-def _keep_open(work: _FieldWork, link: Link, name: str) -> None:
-    """A field that could not be read keeps what the link knew about it."""
+def _keep_open(work: _FieldWork, link: Link, name: str, last: float | None, now: float) -> None:
+    """A field that could not be read keeps what the link knew about it, and when it was last compared."""
     entry = link.pending.get(name)
     if entry is not None and entry.plant3d is not UNSET:
         work.pending[name] = entry
-    if name in link.observed:
-        work.observed[name] = dict(link.observed[name])
+    if link.base is not None and name in link.base:
+        unread = {"p": Interval(at_base=last, away=now)}
+        work.observed[name] = {**unread, **link.observed.get(name, {})}
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")

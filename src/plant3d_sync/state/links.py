@@ -70,7 +70,8 @@ _WHERE = tuple(InSynapse)
 
 _BRIEFS = """
 SELECT pnpid, tag, state, digest,
-       pending IS NOT NULL OR synapse_delta IS NOT NULL OR missing IS NOT NULL OR base IS NULL OR gone_in_synapse <> 0,
+       pending IS NOT NULL OR synapse_delta IS NOT NULL OR missing IS NOT NULL OR base IS NULL OR gone_in_synapse <> 0
+       OR looked_at IS NOT NULL,
        class_name, plant3d_id, entity, gone_in_synapse
 FROM link WHERE project = ?
 """
@@ -209,6 +210,7 @@ def to_model(row: Row[Any]) -> Link:
         digest=row.digest or b"",
         ticks=row.ticks,
         revision=row.revision,
+        looked_at=row.looked_at,
         drawing=row.drawing,
         base=base,
         base_plant=load_map(row.base_plant),
@@ -241,6 +243,7 @@ def to_row(item: Link) -> dict[str, Any]:
         "digest": item.digest or None,
         "ticks": item.ticks,
         "revision": item.revision,
+        "looked_at": item.looked_at,
         "went_back": int(item.went_back),
         "base": None if item.base is None else dump(item.base) or "{}",
         "base_plant": dump(item.base_plant),
@@ -432,6 +435,24 @@ def mark_lost(connection: Connection, number: int, seen: set[str]) -> int:
             .values(gone_in_synapse=InSynapse.LOST)
         )
     return len(lost)
+
+
+def not_compared(connection: Connection, number: int, guids: Iterable[str], at: float | None) -> None:
+    """A complete read did not compare these items: each keeps the time when it was compared last, `at` at the latest.
+
+    Without a time no complete read compared them before.
+    """
+    keys = sorted({key_of(guid) for guid in guids})
+    for start in range(0, len(keys), CHUNK):
+        connection.execute(
+            sa.update(link)
+            .where(
+                link.c.project == number,
+                link.c.guid_key.in_(keys[start : start + CHUNK]),
+                link.c.looked_at.is_(None),
+            )
+            .values(looked_at=at or 0.0)
+        )
 
 
 def remember_tag(

@@ -76,6 +76,7 @@ link = sa.Table(
     sa.Column("digest", sa.LargeBinary),
     sa.Column("ticks", BigInt),
     sa.Column("revision", sa.Integer),
+    sa.Column("looked_at", Time),
     sa.Column("went_back", sa.Integer, nullable=False, server_default="0"),
     sa.Column("base", Json),
     sa.Column("base_plant", Json),

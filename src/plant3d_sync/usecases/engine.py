@@ -756,6 +756,14 @@ class Engine:
                 fates=draft.fates,
                 planned_choices=planned.choices,
             )
+            if complete and _reads_all_of_plant3d(request):
+                failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
+                links.not_compared(
+                    connection,
+                    execution.known.number,
+                    draft.uncompared | failed,
+                    execution.known.plant_read_at,
+                )
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
             runs.update(
                 connection,
@@ -846,7 +854,7 @@ class Engine:
             "feed_read_at": feed.started_at,
         }
         values |= project_state.succeeded(request.asked.direction, report.completed_at)
-        if complete and request.asked.only_assets is None and request.asked.direction is not Direction.PUSH:
+        if complete and _reads_all_of_plant3d(request):
             values |= {
                 "signature": planned.signature if not report.writes["plant3d"] else None,
                 "mapping_digest": planned.mapping_digest,
@@ -1100,6 +1108,11 @@ def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) 
         if report.direction == Direction.PUSH.value:
             for name in ("updated", "errors", "skipped"):
                 report.stats[name] = report.push_stats[name]
+
+
+def _reads_all_of_plant3d(request: Request) -> bool:
+    """Whether a run of all entities compares every item: its read dates what the next one finds moved."""
+    return request.asked.only_assets is None and request.asked.direction is not Direction.PUSH
 
 
 def _guards_of(stored: StoredPlan) -> frozenset[str]:
