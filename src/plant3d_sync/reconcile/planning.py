@@ -334,6 +334,11 @@ class Planner:
         for item in items:
             self._claim_tag(item.tag, item.pnpid, item.class_name, item.plant3d_id, item.entity)
 
+    def set_aside(self, items: Sequence[Unchanged]) -> None:
+        """Items that are there and could not be read whole this time: not compared, and not missed."""
+        self._uncompared.update(item.plant3d_id for item in items)
+        self.see_unchanged(items)
+
     def see(self, item: PlantItem, link: Link | None, asset: Asset | None, other: Link | None = None) -> None:
         """An item that is new, changed, or has something open.
 
@@ -756,6 +761,8 @@ class Planner:
                 _keep_open(work, link, name, self._last_compared(link), self._know.now)
                 continue
             if asset is None and name not in held and link.base is not None and name not in link.base:
+                if field_rule.owner is not Owner.SYNAPSE:
+                    self._uncompared.add(item.guid)  # until the asset was read
                 continue  # never read on SYNAPSE's side: unknown is not a change
             value = tag if name == "tag" else translated.fields[name]
             self._merge(work, field_rule, item, link, asset, value, held.get(name))

@@ -136,6 +136,8 @@ class Engine:
         snapshot, signature = self._snapshot()
         try:
             preflight.check_neighbours(world, project, snapshot.identity)
+            if self._has_new_rules(known, project.rules(snapshot.catalog), feed):
+                feed = read_feed(world, project, known, full=True, keep=False)
             planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
             plan_id = self._store_plan(planned, request, run_id=None)
             report = self._report(planned, request, plan_id=plan_id, run_id=None, started=started)
@@ -403,6 +405,9 @@ class Engine:
         try:
             preflight.check_neighbours(world, project, snapshot.identity)
             rules = project.rules(snapshot.catalog)
+            if self._has_new_rules(known, rules, feed):
+                with self._timed("read_synapse"):
+                    feed = read_feed(world, project, known, full=True, keep=True)
             found = self._recover(run, lease, known, rules, feed, snapshot, request)
             leftovers.settle(world, lease.fence, run.run_id, begun.begun_plans)
             known = replace(known, next_link=self._known().next_link)
@@ -440,6 +445,12 @@ class Engine:
             return known.feed_cursor is None
         token = known.mapping_digest.split(":", 1)[0]
         return request.asked.full or token != self._project.mapping_token()
+
+    def _has_new_rules(self, known: ProjectState, rules: RuleSet, feed: Feed) -> bool:
+        """Whether the project grew or lost a mapped column: what SYNAPSE holds in such a field was never kept."""
+        if known.mapping_digest is None or feed.reset:
+            return False
+        return known.mapping_digest != f"{self._project.mapping_token()}:{rules.digest}"
 
     def _snapshot(self) -> tuple[PlantSnapshot, str | None]:
         self._copied_after = self._world.clock()

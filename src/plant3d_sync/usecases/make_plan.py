@@ -21,6 +21,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked, stray_assets
 from plant3d_sync.usecases.project import Project, World, iso
 from plant3d_sync.usecases.spool import LineSpool
+from plant3d_sync.usecases.unread import UnreadFields
 
 ARCHIVED = frozenset((InSynapse.ARCHIVED, InSynapse.ARCHIVED_TOLD))
 GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))
@@ -96,6 +97,7 @@ def make_plan(
             first_pull=project_state.first_pull_is_unfinished(known),
         )
     planner = Planner(rules, knowledge, LineSpool)
+    unread = UnreadFields(project.synapse, rules)
     live, lost = _announce(planner, briefs, knowledge.lost, feed)
     digests = _known_digests(briefs, feed, everything)
     seen: set[int] = set()
@@ -109,10 +111,10 @@ def make_plan(
         if batch.changed:
             if briefs:
                 seen.update([item.pnpid for item in batch.changed])
-            _see_changed(world, known, planner, feed, batch.changed)
+            _see_changed(world, known, planner, feed, batch.changed, unread)
         if batch.unsettled:  # there, but unknown this time: neither compared nor missed
             seen.update(batch.unsettled)
-            planner.see_unchanged([briefs[one] for one in batch.unsettled if one in briefs])
+            planner.set_aside([briefs[one] for one in batch.unsettled if one in briefs])
         done += len(batch.unchanged) + len(batch.changed) + len(batch.unsettled)
         world.progress("compare", done, total)
     _see_gone(world, known, planner, feed, briefs, seen)
@@ -208,7 +210,12 @@ def _known_digests(briefs: dict[int, Brief], feed: Feed, everything: bool) -> di
 
 
 def _see_changed(
-    world: World, known: ProjectState, planner: Planner, feed: Feed, items: Sequence[PlantItem]
+    world: World,
+    known: ProjectState,
+    planner: Planner,
+    feed: Feed,
+    items: Sequence[PlantItem],
+    unread: UnreadFields,
 ) -> None:
     guids = [item.guid for item in items if item.guid]
     linked = known.next_link > 1
@@ -227,6 +234,8 @@ def _see_changed(
         asset = feed.news.get(item.guid)
         if asset is None and link is None:
             asset = loose.get(item.guid)
+        if asset is None and link is not None:
+            asset = unread.asset_of(link, item)
         planner.see(item, link, asset, by_pnpid.get(item.pnpid) if link is None else None)
 
 
