@@ -743,7 +743,7 @@ def test_a_choice_about_a_whole_item_ends_when_the_link_says_so(
     desk.waits()
     desk.choose(version=1, chosen=chosen)
     with state.write() as connection:
-        links.update_one(connection, 5, state=state_of_link)
+        links.update_many(connection, [{"link_id": 5, "state": state_of_link}])
     desk.run(c1="")
     assert (desk.resolutions() == {}) is done
 
