@@ -314,7 +314,6 @@ def test_story_16_links_are_not_accepted_under_another_synapse_project(tell: Tel
 D1_FIRST = {"Equipment": {"fields": {"description": {"column": ["D1", "Description"], "owner": "shared"}}}}
 
 
-@broken("1", "a changed mapping counts as the designer's edit")
 def test_story_17_a_changed_mapping_is_nobodys_edit(unpulled: Tell) -> None:
     story = unpulled(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast

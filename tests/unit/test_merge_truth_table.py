@@ -431,7 +431,7 @@ def test_a_value_of_an_earlier_day_never_wins_or_loses_by_itself(
         synapse=synapse,
         same=same,
         times=times,
-        older=older,
+        no_edit=older,
     )
     if OLDER_TABLE[owner, older] is Verdict.CONFLICT:
         assert (outcome.verdict, outcome.reason) == (Verdict.CONFLICT, older)
@@ -458,6 +458,6 @@ def test_a_choice_about_an_earlier_day_is_carried_out(older: str, chosen: str, v
         same=same,
         times=NOBODY_KNOWS,
         resolution=choice,
-        older=older,
+        no_edit=older,
     )
     assert (outcome.verdict, outcome.value) == (verdict, chosen)

@@ -70,12 +70,12 @@ def test_fields_that_an_older_row_holds_unchanged_are_carried_on() -> None:
 def test_the_question_stays_when_something_else_of_the_item_is_saved() -> None:
     first = plan([row(stamp=-HOUR, revision=2)], [linked()])
     (step,) = lines(first)
-    assert step["after"]["pending"]["description"]["older"] == OLDER_COPY
+    assert step["after"]["pending"]["description"]["no_edit"] == OLDER_COPY
     later = replace(
         linked(),
         ticks=STAMP - HOUR,
         revision=2,
-        pending={"description": Open(why="conflict", plant3d=OLD, synapse=NEW, older=OLDER_COPY)},
+        pending={"description": Open(why="conflict", plant3d=OLD, synapse=NEW, no_edit=OLDER_COPY)},
     )
     saved = row(stamp=HOUR, revision=3)
     again = plan([saved], [later])
@@ -88,7 +88,7 @@ def test_what_is_typed_over_an_older_value_is_an_edit() -> None:
         linked(),
         ticks=STAMP - HOUR,
         revision=2,
-        pending={"description": Open(why="conflict", plant3d=OLD, synapse=NEW, older=OLDER_COPY)},
+        pending={"description": Open(why="conflict", plant3d=OLD, synapse=NEW, no_edit=OLDER_COPY)},
     )
     draft = plan([row("typed on the copy", stamp=HOUR, revision=3)], [held])
     assert [line["set"] for line in lines(draft, "update")] == [{"description": "typed on the copy"}]
@@ -103,7 +103,7 @@ def test_a_choice_for_the_tag_of_synapse_waits_for_a_designer() -> None:
     assert not writes(draft)
     assert dict(draft.fates) == {}
     (step,) = lines(draft)
-    assert step["after"]["pending"]["tag"]["older"] == OLDER_COPY
+    assert step["after"]["pending"]["tag"]["no_edit"] == OLDER_COPY
 
 
 # ---------------------------------------------------------------- SYNAPSE
@@ -142,7 +142,7 @@ def test_an_older_asset_is_remembered_by_whoever_read_it() -> None:
 def test_what_is_typed_after_the_backup_is_an_edit() -> None:
     held = replace(
         linked(asset_version=6),
-        pending={"description": Open(why="conflict", plant3d=NEW, synapse=OLD, older=OLDER_SYNAPSE)},
+        pending={"description": Open(why="conflict", plant3d=NEW, synapse=OLD, no_edit=OLDER_SYNAPSE)},
         synapse_delta={"description": OLD},
     )
     still = plan([row(NEW)], [held])

@@ -160,6 +160,29 @@ class _Translators(dict[str, Callable[[PlantItem], Translated]]):
         return made
 
 
+class _Definitions:
+    """Where each field's value comes from, as a short digest; most classes share their plans."""
+
+    def __init__(self, plans: Mapping[str, ClassPlan]) -> None:
+        self._plans = plans
+        self._of: dict[str, dict[str, str]] = {}
+        self._made: dict[FieldPlan, str] = {}
+
+    def __call__(self, class_name: str, name: str) -> str:
+        known = self._of.get(class_name)
+        if known is None:
+            plans = self._plans[class_name].fields
+            known = self._of[class_name] = {plan.field: self._digest(plan) for plan in plans}
+        return known.get(name, "")
+
+    def _digest(self, plan: FieldPlan) -> str:
+        made = self._made.get(plan)
+        if made is None:
+            text = repr((plan.convert, [source.name for source in plan.sources]))
+            made = self._made[plan] = blake2b(text.encode(), digest_size=6).hexdigest()
+        return made
+
+
 class _Compiler:
     """Walks the catalog once, collecting rules, problems and what the digest must cover."""
 
@@ -196,6 +219,7 @@ class _Compiler:
             same={name: COMPARATORS[compare].same for name, (compare, _) in self._compare.items()},
             placeholders=self.mapping.placeholders,
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
+            definition=_Definitions(self.plans),
         )
 
     def _digest(self) -> str:

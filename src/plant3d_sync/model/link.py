@@ -89,7 +89,7 @@ class Open(
     """A field that is not settled: why, both values (unset: not known), the rule that said so.
 
     `since`: when it began to wait (UTC, ISO). `given`: a choice SYNAPSE was sent, and what SYNAPSE made of it.
-    `older`: this side's value came with a copy of an earlier day (the kind of that question), so it is no edit.
+    `no_edit`: this side's value came with a copy of an earlier day or a changed mapping (the kind of that question).
     """
 
     why: str
@@ -98,7 +98,7 @@ class Open(
     reason: str | UnsetType = UNSET
     since: str | UnsetType = UNSET
     given: tuple[Value, Value] | UnsetType = UNSET
-    older: str = ""
+    no_edit: str = ""
 
 
 REVERTED = "reverted"
@@ -117,6 +117,7 @@ class Link:
     Without a revision (a state of an earlier version) nothing tells an older copy of its row.
     `looked_at`: when the item was last compared (POSIX seconds, 0 = never), if the last complete read of Plant 3D did not
     compare it; None: that read did.
+    `mapping_version`: the version of the mapping it was compared under then; None: that of the last complete read.
     `went_back`: the asset was seen in an earlier version than before, and was not compared since.
     """
 
@@ -134,6 +135,7 @@ class Link:
     ticks: int | None = None
     revision: int | None = None
     looked_at: float | None = None
+    mapping_version: int | None = None
     drawing: str | None = None
     base: Mapping[str, Value] | None = None
     base_plant: Mapping[str, Value] = field(default_factory=dict)

@@ -74,6 +74,10 @@ class Translated(msgspec.Struct, kw_only=True, gc=False):
     problems: tuple[tuple[str, str, str], ...] = ()
 
 
+def _not_told(_class_name: str, _name: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class RuleSet:
     """A whole mapping, compiled against one catalog.
@@ -90,6 +94,15 @@ class RuleSet:
     same: Mapping[str, Callable[[Value, Value], bool]] = field(repr=False)
     placeholders: tuple[str, ...] = ("?", "NA", "HOLD")
     warnings: tuple[str, ...] = ()
+    definition: Callable[[str, str], str] = field(default=_not_told, repr=False)
+    """(class, field) -> digest of where the field's value comes from."""
+
+    def definitions(self) -> dict[str, dict[str, str]]:
+        """The digests of all fields, by class."""
+        return {
+            name: {one: self.definition(name, one) for one in rule.fields}
+            for name, rule in self.classes.items()
+        }
 
     def is_tagged(self, tag: Value) -> bool:
         """Whether a tag is complete: not empty, no `?` part, not a placeholder word."""

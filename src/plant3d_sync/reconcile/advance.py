@@ -315,6 +315,7 @@ class _Fields:
             ticks=after.ticks,
             revision=after.revision,
             looked_at=None,
+            mapping_version=None,
             went_back=False,
         )
 

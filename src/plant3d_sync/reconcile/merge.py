@@ -14,6 +14,7 @@ no base, one blank    owner's value; a blank       owner's value; a blank      f
                       owner never erases           owner never erases
 no base, differ       write S                      push, or wait for CAD       conflict
 P put back            as above                     as above                    conflict
+P of another mapping  write S                      as above                    write S, or conflict
 P of an older copy    conflict                     as above                    conflict
 S of an older backup  as above                     conflict                    conflict
 ====================  ===========================  ==========================  =======================
@@ -34,6 +35,7 @@ from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
+from plant3d_sync.reconcile.definitions import MAPPING_CHANGED
 from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
 
 Same = Callable[[Value, Value], bool]
@@ -75,15 +77,16 @@ def merge_field(
     frozen: bool = False,
     put_back: bool = False,
     reverts: int = 0,
-    older: str = "",
+    no_edit: str = "",
 ) -> FieldOutcome:
     """Decide the value one field should have on both sides.
 
     `base` is SYNAPSE's spelling of the last agreed value, `base_plant` Plant 3D's (they differ only where
     SYNAPSE altered what it was given). Both values must be known; a field that was not read is not merged.
     `put_back`: we wrote this field into Plant 3D last, and Plant 3D holds again what it held before. `reverts`: how
-    often that happened, while it is so or still undecided; else 0. `older`: the side that moved did so because a copy
-    of an earlier day was put back there, as the kind of the question (`reconcile/older.py`).
+    often that happened, while it is so or still undecided; else 0. `no_edit`: the side that moved did so because a copy
+    of an earlier day was put back there (`reconcile/older.py`), or the mapping takes Plant 3D's value from elsewhere
+    (`reconcile/definitions.py`), as the kind of the question.
     """
     name = rule.field
 
@@ -105,9 +108,13 @@ def merge_field(
     if frozen:
         resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
         return resolved or out(Verdict.CONFLICT, None, "flip_flop")
-    if older and rule.owner is not _OTHERS[older]:
+    if no_edit == MAPPING_CHANGED and rule.owner is not Owner.SYNAPSE:
+        redefined = _of_another_mapping(rule, plant3d, synapse, synapse_moved, resolution, same)
+        if redefined is not None:
+            return redefined
+    elif no_edit and rule.owner is not _OTHERS[no_edit]:
         resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
-        return resolved or _of_an_earlier_day(rule, older)
+        return resolved or _of_an_earlier_day(rule, no_edit)
     match rule.owner:
         case Owner.PLANT3D:
             return _owned_by_plant3d(rule, plant3d, synapse, plant_moved, synapse_moved)
@@ -184,7 +191,41 @@ def _shared(
     return _into_plant3d(rule, synapse, plant3d, why)
 
 
-_OTHERS: Final = {OLDER_COPY: Owner.SYNAPSE, OLDER_SYNAPSE: Owner.PLANT3D}
+def _of_another_mapping(
+    rule: FieldRule,
+    plant3d: Value,
+    synapse: Value,
+    synapse_moved: bool,
+    resolution: Resolution | None,
+    same: Same,
+) -> FieldOutcome | None:
+    """Nobody edited Plant 3D: what it holds elsewhere goes to a SYNAPSE that did not move, and else is a question.
+
+    None: the owner's rule says the same.
+    """
+    if rule.owner is Owner.PLANT3D and synapse_moved:
+        return None
+    if not synapse_moved:
+        if is_blank(plant3d) and rule.blank is BlankPolicy.KEEP:
+            return None
+        return FieldOutcome(
+            field=rule.field,
+            verdict=Verdict.TO_SYNAPSE,
+            value=plant3d,
+            loses=synapse,
+            reason=MAPPING_CHANGED,
+        )
+    resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+    return resolved or FieldOutcome(
+        field=rule.field,
+        verdict=Verdict.CONFLICT,
+        reason=MAPPING_CHANGED,
+        suggestion=Side.SYNAPSE.value,
+        suggestion_reason="nobody_edited_plant3d",
+    )
+
+
+_OTHERS: Final = {OLDER_COPY: Owner.SYNAPSE, OLDER_SYNAPSE: Owner.PLANT3D, MAPPING_CHANGED: Owner.SYNAPSE}
 """Whose fields an older copy of the one side cannot decide: the other side owns them, and its rule stands."""
 
 

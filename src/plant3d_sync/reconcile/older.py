@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from plant3d_sync.model.link import Link, Open
 from plant3d_sync.model.record import Asset, PlantItem, Value
+from plant3d_sync.reconcile.definitions import MAPPING_CHANGED
 
 OLDER_COPY: Final = "older_copy"
 """The question about a field whose row went back in Plant 3D."""
@@ -43,19 +44,23 @@ def asset_went_back(link: Link, asset: Asset) -> bool:
     return asset.asset_id == link.asset_id and asset.version < link.asset_version
 
 
-def question(entry: Open | None, *, plant3d: Moved | None, synapse: Moved | None) -> str:
+def question(
+    entry: Open | None, *, plant3d: Moved | None, synapse: Moved | None, redefined: bool = False
+) -> str:
     """Which side's move of a field is no edit, as the kind of its question; "" if both are edits.
 
     `entry`: what is open on the field. A side that did not move is None. Once asked, it stays the question as long as
-    that side keeps the value, whatever happens to the rest of the row or the asset.
+    that side keeps the value, whatever happens to the rest of the row or the asset. `redefined`: Plant 3D's value comes
+    from elsewhere since the link was compared.
     """
-    asked = entry if entry is not None and entry.older else _NOTHING
-    if plant3d is not None and (
-        plant3d.went_back or (asked.older == OLDER_COPY and asked.plant3d == plant3d.value)
-    ):
+    asked = entry if entry is not None and entry.no_edit else _NOTHING
+    stays = plant3d is not None and asked.plant3d == plant3d.value
+    if plant3d is not None and (plant3d.went_back or (stays and asked.no_edit == OLDER_COPY)):
         return OLDER_COPY
+    if plant3d is not None and (redefined or (stays and asked.no_edit == MAPPING_CHANGED)):
+        return MAPPING_CHANGED
     if synapse is not None and (
-        synapse.went_back or (asked.older == OLDER_SYNAPSE and asked.synapse == synapse.value)
+        synapse.went_back or (asked.no_edit == OLDER_SYNAPSE and asked.synapse == synapse.value)
     ):
         return OLDER_SYNAPSE
     return ""

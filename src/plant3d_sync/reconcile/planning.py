@@ -50,6 +50,7 @@ from plant3d_sync.model.step import (
 )
 from plant3d_sync.reconcile import guard, identity, missing, older
 from plant3d_sync.reconcile.advance import value_pair
+from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import newly_pushed
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
 from plant3d_sync.reconcile.showing import shows_through
@@ -105,6 +106,8 @@ class Knowledge:
     workbook_days: float = 14.0
     strays: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Identity -> (asset id, tag) of live SYNAPSE assets that carry an identity of ours and have no link."""
+    definitions: Definitions | None = None
+    """The mapping as it is and as it was; None: nothing is known to have changed."""
     lost: frozenset[str] = frozenset()
     """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
     first_pull: bool = False
@@ -837,6 +840,7 @@ class Planner:
             known,
             plant3d=older.Moved(plant3d, older.row_went_back(link, item)) if plant_away else None,
             synapse=older.Moved(synapse, self._synapse_is_older(link, asset)) if synapse_away else None,
+            redefined=plant_away and self._is_redefined(link, item.class_name, name),
         )
         outcome = merge_field(
             rule,
@@ -858,13 +862,18 @@ class Planner:
             frozen=flip.writes >= FLIP_LIMIT,
             put_back=put_back,
             reverts=flip.reverts if undecided else 0,
-            older=no_edit,
+            no_edit=no_edit,
         )
         if no_edit:
-            work.older[name] = no_edit
+            work.no_edit[name] = no_edit
         if resolution is not None and not (no_edit and outcome.verdict is Verdict.WAIT):
             work.fates[resolution.conflict_id] = _fate(outcome, resolution, same)
         work.outcomes[name] = (rule, outcome, plant3d, synapse, base)
+
+    def _is_redefined(self, link: Link, class_name: str, name: str) -> bool:
+        """Whether the mapping fills the field otherwise since the link was compared: then Plant 3D was not edited."""
+        definitions = self._know.definitions
+        return definitions is not None and definitions.changed(link, class_name, name)
 
     def _last_compared(self, link: Link) -> float | None:
         """When the item was last compared: an edit that is found now is younger than that, and no more is known."""
@@ -1024,8 +1033,8 @@ class Planner:
                 work.open(name, outcome.reason, plant3d, synapse, outcome)
         if name in link.holds and outcome.reason == "held_after_undo":
             work.holds[name] = link.holds[name]
-        if name in work.older and name in work.pending:
-            work.amend(name, older=work.older[name])
+        if name in work.no_edit and name in work.pending:
+            work.amend(name, no_edit=work.no_edit[name])
         if name in work.given and name in work.pending:
             work.amend(name, given=work.given[name])
 
@@ -1548,7 +1557,7 @@ class _FieldWork:
     given: dict[str, tuple[Value, Value]] = field(default_factory=dict)
     """Choices SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what SYNAPSE made of it."""
     flips: dict[str, Flip] = field(default_factory=dict)
-    older: dict[str, str] = field(default_factory=dict)
+    no_edit: dict[str, str] = field(default_factory=dict)
     """Fields that one side holds as a copy of an earlier day does: the kind of that question."""
     cells: list[Cell] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
@@ -1592,7 +1601,7 @@ class _FieldWork:
     def is_newly_older(self, link: Link, kind: str) -> bool:
         """Whether a field is asked about for the first time because a copy of an earlier day holds it."""
         return any(
-            entry.older == kind and (name not in link.pending or link.pending[name].older != kind)
+            entry.no_edit == kind and (name not in link.pending or link.pending[name].no_edit != kind)
             for name, entry in self.pending.items()
         )
 

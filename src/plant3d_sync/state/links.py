@@ -211,6 +211,7 @@ def to_model(row: Row[Any]) -> Link:
         ticks=row.ticks,
         revision=row.revision,
         looked_at=row.looked_at,
+        mapping_version=row.mapping_version,
         drawing=row.drawing,
         base=base,
         base_plant=load_map(row.base_plant),
@@ -244,6 +245,7 @@ def to_row(item: Link) -> dict[str, Any]:
         "ticks": item.ticks,
         "revision": item.revision,
         "looked_at": item.looked_at,
+        "mapping_version": item.mapping_version,
         "went_back": int(item.went_back),
         "base": None if item.base is None else dump(item.base) or "{}",
         "base_plant": dump(item.base_plant),
@@ -437,10 +439,13 @@ def mark_lost(connection: Connection, number: int, seen: set[str]) -> int:
     return len(lost)
 
 
-def not_compared(connection: Connection, number: int, guids: Iterable[str], at: float | None) -> None:
+def not_compared(
+    connection: Connection, number: int, guids: Iterable[str], at: float | None, version: int | None = None
+) -> None:
     """A complete read did not compare these items: each keeps the time when it was compared last, `at` at the latest.
 
-    Without a time no complete read compared them before.
+    Without a time no complete read compared them before. `version`: that of the mapping of the reads before, if this
+    read was made under another one.
     """
     keys = sorted({key_of(guid) for guid in guids})
     for start in range(0, len(keys), CHUNK):
@@ -453,6 +458,16 @@ def not_compared(connection: Connection, number: int, guids: Iterable[str], at: 
             )
             .values(looked_at=at or 0.0)
         )
+        if version is not None:
+            connection.execute(
+                sa.update(link)
+                .where(
+                    link.c.project == number,
+                    link.c.guid_key.in_(keys[start : start + CHUNK]),
+                    link.c.mapping_version.is_(None),
+                )
+                .values(mapping_version=version)
+            )
 
 
 def remember_tag(

@@ -27,6 +27,7 @@ class ProjectState:
     identity: SourceIdentity | None = None
     signature: str | None = None
     mapping_digest: str | None = None
+    mapping_version: int | None = None
     feed_cursor: str | None = None
     feed_read_at: float | None = None
     plant_read_at: float | None = None
@@ -67,6 +68,7 @@ def get(connection: Connection, name: str) -> ProjectState | None:
         identity=SourceIdentity(**identity) if identity else None,
         signature=row.signature,
         mapping_digest=row.mapping_digest,
+        mapping_version=row.mapping_version,
         feed_cursor=row.feed_cursor,
         feed_read_at=row.feed_read_at,
         plant_read_at=row.plant_read_at,

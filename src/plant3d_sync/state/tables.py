@@ -31,6 +31,7 @@ project = sa.Table(
     sa.Column("identity", Json),
     sa.Column("signature", sa.Text),
     sa.Column("mapping_digest", sa.String(128)),
+    sa.Column("mapping_version", sa.Integer),
     sa.Column("feed_cursor", sa.Text),
     sa.Column("feed_read_at", Time),
     sa.Column("plant_read_at", Time),
@@ -77,6 +78,7 @@ link = sa.Table(
     sa.Column("ticks", BigInt),
     sa.Column("revision", sa.Integer),
     sa.Column("looked_at", Time),
+    sa.Column("mapping_version", sa.Integer),
     sa.Column("went_back", sa.Integer, nullable=False, server_default="0"),
     sa.Column("base", Json),
     sa.Column("base_plant", Json),
@@ -91,6 +93,14 @@ link = sa.Table(
     sa.Column("guid_key", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("project", "guid_key"),
     sa.Index("ix_link_project_pnpid", "project", "pnpid"),
+)
+
+definitions = sa.Table(
+    "definitions",
+    metadata,
+    sa.Column("project", sa.Integer, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("fields", Json, nullable=False),
 )
 
 tag_history = sa.Table(

@@ -28,8 +28,9 @@ from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.run import RunStatus, did_its_work
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.model.step import Step
+from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.state import audit, intents, links, runs
+from plant3d_sync.state import audit, intents, links, mappings, runs
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
@@ -450,6 +451,8 @@ class Engine:
         """Whether the project grew or lost a mapped column: what SYNAPSE holds in such a field was never kept."""
         if known.mapping_digest is None or feed.reset:
             return False
+        if known.mapping_version is None:
+            return True  # a state of an earlier version, which passed such fields over
         return known.mapping_digest != f"{self._project.mapping_token()}:{rules.digest}"
 
     def _snapshot(self) -> tuple[PlantSnapshot, str | None]:
@@ -769,12 +772,7 @@ class Engine:
             )
             if complete and _reads_all_of_plant3d(request):
                 failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
-                links.not_compared(
-                    connection,
-                    execution.known.number,
-                    draft.uncompared | failed,
-                    execution.known.plant_read_at,
-                )
+                self._remember_compared(connection, planned, execution.known, draft.uncompared | failed)
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
             runs.update(
                 connection,
@@ -819,6 +817,19 @@ class Engine:
             self._store_counts(connection)
         failpoint("run.finished")
         return report
+
+    def _remember_compared(
+        self, connection: Connection, planned: Planned, known: ProjectState, uncompared: frozenset[str]
+    ) -> None:
+        """What this read compared stands for every link, but for those that it set aside: they keep theirs."""
+        number, at, version = known.number, known.plant_read_at, known.mapping_version
+        if version is not None and known.mapping_digest == planned.mapping_digest:
+            links.not_compared(connection, number, uncompared, at)
+        else:
+            links.not_compared(connection, number, uncompared, at, version or UNKNOWN)
+            version = mappings.add(connection, number, planned.rules.definitions())
+            project_state.update(connection, self._project.name, mapping_version=version)
+        mappings.forget(connection, number, version)
 
     def _count_records(self, report: Report) -> None:
         """What became of the records of a run that came to its end."""

@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.engine import Connection
+
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.link import InSynapse, Link, LinkState
 from plant3d_sync.model.record import Asset, Finding, PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import links
+from plant3d_sync.state import links, mappings
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
@@ -92,6 +95,7 @@ def make_plan(
             questions=finding_state.open_questions(connection, project.name),
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
+            definitions=_definitions(connection, known, rules, mapping_digest),
             strays=stray_assets(connection, known.number, feed, briefs.values()),
             lost=_lost(briefs.values(), feed),
             first_pull=project_state.first_pull_is_unfinished(known),
@@ -134,6 +138,21 @@ def make_plan(
         choices=frozenset(choice.conflict_id for choice in resolutions.values()),
         stirs=stirs,
         newly_gone=any(brief.in_synapse is InSynapse.ARCHIVED for brief in briefs.values()),
+    )
+
+
+def _definitions(
+    connection: Connection, known: ProjectState, rules: RuleSet, mapping_digest: str
+) -> Definitions:
+    """The mapping as it is, and the versions under which links were compared that are not it."""
+    same = known.mapping_digest == mapping_digest
+    current = known.mapping_version if same else None
+    return Definitions(
+        now=rules.definition,
+        current=current,
+        last=known.mapping_version,
+        is_new=not same,
+        earlier=mappings.earlier(connection, known.number, current),
     )
 
 

@@ -1,0 +1,47 @@
+"""Versions of a project's mapping: the digest of every field's definition, as long as some link was compared under it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.reconcile.definitions import ByClass
+from plant3d_sync.state.codec import dump, load_map
+from plant3d_sync.state.tables import definitions, link
+
+
+def earlier(connection: Connection, number: int, current: int | None) -> dict[int, ByClass]:
+    """All versions but the current one."""
+    rows = connection.execute(
+        sa.select(definitions.c.n, definitions.c.fields).where(
+            definitions.c.project == number, definitions.c.n != (current or 0)
+        )
+    )
+    return {row.n: load_map(row.fields) for row in rows}
+
+
+def add(connection: Connection, number: int, fields: ByClass) -> int:
+    """Store a new version; returns its number, from 1."""
+    newest = connection.execute(
+        sa.select(sa.func.max(definitions.c.n)).where(definitions.c.project == number)
+    ).scalar()
+    n = int(newest or 0) + 1
+    connection.execute(sa.insert(definitions).values(project=number, n=n, fields=dump(fields) or "{}"))
+    return n
+
+
+def forget(connection: Connection, number: int, current: int) -> None:
+    """Drop the versions that no link was compared under any more."""
+    others = sa.select(definitions.c.n).where(definitions.c.project == number, definitions.c.n != current)
+    if connection.execute(others.limit(1)).first() is None:
+        return
+    in_use = sa.select(link.c.mapping_version).where(
+        link.c.project == number, link.c.mapping_version.is_not(None)
+    )
+    connection.execute(
+        sa.delete(definitions).where(
+            definitions.c.project == number,
+            definitions.c.n != current,
+            definitions.c.n.not_in(in_use),
+        )
+    )
