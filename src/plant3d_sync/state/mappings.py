@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.reconcile.definitions import ByClass
 from plant3d_sync.state.codec import dump, load_map
 from plant3d_sync.state.tables import definitions, link
+
+ByClass = Mapping[str, Mapping[str, str]]
+"""Class -> field -> digest of where its value comes from."""
 
 
 def earlier(connection: Connection, number: int, current: int | None) -> dict[int, ByClass]:
