@@ -27,7 +27,9 @@ TYPES: dict[str, tuple[str, type]] = {
     "guid": ("uniqueidentifier", uuid.UUID),
 }
 _NAME = r"\[(?:[^\]]|\]\])+\]"
-_COLUMN = re.compile(rf"(?:CAST\((?P<cast>{_NAME}) AS varbinary\(max\)\)|(?P<plain>{_NAME}))(?:, )?")
+_COLUMN = re.compile(
+    rf"(?:CAST\((?P<cast>{_NAME}) AS (?:varbinary\(max\)|binary\(16\))\)|(?P<plain>{_NAME}))(?:, )?"
+)
 _SELECT = re.compile(
     rf"SELECT (?P<columns>.+) FROM \[dbo\]\.(?P<table>{_NAME})(?: WHERE (?P<key>{_NAME}) IN \((?P<ids>[\d, -]+)\))?",
     re.DOTALL,
@@ -154,4 +156,6 @@ def _plain(name: str) -> str:
 
 
 def _cast(value: Any) -> Any:
+    if isinstance(value, uuid.UUID):
+        return value.bytes_le
     return value.encode("utf-16-le", "surrogatepass") if isinstance(value, str) else value

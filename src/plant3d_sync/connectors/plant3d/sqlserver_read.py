@@ -98,12 +98,7 @@ class Table:
         `as_bytes`: text as the bytes it is stored in, whether or not they are valid. `lengths`: with the bytes of all
         text of the row as a last column.
         """
-        columns = [
-            f"CAST({bracketed(name)} AS varbinary(max))"
-            if as_bytes and kind in WIDE_KINDS
-            else bracketed(name)
-            for name, kind in self.columns
-        ]
+        columns = [selected(name, kind, as_bytes=as_bytes) for name, kind in self.columns]
         if lengths:
             wide = [bracketed(name) for name, kind in self.columns if kind in WIDE_KINDS]
             columns.append(" + ".join(["0", *(f"ISNULL(DATALENGTH({name}), 0)" for name in wide)]))
@@ -161,6 +156,15 @@ class Layout:
             for name, kind in self.tables[relation].columns
             if kind in kinds and name.lower() not in ("pnpid", "pnptimestamp", "pnprevision", "pnpstatus")
         ]
+
+
+def selected(name: str, kind: str, *, as_bytes: bool) -> str:
+    """One column as it is asked for. A GUID comes as its 16 bytes, in the order in which SQL Server and a file keep it."""
+    if kind == "uniqueidentifier":
+        return f"CAST({bracketed(name)} AS binary(16))"
+    return (
+        f"CAST({bracketed(name)} AS varbinary(max))" if as_bytes and kind in WIDE_KINDS else bracketed(name)
+    )
 
 
 def select_statement(table: str, columns: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from plant3d_sync.connectors.plant3d.guid import guid_bytes
 from plant3d_sync.connectors.plant3d.names import quoted
 
 Row = Sequence[Any]
@@ -15,8 +14,17 @@ WIDE_KINDS: Final = frozenset({"nvarchar", "nchar"})
 """Text that the server keeps as UTF-16, well-formed or not."""
 TEXT_KINDS: Final = WIDE_KINDS | {"varchar", "char"}
 
-_AS_THEY_ARE: Final = TEXT_KINDS | {"bigint", "int", "smallint", "tinyint", "bit", "float", "real"}
-"""Kinds whose values both drivers give as SQLite takes them (a truth value is stored as 0 or 1)."""
+_AS_THEY_ARE: Final = TEXT_KINDS | {
+    "uniqueidentifier",
+    "bigint",
+    "int",
+    "smallint",
+    "tinyint",
+    "bit",
+    "float",
+    "real",
+}
+"""Kinds whose values come as SQLite takes them: a truth value is stored as 0 or 1, a GUID is asked for as 16 bytes."""
 _AFFINITY: Final = {
     **dict.fromkeys(TEXT_KINDS, "TEXT"),
     **dict.fromkeys(("bigint", "int", "smallint", "tinyint", "bit"), "INTEGER"),
@@ -61,23 +69,11 @@ def converter_for(columns: Sequence[tuple[str, str]], *, as_bytes: bool = False)
 
 
 def _conversion(kind: str, as_bytes: bool) -> Callable[[Any], object]:
-    if kind == "uniqueidentifier":
-        return _guid
     if as_bytes and kind in WIDE_KINDS:
         return _utf8_of_utf16
     if as_bytes and kind in TEXT_KINDS:
         return lambda text: text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     return _other
-
-
-def _guid(value: Any) -> bytes | None:
-    """16 bytes in .NET order; one driver gives text, the other an object."""
-    if isinstance(value, str) and len(value) == 36:
-        v = value
-        return bytes.fromhex(
-            f"{v[6:8]}{v[4:6]}{v[2:4]}{v[0:2]}{v[11:13]}{v[9:11]}{v[16:18]}{v[14:16]}{v[19:23]}{v[24:]}"
-        )
-    return guid_bytes(value)
 
 
 def _utf8_of_utf16(value: Any) -> object:
@@ -95,10 +91,7 @@ def text_lost(texts: Sequence[Any], stored: int) -> bool:
 
     FreeTDS puts `?` for a character it cannot convert and drops half a surrogate pair at the end, without a word.
     """
-    present = [text for text in texts if text]
-    if any("?" in text and text != "?" for text in present):
+    joined = "".join(filter(None, texts))
+    if "?" in joined and any(text is not None and "?" in text and text != "?" for text in texts):
         return True
-    units = sum(map(len, present))
-    if units * 2 == stored:
-        return False
-    return sum(len(text.encode("utf-16-le", "surrogatepass")) for text in present) != stored
+    return len(joined) * 2 != stored and len(joined.encode("utf-16-le", "surrogatepass")) != stored
