@@ -794,7 +794,8 @@ class Story:
     def everything_shown(self) -> Iterator[str]:
         """Both sides, conflicts, backups of Plant 3D, findings, and the changes of every run: a text each."""
         yield dumped(self.world.assets())
-        for path in [self.world.dcf, *(p for p in self.world.folder.rglob("*.dcf") if "backup" in str(p))]:
+        kept = [p for p in self.world.folder.rglob("*.dcf") if "backup" in str(p) or p.parent.name == "second"]
+        for path in [self.world.dcf, *kept]:
             yield texts_of(path)
         for words in (("conflicts", NAME, "--status", "all"), ("findings", NAME)):
             yield dumped(self.world.cli(*words).json)
