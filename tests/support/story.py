@@ -794,7 +794,9 @@ class Story:
     def everything_shown(self) -> Iterator[str]:
         """Both sides, conflicts, backups of Plant 3D, findings, and the changes of every run: a text each."""
         yield dumped(self.world.assets())
-        kept = [p for p in self.world.folder.rglob("*.dcf") if "backup" in str(p) or p.parent.name == "second"]
+        kept = [
+            p for p in self.world.folder.rglob("*.dcf") if "backup" in str(p) or p.parent.name == "second"
+        ]
         for path in [self.world.dcf, *kept]:
             yield texts_of(path)
         for words in (("conflicts", NAME, "--status", "all"), ("findings", NAME)):

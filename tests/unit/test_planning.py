@@ -281,13 +281,38 @@ def test_an_asset_archived_in_synapse_is_left_alone() -> None:
     changed = item(1, "P-1", "new")
     now = plan([changed], [known], [asset(known, archived=True)])
     later = plan([changed], [link(one, in_synapse=InSynapse.ARCHIVED)])
-    ours = plan([changed], [link(one, state=LinkState.ARCHIVED)])
+    ours = plan([changed], [link(one, state=LinkState.ARCHIVED, in_synapse=InSynapse.ARCHIVED)])
     for draft in (now, later, ours):
         assert not writes(draft)
         assert codes(draft) == ["archived_in_synapse"]
         assert [conflict.kind for conflict in draft.conflicts] == ["archived_in_synapse"]
         assert draft.stats.conflicts == 1
         assert balanced(draft)
+
+
+def test_an_asset_that_we_archived_and_a_person_restored_is_merged_like_any_other() -> None:
+    draft = plan([item(1, "P-1", "new")], [link(item(1, "P-1", "old"), state=LinkState.ARCHIVED)])
+    [line] = writes(draft)
+    assert (line["op"], line["set"]) == ("update", {"description": "new"})
+
+
+def test_an_asset_whose_item_is_back_is_merged_with_what_people_typed_meanwhile() -> None:
+    one = item(1, "P-1", "old")
+    since = Missing(
+        since="1970-01-01T00:00:00+00:00", reads=3, last_counted="1970-01-01T00:00:00+00:00", signature=None
+    )
+    known = link(
+        one,
+        state=LinkState.ARCHIVED,
+        in_synapse=InSynapse.ARCHIVED,
+        missing=since,
+        synapse_delta={"description": "typed meanwhile"},
+    )
+    draft = plan([one], [known], direction=Direction.PULL)
+    [line] = writes(draft)
+    assert line["op"] == "restore" and line.get("asset_version") == known.asset_version
+    assert "description" not in line.get("set", {}), "the user's words stand"
+    assert line["after"]["pending"]["description"]["why"] == "waits_for_push"
 
 
 def test_the_tag_of_an_asset_archived_in_synapse_is_free() -> None:

@@ -223,6 +223,8 @@ def see_asset(link: Link, asset: Asset) -> Link:
         description_by=info.by if info else None,
         tag=asset.tag or link.tag,
         in_synapse=where,
+        # who restores an asset that we archived takes that back: archived again, it was archived by a person
+        missing=None if link.state is LinkState.ARCHIVED and not asset.archived else link.missing,
     )
 
 

@@ -388,7 +388,7 @@ class Planner:
         elif (asset is not None and asset.archived) or (
             asset is None and link is not None and _was_archived(link)
         ):
-            self._archived_in_synapse(item, entity, link, translated)
+            self._archived_in_synapse(item, entity, link, translated, asset)
         elif link is None and asset is not None:
             self._adopt(item, entity, translated, tag, asset)
         elif link is not None:
@@ -644,7 +644,12 @@ class Planner:
         self._linked(item, entity, translated, tag, link, asset, adopt=True)
 
     def _archived_in_synapse(
-        self, item: PlantItem, entity: Entity, link: Link | None, translated: Translated
+        self,
+        item: PlantItem,
+        entity: Entity,
+        link: Link | None,
+        translated: Translated,
+        asset: Asset | None,
     ) -> None:
         choice = self._choice(link, ARCHIVED_IN_SYNAPSE) if link is not None else None
         void = choice is not None and choice.plant3d_ticks not in (None, item.timestamp)
@@ -655,11 +660,12 @@ class Planner:
         if choice is not None and choice.chosen == "plant3d" and not self._pulls:
             del self._fates[choice.conflict_id]  # this run does not restore: the choice waits
         held = link is not None and "*" in link.holds  # what was undone is not done again
+        tag = self._tag_of(translated)
         if choice is not None and choice.chosen == "plant3d" and link is not None and self._pulls:
-            self._restore(item, entity, link, translated, "resolved")
+            self._linked(item, entity, translated, tag, link, asset, restore="resolved")
             return
         if link is not None and choice is None and not held and self._pulls and _archived_as_gone(link):
-            self._restore(item, entity, link, translated, "came_back")
+            self._linked(item, entity, translated, tag, link, asset, restore="came_back")
             return
         changed = void or (link is not None and bool(link.digest) and item.digest != link.digest)
         self._uncompared.add(item.guid)
@@ -713,34 +719,6 @@ class Planner:
         )
         self._lines["quiet"].append(to_text(step))
 
-    def _restore(self, item: PlantItem, entity: Entity, link: Link, translated: Translated, why: str) -> None:
-        """The asset lives again, with Plant 3D's values: a person chose it, or the item it was archived for is back."""
-        rule = self._rules.classes[item.class_name]
-        values = {
-            name: value
-            for name, value in translated.fields.items()
-            if rule.fields[name].owner is not Owner.SYNAPSE
-        }
-        step = Restore(
-            entity=entity.value,
-            pnpid=item.pnpid,
-            plant3d_id=item.guid,
-            class_name=item.class_name,
-            tag=self._tag_of(translated) or link.tag,
-            link_id=link.link_id,
-            asset_id=link.asset_id,
-            set=values,
-            was=link.synapse_fields(),
-            after=After(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision),
-            why={"*": why},
-            drawing=item.drawing,
-        )
-        self._stats[entity].updated += 1
-        self._tally.updates += 1
-        self._fate[item.pnpid] = "updated"
-        self._update_index[item.pnpid] = len(self._lines["update"])
-        self._lines["update"].append(to_text(step))
-
     def _linked(
         self,
         item: PlantItem,
@@ -751,10 +729,13 @@ class Planner:
         asset: Asset | None,
         *,
         adopt: bool = False,
+        restore: str = "",
     ) -> None:
+        """Merge every field of a pair. `restore`: why an archived asset lives again; it is merged like any other."""
         rule = self._rules.classes[item.class_name]
         self._void_choice(link, GONE_FROM_PLANT3D, ITEM_BACK)
-        self._void_choice(link, ARCHIVED_IN_SYNAPSE, ASSET_LIVES)
+        if not restore:
+            self._void_choice(link, ARCHIVED_IN_SYNAPSE, ASSET_LIVES)
         held = dict(asset.fields) if asset is not None else link.synapse_fields()
         if tag is None:
             self._tag_lost(item, translated, link)
@@ -776,7 +757,7 @@ class Planner:
             work.pending.setdefault(name, why)
         if tag is None:
             work.pending["tag"] = Open(why="tag_lost")
-        self._emit(item, entity, translated, tag, link, asset, work, adopt)
+        self._emit(item, entity, translated, tag, link, asset, work, adopt, restore)
 
     def _tag_lost(self, item: PlantItem, translated: Translated, link: Link) -> None:
         now = translated.fields.get("tag")
@@ -927,6 +908,7 @@ class Planner:
         asset: Asset | None,
         work: _FieldWork,
         adopt: bool,
+        restore: str,
     ) -> None:
         for name, (rule, outcome, plant3d, synapse, base) in work.outcomes.items():
             self._place(work, name, rule, outcome, plant3d, synapse, base, item, link, asset, translated)
@@ -944,8 +926,11 @@ class Planner:
         self._tally.older_rows += work.is_newly_older(link, older.OLDER_COPY)
         self._tally.older_assets += work.is_newly_older(link, older.OLDER_SYNAPSE)
         mapped = self._rules.classes[item.class_name].fields
-        step = work.step(item, entity, link, tag or link.tag, adopt, mapped)
-        if work.set:
+        if asset is not None:
+            # what the decision rests on is what was just read
+            link = replace(link, asset_version=asset.version, description_version=_version(asset))
+        step = work.step(item, entity, link, tag or link.tag, adopt, restore, mapped)
+        if work.set or restore:
             stats.updated += 1
             self._fate[item.pnpid] = "updated"
             self._tally.updates += 1
@@ -964,8 +949,8 @@ class Planner:
             step.old_tag = held_tag if isinstance(held_tag, str) else link.tag
             self._renames[item.pnpid] = (step.old_tag, new_tag, to_text(step), entity.value, adopt)
             return
-        bucket = "update" if work.set else "quiet"
-        if work.set:
+        bucket = "update" if work.set or restore else "quiet"
+        if work.set or restore:
             self._update_index[item.pnpid] = len(self._lines[bucket])
         elif adopt:
             self._adopt_index[item.pnpid] = len(self._lines[bucket])
@@ -1636,8 +1621,9 @@ class _FieldWork:
         link: Link,
         tag: str,
         adopt: bool,
+        restore: str,
         mapped: Container[str],
-    ) -> Adopt | Update | Settle | Touch:
+    ) -> Adopt | Restore | Update | Settle | Touch:
         """The step of the pair: what is written to SYNAPSE, or only remembered."""
         after = self.after(item)
         after.ends = self._over(link, mapped)
@@ -1652,6 +1638,19 @@ class _FieldWork:
                 was=self.was,
                 after=after,
                 why=self.why,
+                drawing=item.drawing,
+            )
+        if restore:
+            return Restore(
+                *whose,
+                link_id=link.link_id,
+                asset_id=link.asset_id,
+                asset_version=link.asset_version,
+                description_version=link.description_version,
+                set=self.set,
+                was=self.was,
+                after=after,
+                why={**self.why, "*": restore},
                 drawing=item.drawing,
             )
         if self.set:
@@ -1711,8 +1710,8 @@ def _archived_as_gone(link: Link) -> bool:
 
 
 def _was_archived(link: Link) -> bool:
-    """Whether the asset was archived when it was last seen."""
-    return link.archived_in_synapse or link.state is LinkState.ARCHIVED
+    """Whether the asset was archived when it was last seen, whoever did it: one that a person restored lives."""
+    return link.archived_in_synapse
 
 
 def _keep_open(work: _FieldWork, link: Link, name: str, last: float | None, now: float) -> None:

@@ -65,6 +65,8 @@ class Outcome:
     """Writes that changed nothing: SYNAPSE held the values already."""
     misses: int = 0
     """Writes to SYNAPSE whose condition did not hold any more."""
+    refused: list[ToSynapse] = field(default_factory=list)
+    """The steps of those; their links show what SYNAPSE holds now, so they can be decided again."""
 
     @property
     def progress(self) -> int:
@@ -212,6 +214,7 @@ def _asset_write(step: ToSynapse) -> AssetWrite:
                 op="upsert",
                 plant3d_id=step.plant3d_id,
                 set=step.set,
+                if_version=step.asset_version,
                 if_description_version=step.description_version if "description" in step.set else None,
                 restore=isinstance(step, Restore),
             )
@@ -581,6 +584,8 @@ class _Receipts:
         outcome.waiting += 1
         outcome.add(step.entity, "failed_" + step.op)
         outcome.misses += result.status == "conflict"
+        if result.status == "conflict" and asset is not None:
+            outcome.refused.append(step)
         if result.status == "conflict" and asset is not None:
             if link is not None:
                 last_read = self.execution.known.feed_read_at

@@ -37,7 +37,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
-from plant3d_sync.usecases import leftovers, preflight
+from plant3d_sync.usecases import leftovers, preflight, second_look
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -429,9 +429,52 @@ class Engine:
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
             self._carry_out(execution, self._chunks(plan_id, count), count, snapshot)
+            for _look in range(second_look.LOOKS):
+                if not execution.outcome.refused:
+                    break
+                self._look_again(run, planned, report, execution, feed, request)
             return self._finish(run, planned, report, execution, feed, request, inputs)
         finally:
             snapshot.close()
+
+    def _look_again(
+        self,
+        run: Run,
+        planned: Planned,
+        report: Report,
+        execution: Execution,
+        feed: Feed,
+        request: Request,
+    ) -> None:
+        """Decide anew, and write, what SYNAPSE refused because somebody edited it since it was read."""
+        failpoint("run.refused")
+        refused = execution.outcome.refused
+        whose = frozenset(step.plant3d_id for step in refused)
+        known = replace(execution.known, next_link=execution.next_link, feed_read_at=feed.started_at)
+        seen = Feed(cursor=feed.cursor, started_at=feed.started_at)  # the links hold what was read
+        again = make_plan(
+            self._world,
+            self._project,
+            known,
+            seen,
+            planned.snapshot,
+            planned.signature,
+            request.asked,
+            only=whose,
+        )
+        if again.draft.guards:
+            refused.clear()  # their errors stand; the next run decides
+            return
+        plan_id = self._store_plan(again, request, run_id=None, follows=execution.plan_id)
+        second_look.take_back(report, execution.outcome, refused)
+        outcome = Outcome()
+        second = replace(execution, plan_id=plan_id, outcome=outcome, stored_steps=False)
+        count = len(again.draft.lines)
+        self._carry_out(second, self._chunks(plan_id, count), count, planned.snapshot)
+        execution.next_link = second.next_link
+        with self._world.state.write() as connection:
+            runs.set_plan(connection, plan_id, status="applied")
+        second_look.add_up(planned, report, execution.outcome, again, outcome)
 
     def _known(self) -> ProjectState:
         with self._world.state.read() as connection:
@@ -608,7 +651,10 @@ class Engine:
 
     # ------------------------------------------------------------------ plans
 
-    def _store_plan(self, planned: Planned, request: Request, *, run_id: str | None) -> str:
+    def _store_plan(
+        self, planned: Planned, request: Request, *, run_id: str | None, follows: str | None = None
+    ) -> str:
+        """`follows`: the plan of which this one decides some items anew, in the same run."""
         world, draft = self._world, planned.draft
         plan_id = world.new_id()
         status = "guarded" if draft.guards else ("approved" if run_id else "draft")
@@ -627,6 +673,8 @@ class Engine:
             "entity_types": sorted(entity.value for entity in request.asked.entities),
             "lock_ms": planned.snapshot.lock_ms,
         }
+        if follows is not None:
+            header["follows"] = follows
         stored = StoredPlan(
             plan_id=plan_id,
             project=self._project.name,
@@ -648,7 +696,8 @@ class Engine:
             runs.put_plan(connection, stored, draft.lines)
             if run_id is not None:
                 runs.update(connection, run_id, plan_id=plan_id)
-        self._so_far.plan_id = plan_id
+        if follows is None:
+            self._so_far.plan_id = plan_id
         failpoint("plan.stored")
         return plan_id
 

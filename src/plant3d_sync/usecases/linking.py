@@ -263,7 +263,13 @@ def _accept_batch(
     if to_tie:
         body = project.synapse.encode(
             [
-                AssetWrite(op="upsert", plant3d_id=pair.plant3d_id, set={"tag": pair.tag}, link_by_tag=True)
+                AssetWrite(
+                    op="upsert",
+                    plant3d_id=pair.plant3d_id,
+                    set={"tag": pair.tag},
+                    if_version=by_id[pair.asset_id].version,
+                    link_by_tag=True,
+                )
                 for pair in to_tie
             ]
         )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.connectors.base import ItemBatch, PlantSnapshot
 from plant3d_sync.model.link import InSynapse, Link, LinkState
+from plant3d_sync.model.plan import GuardHit
 from plant3d_sync.model.record import Asset, Finding, PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
@@ -66,8 +67,13 @@ def make_plan(
     snapshot: PlantSnapshot,
     signature: str | None,
     asked: Asked,
+    *,
+    only: frozenset[str] | None = None,
 ) -> Planned:
-    """Compare the whole snapshot with what is remembered and decide every line."""
+    """Compare the whole snapshot with what is remembered and decide every step.
+
+    `only`: decide about the items with these identities and no others, as their links remember both sides.
+    """
     rules = project.rules(snapshot.catalog)
     mapping_digest = f"{project.mapping_token()}:{rules.digest}"
     read_at = world.clock()
@@ -104,11 +110,25 @@ def make_plan(
     unread = UnreadFields(project.synapse, rules)
     live, lost = _announce(planner, briefs, knowledge.lost, feed)
     digests = _known_digests(briefs, feed, everything)
+    if only is not None:
+        digests = (
+            {brief.pnpid: brief.digest for brief in briefs.values() if brief.digest} if not everything else {}
+        )
+        digests = {
+            pnpid: known_as for pnpid, known_as in digests.items() if briefs[pnpid].plant3d_id not in only
+        }
+        briefs = {pnpid: brief for pnpid, brief in briefs.items() if brief.plant3d_id in only}
     seen: set[int] = set()
     done = 0
     classes = sorted(rules.classes)
     total = sum(snapshot.counts(classes).values())
     for batch in snapshot.scan(classes, digests):
+        if only is not None:
+            batch = ItemBatch(
+                unchanged=[],
+                changed=[item for item in batch.changed if item.guid in only],
+                unsettled=[pnpid for pnpid in batch.unsettled if pnpid in briefs],
+            )
         if batch.unchanged:
             planner.see_unchanged([briefs[pnpid] for pnpid in batch.unchanged])
             seen.update(batch.unchanged)
@@ -122,11 +142,13 @@ def make_plan(
         done += len(batch.unchanged) + len(batch.changed) + len(batch.unsettled)
         world.progress("compare", done, total)
     _see_gone(world, known, planner, feed, briefs, seen)
-    identity_hits = check_identity(known.identity, snapshot.identity)
-    hits = [*identity_hits, *check_synapse(links=live, missing_assets=lost, limits=project.config.limits)]
+    hits: list[GuardHit] = []
+    if only is None:
+        hits += check_identity(known.identity, snapshot.identity)
+        hits += check_synapse(links=live, missing_assets=lost, limits=project.config.limits)
     draft = planner.finish(hits)
-    structural = [*snapshot.findings(), *_mapping_findings(rules)]
-    draft.findings.extend(structural)
+    if only is None:
+        draft.findings.extend([*snapshot.findings(), *_mapping_findings(rules)])
     draft.stats.findings = len(draft.findings)
     return Planned(
         draft=draft,
@@ -167,6 +189,8 @@ def _announce(
         if brief.state == LinkState.OUT and not _archived(brief, feed):
             holders[_live_tag(brief, feed)] = brief.pnpid  # nobody looks for its item, yet its asset lives
         if brief.state not in GUARD_STATES:
+            if brief.state == LinkState.ARCHIVED and brief.in_synapse is InSynapse.LIVE:
+                holders[_live_tag(brief, feed)] = brief.pnpid  # a person restored the asset
             continue
         live[brief.entity] += 1
         if brief.in_synapse is InSynapse.LIVE and brief.plant3d_id not in news:

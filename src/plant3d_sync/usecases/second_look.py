@@ -1,0 +1,83 @@
+"""SYNAPSE refused writes because somebody edited meanwhile: the same run looks again and decides anew.
+
+A refusal shows what SYNAPSE holds now, and the link remembers it. So the items of the refused steps are compared again
+with the copy of Plant 3D that the run has, planned and written like any others; what the run says of itself is then
+the sum of both looks, as if the edit had come before the first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from plant3d_sync.model.step import Archive, Create, ToSynapse
+from plant3d_sync.usecases.apply import Outcome
+from plant3d_sync.usecases.make_plan import Planned
+from plant3d_sync.usecases.report import Report
+
+LOOKS = 3
+"""How often one run decides anew what was refused; what is edited even then is left to the next run."""
+
+DECIDED = ("created", "updated", "unchanged", "skipped", "errors", "archived", "conflicts")
+"""Statistics that the second decision replaces; totals, absences and findings were counted by the first."""
+
+
+def take_back(report: Report, outcome: Outcome, refused: Iterable[ToSynapse]) -> None:
+    """Forget what was planned for the refused steps, and that they failed: they are decided anew."""
+    steps = list(refused)
+    whose = {step.plant3d_id for step in steps}
+    outcome.refused.clear()
+    outcome.errors = [error for error in outcome.errors if error.plant3d_id not in whose]
+    outcome.waiting -= len(steps)
+    for (entity, op), number in Counter((step.entity, step.op.value) for step in steps).items():
+        outcome.add(entity, "failed_" + op, -number)
+    for step in steps:
+        for stats in (report.stats, report.by_entity.get(step.entity)):
+            if stats is not None:
+                stats[_statistic(step)] -= 1
+
+
+def _statistic(step: ToSynapse) -> str:
+    """What the first plan counted the step as."""
+    if isinstance(step, Create):
+        return "created"
+    return "archived" if isinstance(step, Archive) else "updated"
+
+
+def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, second: Outcome) -> None:
+    """The second look's decisions and outcomes join the first's."""
+    one, two = first.draft, again.draft
+    for stats, more in (
+        (report.stats, two.stats),
+        *(
+            (report.by_entity[name], found)
+            for name, found in two.by_entity.items()
+            if name in report.by_entity
+        ),
+    ):
+        for name in DECIDED:
+            stats[name] += getattr(more, name)
+    if report.push_stats is not None:
+        for name in ("total", "updated", "skipped", "errors"):
+            report.push_stats[name] += getattr(two.push_stats, name)
+    report.errors = [*report.errors, *two.errors]
+    one.findings.extend(two.findings)
+    one.conflicts.extend(two.conflicts)
+    one.work_items.extend(two.work_items)
+    one.examined |= two.examined
+    one.fates = {**one.fates, **two.fates}
+    one.waiting += two.waiting
+    first.choices |= again.choices
+    for entity, counts in second.counts.items():
+        for name, number in counts.items():
+            outcome.add(entity, name, number)
+    for name, number in second.push.items():
+        outcome.push[name] = outcome.push.get(name, 0) + number
+    outcome.errors.extend(second.errors)
+    outcome.findings.extend(second.findings)
+    outcome.refused = second.refused
+    for name in ("written", "cells_written", "waiting", "remembered", "echoes", "misses"):
+        setattr(outcome, name, getattr(outcome, name) + getattr(second, name))
+
+
+__all__ = ["LOOKS", "add_up", "take_back"]
