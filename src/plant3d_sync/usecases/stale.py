@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+import msgspec
+
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import PlantItem, Value
@@ -69,10 +71,22 @@ def split_stale(
     for step in steps:
         why = _why_stale(step, seen, moved, items, linked.get(step.plant3d_id), feed, loose, rules)
         if why is None:
-            fresh.append(step)
+            fresh.append(_with_conditions_of_today(step, linked.get(step.plant3d_id)))
         else:
             stale.append((step, why))
     return fresh, stale
+
+
+def _with_conditions_of_today(step: Step, link: Link | None) -> Step:
+    """The step was compared again with what SYNAPSE was seen to hold now, so that is what its write rests on.
+
+    An archive keeps the version that the plan was made on: nobody compared what else was edited since.
+    """
+    if link is None or not isinstance(step, Update | Restore | Adopt):
+        return step
+    return msgspec.structs.replace(
+        step, asset_version=link.asset_version, description_version=link.description_version
+    )
 
 
 def _why_stale(
@@ -86,7 +100,7 @@ def _why_stale(
     rules: RuleSet,
 ) -> str | None:
     if _undoes(step):
-        return _why_undo_is_stale(step, link)  # whether the item lives in Plant 3D does not matter
+        return _why_undo_is_stale(step, link, rules)  # whether the item lives in Plant 3D does not matter
     if isinstance(step, Archive | Absent):
         return "The item is back in Plant 3D." if step.pnpid in seen else None
     if step.pnpid not in seen:
@@ -125,12 +139,12 @@ def _undoes(step: Step) -> bool:
     return isinstance(step, Update | Restore | Archive | Adopt | Push) and step.why.get("*") in UNDOING
 
 
-def _why_undo_is_stale(step: Step, link: Link | None) -> str | None:
+def _why_undo_is_stale(step: Step, link: Link | None, rules: RuleSet) -> str | None:
     if link is None:
         return "The item is not linked any more."
     if link.archived_in_synapse != isinstance(step, Restore):
         return "The asset was archived or restored in SYNAPSE."
-    return None
+    return _stale_fields(step, link, rules) if isinstance(step, Update | Restore) else None
 
 
 def _stale_cells(step: Push, item: PlantItem | None, link: Link | None, rules: RuleSet) -> str | None:
