@@ -235,7 +235,6 @@ def edit_arrives(story: Story) -> None:
     then.all_is_well()
 
 
-@broken("2", "news of the feed, read by one run and acted upon by none")
 def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_run_of_other_entities(
     tell: Tell,
 ) -> None:
@@ -244,7 +243,6 @@ def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_run_of
     edit_arrives(story)
 
 
-@broken("2", "news of the feed, read by one run and acted upon by none")
 def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_locked_file(tell: Tell) -> None:
     story = restored_after_undo(tell)
     with story.designer.shuts_the_file():
@@ -252,7 +250,6 @@ def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_locked
     edit_arrives(story)
 
 
-@broken("2", "news of the feed, read by one run and acted upon by none")
 @pytest.mark.parametrize("point", ["feed.page_stored", "plan.stored"])
 def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_killed_run(
     tell: Tell, point: str
@@ -277,7 +274,6 @@ def test_kind_02_an_edit_that_only_a_killed_run_read_arrives(tell: Tell) -> None
 # ---------------------------------------------------------------- kind 3: paths beside the merge
 
 
-@broken("3", "a restore never merges")
 @pytest.mark.parametrize("tag", ["FT-1", "HV-1"])
 def test_kind_03_an_item_that_comes_back_edited_meets_what_a_user_typed_meanwhile(
     tell: Tell, tag: str
@@ -296,7 +292,6 @@ def test_kind_03_an_item_that_comes_back_edited_meets_what_a_user_typed_meanwhil
     then.all_is_well()
 
 
-@broken("3", "a restore never merges")
 def test_kind_03_what_a_user_typed_into_an_archived_asset_stands_when_the_item_comes_back(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -311,7 +306,6 @@ def test_kind_03_what_a_user_typed_into_an_archived_asset_stands_when_the_item_c
     then.all_is_well()
 
 
-@broken("3", "a restore never merges")
 def test_kind_03_a_shared_attribute_typed_meanwhile_stands_when_the_item_comes_back(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
@@ -382,7 +376,6 @@ def test_kind_03_what_a_user_typed_before_the_state_was_lost_is_asked_when_a_run
 # ---------------------------------------------------------------- kind 4: writes without their condition
 
 
-@broken("4", "the history shows the value that was planned against, not the one overwritten")
 @pytest.mark.parametrize(
     ("tag", "field", "column"), [("P-1", "manufacturer", "Manufacturer"), ("HV-1", "size", "Size")]
 )
@@ -400,7 +393,6 @@ def test_kind_04_what_an_owners_rule_overwrites_is_in_the_history(
     then.all_is_well()
 
 
-@broken("4", "the history shows the value that was planned against, not the one overwritten")
 def test_kind_04_a_tag_that_a_user_typed_just_before_a_rename_is_in_the_history(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -438,7 +430,6 @@ def test_kind_04_an_older_plan_does_not_overwrite_an_attribute_typed_since(tell:
     then.all_is_well()
 
 
-@broken("4", "attributes are written without a condition")
 def test_kind_04_a_plan_that_is_applied_writes_no_attribute_over_one_typed_just_before(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
