@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plant3d_sync.model.link import Hold, Interval, LinkState, Open
+from plant3d_sync.model.link import Hold, InSynapse, Interval, LinkState, Open
 from plant3d_sync.model.step import After, Touch
 from plant3d_sync.reconcile.advance import remembered
 from plant3d_sync.reconcile.planning import Draft
@@ -69,7 +69,8 @@ def uncompared(*args: Any, **more: Any) -> list[int]:
 def test_what_a_read_did_not_compare_is_named() -> None:
     pumps = [item(n, f"P-{n}", "agreed") for n in range(1, 8)]
     links = [link(one) for one in pumps]
-    links[5] = replace(links[5], state=LinkState.ARCHIVED, holds={"*": Hold(side="synapse", value=None)})
+    held = {"*": Hold(side="synapse", value=None)}
+    links[5] = replace(links[5], state=LinkState.ARCHIVED, in_synapse=InSynapse.ARCHIVED, holds=held)
     read = [
         pumps[0],
         item(2, "P-" + "2" * 200, "agreed"),  # SYNAPSE would refuse it
