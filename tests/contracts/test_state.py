@@ -24,10 +24,11 @@ from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
+from plant3d_sync.model.ours import Origin
 from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
 from plant3d_sync.model.step import Touch, to_text
 from plant3d_sync.reconcile import advance
-from plant3d_sync.state import State, audit, findings, intents, links, projects, runs
+from plant3d_sync.state import State, audit, findings, intents, links, ours, projects, runs, tables
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Fence, Lease, holder_of
 from plant3d_sync.state.store import SCHEMA, _alembic_config
@@ -1171,3 +1172,42 @@ def test_an_empty_file_and_one_of_ours_are_taken(tmp_path: Path) -> None:
     path.touch()
     State(f"sqlite:///{path}").upgrade()
     assert State(f"sqlite:///{path}").schema_version() is not None
+
+
+# ------------------------------------------------------------------ values of ours in Plant 3D
+
+
+def test_what_we_wrote_replaced_or_put_into_a_workbook_is_ours(state: State) -> None:
+    def cell(pnpid: int, new: str | None) -> dict[str, object]:
+        return {
+            "pnpid": pnpid,
+            "table_name": "EngineeringItems",
+            "column_name": "Description",
+            "old_value": "drawn",
+            "new_value": new,
+        }
+
+    rows = [
+        {"project": whose, "run_id": "r", "status": status, "at": 1.0, "new_ticks": ticks, **cell(7, new)}
+        for whose, status, ticks, new in (
+            ("mine", "applied", 5, "pushed"),
+            ("mine", "intended", None, "about to"),
+            ("mine", "stale", None, "never"),
+            ("mine", "refused", None, "never"),
+            ("other", "applied", 5, "another project's"),
+        )
+    ]
+    with state.write() as connection:
+        connection.execute(sa.insert(tables.plant_write), rows)
+        for at in (2.0, 3.0):  # the same workbook again
+            cells = [cell(7, "for import"), cell(7, None), cell(8, "for import")]
+            ours.note_workbook(connection, "mine", plan_id="p", cells=cells, at=at)
+        found = ours.by_pnpid(connection, "mine", [7, 9])
+    assert [(one.value, one.origin, one.at, one.ticks) for one in found.pop(7)] == [
+        ("drawn", Origin.REPLACED, 1.0, None),
+        ("pushed", Origin.WRITTEN, 1.0, 5),
+        ("about to", Origin.INTENDED, 1.0, None),
+        ("for import", Origin.WORKBOOK, 3.0, None),
+        (None, Origin.WORKBOOK, 3.0, None),
+    ]
+    assert not found

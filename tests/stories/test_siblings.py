@@ -471,7 +471,6 @@ def test_kind_04_a_description_that_a_user_types_just_before_the_run_writes_it_i
 # ---------------------------------------------------------------- kind 5: memory of one step
 
 
-@broken("5", "only the last pair of values is known as our own echo")
 def test_kind_05_the_second_last_of_three_pushed_values_is_known_as_ours(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -485,7 +484,6 @@ def test_kind_05_the_second_last_of_three_pushed_values_is_known_as_ours(tell: T
     then.all_is_well()
 
 
-@broken("5", "only the last pair of values is known as our own echo")
 def test_kind_05_an_old_session_of_a_shared_attribute_is_known_after_two_pushes(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
@@ -511,7 +509,6 @@ def test_kind_05_an_old_session_is_known_after_one_push(tell: Tell) -> None:
     then.all_is_well()
 
 
-@broken("5", "cells put into a workbook are not remembered")
 def test_kind_05_the_older_of_two_workbooks_is_known_as_ours(tell: Tell) -> None:
     story = tell(write="workbook")
     designer, user, run, then = story.cast
@@ -544,7 +541,6 @@ def test_kind_05_the_late_write_of_an_overtaken_run_does_not_undo_a_newer_text(t
     then.all_is_well()
 
 
-@broken("5", "it says that it wrote nothing more, and wrote")
 def test_kind_05_an_overtaken_run_that_wrote_late_does_not_say_that_it_wrote_nothing(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast

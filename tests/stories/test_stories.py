@@ -365,7 +365,6 @@ def test_story_20_an_item_under_another_pnpid_goes_on_after_links_accept(tell: T
 # ---------------------------------------------------------------- 21 to 23: our own echo
 
 
-@broken("5", "only the last pair of values is known as our own echo")
 def test_story_21_a_session_open_since_morning_saves_its_first_copy_after_two_pushes(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -381,7 +380,6 @@ def test_story_21_a_session_open_since_morning_saves_its_first_copy_after_two_pu
     then.all_is_well()
 
 
-@broken("5", "cells put into a workbook are not remembered")
 def test_story_22_an_old_workbook_is_known_as_ours(tell: Tell) -> None:
     story = tell(write="workbook")
     designer, user, run, then = story.cast
@@ -399,7 +397,6 @@ def test_story_22_an_old_workbook_is_known_as_ours(tell: Tell) -> None:
     then.all_is_well()
 
 
-@broken("5", "the late write of an overtaken run is taken for a designer's edit")
 def test_story_23_the_late_write_of_an_overtaken_run_is_put_right(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast

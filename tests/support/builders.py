@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 
 from plant3d_sync.model.catalog import Catalog, Column, PlantClass
 from plant3d_sync.model.link import Link, LinkState
+from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.record import Asset, FieldInfo, PlantItem, Value
 from plant3d_sync.model.rules import ClassRule, FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import Direction, Entity, Owner
@@ -175,6 +176,7 @@ def plan(
     *,
     rules: RuleSet | None = None,
     unchanged: Iterable[Link] = (),
+    ours: Mapping[int, Sequence[Ours]] | None = None,
     **more: Any,
 ) -> Draft:
     """What the planner makes of a complete read: links without an item are gone, except `unchanged` ones."""
@@ -189,7 +191,7 @@ def plan(
     for one in items:
         known_link = by_guid.get(one.guid)
         other = by_pnpid.get(one.pnpid) if known_link is None else None
-        planner.see(one, known_link, news.get(one.guid), other)
+        planner.see(one, known_link, news.get(one.guid), other, (ours or {}).get(one.pnpid, ()))
         seen.add(one.pnpid)
     for known in links:
         if known.pnpid not in seen:

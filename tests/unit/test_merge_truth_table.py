@@ -120,6 +120,7 @@ def merge(
     hold: Hold | None = None,
     frozen: bool = False,
     put_back: bool = False,
+    late: bool = False,
     reverts: int = 0,
 ) -> FieldOutcome:
     return merge_field(
@@ -134,6 +135,7 @@ def merge(
         hold=hold,
         frozen=frozen,
         put_back=put_back,
+        late=late,
         reverts=reverts,
     )
 
@@ -461,3 +463,21 @@ def test_a_choice_about_an_earlier_day_is_carried_out(older: str, chosen: str, v
         no_edit=older,
     )
     assert (outcome.verdict, outcome.value) == (verdict, chosen)
+
+
+@pytest.mark.parametrize("blank", BlankPolicy)
+@pytest.mark.parametrize("conflict", ConflictPolicy)
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+@pytest.mark.parametrize(("plant3d", "synapse"), list(product((None, B, C), (None, A, B, C))))
+def test_a_late_write_of_ours_is_no_edit_and_synapse_holds(
+    plant3d: Value, synapse: Value, times: Times, conflict: ConflictPolicy, blank: BlankPolicy
+) -> None:
+    """The base is A on both sides; only a run that was overtaken moved Plant 3D."""
+    outcome = merge(rule(blank=blank, conflict=conflict), (A, A), plant3d, synapse, times, late=True)
+    if same(plant3d, synapse):
+        assert outcome.verdict is Verdict.SETTLED
+    elif is_blank(synapse) and blank is BlankPolicy.KEEP:
+        assert (outcome.verdict, outcome.reason) == (Verdict.LEAVE, "blank_kept")
+    else:
+        assert (outcome.verdict, outcome.value) == (Verdict.TO_PLANT3D, synapse)
+        assert (outcome.reason, outcome.loses) == ("late_write_of_ours", plant3d)

@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, LinkState, Missing, Open
+from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.record import PlantItem, Value
@@ -762,3 +763,46 @@ def test_who_chooses_the_empty_value_nevertheless_is_told_that_a_designer_must_e
     assert not draft.conflicts
     assert not [line for line in lines(draft) if line["op"] == "push"]
     assert len(draft.work_items) == 1
+
+
+# ------------------------------------------------------------------ copies of what is ours
+
+
+@pytest.mark.parametrize(
+    ("value", "ticks", "op", "asked"),
+    [
+        ("drawn", 1, None, ["reverted"]),
+        ("first", 1, None, ["reverted"]),
+        ("typed", 1, "update", []),
+        ("late", 9, "push", []),
+    ],
+)
+@pytest.mark.parametrize("conflict", ConflictPolicy)
+def test_an_older_value_of_ours_is_asked_about_and_a_late_write_is_put_right(
+    value: str, ticks: int, op: str | None, asked: list[str], conflict: ConflictPolicy
+) -> None:
+    known = [
+        Ours("Pump", "Remark", "drawn", Origin.REPLACED, 1.0),
+        Ours("Pump", "Remark", "late", Origin.WRITTEN, 1.0, 9),
+        Ours("Pump", "Remark", "first", Origin.WRITTEN, 1.0, 2),
+        Ours("Pump", "Remark", "second", Origin.WRITTEN, 2.0, 3),
+    ]
+    fields = field_rules(
+        description=FieldRule(
+            field="description", owner=Owner.SHARED, columns=("Remark",), push=True, conflict=conflict
+        )
+    )
+    draft = plan(
+        [item(1, "P-1", value, timestamp=ticks)],
+        [link(item(1, "P-1", "second"))],
+        ours={1: known},
+        rules=rule_set(fields),
+        direction=Direction.BOTH,
+        write_mode=WriteMode.SQL,
+    )
+    assert [conflict.kind for conflict in draft.conflicts] == asked
+    ops = [line["op"] for line in lines(draft) if line["op"] in ("update", "push")]
+    assert ops == ([op] if op else [])
+    if op == "push":
+        [push] = [line for line in lines(draft) if line["op"] == "push"]
+        assert (push["cells"][0]["new"], push["why"]) == ("second", {"description": "late_write_of_ours"})

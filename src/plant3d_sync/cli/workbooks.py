@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
+from plant3d_sync.connectors.base import CellWrite
 from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
 from plant3d_sync.errors import GuardStop, NotFoundError
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.step import Push
-from plant3d_sync.state import runs
+from plant3d_sync.state import ours, runs
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.project import World
 from plant3d_sync.usecases.push import cells_of
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.words import said
 
 
 def make_workbook(app: App, name: str, *, export: Path | None, out: Path, language: str) -> dict[str, Any]:
-    """Write the workbook. Changes nothing but that file and the stored plan.
+    """Write the workbook. Changes nothing but that file, the stored plan and the record of cells: what a designer may
+    import any day is known as ours from then on.
 
     The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
     """
@@ -30,7 +34,8 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
             f"{said(language)} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
         )
     project = app.project(name)
-    plan = Engine(app.world(ProgressLine()), project).plan(
+    world = app.world(ProgressLine())
+    plan = Engine(world, project).plan(
         Request(asked=Asked(direction=Direction.PUSH), dry_run=True, trigger="workbook")
     )
     _stop_if_guarded(plan)
@@ -38,6 +43,7 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
         stored = runs.get_plan(connection, str(plan.plan_id))
         steps = runs.all_steps(connection, stored) if stored else iter(())
         cells = [cell for step in steps if isinstance(step, Push) for cell in cells_of(step)]
+    _remember(world, name, str(plan.plan_id), cells)
     snapshot = project.source.snapshot()
     try:
         wanted = {cell.pnpid for cell in cells}
@@ -94,6 +100,27 @@ def _stop_if_guarded(plan: Report) -> None:
         hint=f"Look at the plan (`show {plan.plan_id}`), then `apply {plan.plan_id} --approve-guards`; then again.",
         details={"guards": [hit.to_dict() for hit in plan.guards]},
     )
+
+
+def _remember(world: World, name: str, plan_id: str, cells: Sequence[CellWrite]) -> None:
+    """Before the workbook is there: a copy that nobody knows of would pass as a designer's edit."""
+    with world.state.write() as connection:
+        ours.note_workbook(
+            connection,
+            name,
+            plan_id=plan_id,
+            cells=[
+                {
+                    "pnpid": cell.pnpid,
+                    "table_name": cell.table_class,
+                    "column_name": cell.column,
+                    "old_value": cell.old,
+                    "new_value": cell.new,
+                }
+                for cell in cells
+            ],
+            at=world.clock(),
+        )
 
 
 def _row(item: PlantItem) -> dict[str, object]:

@@ -14,14 +14,16 @@ no base, one blank    owner's value; a blank       owner's value; a blank      f
                       owner never erases           owner never erases
 no base, differ       write S                      push, or wait for CAD       conflict
 P put back            as above                     as above                    conflict
+P a late write        as above                     as above                    push S
 P of another mapping  write S                      as above                    write S, or conflict
 P of an older copy    conflict                     as above                    conflict
 S of an older backup  as above                     conflict                    conflict
 ====================  ===========================  ==========================  =======================
 
-"P put back": we wrote into Plant 3D, and it holds again what it held before. A session that was still open may have
-saved its old copy, or a designer did it on purpose: the value cannot tell, so neither side wins by itself. (Only
-shared fields are ever pushed.) "Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
+"P put back": we wrote into Plant 3D, and it holds again what it held before, or an older value of ours. A session that
+was still open may have saved its old copy, or a designer did it on purpose: the value cannot tell, so neither side wins
+by itself. "P a late write": a run that was overtaken wrote it, and nobody since. (Only shared fields are ever pushed.)
+"Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
 edit, so it neither wins nor is overwritten by itself.
 """
 
@@ -76,6 +78,7 @@ def merge_field(
     hold: Hold | None = None,
     frozen: bool = False,
     put_back: bool = False,
+    late: bool = False,
     reverts: int = 0,
     no_edit: str = "",
 ) -> FieldOutcome:
@@ -87,6 +90,7 @@ def merge_field(
     often that happened, while it is so or still undecided; else 0. `no_edit`: the side that moved did so because a copy
     of an earlier day was put back there (`reconcile/older.py`), or the mapping takes Plant 3D's value from elsewhere
     (`reconcile/definitions.py`), as the kind of the question.
+    `late`: Plant 3D holds what a run of ours wrote that was overtaken meanwhile; no designer moved it.
     """
     name = rule.field
 
@@ -124,6 +128,8 @@ def merge_field(
             resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
             if resolved is not None:
                 return resolved
+            if late:
+                return _put_right(rule, plant3d, synapse)
             if put_back or reverts >= REVERT_LIMIT:
                 return _reverted(rule, plant3d, synapse, put_back)
             return _shared(rule, plant3d, synapse, plant_moved, synapse_moved, times)
@@ -238,6 +244,13 @@ def _of_an_earlier_day(rule: FieldRule, older: str) -> FieldOutcome:
         suggestion=(Side.SYNAPSE if older == OLDER_COPY else Side.PLANT3D).value,
         suggestion_reason="the_other_side_is_newer",
     )
+
+
+def _put_right(rule: FieldRule, plant3d: Value, synapse: Value) -> FieldOutcome:
+    """Only we moved Plant 3D, by a write that came too late: SYNAPSE's value holds."""
+    if is_blank(synapse) and rule.blank is BlankPolicy.KEEP:
+        return FieldOutcome(field=rule.field, verdict=Verdict.LEAVE, reason="blank_kept", loses=plant3d)
+    return _into_plant3d(rule, synapse, plant3d, "late_write_of_ours")
 
 
 def _reverted(rule: FieldRule, plant3d: Value, synapse: Value, put_back: bool) -> FieldOutcome:

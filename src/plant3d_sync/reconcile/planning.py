@@ -20,6 +20,7 @@ from msgspec import UNSET, UnsetType
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import check_cell, equals_default
 from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState, Open
+from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.plan import (
     GuardHit,
@@ -48,11 +49,12 @@ from plant3d_sync.model.step import (
     to_text,
     values_text,
 )
-from plant3d_sync.reconcile import guard, identity, missing, older
+from plant3d_sync.reconcile import guard, identity, missing, older, ours
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import newly_pushed
 from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field
+from plant3d_sync.reconcile.ours import Copy
 from plant3d_sync.reconcile.showing import shows_through
 from plant3d_sync.words import said
 
@@ -342,11 +344,18 @@ class Planner:
         self._uncompared.update(item.plant3d_id for item in items)
         self.see_unchanged(items)
 
-    def see(self, item: PlantItem, link: Link | None, asset: Asset | None, other: Link | None = None) -> None:
+    def see(
+        self,
+        item: PlantItem,
+        link: Link | None,
+        asset: Asset | None,
+        other: Link | None = None,
+        known_as_ours: Sequence[Ours] = (),
+    ) -> None:
         """An item that is new, changed, or has something open.
 
         `asset`: the SYNAPSE asset that carries its identity, if it was just read. `other`: a link that
-        holds the item's PnPID under another identity.
+        holds the item's PnPID under another identity. `known_as_ours`: values of its cells, oldest first.
         """
         entity = self._entity_of[item.class_name]
         asked = entity in self._know.entities
@@ -392,7 +401,7 @@ class Planner:
         elif link is None and asset is not None:
             self._adopt(item, entity, translated, tag, asset)
         elif link is not None:
-            self._linked(item, entity, translated, tag, link, asset)
+            self._linked(item, entity, translated, tag, link, asset, known_as_ours=known_as_ours)
 
     def _tag_of(self, translated: Translated) -> str | None:
         tag = translated.fields.get("tag")
@@ -730,6 +739,7 @@ class Planner:
         *,
         adopt: bool = False,
         restore: str = "",
+        known_as_ours: Sequence[Ours] = (),
     ) -> None:
         """Merge every field of a pair. `restore`: why an archived asset lives again; it is merged like any other."""
         rule = self._rules.classes[item.class_name]
@@ -749,7 +759,8 @@ class Planner:
                     self._uncompared.add(item.guid)  # until the asset was read
                 continue  # never read on SYNAPSE's side: unknown is not a change
             value = tag if name == "tag" else translated.fields[name]
-            self._merge(work, field_rule, item, link, asset, value, held.get(name))
+            alive = self._alive(field_rule, item, translated, known_as_ours) if known_as_ours else ()
+            self._merge(work, field_rule, item, link, asset, value, held.get(name), alive)
         for name, code, _message in translated.problems:
             if name in rule.fields:
                 work.pending.setdefault(name, Open(why=code))
@@ -785,6 +796,7 @@ class Planner:
         asset: Asset | None,
         plant3d: Value,
         synapse: Value,
+        alive: Sequence[Ours] = (),
     ) -> None:
         name = rule.field
         base: Any = NO_BASE
@@ -813,7 +825,11 @@ class Planner:
             resolution = replace(resolution, given=True)
             work.given[name] = (resolution.chosen, synapse)
         flip = link.flips.get(name, Flip())
-        put_back = plant_away and _is_put_back(rule, flip, plant3d, base_plant)
+        copy = ours.what_it_is(plant3d, item.timestamp, alive, same) if plant_away else Copy.NO
+        late = copy is Copy.LATE
+        put_back = (
+            plant_away and not late and (copy is Copy.OLD or _is_put_back(rule, flip, plant3d, base_plant))
+        )
         if put_back and flip.last != REVERTED:
             flip = work.flips[name] = flip._replace(last=REVERTED, reverts=flip.reverts + 1)
         undecided = put_back or (flip.last == REVERTED and name in link.pending)
@@ -842,6 +858,7 @@ class Planner:
             hold=link.holds.get(name),
             frozen=flip.writes >= FLIP_LIMIT,
             put_back=put_back,
+            late=late,
             reverts=flip.reverts if undecided else 0,
             no_edit=no_edit,
         )
@@ -865,6 +882,14 @@ class Planner:
     def _synapse_is_older(self, link: Link, asset: Asset | None) -> bool:
         """Whether the asset went back since it was compared; what a run read and did not act upon is on the link."""
         return link.went_back or (asset is not None and older.asset_went_back(link, asset))
+
+    def _alive(
+        self, rule: FieldRule, item: PlantItem, translated: Translated, known: Sequence[Ours]
+    ) -> Sequence[Ours]:
+        """What is ours in the cell that the field is taken from. Only shared fields are ever pushed."""
+        column = translated.columns.get(rule.field) if rule.owner is Owner.SHARED else None
+        found = self._know.catalog.column(item.class_name, column) if column else None
+        return ours.of_cell(known, found.table_class, found.name, self._know.now) if found else ()
 
     def _observe(
         self,

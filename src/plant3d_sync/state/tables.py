@@ -349,6 +349,7 @@ plant_write = sa.Table(
     sa.Column("status", Word, nullable=False),
     sa.Column("at", Time, nullable=False),
     sa.Index("ix_plant_write_run", "run_id"),
+    sa.Index("ix_plant_write_item", "project", "pnpid"),
 )
 
 backup = sa.Table(

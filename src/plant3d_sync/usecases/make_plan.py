@@ -18,7 +18,7 @@ from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import links, mappings
+from plant3d_sync.state import links, mappings, ours
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
@@ -272,6 +272,13 @@ def _see_changed(
         loose: dict[str, Asset] = (
             {} if feed.reset else links.unlinked_by_plant3d_id(connection, known.number, guids)
         )
+        # a Plant 3D that did not move since it was compared, with nothing open, holds no copy of ours that is news
+        moved = [
+            item.pnpid
+            for item in items
+            if (link := by_guid.get(item.guid)) and (link.pending or item.digest != link.digest)
+        ]
+        known_as_ours = ours.by_pnpid(connection, known.name, moved)
     for item in items:
         link = by_guid.get(item.guid) if item.guid else None
         asset = feed.news.get(item.guid)
@@ -279,7 +286,8 @@ def _see_changed(
             asset = loose.get(item.guid)
         if asset is None and link is not None:
             asset = unread.asset_of(link, item)
-        planner.see(item, link, asset, by_pnpid.get(item.pnpid) if link is None else None)
+        other = by_pnpid.get(item.pnpid) if link is None else None
+        planner.see(item, link, asset, other, known_as_ours.get(item.pnpid, ()))
 
 
 def _see_gone(

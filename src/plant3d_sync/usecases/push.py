@@ -146,11 +146,23 @@ def _write_group(
     tried = steps[: len(grouped)]
     try:
         store_receipts(execution, intent_id, tried, grouped)
-    except LeaseLost:
-        _note_late_writes(execution, intent_id, tried, grouped)
+    except LeaseLost as lost:
+        late = _note_late_writes(execution, intent_id, tried, grouped)
+        if late:
+            raise _overtaken(execution, late, lost) from lost
         raise
     failpoint("push.receipt_stored")
     return grouped
+
+
+def _overtaken(execution: Execution, cells: int, lost: LeaseLost) -> LeaseLost:
+    """Says what was written all the same."""
+    return LeaseLost(
+        f"Another run of {execution.project.name} took over while this one was writing into Plant 3D: "
+        f"cells written by then: {cells}. This run stopped, and what it wrote is on record as ours.",
+        hint="The next run compares these items and writes SYNAPSE's values where they differ.",
+        details={**lost.details, "cells_written": cells},
+    )
 
 
 def _still_ours(execution: Execution) -> bool:
@@ -196,10 +208,11 @@ def store_receipts(
 
 def _note_late_writes(
     execution: Execution, intent_id: int, steps: Sequence[Push], receipts: Sequence[Sequence[CellReceipt]]
-) -> None:
+) -> int:
     """Another run took over while we wrote. What is in the file and nobody has recorded yet stays in journal and
-    audit under our run; links and base belong to the other run, which compares again.
+    audit under our run; links and base belong to the other run, which compares again. Returns how many cells those are.
     """
+    written = 0
     now = execution.world.clock()
     with execution.world.state.write() as connection:
         rows = connection.execute(
@@ -219,9 +232,11 @@ def _note_late_writes(
                 changes.append(
                     _change(execution, step, done, run_id=execution.run_id, intent_id=intent_id, at=now)
                 )
+            written += len(done)
             for _cell, answer in done:
                 _note_receipt(connection, intent_id, step, answer)
         _note_changes(connection, execution, changes, run_id=execution.run_id, at=now, after_takeover=True)
+    return written
 
 
 def _done(step: Push, answers: Sequence[CellReceipt]) -> list[tuple[Cell, CellReceipt]]:

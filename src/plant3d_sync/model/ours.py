@@ -1,0 +1,28 @@
+"""Values of ours in Plant 3D: what we wrote into a cell, replaced there, or put into a workbook."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from plant3d_sync.model.record import Value
+
+
+class Origin(Enum):
+    """How a value came to be one of ours."""
+
+    WRITTEN = "written"  # we wrote it and saw it there
+    INTENDED = "intended"  # we were about to write it, and no receipt says what became of that
+    REPLACED = "replaced"  # it stood there before we wrote
+    WORKBOOK = "workbook"  # a designer may import it any day
+
+
+class Ours(NamedTuple):
+    """One value of ours of one cell. `at`: POSIX seconds; `ticks`: the row's stamp our write left, None if not known."""
+
+    table: str
+    column: str
+    value: Value
+    origin: Origin
+    at: float
+    ticks: int | None = None
