@@ -285,6 +285,7 @@ CHECKS: tuple[tuple[str, Sequence[str | Path]], ...] = (
     ("format (ruff format)", ("-m", "ruff", "format", "--check", ".")),
     ("types (mypy)", ("-m", "mypy")),
     ("import rules (lint-imports)", ("-c", "from importlinter.cli import lint_imports_command as c; c()")),
+    ("unused code (vulture)", ("-m", "vulture")),
 )
 
 

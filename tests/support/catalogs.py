@@ -25,7 +25,6 @@ def catalog(*classes: tuple[str, str | None, str, Sequence[Column | str]]) -> Ca
             label=label,
             physical=name,
             has_table=True,
-            own_columns=tuple(one.name for one in mine),
         )
         placed = [
             Column(**{**{slot: getattr(one, slot) for slot in Column.__slots__}, "table_class": name})

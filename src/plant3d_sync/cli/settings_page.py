@@ -26,7 +26,7 @@ MEANINGS: dict[str, str] = {
     "projects": "Projects by name, below.",
     "synapse.url": "Root of the SYNAPSE API, in place of SYNAPSE_API_URL.",
     "synapse.api_key_env": "Name of the variable that holds the service key. The key itself never stands in the file.",
-    "synapse.api": "Which form of the API: found out (`auto`), or the target contract.",
+    "synapse.api": "Without effect: there is one form of the API. Still accepted, so that older files stay valid.",
     "project.synapse_project_id": "UUID of the project in SYNAPSE; each active project has its own.",
     "project.allow_synced_folder": "Programs that may keep the database's folder in step although `write: sql` writes into it; "
     "empty: none.",

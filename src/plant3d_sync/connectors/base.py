@@ -116,7 +116,6 @@ class Capabilities:
     version: str
     feed: bool = True
     versions: bool = True
-    conditional_write: bool = True
     archive: bool = True
     max_batch_items: int = 1000
     max_body_bytes: int = 5 * 1024 * 1024

@@ -40,8 +40,6 @@ class PlantClass:
     label: str
     physical: str
     has_table: bool
-    own_columns: tuple[str, ...] = ()
-    tag_format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,6 @@ class Catalog:
             names.append(current.name)
             current = self.find(current.base) if current.base else None
         return tuple(names)
-
-    def is_under(self, name: str, ancestor: str) -> bool:
-        """Whether `name` is `ancestor` or below it."""
-        return ancestor.lower() in (link.lower() for link in self.chain(name))
 
     def descendants(self, name: str) -> Iterator[str]:
         """`name` and every class below it, parents before children."""

@@ -22,9 +22,6 @@ class Op(StrEnum):
     MISSING = "missing"  # not seen in this read
 
 
-WRITES_SYNAPSE = frozenset({Op.CREATE, Op.ADOPT, Op.UPDATE, Op.ARCHIVE, Op.RESTORE})
-
-
 class PlanStatus(StrEnum):
     """Life of a plan."""
 
@@ -33,7 +30,9 @@ class PlanStatus(StrEnum):
     APPROVED = "approved"
     APPLYING = "applying"
     APPLIED = "applied"
-    EXPIRED = "expired"
+    EXPIRED = (
+        "expired"  # no code sets it yet: issue 15 (plans that can no longer be applied close themselves)
+    )
     SUPERSEDED = "superseded"  # its application ended half-way; what is left is planned anew
 
 

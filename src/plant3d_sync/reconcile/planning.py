@@ -32,7 +32,7 @@ from plant3d_sync.model.plan import (
 )
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
-from plant3d_sync.model.side import ASSET_TYPES, Direction, Entity, Owner, Side, WriteMode
+from plant3d_sync.model.side import Direction, Entity, Owner, Side, WriteMode
 from plant3d_sync.model.step import (
     Absent,
     Adopt,
@@ -1892,9 +1892,3 @@ def _drift_finding(
         tag=link.tag,
         data={"plant3d": plant3d, "synapse": synapse, "reason": outcome.reason, "drawing": item.drawing},
     )
-
-
-ASSET_TYPE_OF: Mapping[str, str] = {entity.value: name for entity, name in ASSET_TYPES.items()}
-"""Entity name -> `asset_type`."""
-
-SameOf = Callable[[str], Callable[[Value, Value], bool]]

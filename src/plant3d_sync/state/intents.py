@@ -15,7 +15,7 @@ from plant3d_sync.state import audit, runs
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.links import CreatedRow
-from plant3d_sync.state.tables import change, intent, link, tag_history
+from plant3d_sync.state.tables import change, intent, link
 
 
 @dataclass(slots=True, kw_only=True)
@@ -228,26 +228,3 @@ def why_of(op: str, text: str | None) -> dict[str, str]:
         return {"*": "new_item"}
     fields = load_map(text)
     return {name: value[2] for name, value in fields.items() if isinstance(value, list) and len(value) > 2}
-
-
-def changes_of_link(
-    connection: Connection, link_id: int, *, limit: int = 200, offset: int = 0
-) -> list[dict[str, Any]]:
-    """One item's timeline, newest first."""
-    rows = connection.execute(
-        sa.select(change)
-        .where(change.c.link_id == link_id)
-        .order_by(change.c.id.desc())
-        .limit(limit)
-        .offset(offset)
-    )
-    return [_change(row) for row in rows]
-
-
-def find_tag(connection: Connection, number: int, tag: str) -> list[int]:
-    """Link ids of a tag, present or past."""
-    now = connection.execute(sa.select(link.c.id).where(link.c.project == number, link.c.tag == tag))
-    past = connection.execute(
-        sa.select(tag_history.c.link_id).where(tag_history.c.project == number, tag_history.c.old_tag == tag)
-    )
-    return list(dict.fromkeys([row[0] for row in now] + [row[0] for row in past]))

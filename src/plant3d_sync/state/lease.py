@@ -188,11 +188,3 @@ class Lease:
     def _release(self) -> None:
         with self._state.write() as connection:
             connection.execute(_GIVEN_BACK, {"whose": self._project, "number": self.fence.number})
-
-
-def holder_of(connection: Connection, project: str) -> dict[str, object] | None:
-    """Who holds the lease, None if nobody does."""
-    row = connection.execute(sa.select(lease).where(lease.c.project == project)).first()
-    if row is None or not row.holder:
-        return None
-    return {**orjson.loads(row.holder), "fence": row.fence, "expires_at": row.expires_at}

@@ -402,18 +402,3 @@ def set_plan(connection: Connection, plan_id: str, *, expect: Sequence[str] = ()
     if "header" in values:
         values["header"] = dump(values["header"])
     return connection.execute(statement.values(version=plan.c.version + 1, **values)).rowcount == 1
-
-
-def last_fingerprint_plan(connection: Connection, project: str, fingerprint: str) -> StoredPlan | None:
-    """The newest plan with this fingerprint that still waits."""
-    row = connection.execute(
-        sa.select(plan)
-        .where(
-            plan.c.project == project,
-            plan.c.fingerprint == fingerprint,
-            plan.c.status.in_(["draft", "guarded"]),
-        )
-        .order_by(plan.c.created_at.desc())
-        .limit(1)
-    ).first()
-    return _plan(row) if row else None

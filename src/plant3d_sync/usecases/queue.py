@@ -386,17 +386,6 @@ def _note_claim(connection: Connection, run: Run, holder: str, now: float) -> No
         insert_if_new(connection, component, {"name": name, **values})
 
 
-def next_due(world: World, projects: Sequence[str]) -> float | None:
-    """When the next waiting run becomes due (POSIX seconds), None if nothing waits."""
-    with world.state.read() as connection:
-        found = connection.execute(
-            sa.select(sa.func.min(sa.func.coalesce(run_table.c.next_try_at, run_table.c.created_at))).where(
-                run_table.c.status == "queued", run_table.c.project.in_(list(projects))
-            )
-        ).scalar()
-    return None if found is None else float(found)
-
-
 def beat(world: World, run: Run, *, phase: str | None, done: int | None, total: int | None) -> bool:
     """The claimer's sign of life, with the run's progress. False if the run is not its own any more."""
     with world.state.write() as connection:

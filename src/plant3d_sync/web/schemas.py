@@ -517,7 +517,7 @@ class Settled(BaseModel):
 
 
 class PlanInfo(BaseModel):
-    """A stored plan. `status`: draft, guarded, approved, applying, applied, superseded or expired.
+    """A stored plan. `status`: draft, guarded, approved, applying, applied or superseded.
 
     Superseded: its application was interrupted, and another run found what was written and what was not (`settled`).
     """

@@ -65,11 +65,6 @@ def slot_of(now: float, interval_ms: int) -> int:
     return int(now * 1000) // interval_ms * interval_ms
 
 
-def next_slot(now: float, interval_ms: int) -> float:
-    """Begin of the next slot, POSIX seconds."""
-    return (slot_of(now, interval_ms) + interval_ms) / 1000
-
-
 def planned_projects(app: App) -> list[Planned]:
     """The active projects. Needs no credentials and no share."""
     return [

@@ -273,8 +273,6 @@ def _classes(draft: _Draft) -> dict[str, PlantClass]:
             label=attributes.get("DISPLAYNAME", "").strip() or name,
             physical=stored or draft.physical[lower],
             has_table=stored is not None,
-            own_columns=tuple(c.name for c in draft.properties.get(lower, ())),
-            tag_format=attributes.get("TAGFORMATNAME"),
         )
     return classes
 

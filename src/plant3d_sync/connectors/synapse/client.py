@@ -288,13 +288,6 @@ class SynapseClient:
         self._last_batch = (body, [write.plant3d_id for write in writes], items)
         return body
 
-    def batches(self, writes: Sequence[AssetWrite]) -> Iterator[list[AssetWrite]]:
-        """Cut `writes` into batches of `batch_size`, smaller where SYNAPSE's limits ask for it."""
-        items = self.batch_size
-        if self._capabilities is not None:
-            items = min(items, self._capabilities.max_batch_items)
-        return wire.split(writes, max_items=items, max_body_bytes=self._max_body())
-
     def send(self, body: bytes, *, key: str) -> list[WriteResult]:
         """Send one batch under an idempotency key. Safe to repeat with the same key and body.
 

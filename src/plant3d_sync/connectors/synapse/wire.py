@@ -13,7 +13,7 @@ Nothing is repaired: what breaks the contract raises `WireError`, whose text nev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -302,29 +302,6 @@ def _too_large(
         hint="Lower SYNC_BATCH_SIZE.",
         details=details,
     )
-
-
-def split(
-    writes: Sequence[AssetWrite], *, max_items: int, max_body_bytes: int = DEFAULT_BODY_BYTES
-) -> Iterator[list[AssetWrite]]:
-    """Cut a list of writes, in order, into batches that respect both limits of SYNAPSE.
-
-    An item that is too large alone comes as a batch of one; `encode_batch` then refuses it by name.
-    """
-    piece: list[AssetWrite] = []
-    size = len(_BODY % b"")
-    for write in writes:
-        try:
-            length = len(orjson.dumps(write_item(write))) + 1
-        except orjson.JSONEncodeError:
-            length = 0
-        if piece and (len(piece) >= max_items or size + length > max_body_bytes):
-            yield piece
-            piece, size = [], len(_BODY % b"")
-        piece.append(write)
-        size += length
-    if piece:
-        yield piece
 
 
 def sent_ids(body: bytes) -> list[str]:
