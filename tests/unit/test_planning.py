@@ -246,6 +246,14 @@ def test_a_guid_on_another_row_is_refused_and_is_not_an_absence() -> None:
     assert not lines(draft), "neither written, nor counted as missing"
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_two_rows_with_one_pnpid_and_one_guid_are_set_aside(linked: bool) -> None:
+    twice = structs.replace(item(1, "P-1"), sharing=(1, 1))
+    draft = plan([twice, twice], [link(item(1, "P-1"))] if linked else [])
+    assert codes(draft) == ["duplicate_guid", "duplicate_guid"]
+    assert not lines(draft)
+
+
 @pytest.mark.parametrize("state", [LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING])
 def test_a_row_with_another_guid_than_its_link_is_refused(state: LinkState) -> None:
     draft = plan([item(1, "P-1", guid="f" * 32)], [link(item(1, "P-1"), state=state)])

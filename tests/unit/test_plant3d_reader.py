@@ -302,6 +302,23 @@ def test_one_guid_is_one_guid_however_it_is_written(dcf: Dcf, read: Read, spelli
     }
 
 
+def test_two_rows_of_pnpbase_with_one_pnpid_and_one_guid_share_it(dcf: Dcf, read: Read) -> None:
+    pump = dcf.add("CentrifugalPump", Tag="P-1")
+    rows = dcf.sql("SELECT * FROM PnPBase")
+    dcf.sql("DROP TABLE PnPBase")
+    dcf.sql(
+        "CREATE TABLE PnPBase (PnPID int, PnPClassName text, PnPStatus int, PnPRevision int, PnPGuid, PnPTimestamp int)"
+    )
+    for row in rows:
+        dcf.sql("INSERT INTO PnPBase VALUES (?, ?, ?, ?, ?, ?)", *row)
+    dcf.sql(
+        "INSERT INTO PnPBase SELECT PnPID, 'GateValve', 0, 0, PnPGuid, PnPTimestamp FROM PnPBase WHERE PnPID = ?",
+        pump,
+    )
+    read_twice = [item for batch in read().scan(CLASSES, {}) for item in batch.changed]
+    assert [(item.pnpid, item.sharing) for item in read_twice] == [(pump, (pump, pump))] * 2
+
+
 def test_many_items_without_identity_do_not_share_one(dcf: Dcf, read: Read) -> None:
     for number in range(3):
         dcf.add("CentrifugalPump", Tag=f"P-{number}", PnPGuid=bytes(16))

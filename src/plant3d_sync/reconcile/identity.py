@@ -60,7 +60,7 @@ def problem_of(item: PlantItem, link: Link | None, other: Link | None, entity: s
             "nothing was written for this item.",
             _REDRAW,
         )
-    if link.pnpid != item.pnpid and item.sharing:
+    if item.sharing and (link.pnpid != item.pnpid or item.sharing.count(item.pnpid) > 1):
         return unlinked_problem(item)
     if link.pnpid != item.pnpid:
         return _error(
@@ -106,7 +106,9 @@ def _error(item: PlantItem, code: str, message: str, hint: str) -> RowError:
 
 
 def _others(item: PlantItem) -> str:
-    return pnpids([pnpid for pnpid in item.sharing if pnpid != item.pnpid])
+    others = list(item.sharing)
+    others.remove(item.pnpid)
+    return pnpids(others)
 
 
 def pnpids(rows: Sequence[int]) -> str:

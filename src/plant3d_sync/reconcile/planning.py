@@ -559,7 +559,7 @@ class Planner:
             entity,
             str(shown) if shown else None,
             "tag_unknown" if unknown else "untagged",
-            "The row that holds the tag is missing, so the tag is unknown. Skipped."
+            "The tag is unknown: the row that holds it is missing, or its cell cannot be read. Skipped."
             if unknown
             else "The item has no complete tag yet. Skipped.",
             hint,
@@ -774,7 +774,7 @@ class Planner:
         now = translated.fields.get("tag")
         shown = f"In Plant 3D the tag is {now} now" if now else "In Plant 3D the tag is empty now"
         if "tag" not in translated.fields:
-            shown = "In Plant 3D the row that holds the tag is missing"
+            shown = "In Plant 3D the row that holds the tag is missing, or its cell cannot be read"
         self._findings.append(
             Finding(
                 code="tag_lost",

@@ -346,7 +346,7 @@ class Scan:
             "WHERE guid IS NOT NULL GROUP BY guid HAVING count(*) > 1) ORDER BY 1, 2"
         )
         for guid, group in itertools.groupby(rows, key=itemgetter(0)):
-            shared = tuple(dict.fromkeys(pnpid for _guid, pnpid in group))
+            shared = tuple(pnpid for _guid, pnpid in group)  # one PnPID twice: two rows of PnPBase have it
             text = guid_text(guid)
             if not text or len(shared) < _SHARED:
                 continue  # no GUID at all, which each of them is told for itself
