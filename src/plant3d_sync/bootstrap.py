@@ -28,6 +28,7 @@ from plant3d_sync.settings import (
     ConfigFile,
     ProjectFile,
     Settings,
+    config_path,
     default_state_url,
     load_config,
     load_settings,
@@ -61,6 +62,8 @@ class App:
     config: ConfigFile
     base_dir: Path
     environ: Mapping[str, str]
+    file: Path | None = None
+    """The configuration file that was read."""
     heard: Hearing | None = None
     """Hears of every call to SYNAPSE, as `SynapseClient` tells it."""
 
@@ -76,7 +79,19 @@ class App:
         """Where the state is: STATE_DB_URL, else the file, else the user's state directory."""
         if self.settings.state_db_url is not None:
             return self.settings.state_db_url.get_secret_value()
-        return self.config.state_db_url or default_state_url()
+        return self._beside_the_file(self.config.state_db_url) or default_state_url()
+
+    def _beside_the_file(self, url: str | None) -> str | None:
+        """A relative path in the file means the file's folder, as every other one there does.
+
+        A state database that was made in the current folder under the former rule stays in use.
+        """
+        prefix = "sqlite:///"
+        path = Path((url or "").removeprefix(prefix))
+        if not url or not url.startswith(prefix) or path.is_absolute() or str(path) in (".", ":memory:"):
+            return url
+        beside = self.base_dir / path
+        return url if path.is_file() and not beside.is_file() else f"{prefix}{beside.as_posix()}"
 
     def world(self, progress: Progress = no_progress) -> World:
         """State, clock and ids."""
@@ -477,4 +492,5 @@ def make_app(config: str | Path | None = None, environ: Mapping[str, str] | None
     env = dict(os.environ if environ is None else environ)
     settings = load_settings(env)
     file, base_dir = load_config(config, settings)
-    return App(settings=settings, config=file, base_dir=base_dir, environ=env)
+    path, _origin = config_path(config, settings)
+    return App(settings=settings, config=file, base_dir=base_dir, environ=env, file=path)

@@ -37,7 +37,7 @@ SECRET_NAMES = ("SYNAPSE_API_KEY", "PLANT3D_DB_PASSWORD", "PLANT3D_DB_URL", "STA
 class Settings(BaseSettings):
     """Environment variables. Every field has a description: the settings page is generated from it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
 
     service_name: Annotated[str, Field(description="Name in logs and metrics.")] = "plant3d-sync"
     service_port: Annotated[int, Field(ge=0, le=65535, description="Port of the web service.")] = 8002
@@ -98,7 +98,9 @@ class Settings(BaseSettings):
     sync_retry_attempts: Annotated[int, Field(ge=1, le=20, description="Attempts of one call.")] = 3
     sync_retry_delay_seconds: Annotated[float, Field(ge=0, description="Pause between them.")] = 30
 
-    log_level: Annotated[str, Field(description="DEBUG, INFO, WARNING or ERROR.")] = "INFO"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="What is written at least.")
+    ] = "INFO"
     log_format: Annotated[
         Literal["json", "console"], Field(description="One JSON object a line, or text.")
     ] = "json"
@@ -140,6 +142,16 @@ class Settings(BaseSettings):
         ),
     ] = ""
     p3dsync_test: Annotated[bool, Field(description="Enables failpoints; for tests only.")] = False
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, value: Any) -> Any:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _format_in_any_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
 
 INTERNAL = frozenset(
@@ -338,6 +350,19 @@ def unset_names(settings: Settings, config: ConfigFile, environ: Mapping[str, st
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ConfigError naming every problem at once."""
+    settings, problems = read_settings(environ)
+    if problems:
+        raise ConfigError(
+            "The settings are not usable: " + "; ".join(problems) + ". Nothing was started.",
+            hint="`plant3d-sync check-config` lists every setting; docs/reference/settings.md explains them.",
+            code="settings_invalid",
+            details={"problems": problems},
+        )
+    return settings
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
+    """The settings as far as they can be used (what is wrong has its default), and every problem."""
     env = dict(os.environ if environ is None else environ)
     problems = _unknown_names(env)
     values: dict[str, Any] = {}
@@ -348,22 +373,17 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         elif upper in SECRET_NAMES and env.get(upper + "_FILE"):
             secret = _secret_file(upper, _variable(f"{upper}_FILE", env[f"{upper}_FILE"], problems), problems)
             values[name] = _variable(f"The content of {upper}_FILE", secret, problems)
-    settings: Settings | None = None
     try:
-        settings = Settings.model_validate(values)
+        return Settings.model_validate(values), problems
     except ValidationError as error:
+        wrong = {str(item["loc"][0]) for item in error.errors()}
         problems += [
             f"{'.'.join(str(part) for part in item['loc']).upper()} {complaint(item)}"
             for item in error.errors()
         ]
-    if problems or settings is None:
-        raise ConfigError(
-            "The settings are not usable: " + "; ".join(problems) + ". Nothing was started.",
-            hint="`plant3d-sync check-config` lists every setting; docs/reference/settings.md explains them.",
-            code="settings_invalid",
-            details={"problems": problems},
-        )
-    return settings
+    # named, not left out: what is left out is read from the environment again
+    defaults = {name: Settings.model_fields[name].get_default() for name in wrong}
+    return Settings.model_validate(values | defaults), problems
 
 
 def _variable(name: str, value: str, problems: list[str]) -> str:
@@ -399,11 +419,23 @@ def _unknown_names(env: Mapping[str, str]) -> list[str]:
     return problems
 
 
+HERE = "plant3d-sync.yml"
+"""The configuration file of the current folder, if no other is named."""
+
+
+def config_path(path: str | Path | None, settings: Settings) -> tuple[Path | None, str]:
+    """The configuration file in force, None if there is none, and who named it."""
+    if path:
+        named = settings.p3dsync_config == str(path)
+        return Path(path), "environment" if named else "--config"
+    if settings.p3dsync_config:
+        return Path(settings.p3dsync_config), "environment"
+    return (Path(HERE), "current folder") if Path(HERE).is_file() else (None, "default")
+
+
 def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile, Path]:
     """The configuration file (or what the environment says without one), and the folder paths are relative to."""
-    chosen = Path(path) if path else (Path(settings.p3dsync_config) if settings.p3dsync_config else None)
-    if chosen is None and Path("plant3d-sync.yml").is_file():
-        chosen = Path("plant3d-sync.yml")
+    chosen, _origin = config_path(path, settings)
     if chosen is None:
         return _from_environment(settings), Path.cwd()
     try:

@@ -17,7 +17,7 @@ from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import (
     Settings,
     load_config,
-    load_settings,
+    read_settings,
     shared_projects,
     unset_names,
     weak_points,
@@ -75,19 +75,23 @@ def check_configuration(config: str | None) -> Found:
 
 
 def _settings(environ: dict[str, str], found: Found) -> Settings:
-    try:
-        return load_settings(environ)
-    except ConfigError as error:
-        found.add(error)
-        return Settings.model_construct()  # the defaults, so that the rest can be checked too
+    settings, problems = read_settings(environ)
+    found.problems += problems
+    return settings
 
 
 def _addresses(app: App, found: Found) -> None:
-    for ask in (app.synapse_url, app.synapse_key):
+    named = " ".join(found.problems)
+    for name, ask in (
+        ("SYNAPSE_API_URL", app.synapse_url),
+        (app.config.synapse.api_key_env, app.synapse_key),
+    ):
         try:
             ask()
         except ConfigError as error:
-            found.add(error)
+            if name not in named:  # it is set, and what is wrong with it is said already
+                found.add(error)
+    _web(app.settings, found)
     _address(
         found, "SYNAPSE_API_URL", app.config.synapse.url or app.settings.synapse_api_url, ("http", "https")
     )
@@ -101,6 +105,13 @@ def _addresses(app: App, found: Found) -> None:
             parse()
         except ConfigError as error:
             found.add(error)
+
+
+def _web(settings: Settings, found: Found) -> None:
+    """What the web service would refuse to start with."""
+    from plant3d_sync.web.app import check_web_settings
+
+    found.problems += [error.message.split(". Nothing")[0] for error in check_web_settings(settings)]
 
 
 def _address(found: Found, name: str, value: str | None, schemes: tuple[str, ...]) -> None:

@@ -57,6 +57,9 @@ GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "service_comman
 DAILY = frozenset({"pull", "push", "now", "plan", "apply", "runs", "show", "links", "findings"})
 """Commands of the first group: a scheduled pull should not wait for the imports of the web and the worker."""
 
+SERVICES = frozenset({"serve", "worker", "scheduler", "up"})
+"""Commands that run until they are told to end; what they write is collected, not read."""
+
 _registered: list[str] = []
 
 
@@ -93,7 +96,8 @@ def run(arguments: list[str] | None = None) -> int:
             args=arguments if checked == words else checked, prog_name="plant3d-sync", standalone_mode=False
         )
     except SyncError as error:
-        print_error(error, as_json=CHOICES.json)
+        if not _as_log_line(words, error):
+            print_error(error, as_json=CHOICES.json)
         return error.exit_code
     except typer.Abort:
         if CHOICES.json:
@@ -102,6 +106,8 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.Exit as error:
         return error.exit_code
     except UsageProblem as error:
+        if _as_log_line(words, _usage(error)):
+            return 2
         error.show()
         if CHOICES.json:
             print_json({"error": _usage(error).to_dict()})
@@ -111,7 +117,21 @@ def run(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except Exception:
+        if not _as_log_line(words):
+            raise
+        return 1
     return result if isinstance(result, int) else 0
+
+
+def _as_log_line(words: Sequence[str], error: SyncError | None = None) -> bool:
+    """Whether the error (None: the exception that is being handled) was told as a line of a service's log."""
+    command = _command(words)
+    if command not in SERVICES:
+        return False
+    from plant3d_sync.worker.refusal import tell
+
+    return tell(error)
 
 
 def _usage(problem: typer.BadParameter) -> SyncError:

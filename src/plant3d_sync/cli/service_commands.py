@@ -423,7 +423,7 @@ def settings_show(json: JsonOption = False) -> None:
     """
     as_json = wants_json(json)
     made = make_app(CHOICES.config)
-    values = settings_values(made.settings, made.environ)
+    values = settings_values(made, CHOICES.config)
     if as_json:
         print_json({"settings": values})
     else:

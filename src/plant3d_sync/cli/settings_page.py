@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from plant3d_sync.bootstrap import App
+from plant3d_sync.logs import Redaction
 from plant3d_sync.settings import (
     SECRET_NAMES,
     ConfigFile,
@@ -18,10 +20,12 @@ from plant3d_sync.settings import (
     ProjectFile,
     Settings,
     SynapseFile,
+    config_path,
 )
+from plant3d_sync.words import bare
 
 MEANINGS: dict[str, str] = {
-    "state_db_url": "Our state database, unless STATE_DB_URL is set.",
+    "state_db_url": "Our state database, unless STATE_DB_URL is set. A relative path (`sqlite:///state.db`) means the file's folder.",
     "synapse": "How to reach SYNAPSE, below.",
     "projects": "Projects by name, below.",
     "synapse.url": "Root of the SYNAPSE API, in place of SYNAPSE_API_URL.",
@@ -146,14 +150,58 @@ def _default(info: FieldInfo) -> str:
     return f"`{value}`"
 
 
-def settings_values(settings: Settings, environ: Mapping[str, str]) -> list[dict[str, str]]:
-    """Name, value and origin of every setting; secrets are hidden."""
+def settings_values(app: App, option: str | None = None) -> list[dict[str, str]]:
+    """Name, value and origin of every setting in force, then of everything the configuration file says.
+
+    `option`: the file that `--config` named. Secrets are hidden.
+    """
+    settings, environ = app.settings, app.environ
     values = []
     for name in Settings.model_fields:
         upper, value = name.upper(), getattr(settings, name)
         origin = "environment" if environ.get(upper) else "default"
         if origin == "default" and upper in SECRET_NAMES and environ.get(upper + "_FILE"):
             origin = f"file {environ[upper + '_FILE']}"
-        shown = "" if value is None else ("***" if isinstance(value, SecretStr) else str(value))
+        shown = "***" if isinstance(value, SecretStr) else bare(value)
         values.append({"name": upper, "value": shown, "from": origin})
-    return values
+    overruled = _overruled(app, option)
+    return [one | overruled.get(one["name"], {}) for one in values] + _file_values(app)
+
+
+def _overruled(app: App, option: str | None) -> dict[str, dict[str, str]]:
+    """Variables whose value in force is not the one of the environment."""
+    found: dict[str, dict[str, str]] = {}
+    if app.file is not None and app.config.synapse.url:
+        found["SYNAPSE_API_URL"] = {"value": app.config.synapse.url, "from": f"file {app.file}"}
+    if app.settings.state_db_url is None:
+        origin = f"file {app.file}" if app.config.state_db_url else "default"
+        found["STATE_DB_URL"] = {"value": app.state_url, "from": origin}
+    key = app.config.synapse.api_key_env
+    if key != "SYNAPSE_API_KEY":
+        held = bool(app.environ.get(key))
+        found["SYNAPSE_API_KEY"] = {"value": "***" if held else "", "from": f"environment ({key})"}
+    if app.file is not None:
+        _path, origin = config_path(option, app.settings)
+        found["P3DSYNC_CONFIG"] = {"value": str(app.file), "from": origin}
+    hide = Redaction().text
+    return {name: {**one, "value": hide(one["value"])} for name, one in found.items()}
+
+
+def _file_values(app: App) -> list[dict[str, str]]:
+    """What the file says itself, by the path of its names."""
+    if app.file is None:
+        return []
+    hide = Redaction().text
+    said = app.config.model_dump(mode="json", exclude_unset=True)
+    return [
+        {"name": name, "value": hide(bare(value)), "from": f"file {app.file}"}
+        for name, value in _leaves(said)
+    ]
+
+
+def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, one in value.items():
+        if isinstance(one, Mapping):
+            yield from _leaves(one, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", one

@@ -52,7 +52,8 @@ def _run(project: str, request: Request, json: bool) -> None:
     progress = ProgressLine()
     with app() as made, _failures_as_documents(project, request, json) as begun:
         made.heard = progress.heard
-        engine = begun.engine = Engine(made.world(progress), made.project(project))
+        entry = made.project(project)  # known before anything is made for it
+        engine = begun.engine = Engine(made.world(progress), entry)
         if request.asked.only_assets:
             made.state.ready()
             check_assets(made.state, project, request.asked.only_assets)
@@ -312,7 +313,8 @@ def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
     progress = ProgressLine()
     with app() as made:
         made.heard = progress.heard
-        proposal = propose_links(made.world(progress), made.project(project))
+        entry = made.project(project)
+        proposal = propose_links(made.world(progress), entry)
     if as_json:
         print_json(proposal)
     else:
@@ -334,7 +336,8 @@ def links_accept(
     progress = ProgressLine()
     with app() as made:
         made.heard = progress.heard
-        answer = accept_links(made.world(progress), made.project(project), only=tags)
+        entry = made.project(project)
+        answer = accept_links(made.world(progress), entry, only=tags)
     if as_json:
         print_json(answer)
     else:

@@ -46,9 +46,10 @@ def conflicts(
             f"{said(status)} is not a status.", hint="pending, resolved or all.", code="status_unknown"
         )
     with app() as made:
+        name = made.project_name(project)  # known before a state database is made for it
         items, total = list_conflicts(
             made.state,
-            made.project_name(project),
+            name,
             status=status,
             limit=limit,
             offset=offset,

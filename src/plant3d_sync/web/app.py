@@ -98,16 +98,43 @@ def refuse_weak(app: App) -> None:
         )
 
 
-def _add_cors(web: FastAPI, settings: Settings) -> None:
+def check_web_settings(settings: Settings) -> list[ConfigError]:
+    """Everything that `create_app` would refuse about rates, origins and names of hosts."""
+    found: list[ConfigError] = []
+    for check in (
+        lambda: RateLimits(settings.p3dsync_rate_limit),
+        lambda: _origins(settings),
+        lambda: _names(settings),
+    ):
+        try:
+            check()
+        except ConfigError as error:
+            found.append(error)
+    return found
+
+
+def _origins(settings: Settings) -> list[str]:
     origins = [origin.strip() for origin in settings.p3dsync_cors_origins.split(",") if origin.strip()]
-    if not origins:
-        return
     if any("*" in origin for origin in origins):
         raise ConfigError(
             "P3DSYNC_CORS_ORIGINS must name origins, not `*`. Nothing was started.",
             hint="List them: https://synapse.example.com,https://other.example.com",
             code="settings_invalid",
         )
+    wrong = [origin for origin in origins if not ORIGIN.fullmatch(origin)]
+    if wrong:
+        raise ConfigError(
+            f"P3DSYNC_CORS_ORIGINS holds what is no origin: {', '.join(wrong)}. Nothing was started.",
+            hint="An origin is scheme and host, and the port if it is unusual: https://synapse.example.com",
+            code="settings_invalid",
+        )
+    return origins
+
+
+def _add_cors(web: FastAPI, settings: Settings) -> None:
+    origins = _origins(settings)
+    if not origins:
+        return
     web.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
@@ -125,10 +152,13 @@ def _add_cors(web: FastAPI, settings: Settings) -> None:
     )
 
 
+ORIGIN = re.compile(r"https?://[^/\s,?#@]+")
+"""A browser sends nothing behind host and port, so that anything more would match no browser."""
+
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:]+\]")
 
 
-def _add_known_hosts(web: FastAPI, settings: Settings) -> None:
+def _names(settings: Settings) -> list[str]:
     names = [name.strip().lower() for name in settings.p3dsync_allowed_hosts.split(",") if name.strip()]
     wrong = [name for name in names if not HOST_NAME.fullmatch(name)]
     if wrong:
@@ -137,6 +167,11 @@ def _add_known_hosts(web: FastAPI, settings: Settings) -> None:
             hint="List names or addresses without scheme and port: sync.example.com,*.example.org,10.0.0.7",
             code="settings_invalid",
         )
+    return names
+
+
+def _add_known_hosts(web: FastAPI, settings: Settings) -> None:
+    names = _names(settings)
     if names:
         web.add_middleware(KnownHosts, names=names)
 

@@ -33,6 +33,7 @@ from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.probe import Prober, note_success
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 from plant3d_sync.worker.reconciler import Reconciler, Refusals
+from plant3d_sync.worker.refusal import tell
 
 LISTEN = 1.0
 """Seconds to wait for the bell before looking into the table again."""
@@ -347,6 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run_worker(make_app(chosen.config), burst=chosen.burst)
     except SyncError as error:
+        if tell(error):
+            return error.exit_code
         sys.stderr.write(f"error[{error.error_code}]: {error.message}\n")
         if error.hint:
             sys.stderr.write(f"  what to do: {error.hint}\n")
