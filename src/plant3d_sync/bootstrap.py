@@ -37,6 +37,7 @@ from plant3d_sync.settings import (
 from plant3d_sync.state import State
 from plant3d_sync.state.tally import CALLS, Counts
 from plant3d_sync.usecases.project import (
+    POLICY_DIGITS,
     BackupMade,
     Progress,
     Project,
@@ -407,7 +408,7 @@ def _drop_backup(made: BackupMade) -> None:
 
 def _policy_token(config: ProjectConfig) -> str:
     text = f"{config.conflict_policy}|{sorted(config.drift.items())}|{config.write}"
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=POLICY_DIGITS // 2).hexdigest()
 
 
 def _with_policies(rules: RuleSet, config: ProjectConfig) -> RuleSet:

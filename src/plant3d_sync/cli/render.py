@@ -44,6 +44,8 @@ def report(item: Report) -> None:
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
+    if waiting := item.extra.get("for_workbook"):
+        say(f"For the workbook: {waiting} items (plant3d-sync workbook {item.project}).")
     _found_applied(item.extra)
     ahead = item.dry_run or bool(item.guards)
     _missing(stats, item.waiting_for_person, item.project, ahead=ahead)

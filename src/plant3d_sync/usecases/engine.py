@@ -26,7 +26,7 @@ from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.run import RunStatus, did_its_work
-from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
@@ -41,7 +41,7 @@ from plant3d_sync.usecases import leftovers, preflight, second_look
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
-from plant3d_sync.usecases.project import Project, World
+from plant3d_sync.usecases.project import POLICY_DIGITS, Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report
@@ -729,6 +729,8 @@ class Engine:
             conflicts = report.stats["conflicts"]
             report.stats = {**draft.push_stats.to_dict(), "conflicts": conflicts}
             report.by_entity = {}
+        if self._project.config.write is WriteMode.WORKBOOK and draft.push_stats.skipped:
+            report.extra["for_workbook"] = draft.push_stats.skipped
         if draft.work_items:
             report.extra["work_items"] = draft.work_items[:200]
         return report
@@ -1004,9 +1006,10 @@ class Engine:
         snapshot, signature = self._snapshot()
         try:
             rules = project.rules(snapshot.catalog)
-            if stored.mapping_digest != f"{project.mapping_token()}:{rules.digest}" and not stored.undo_of:
+            moved = _what_changed(stored.mapping_digest, f"{project.mapping_token()}:{rules.digest}")
+            if moved and not stored.undo_of:
                 raise NeedsPersonError(
-                    "The mapping changed since the plan was made. Nothing was written.",
+                    f"{moved} since the plan was made. Nothing was written.",
                     hint="Make a new plan.",
                     code="plan_stale",
                 )
@@ -1189,6 +1192,21 @@ def _reads_all_of_plant3d(request: Request) -> bool:
 def _guards_of(stored: StoredPlan) -> frozenset[str]:
     """Names of the guards that stopped a plan; who applies it has approved them, and no others."""
     return frozenset(str(hit["name"]) for hit in stored.header.get("guards") or [])
+
+
+def _what_changed(then: str, now: str) -> str:
+    """What makes the rules of a plan differ from those of today, in words; empty if nothing does.
+
+    Both are "token of the mapping's files, token of the project's policies, `:`, digest of the compiled rules".
+    """
+    if then == now:
+        return ""
+    files_then, files_now = then.partition(":")[0], now.partition(":")[0]
+    if files_then[:-POLICY_DIGITS] != files_now[:-POLICY_DIGITS]:
+        return "The mapping changed"
+    if files_then != files_now:
+        return "A setting of the project (`write`, `conflict` or `drift`) changed"
+    return "The classes or columns of the Plant 3D project changed"
 
 
 def _superseded(stored: StoredPlan) -> str:

@@ -41,6 +41,10 @@ class Writer(Protocol):
         ...
 
 
+POLICY_DIGITS = 8
+"""So many characters at the end of a mapping token stand for the project's own policies."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupMade:
     """A verified backup of the Plant 3D database."""
