@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from plant3d_sync.cli.main import run
+from plant3d_sync.cli.settings_page import settings_page
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.settings import Settings, load_settings
 from plant3d_sync.words import bare, said
@@ -69,6 +70,11 @@ def test_the_default_state_database_is_shown_with_its_place(
     shown = {one["name"]: (one["value"], one["from"]) for one in document["settings"]}  # type: ignore[attr-defined]
     value, origin = shown["STATE_DB_URL"]
     assert value.startswith("sqlite:///") and origin == "default"
+
+
+def test_the_page_of_settings_is_the_one_the_program_makes() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    assert written == settings_page(), "run: plant3d-sync settings page > docs/reference/settings.md"
 
 
 # ---------------------------------------------------------------- check-config
