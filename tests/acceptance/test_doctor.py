@@ -205,9 +205,18 @@ def test_a_state_database_of_another_version_names_the_command(settled: World) -
 def test_direct_writing_needs_a_view_of_the_drawings(settled: World) -> None:
     settled.configure(write="sql", drawings="nowhere")
     assert failed_checks(doctor(settled)) == {"drawings": ("drawing_folder_unseen", 78)}
-    settled.configure(drawings=None)
+    settled.configure(drawings=None, drawings_unseen="closed")  # the sample has no drawing files
     found = checks(doctor(settled))
     assert [found[name]["result"] for name in ("drawings", "rights", "backups")] == ["ok", "ok", "ok"]
+
+
+def test_doctor_is_not_green_while_every_push_would_be_held(settled: World) -> None:
+    """The folder is there, the drawings are not in it: doctor asks what a push asks."""
+    empty = settled.folder / "another"
+    empty.mkdir()
+    settled.configure(write="sql", drawings=str(empty))
+    assert failed_checks(doctor(settled)) == {"drawings": ("drawing_unseen", 78)}
+    assert "every push to their items is held" in checks(doctor(settled))["drawings"]["message"]
 
 
 def test_a_mount_that_keeps_locks_to_itself_stops_direct_writing_only(
@@ -215,7 +224,7 @@ def test_a_mount_that_keeps_locks_to_itself_stops_direct_writing_only(
 ) -> None:
     monkeypatch.setattr(doctor_source, "mount_kind", lambda path: "nobrl")
     assert checks(doctor(settled))["mount"]["result"] == "warning"
-    settled.configure(write="sql")
+    settled.configure(write="sql", drawings_unseen="closed")
     assert failed_checks(doctor(settled)) == {"mount": ("unsafe_mount", 78)}
 
 

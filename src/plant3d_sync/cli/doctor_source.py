@@ -14,7 +14,7 @@ from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import file_guard, read_header
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.drawings import DRAWING_UNSEEN, DrawingLocks
 from plant3d_sync.connectors.plant3d.grants import RightFinding, check_rights
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
@@ -314,14 +314,14 @@ def _way_back(
                 else []
             ),
         ]
-    lines = [_drawings(config)]
+    lines = [_drawings(config, snapshot)]
     if isinstance(source, SqlServerSource):
         return lines + _rights(source, snapshot, rules, writer=True, allowed_login=config.allow_strong_login)
     assert isinstance(source, SqliteSource)
     return [*lines, _file_rights(source.path), _backups(app, config, source.path)]
 
 
-def _drawings(config: ProjectConfig) -> Line:
+def _drawings(config: ProjectConfig, snapshot: Snapshot) -> Line:
     folder = drawings_folder(config)
     if folder is None or not folder.is_dir():
         where = f"{folder} is not there" if folder else "no folder is configured"
@@ -336,7 +336,26 @@ def _drawings(config: ProjectConfig) -> Line:
     if sign is not None:
         hint = "Writing waits until the project settings are closed in Plant 3D."
         return warning("drawings", f"project settings are open ({sign.name})", hint, "project_settings_open")
-    return ok("drawings", f"{folder}, {len(locks.open_drawings())} open now")
+    return _held(locks, config, snapshot) or ok(
+        "drawings", f"{folder}, {len(locks.open_drawings())} open now"
+    )
+
+
+def _held(locks: DrawingLocks, config: ProjectConfig, snapshot: Snapshot) -> Line | None:
+    """A line if drawings of the database cannot be seen in the folder: a push to their items would be held.
+
+    The question is the one that a push asks for each item, by the same name.
+    """
+    names = snapshot.drawing_files()
+    unseen = [name for name in names if locks.is_open(name)[1] == DRAWING_UNSEEN]
+    if not unseen:
+        return None
+    where = f"{len(unseen)} of {len(names)} drawings are not in {locks.folder}, among them {unseen[0]}"
+    message = f"{where}: they count as open, and every push to their items is held"
+    hint = "Set `drawings:` to the folder in which these drawings lie, as seen from the worker's machine."
+    if len(unseen) == len(names):
+        return failed("drawings", message, hint, DRAWING_UNSEEN, 78)
+    return warning("drawings", message, hint, DRAWING_UNSEEN)
 
 
 def _file_rights(path: Path) -> Line:

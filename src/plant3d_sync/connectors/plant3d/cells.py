@@ -25,6 +25,10 @@ _FILE_COLUMNS: Final = ("PnPRelativePath", "Dwg Name", "Path")
 """Where a drawing's file is named, best first. Projects of 2010 have no relative path and no `PnPType`."""
 
 
+DRAWING_COLUMNS: Final = ("PnPID", "PnPType", *_FILE_COLUMNS)
+"""The columns of `PnPDrawings` that say where a drawing lies."""
+
+
 def drawing_columns(present: Container[str]) -> tuple[str, ...]:
     """The columns of `PnPDrawings` to read, of those this project has (lower-cased)."""
     return ("PnPID", *(name for name in ("PnPType", *_FILE_COLUMNS) if name.lower() in present))

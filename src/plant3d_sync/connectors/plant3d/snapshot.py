@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d import errors, hazards
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery, discover
+from plant3d_sync.connectors.plant3d.cells import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reader import Scan
@@ -140,6 +141,18 @@ class Snapshot:
         if self._drawings is None:
             self._drawings = load_drawings(self._copy.tolerant, self.discovery)
         return self._drawings
+
+    def drawing_files(self) -> list[str]:
+        """Path or file name of every drawing, by which a push looks for its lock files."""
+        name = self.discovery.table("PnPDrawings")
+        if name is None:
+            return []
+        found = {one: self.discovery.table_column("PnPDrawings", one) for one in DRAWING_COLUMNS}
+        columns = {one: column for one, column in found.items() if column is not None}
+        if "PnPID" not in columns:
+            return []
+        rows = self._copy.tolerant.execute(f"SELECT {', '.join(columns.values())} FROM {name}")
+        return drawing_names(dict(zip(columns, row, strict=True)) for row in rows)
 
     def scan(self, classes: Sequence[str], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
         """Every item of these concrete classes, once, ordered by class (as asked) and PnPID, about 500 a batch.
