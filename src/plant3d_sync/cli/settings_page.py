@@ -45,8 +45,6 @@ MEANINGS: dict[str, str] = {
     "project.allow_strong_login": "SQL Server login that may write although it can do more than it needs; else it does "
     "not write.",
     "project.allow_copy": "Read one user's working copy of a collaboration or Vault project all the same.",
-    "project.allow_synced_folder": "Write directly although this program keeps the folder in step with other machines, or a "
-    "conflicted copy lies beside the file: [synchronised folders](plant3d-writing.md#synchronised-folders).",
     "project.missing": "When an absent item counts as gone, below.",
     "project.guards": "When a run stops before its first write, below.",
     "project.conflict": "What to do when both sides changed a shared field, below.",
