@@ -174,6 +174,7 @@ def assert_as_if_nothing_had_died(world: World, expected: Undisturbed, where: st
         assert now[part] == value, f"{part} differs after a kill at {where}"
     assert world.writes() == expected.writes, f"a cell was written twice after a kill at {where}"
     invariants.changes_match_synapse(world)
+    invariants.history_adds_up(world)
     invariants.audit_tells_everything(world)
     invariants.bases_were_shared(world)
     invariants.no_run_is_stuck(world)

@@ -192,6 +192,27 @@ def changes_match_synapse(world: World) -> None:
     assert row["n"] == world.writes(), f"I-11: {row['n']} change entries, {world.writes()} writes"
 
 
+def history_adds_up(world: World) -> None:
+    """The counts over all runs are what was changed in SYNAPSE, run by run and in total."""
+    total = 0
+    for run in world.rows("SELECT id, stats, result FROM run WHERE direction = 'pull'"):
+        stats, result = (json.loads(run[name] or "{}") for name in ("stats", "result"))
+        for name, ops in COUNTED_OPS.items():
+            (row,) = world.rows(
+                f"SELECT count(*) AS n FROM change WHERE run_id = ? AND side = 'synapse' AND op IN ({ops})",
+                run["id"],
+            )
+            assert stats.get(name, 0) == row["n"], f"run {run['id']} counts {name} {stats.get(name)}: {row}"
+            kinds = result.get("by_entity", {}).values()
+            assert sum(kind[name] for kind in kinds) == row["n"], f"run {run['id']}: {name} by kind"
+            total += row["n"]
+    (row,) = world.rows("SELECT count(*) AS n FROM change WHERE side = 'synapse'")
+    assert total == row["n"]
+
+
+COUNTED_OPS = {"created": "'create'", "updated": "'update', 'adopt', 'restore'", "archived": "'archive'"}
+
+
 def no_run_is_stuck(world: World) -> None:
     """I-12: no run that ever held the lease stands as running; each ended run has an outcome; the lease is free."""
     stuck = world.rows("SELECT id FROM run WHERE status IN ('running', 'queued') AND fence IS NOT NULL")

@@ -148,8 +148,8 @@ def get(connection: Connection, run_id: str) -> Run | None:
 
 def end_abandoned(
     connection: Connection, current: Run, *, fence: int, now: float, silent_since: float
-) -> None:
-    """End runs by hand whose process died: they stand as running, and `current` has the lease now.
+) -> list[str]:
+    """End runs by hand whose process died: they stand as running, and `current` has the lease now. Returns their ids.
 
     One that never got the lease counts only after a heartbeat older than `silent_since`. Queued work is the queue's.
     """
@@ -162,12 +162,11 @@ def end_abandoned(
             "silent_since": silent_since,
         },
     )
-    for row in rows.fetchall():
-        if load_map(row.options).get("queued"):
-            continue
+    ended = [row.id for row in rows.fetchall() if not load_map(row.options).get("queued")]
+    for run_id in ended:
         update(
             connection,
-            row.id,
+            run_id,
             status="failed",
             outcome="failed",
             completed_at=now,
@@ -179,6 +178,7 @@ def end_abandoned(
                 "details": {},
             },
         )
+    return ended
 
 
 def history(

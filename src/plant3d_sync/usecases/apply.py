@@ -39,6 +39,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.bookkeeping import change_row
 from plant3d_sync.usecases.project import Project, World
+from plant3d_sync.usecases.recount import recount
 from plant3d_sync.words import said
 
 MAX_STRETCH = 1000
@@ -422,6 +423,7 @@ def _note_late_batch(
         _audit_batch(
             execution, connection, execution.run_id, now, items, digest, created=created, after_takeover=True
         )
+        recount(connection, execution.run_id)
 
 
 def _leave_out(execution: Execution, steps: Sequence[ToSynapse], error: SkipRecordError) -> None:
@@ -479,6 +481,8 @@ def store_results(
             _audit_batch(
                 execution, connection, run, now, len(receipts.changes), digest, found_after_crash=found
             )
+            if found:
+                recount(connection, run)
         intents.close(connection, intent_id, status="done", at=now)
         if receipts.unknown:
             intents.record(

@@ -43,6 +43,7 @@ from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
 from plant3d_sync.usecases.project import POLICY_DIGITS, Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
+from plant3d_sync.usecases.recount import recount
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.standing import (
@@ -226,13 +227,14 @@ class Engine:
             ) as lease:
                 with world.state.write() as connection:
                     runs.update(connection, run.run_id, fence=lease.fence.number)
-                    runs.end_abandoned(
+                    for ended in runs.end_abandoned(
                         connection,
                         run,
                         fence=lease.fence.number,
                         now=world.clock(),
                         silent_since=world.clock() - world.lease_seconds,
-                    )
+                    ):
+                        recount(connection, ended)
                     begun = _Beginning(
                         known=project_state.ensure(connection, self._project.name),
                         open_intents=bool(intents.still_open(connection, self._project.name)),

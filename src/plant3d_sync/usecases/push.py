@@ -22,6 +22,7 @@ from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.apply import Execution
 from plant3d_sync.usecases.project import Writer
 from plant3d_sync.usecases.push_backup import PushBackup
+from plant3d_sync.usecases.recount import recount
 
 GROUP = 50
 """Items per intent. Each item is a transaction of its own in Plant 3D."""
@@ -204,6 +205,8 @@ def store_receipts(
             for answer in answers:
                 _note_receipt(connection, intent_id, step, answer)
         intents.close(connection, intent_id, status="done", at=now)
+        if run != execution.run_id:
+            recount(connection, run)
 
 
 def _note_late_writes(
