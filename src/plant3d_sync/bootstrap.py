@@ -76,6 +76,32 @@ class App:
         return state
 
     @property
+    def kept_state(self) -> State:
+        """The state for a command that asks for something in it: none is made, an empty one in memory answers.
+
+        What such a command asks for cannot be there then, and it says so as it does of any unknown id.
+        """
+        return self.state if self._state_is_kept else self._no_state
+
+    @cached_property
+    def _state_is_kept(self) -> bool:
+        """Whether there is a state database that was ever used. Raises as `state` does."""
+        state = State(self.state_url)
+        try:
+            name = state.url.database or ""
+            if state.dialect == "sqlite" and not name.startswith("file:"):
+                return Path(name).is_file() and Path(name).stat().st_size > 0
+            return state.schema_version() is not None
+        finally:
+            state.close()
+
+    @cached_property
+    def _no_state(self) -> State:
+        state = State("sqlite://")
+        state.ready()
+        return state
+
+    @property
     def state_url(self) -> str:
         """Where the state is: STATE_DB_URL, else the file, else the user's state directory."""
         if self.settings.state_db_url is not None:

@@ -265,7 +265,7 @@ def keys_list(json: JsonOption = False) -> None:
     Example: plant3d-sync keys list
     """
     as_json = wants_json(json)
-    with app() as made, made.state.read() as connection:
+    with app() as made, made.kept_state.read() as connection:
         items = [_key_document(key) for key in keys.list_keys(connection)]
     if as_json:
         print_json({"items": items, "total": len(items)})
@@ -301,7 +301,7 @@ def keys_revoke(
     Example: plant3d-sync keys revoke 4fd1c0a2
     """
     as_json = wants_json(json)
-    with app() as made, made.state.write() as connection:
+    with app() as made, made.kept_state.write() as connection:
         item = _key_document(keys.revoke(connection, key_id, now=time.time()))
     if as_json:
         print_json(item)
@@ -380,7 +380,7 @@ def audit_export(
 
     Example: plant3d-sync audit export --output audit.jsonl
     """
-    with app() as made, made.state.read() as connection:
+    with app() as made, made.kept_state.read() as connection:
         if output is None:
             for entry in audit.export(connection):
                 sys.stdout.buffer.write(orjson.dumps(entry) + b"\n")

@@ -196,7 +196,7 @@ def apply(
     as_json = wants_json(json)
     progress = ProgressLine()
     with app() as made:
-        with made.state.read() as connection:
+        with made.kept_state.read() as connection:
             stored = run_state.get_plan(connection, plan_id)
         if stored is None:
             raise NotFoundError(
@@ -225,7 +225,7 @@ def runs(
     as_json = wants_json(json)
     with app() as made:
         name = made.project_name(project)
-        with made.state.read() as connection:
+        with made.kept_state.read() as connection:
             items = run_state.history(connection, name, limit=limit, offset=offset)
             total = run_state.count(connection, name)
             documents = [run_document(item) for item in items]
@@ -250,7 +250,7 @@ def show(
     Example: plant3d-sync show 7f3a9c… --changes
     """
     as_json = wants_json(json)
-    with app() as made, made.state.read() as connection:
+    with app() as made, made.kept_state.read() as connection:
         item = run_state.get(connection, run_id)
         stored = run_state.get_plan(connection, run_id) if item is None else None
         if item is not None:
@@ -292,7 +292,7 @@ def findings(
     as_json = wants_json(json)
     with app() as made:
         name = made.project_name(project)
-        with made.state.read() as connection:
+        with made.kept_state.read() as connection:
             known = project_state.get(connection, name)
             number = known.number if known else 0
             document = open_findings(connection, number, code=code, limit=limit)

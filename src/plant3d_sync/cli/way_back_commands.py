@@ -48,7 +48,7 @@ def conflicts(
     with app() as made:
         name = made.project_name(project)  # known before a state database is made for it
         items, total = list_conflicts(
-            made.state,
+            made.kept_state,
             name,
             status=status,
             limit=limit,
@@ -92,7 +92,7 @@ def conflict(
     """
     as_json = wants_json(json)
     with app() as made:
-        document = get_conflict(made.state, conflict_id)
+        document = get_conflict(made.kept_state, conflict_id)
     if as_json:
         print_json(document)
         return
@@ -164,7 +164,7 @@ def _resolve_one(
             "Give a conflict id and a choice. Nothing was decided.", hint="resolve ID plant3d|synapse|manual"
         )
     conflict_id, choice = words[0], _choice(words[1], value)
-    before = get_conflict(made.state, conflict_id)
+    before = get_conflict(made.kept_state, conflict_id)
     config = made.project_config(before["project_id"])
     world = made.world(ProgressLine())
     answer = resolve_conflict(
@@ -211,7 +211,7 @@ def _resolve_all(
     choice = _choice(words[0], value)
     name = made.project_name(project) if project else None
     items, total = list_conflicts(
-        made.state, name, status="pending", limit=1_000_000, field=field, tag=tag, kind=kind
+        made.kept_state, name, status="pending", limit=1_000_000, field=field, tag=tag, kind=kind
     )
     if choice == "manual" or not yes:
         items = [{**item, "would_be": item.get(f"{choice}_value", value)} for item in items]
@@ -238,7 +238,7 @@ def _resolve_all(
         _carry_out(made, project_name)
     decided = [
         {
-            **get_conflict(made.state, item["id"]),
+            **get_conflict(made.kept_state, item["id"]),
             "applied_to": applied_to(made.state, item["id"], _write_mode(made, item)),
         }
         for item in done
@@ -264,7 +264,7 @@ def undo(
 
     as_json = wants_json(json)
     with app() as made:
-        with made.state.read() as connection:
+        with made.kept_state.read() as connection:
             run = run_state.get(connection, run_id)
         if run is None:
             raise NotFoundError(
