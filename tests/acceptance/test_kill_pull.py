@@ -169,12 +169,12 @@ def to_rest(world: World, scenario: Scenario) -> int:
 
 
 def assert_as_if_nothing_had_died(world: World, expected: Undisturbed, where: str) -> None:
+    invariants.history_adds_up(world)
     now = world.dump()
     for part, value in expected.dump.items():
         assert now[part] == value, f"{part} differs after a kill at {where}"
     assert world.writes() == expected.writes, f"a cell was written twice after a kill at {where}"
     invariants.changes_match_synapse(world)
-    invariants.history_adds_up(world)
     invariants.audit_tells_everything(world)
     invariants.bases_were_shared(world)
     invariants.no_run_is_stuck(world)
