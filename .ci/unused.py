@@ -56,3 +56,4 @@ _.api  # `synapse: {api: …}` of older configuration files stays valid
 undo_change  # steps of an undo: stored with the plan, for whoever reads it
 one_moment  # Taken: how a snapshot of SQL Server was taken; written, and told nowhere yet
 _.query_timeout  # pymssql reads it
+WRITER  # Role: chosen by its value on the command line
