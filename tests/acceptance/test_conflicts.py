@@ -349,6 +349,9 @@ def test_a_choice_is_void_once_a_side_moves_elsewhere(ask: World, side: str) -> 
     (again,) = listed(ask)
     wanted = ("Designer again", "User's") if side == "plant3d" else ("Designer's", "User again")
     assert both(ask, pnpid) == wanted and (again["plant3d_value"], again["synapse_value"]) == wanted
+    document = ok(ask.cli("conflict", found["id"]))
+    assert (document["carried_out"], bool(document["void_reason"])) == (False, True)
+    assert again["id"] != found["id"], "the person is asked again"
     ok(ask.cli("resolve", again["id"], "synapse"))
     assert both(ask, pnpid) == (wanted[1], wanted[1])
     at_rest(ask)

@@ -76,7 +76,7 @@ def _conflict_table(items: list[dict[str, Any]]) -> None:
                 item["synapse_value"],
                 item["suggested_resolution"],
                 item["suggested_reason"],
-                item["status"],
+                "void" if item["void_reason"] else item["status"],
             ]
             for item in items
         ],
