@@ -46,7 +46,6 @@ grant_script  # docs/reference/sqlserver-grants.sql is its output; a test compar
 
 # kept on purpose, though nothing uses it yet
 quarantine  # table; issue 15 fills it
-mapping_version  # table; issue 15 fills it
 EXPIRED  # PlanStatus; issue 15 sets it
 line_groups  # PlantItem; lines by number (issue 15) need it
 to_cell  # Converter: pushing writes texts as they are and refuses other values (`not_text`), so nothing converts back
