@@ -140,6 +140,9 @@ def test_a_pair_stored_as_text_is_remembered_as_the_same_pair_stored_as_values(
         field_info={"description": info},
     )
     (row,) = created_rows([step], [echo], first=5, number=1, run_id="r")
+    assert [CREATED_COLUMNS[n] for n in (2, 11, 15)] == ["pnpid", "tag", "base"], (
+        "what the audit covers of it"
+    )
     stored = dict(zip(CREATED_COLUMNS, row, strict=True))
     whole = to_row(created(step, asset, link_id=5)) | {"id": 5, "project": 1, "run_id": "r"}
     assert orjson.loads(str(stored.pop("base"))) == orjson.loads(whole.pop("base"))

@@ -298,11 +298,11 @@ CREATED_COLUMNS = (
     "state",
     "digest",
     "ticks",
-    "revision",
     "base",
     "drawing",
     "run_id",
     "guid_key",
+    "revision",
 )
 """What a freshly created pair fills; the other columns stay empty."""
 CreatedRow = tuple[
@@ -321,11 +321,11 @@ CreatedRow = tuple[
     str,
     bytes,
     int,
-    int | None,
     str,
     str | None,
     str,
     int,
+    int | None,
 ]
 
 
@@ -382,11 +382,11 @@ def created_rows(
                 "active",
                 from_hex(after.digest or ""),
                 after.ticks or 0,
-                after.revision,
                 base_text(bytes(step.text), bytes(after.blank)),
                 step.drawing,
                 run_id,
                 key_of(identity),
+                after.revision,
             )
         )
     return rows
