@@ -262,8 +262,16 @@ def test_an_older_copy_put_back_is_stopped_before_the_first_write(settled: World
     shutil.copyfile(older, settled.dcf)
     report = guarded(settled, "pnpid_counter", "change_counter")
     assert "older copy" in report["guards"][0]["message"]
-    done = approved(settled, report)
-    assert done["stats"]["updated"] == 1
+    done = approved(
+        settled, report, code=3
+    )  # the database is meant; whether each older value is, too, is asked
+    assert done["stats"]["updated"] == 0
+    settled.pulled(code=3)
+    (asked,) = settled.conflicts()
+    assert (asked["field"], asked["kind"]) == ("description", "older_copy")
+    assert settled.cli("resolve", asked["id"], "plant3d").code == 0
+    assert settled.conflicts() == []
+    assert settled.pulled()["writes"]["synapse"] == 0
     invariants.all_hold(settled)
 
 
