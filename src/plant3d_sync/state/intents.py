@@ -14,7 +14,7 @@ from plant3d_sync.model.step import Step, from_text, list_text
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
-from plant3d_sync.state.links import CreatedRow
+from plant3d_sync.state.links import CREATED_COLUMNS, CreatedRow
 from plant3d_sync.state.tables import change, intent, link
 
 
@@ -170,6 +170,9 @@ _PUT_CREATED = sa.insert(change).from_select(
 )
 
 
+_PNPID, _TAG, _BASE = (CREATED_COLUMNS.index(name) for name in ("pnpid", "tag", "base"))
+
+
 def put_created(connection: Connection, rows: Sequence[CreatedRow], *, intent_id: int, at: float) -> str:
     """The change entries of pairs that were just stored by `links.insert_created`; returns the digest for the audit.
 
@@ -177,7 +180,9 @@ def put_created(connection: Connection, rows: Sequence[CreatedRow], *, intent_id
     """
     given = {"intent": intent_id, "at": at, "first": rows[0][0], "last": rows[-1][0]}
     connection.execute(_PUT_CREATED, given)
-    return audit.digest_of_rows((row[2], row[11], "synapse", "create", "created", row[15]) for row in rows)
+    return audit.digest_of_rows(
+        (row[_PNPID], row[_TAG], "synapse", "create", "created", row[_BASE]) for row in rows
+    )
 
 
 def changes_of_run(connection: Connection, run_id: str, *, limit: int | None = None) -> list[dict[str, Any]]:

@@ -861,6 +861,7 @@ class Engine:
                     tries=tries,
                     errors=execution.outcome.errors,
                     misses=execution.outcome.misses,
+                    told_once=bool(report.stats["archived"]) or any(map(_is_put_right, found)),
                 ),
                 refusals=refusals,
                 tries=tries,
@@ -1189,6 +1190,11 @@ def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) 
 def _reads_all_of_plant3d(request: Request) -> bool:
     """Whether a run of all entities compares every item: its read dates what the next one finds moved."""
     return request.asked.only_assets is None and request.asked.direction is not Direction.PUSH
+
+
+def _is_put_right(finding: Finding) -> bool:
+    """Whether the finding tells of something that the run which made it ended: the owner's value was put back."""
+    return finding.code == "drift" and finding.data.get("reason") == "drift_restored"
 
 
 def _guards_of(stored: StoredPlan) -> frozenset[str]:

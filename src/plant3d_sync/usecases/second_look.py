@@ -65,6 +65,7 @@ def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, sec
     one.conflicts.extend(two.conflicts)
     one.work_items.extend(two.work_items)
     one.examined |= two.examined
+    one.uncompared |= two.uncompared
     one.fates = {**one.fates, **two.fates}
     one.waiting += two.waiting
     first.choices |= again.choices

@@ -168,12 +168,16 @@ def due_at(
     tries: int,
     errors: Sequence[RowError],
     misses: int,
+    told_once: bool,
 ) -> float | None:
     """The earliest date that what was decided names, None if nothing waits. `errors`: what was not carried out.
 
     `misses`: lines whose condition failed in SYNAPSE, which the next run decides anew. `read_at`: when the decision
     looked at the items; a date before that was passed over by it on purpose.
+    `told_once`: whether something was said of what this run itself ended; the next one does not say it any more.
     """
+    if told_once:
+        return now
     if not waiting:
         return None
     codes = {error.code for error in errors} - DRAWING_CODES
