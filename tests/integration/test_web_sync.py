@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from plant3d_sync.state import runs
 from plant3d_sync.state.tables import idempotency
 from plant3d_sync.state.tables import run as run_table
+from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
 from tests.support.webapp import MINE, Desk, desk
 
@@ -241,11 +242,9 @@ def test_a_process_of_another_machine_counts_as_gone_only_after_two_minutes(serv
 
 
 def forget_answer(service: Desk, run_id: str, *, pid_is_dead: bool) -> None:
-    holder: dict[str, object] = {"host": "elsewhere", "pid": 1, "born": 1.0, "run": run_id}
-    if pid_is_dead:
-        import socket
-
-        holder |= {"host": socket.gethostname(), "pid": 2**22 + 1}
+    """As a process left it that died before it answered: on this machine, or on one that nobody can look at."""
+    holder = orjson.loads(holder_name(run_id))
+    holder |= {"pid": 2**22 + 1} if pid_is_dead else {"host": "elsewhere", "boot": "another", "pid": 1}
     marker = orjson.dumps({"run_id": run_id, "holder": orjson.dumps(holder).decode()}).decode()
     with service.state.write() as connection:
         connection.execute(sa.update(idempotency).values(status_code=None, answer=marker))

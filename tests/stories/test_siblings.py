@@ -1089,7 +1089,6 @@ def many_pumps(unpulled: Tell, drawn_large: Path, count: int) -> tuple[Story, li
     return story, [tag for tag in story.items if tag.startswith("P-") and len(tag) > 3][:count]
 
 
-@broken("12", "guards look one way")
 def test_kind_12_a_fifth_of_the_descriptions_emptied_in_synapse_is_stopped(
     unpulled: Tell, drawn_large: Path
 ) -> None:
@@ -1102,7 +1101,6 @@ def test_kind_12_a_fifth_of_the_descriptions_emptied_in_synapse_is_stopped(
     story.then.all_is_well()
 
 
-@broken("12", "guards look one way")
 def test_kind_12_a_mass_of_descriptions_overwritten_in_synapse_is_stopped(
     unpulled: Tell, drawn_large: Path
 ) -> None:
@@ -1115,7 +1113,6 @@ def test_kind_12_a_mass_of_descriptions_overwritten_in_synapse_is_stopped(
     story.then.all_is_well()
 
 
-@broken("12", "guards look one way")
 def test_kind_12_a_guarded_push_goes_through_when_a_person_approves(
     unpulled: Tell, drawn_large: Path
 ) -> None:

@@ -96,7 +96,7 @@ def run(arguments: list[str] | None = None) -> int:
             args=arguments if checked == words else checked, prog_name="plant3d-sync", standalone_mode=False
         )
     except SyncError as error:
-        if not _as_log_line(words, error):
+        if not _as_log_line(words, error) or CHOICES.json:  # who asks for the document gets it as well
             print_error(error, as_json=CHOICES.json)
         return error.exit_code
     except typer.Abort:
@@ -106,9 +106,8 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.Exit as error:
         return error.exit_code
     except UsageProblem as error:
-        if _as_log_line(words, _usage(error)):
-            return 2
-        error.show()
+        if not _as_log_line(words, _usage(error)):
+            error.show()
         if CHOICES.json:
             print_json({"error": _usage(error).to_dict()})
         return 2
