@@ -249,13 +249,13 @@ def test_a_killed_run_is_shown_as_failed_once_another_one_took_over(make_world: 
     world.pulled()
     shown = world.cli("show", killed["id"]).json
     assert (shown["status"], shown["outcome"], shown["error"]["code"]) == ("failed", "failed", "abandoned")
-    assert shown["stats"] == dict.fromkeys(STAT_NAMES, 0) and shown["writes"] == {"synapse": 0, "plant3d": 0}
-    assert (shown["by_entity"], shown["guards"], shown["errors"]) == ({}, [], [])
-    assert (shown["findings_by_code"], shown["planned_writes"], shown["unchanged_source"]) == (
-        {},
-        None,
-        False,
-    )
+    nothing = dict.fromkeys(STAT_NAMES, 0) | {"total": 5}
+    assert shown["stats"] == nothing and shown["writes"] == {"synapse": 0, "plant3d": 0}
+    kinds = shown["by_entity"].values()
+    assert {name: sum(kind[name] for kind in kinds) for name in STAT_NAMES} == nothing
+    assert (shown["guards"], shown["errors"], shown["findings_by_code"]) == ([], [], {})
+    assert shown["planned_writes"] == {"synapse": 5, "plant3d": 0}, "what it meant to do"
+    assert shown["unchanged_source"] is False
 
 
 @pytest.mark.long

@@ -61,7 +61,11 @@ def test_an_older_copy_is_accepted_by_approving_the_guard_of_its_own_plan(settle
     older_copy_put_back(settled, pnpid)
     plan = planned(settled, code=5)
     assert settled.apply(plan["plan_id"], "--approve-guards").code in (0, 3)
-    assert not now(settled, code=0)["guards"]
+    report = now(settled, code=3)
+    assert not report["guards"]
+    assert [one["kind"] for one in settled.conflicts()] == ["older_copy"], (
+        "each older value is still a question"
+    )
 
 
 def test_an_undo_is_not_applied_to_an_older_copy(settled: World) -> None:

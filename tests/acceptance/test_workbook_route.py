@@ -124,11 +124,13 @@ def test_a_value_the_column_cannot_hold_is_left_out_and_told(world: World) -> No
     assert "too_long" in said.out and said.code in (0, 3)
 
 
-def test_making_the_workbook_changes_nothing_but_the_file_and_the_plan(world: World) -> None:
+def test_making_the_workbook_changes_nothing_but_the_file_the_plan_and_what_we_offered(world: World) -> None:
     user_describes(world, world.items("equipment")[0].pnpid, "New")
-    before = world.fingerprint(), world.assets(), world.every_table(but=("plan", "plan_chunk"))
+    ours = ("plan", "plan_chunk", "plant_write")
+    before = world.fingerprint(), world.assets(), world.every_table(but=ours)
     workbook(world)
-    assert (world.fingerprint(), world.assets(), world.every_table(but=("plan", "plan_chunk"))) == before
+    assert (world.fingerprint(), world.assets(), world.every_table(but=ours)) == before
+    assert [row["status"] for row in world.rows("SELECT status FROM plant_write")] == ["workbook"]
 
 
 def test_a_designer_who_types_something_else_instead_makes_a_conflict(make_small: MakeWorld) -> None:

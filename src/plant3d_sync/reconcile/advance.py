@@ -184,8 +184,11 @@ def gone(link: Link, step: Absent | Archive) -> Link:
 
 
 def row_moved(link: Link, pnpid: int) -> Link:
-    """The item has another row in Plant 3D; what is remembered of its values stays, and is compared again."""
-    return replace(link, pnpid=pnpid, digest=b"")
+    """The item has another row in Plant 3D; what is remembered of its values stays, and is compared again.
+
+    The stamp and the revision were the old row's; they say nothing of the new one's age.
+    """
+    return replace(link, pnpid=pnpid, digest=b"", ticks=None, revision=None)
 
 
 # ---------------------------------------------------------------- what is seen of SYNAPSE
