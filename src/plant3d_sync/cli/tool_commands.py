@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -198,6 +199,13 @@ def sample(
         )
 
 
+class SynapseKind(StrEnum):
+    """Which SYNAPSE `synapse-dev` is."""
+
+    CONTRACT = "contract"
+    V02 = "0.2"
+
+
 def synapse_dev(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
@@ -206,11 +214,21 @@ def synapse_dev(
         str | None, typer.Option("--api-key", help="Else SYNAPSE_API_KEY, else generated.")
     ] = None,
     project: Annotated[str | None, typer.Option("--project", help="UUID of the project to have.")] = None,
+    which: Annotated[
+        SynapseKind, typer.Option("--as", help="The integration API, or SYNAPSE 0.2 without it.")
+    ] = SynapseKind.CONTRACT,
 ) -> None:
-    """The reference SYNAPSE server (target contract), for trying and testing.
+    """The reference SYNAPSE server (target contract), or a stand-in for SYNAPSE 0.2, for trying and testing.
 
     Example: plant3d-sync synapse-dev --port 0
     """
+    if which is SynapseKind.V02:
+        from plant3d_sync.synapse_dev.v02 import main as v02
+
+        if db is not None or api_key is not None:
+            raise typer.BadParameter("--as 0.2 keeps everything in memory and knows users, not keys.")
+        v02.run(host=host, port=port, project=project)
+        return
     from plant3d_sync.synapse_dev.main import run
 
     run(host=host, port=port, db=db, api_key=api_key, project=project)
