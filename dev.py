@@ -2,6 +2,7 @@
 """Everything a developer or a curious visitor needs, with nothing but Python.
 
     python3 dev.py demo          the whole journey on a sample project
+    python3 dev.py contrib       the modules that contrib/synapse shares with us
     python3 dev.py test          style, types, import rules, tests with coverage
 
 The first call makes `.venv` beside this file and installs the locked requirements into it (hashes
@@ -356,12 +357,18 @@ def bench(options: argparse.Namespace, rest: list[str]) -> int:
     return python("bench/pull.py", *rest)
 
 
+def contrib(options: argparse.Namespace, rest: list[str]) -> int:
+    """Write the modules that contrib/synapse shares with the reference server; --check only looks."""
+    return subprocess.call([sys.executable, str(ROOT / "contrib" / "build.py"), *rest])
+
+
 COMMANDS = {
     "demo": demo,
     "test": test,
     "check": check,
     "fix": fix,
     "bench": bench,
+    "contrib": contrib,
     "lock": lock,
     "setup": setup,
 }
@@ -374,8 +381,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():
         text = (function.__doc__ or "").strip()
-        # bench and demo hand every option on, so they have none of their own, not even --help.
-        commands.add_parser(name, help=text, description=text, add_help=name not in {"bench", "demo"})
+        # bench, contrib and demo hand every option on, so they have none of their own, not even --help.
+        commands.add_parser(
+            name, help=text, description=text, add_help=name not in {"bench", "contrib", "demo"}
+        )
     testing = commands.choices["test"]
     testing.add_argument("--long", action="store_true", help="also the tests marked long")
     testing.add_argument("-k", metavar="EXPR", help="only tests whose names match")
@@ -391,7 +400,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     top = parser()
     options, rest = top.parse_known_args(arguments)
-    if rest and options.command not in {"demo", "bench", "test"}:
+    if rest and options.command not in {"demo", "bench", "contrib", "test"}:
         top.error(f"{options.command} takes no {' '.join(rest)}")
     try:
         return COMMANDS[options.command](options, rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TypeAlias
 
 import orjson
@@ -137,9 +137,9 @@ def new_asset(
 
 def timestamp(moment: datetime) -> str:
     """UTC, RFC 3339, Z, always six digits of microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def now() -> str:
     """The server's clock."""
-    return timestamp(datetime.now(UTC))
+    return timestamp(datetime.now(timezone.utc))

@@ -74,6 +74,15 @@ class Done:
 Outcome: TypeAlias = Done | Failed
 
 
+def tags_to_take_over(items: Iterable[Item]) -> set[str]:
+    """The tags by which items may take over an asset that nobody has linked yet."""
+    return {
+        item.changes.tag
+        for item in items
+        if isinstance(item, Upsert) and item.link_by_tag and item.changes.tag is not None
+    }
+
+
 def tags_to_look_up(items: Iterable[Item], by_key: Mapping[str, Asset]) -> set[str]:
     """Every tag some item may newly take, a restored asset's own included."""
     wanted: set[str] = set()
@@ -86,20 +95,12 @@ def tags_to_look_up(items: Iterable[Item], by_key: Mapping[str, Asset]) -> set[s
     return wanted
 
 
-def decide(items: Sequence[Item], known: Known, writer: Writer, *, seq: int) -> list[Outcome]:
-    """One outcome per item, in order. Effective changes get the numbers after `seq`, the project's counter."""
+def decide(items: Sequence[Item], known: Known, writer: Writer) -> list[Outcome]:
+    """One outcome per item, in order. Versions, `seq` and times move when the changes are stored."""
     proposals = refuse_taken_tags(
         refuse_double_links([propose(item, known, writer) for item in items]), known
     )
-    outcomes: list[Outcome] = []
-    for proposal in proposals:
-        if isinstance(proposal, Failed):
-            outcomes.append(proposal)
-            continue
-        done = settle(proposal, writer, seq=seq + 1)
-        seq += done.effective
-        outcomes.append(done)
-    return outcomes
+    return [proposal if isinstance(proposal, Failed) else settle(proposal) for proposal in proposals]
 
 
 def propose(item: Item, known: Known, writer: Writer) -> Proposal | Failed:
@@ -236,16 +237,15 @@ def tag_taken(proposal: Proposal, other: Asset | None) -> Failed:
     )
 
 
-def settle(proposal: Proposal, writer: Writer, *, seq: int) -> Done:
-    """Give the change its version and `seq`; nothing effective changed means nothing moves."""
+def settle(proposal: Proposal) -> Done:
+    """What becomes of the proposal; nothing effective changed means that nothing is stored."""
     before, after = proposal.before, proposal.after
     if before is None:
-        status, after = "created", replace(after, seq=seq)
+        status = "created"
     elif before == after:
         status = "unchanged"
     else:
         status = "archived" if isinstance(proposal.item, Archive) else "updated"
-        after = bumped(before, after, seq=seq, now=writer.now, by=writer.by)
     return Done(
         item=proposal.item,
         status=status,
@@ -256,10 +256,7 @@ def settle(proposal: Proposal, writer: Writer, *, seq: int) -> Done:
     )
 
 
-def bumped(before: Asset, after: Asset, *, seq: int, now: str, by: str) -> Asset:
-    """The next version; the description's version, time and author move only with the description."""
-    version = before.version + 1
-    moved = replace(after, version=version, seq=seq, updated_at=now)
-    if before.description == after.description:
-        return moved
-    return replace(moved, description_version=version, description_at=now, description_by=by)
+def stored(done: Done, asset: Asset) -> Done:
+    """The item with its asset as it is stored: version, `seq` and times are what the store made of them."""
+    moved = done.before is None or asset.version != done.before.version
+    return replace(done, after=asset, status=done.status if moved else "unchanged")

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from plant3d_sync.synapse_dev import assets, keys, queries
 from plant3d_sync.synapse_dev.assets import Asset, new_asset, timestamp
-from plant3d_sync.synapse_dev.decide import bumped, changed
+from plant3d_sync.synapse_dev.callers import READ, SYNC
+from plant3d_sync.synapse_dev.decide import changed
 from plant3d_sync.synapse_dev.fields import (
     WRITABLE_FIELDS,
     Refused,
@@ -24,7 +25,7 @@ from plant3d_sync.synapse_dev.fields import (
 )
 from plant3d_sync.synapse_dev.items import valid_key
 from plant3d_sync.synapse_dev.jsons import Json, canonical, storage_fault
-from plant3d_sync.synapse_dev.queries import ProjectRow
+from plant3d_sync.synapse_dev.queries import ProjectRow, bumped
 from plant3d_sync.synapse_dev.server import Answer, Server, json_answer, project_not_found, uuid_text
 from plant3d_sync.synapse_dev.single import find, read_object, refuse_taken_tag, refused
 from plant3d_sync.synapse_dev.tables import assets as assets_table
@@ -78,8 +79,8 @@ def add_key(server: Server, body: bytes) -> Answer:
         )
         expiry = content.get("expires_at")
         expires_at = None if expiry is None else checked_time("expires_at", expiry)
-        if not {keys.READ, keys.SYNC}.issuperset(scopes):
-            raise Refused("invalid_value", "scopes", f"scopes may be {keys.READ} and {keys.SYNC}")
+        if not {READ, SYNC}.issuperset(scopes):
+            raise Refused("invalid_value", "scopes", f"scopes may be {READ} and {SYNC}")
     except Refused as refusal:
         raise refused(refusal) from refusal
     with server.store.writing() as connection:
@@ -115,7 +116,7 @@ def add_asset(server: Server, project_id: str, body: bytes) -> Answer:
         )
         asset = replace(edited(blank, edit), seq=project.seq + 1, description_at=edit.at or blank.created_at)
         refuse_taken(connection, None, asset)
-        queries.save(connection, [(None, asset)])
+        queries.store(connection, [(None, asset)])
         queries.set_counter(connection, project_id, asset.seq)
     return json_answer(asset.wire(), status=201)
 
@@ -138,7 +139,7 @@ def edit_asset(server: Server, project_id: str, asset_id: str, body: bytes) -> A
                 after = replace(
                     after, description_version=after.version, description_at=edit.at, description_by=edit.by
                 )
-            queries.save(connection, [(before, after)])
+            queries.store(connection, [(before, after)])
             queries.set_counter(connection, project_id, after.seq)
     return json_answer(after.wire())
 

@@ -1,59 +1,49 @@
-"""API keys: who calls, what they may do, in which projects. Only hashes are stored."""
+"""API keys of the reference server. Only hashes are stored."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from plant3d_sync.synapse_dev import assets
-from plant3d_sync.synapse_dev.problems import Problem
+from plant3d_sync.synapse_dev.callers import (
+    READ,
+    SYNC,
+    Caller,
+    expired_key,
+    hashed,
+    invalid_token,
+    unknown_key,
+)
 from plant3d_sync.synapse_dev.tables import api_keys
 
-READ, SYNC, DEV = "assets:read", "assets:sync", "dev"
+DEV = "dev"
 ADMIN_NAME = "plant3d-sync"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """The owner of a valid key. `projects` None means every project."""
-
-    name: str
-    scopes: frozenset[str]
-    projects: frozenset[str] | None
-
-    @property
-    def author(self) -> str:
-        """How changes by this caller are signed."""
-        return f"integration:{self.name}"
-
-    def need_scope(self, scope: str) -> None:
-        if scope not in self.scopes:
-            raise Problem(403, "scope_missing", f"This key does not have the scope {scope}.")
-
-    def need_project(self, project_id: str) -> None:
-        if self.projects is not None and project_id not in self.projects:
-            raise Problem(403, "project_forbidden", "This key may not use this project.")
-
-
-def hashed(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def find_caller(connection: sa.Connection, key: str) -> Caller:
+def caller_of_key(connection: sa.Connection, key: str) -> Caller:
     """The owner of the key; unknown or expired is 401."""
     row = connection.execute(sa.select(api_keys).where(api_keys.c.key_hash == hashed(key))).one_or_none()
     if row is None:
-        raise Problem(401, "invalid_key", "This API key is not known.")
+        raise unknown_key()
     if row.expires_at is not None and row.expires_at <= assets.now():
-        raise Problem(401, "key_expired", "This API key has expired.")
+        raise expired_key()
     projects = None if row.projects is None else frozenset(json.loads(row.projects))
-    return Caller(name=row.name, scopes=frozenset(row.scopes.split()), projects=projects)
+    return Caller(
+        name=row.name,
+        author=f"integration:{row.name}",
+        scopes=frozenset(row.scopes.split()),
+        projects=projects,
+    )
+
+
+def caller_of_token(connection: sa.Connection, authorization: str) -> Caller:
+    """The reference server knows no user accounts, so a bearer token is never valid here."""
+    raise invalid_token("This server knows no user accounts; send X-API-Key.")
 
 
 def add_key(

@@ -7,7 +7,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import TypedDict
 
-STATUSES = ("created", "updated", "unchanged", "archived", "conflict", "error")
+from plant3d_sync.synapse_dev.batch import STATUSES
+
 RECENT = 100
 
 

@@ -9,8 +9,9 @@ import secrets
 import signal
 import socket
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -20,8 +21,9 @@ import uvicorn
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.synapse_dev import keys
-from plant3d_sync.synapse_dev.app import create_app
+from plant3d_sync.synapse_dev.app import SYNAPSE_VERSION, create_app
 from plant3d_sync.synapse_dev.dev import ensure_project
+from plant3d_sync.synapse_dev.ledger import WriteLedger
 from plant3d_sync.synapse_dev.server import Server, uuid_text
 from plant3d_sync.synapse_dev.store import Store
 from plant3d_sync.synapse_dev.tables import projects
@@ -30,6 +32,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 KEY_VARIABLE = "SYNAPSE_API_KEY"
 SHUTDOWN_SECONDS = 10
+
+log = logging.getLogger("plant3d_sync.synapse_dev")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +101,17 @@ def listen(
     project: str | None = None,
 ) -> Listening:
     """Migrate the database, install key and project, and open the socket."""
-    server = Server(store=Store(db), stall_commit=stall_seconds())
+    ledger = WriteLedger()
+    server = Server(
+        store=Store(db), ledger=ledger, version=SYNAPSE_VERSION, before_commit=stalling(stall_seconds())
+    )
     server.store.migrate()
     key = api_key or os.environ.get(KEY_VARIABLE) or secrets.token_urlsafe(24)
     listed = prepare(server, key, project)
     listener = open_socket(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        create_app(server),
+        create_app(server, ledger),
         log_level="warning",
         log_config=None,
         access_log=False,
@@ -172,6 +179,17 @@ def stall_seconds() -> float:
     if os.environ.get("P3DSYNC_TEST") != "1":
         return 0.0
     return float(os.environ.get("P3DSYNC_DEV_STALL_COMMIT") or 0)
+
+
+def stalling(seconds: float) -> Callable[[], None]:
+    """Kill tests only: hold the transaction open, say so on stderr, and let somebody kill the process."""
+
+    def stall() -> None:
+        if seconds:
+            log.warning("stalling before commit")
+            time.sleep(seconds)
+
+    return stall
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from plant3d_sync.synapse_dev.batch import MAX_ITEMS
+from plant3d_sync.synapse_dev.batch import MAX_ITEMS, STATUSES
 from plant3d_sync.synapse_dev.feed import DEFAULT_PAGE, MAX_CURSOR, MAX_PAGE
 from plant3d_sync.synapse_dev.jsons import Json
-from plant3d_sync.synapse_dev.ledger import STATUSES
 
 Schema = dict[str, Json]
 

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import orjson
 
 from plant3d_sync.synapse_dev import keys, queries
-from plant3d_sync.synapse_dev.keys import Caller
-from plant3d_sync.synapse_dev.ledger import WriteLedger
+from plant3d_sync.synapse_dev.callers import Caller
 from plant3d_sync.synapse_dev.problems import Problem
-from plant3d_sync.synapse_dev.store import Store
+from plant3d_sync.synapse_dev.store import Overtaken, Store
+
+ATTEMPTS = 3
+T = TypeVar("T")
+
+
+class Ledger(Protocol):
+    """Hears of every accepted write; `key` is its idempotency key (None: a patch)."""
+
+    def wrote(self, *, project_id: str, request_id: str, key: str | None, counts: Mapping[str, int]) -> None:
+        """One request was committed; `counts`: how many items had which status."""
+        ...
+
+    def replayed(self) -> None:
+        """A repeated request was answered with the answer of the first."""
+        ...
+
+
+def nothing() -> None:
+    """Before a commit there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One running server. `stall_commit` (seconds) holds batches just before their commit, for kill tests."""
+    """One running server. `before_commit` is called just before a batch is committed."""
 
     store: Store
-    ledger: WriteLedger = field(default_factory=WriteLedger)
-    stall_commit: float = 0.0
+    ledger: Ledger
+    version: str
+    before_commit: Callable[[], None] = nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +67,17 @@ def json_answer(content: object, *, status: int = 200, headers: Mapping[str, str
 
 
 def identify(server: Server, headers: Mapping[str, str]) -> Caller:
-    """The caller behind `X-API-Key`; two credentials at once are 400, none is 401.
-
-    The reference server knows no user accounts, so a bearer token is never valid here.
-    """
+    """The caller behind `X-API-Key` or `Authorization`; both at once are 400, none is 401."""
     key, authorization = headers.get("x-api-key"), headers.get("authorization")
     if key is not None and authorization is not None:
         raise Problem(400, "two_credentials", "Send X-API-Key or Authorization, not both.")
-    challenge = {"WWW-Authenticate": "Bearer"}
-    if authorization is not None:
-        raise Problem(
-            401, "invalid_token", "This server knows no user accounts; send X-API-Key.", headers=challenge
-        )
-    if not key:
+    if not key and not authorization:
+        challenge = {"WWW-Authenticate": "Bearer"}
         raise Problem(401, "credentials_required", "Send an API key as X-API-Key.", headers=challenge)
     with server.store.reading() as connection:
-        return keys.find_caller(connection, key)
+        if authorization:
+            return keys.caller_of_token(connection, authorization)
+        return keys.caller_of_key(connection, key or "")
 
 
 def authorize(server: Server, headers: Mapping[str, str], request_id: str, scope: str) -> Call:
@@ -75,6 +90,21 @@ def authorize(server: Server, headers: Mapping[str, str], request_id: str, scope
             raise project_not_found()
     caller.need_project(project_id)
     return Call(caller=caller, project_id=project_id, request_id=request_id)
+
+
+def repeated(work: Callable[[], T]) -> T:
+    """Do it again if another writer came between; 503 when that happens every time."""
+    for _ in range(ATTEMPTS):
+        try:
+            return work()
+        except Overtaken:
+            continue
+    raise Problem(
+        503,
+        "busy",
+        "Other writers came between each time. Nothing was applied.",
+        headers={"Retry-After": "1"},
+    )
 
 
 def project_header(headers: Mapping[str, str]) -> str:

@@ -7,9 +7,9 @@ import re
 import orjson
 import sqlalchemy as sa
 
-from plant3d_sync.synapse_dev import assets, queries
+from plant3d_sync.synapse_dev import queries
 from plant3d_sync.synapse_dev.assets import Asset
-from plant3d_sync.synapse_dev.decide import bumped, changed
+from plant3d_sync.synapse_dev.decide import changed
 from plant3d_sync.synapse_dev.fields import Changes, Refused, check_set
 from plant3d_sync.synapse_dev.jsons import Json, parse
 from plant3d_sync.synapse_dev.problems import Problem, unreadable
@@ -20,6 +20,7 @@ from plant3d_sync.synapse_dev.server import (
     asset_not_found,
     json_answer,
     project_not_found,
+    repeated,
     uuid_text,
 )
 
@@ -45,20 +46,24 @@ def patch_asset(
     if body is None:
         raise Problem(413, "body_too_large", "The body is too large.")
     changes = read_changes(body)
-    with server.store.writing() as connection:
-        project = queries.project_row(connection, call.project_id, lock=True)
-        if project is None:
-            raise project_not_found()
-        before = find(connection, call.project_id, asset_id)
-        after = guarded_change(connection, before, if_match, changes)
-        if after != before:
-            after = bumped(before, after, seq=project.seq + 1, now=assets.now(), by=call.caller.author)
-            queries.save(connection, [(before, after)])
-            queries.set_counter(connection, call.project_id, after.seq)
-        answer = json_answer(after.wire(), headers={"ETag": etag(after)})
-    status = "unchanged" if after == before else "updated"
+    status, answer = repeated(lambda: attempt(server, call, asset_id, if_match, changes))
     server.ledger.wrote(project_id=call.project_id, request_id=call.request_id, key=None, counts={status: 1})
     return answer
+
+
+def attempt(server: Server, call: Call, asset_id: str, if_match: str, changes: Changes) -> tuple[str, Answer]:
+    """One transaction: what became of the asset (updated or unchanged), and the answer."""
+    with server.store.writing() as connection:
+        project = queries.open_project(connection, call.project_id)
+        if project is None:
+            raise project_not_found()
+        before = find(connection, call.project_id, asset_id, lock=True)
+        after = guarded_change(connection, before, if_match, changes)
+        if after != before:
+            saved = queries.save(connection, project, [(before, after)], by=call.caller.author)
+            after = saved.assets[before.id]
+        status = "unchanged" if after.version == before.version else "updated"
+        return status, json_answer(after.wire(), headers={"ETag": etag(after)})
 
 
 def guarded_change(connection: sa.Connection, before: Asset, if_match: str, changes: Changes) -> Asset:
@@ -114,10 +119,10 @@ def refused(refusal: Refused) -> Problem:
     return Problem(422, refusal.code, refusal.message, extra={"errors": errors})
 
 
-def find(connection: sa.Connection, project_id: str, asset_id: str) -> Asset:
-    """The asset of this project, else 404."""
-    checked = uuid_text(asset_id)
-    asset = None if checked is None else queries.asset_by_id(connection, project_id, checked)
+def find(connection: sa.Connection, project_id: str, asset_id: str, *, lock: bool = False) -> Asset:
+    """The asset of this project, else 404. With `lock` nobody else changes it until the transaction ends."""
+    known = uuid_text(asset_id) or asset_id  # people may have given an asset any id
+    asset = None if "\x00" in known else queries.asset_by_id(connection, project_id, known, lock=lock)
     if asset is None:
         raise asset_not_found()
     return asset

@@ -28,6 +28,13 @@ class StillRunning(Exception):
     """The same piece of work is being done right now by another request."""
 
 
+class Overtaken(Exception):
+    """Another writer came between what was read and what was written; nothing was applied, try once more.
+
+    Here nobody can: a writer holds its project.
+    """
+
+
 class Store:
     """Opens transactions. Without `db` everything is in memory and forgotten at exit."""
 
