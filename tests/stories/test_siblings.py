@@ -509,6 +509,40 @@ def test_kind_05_an_old_session_is_known_after_one_push(tell: Tell) -> None:
     then.all_is_well()
 
 
+def test_kind_05_an_old_session_is_known_when_the_item_comes_back(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    for text in ("First", "Second", "Third"):
+        user.types("HV-1", "description", text)
+        run.now()
+    deleted = designer.deletes("HV-1")
+    run.now()
+    then.is_archived("HV-1")
+    designer.brings_back(deleted)
+    designer.saves_an_old_session("HV-1", "description", "First")
+    run.now()
+    then.synapse_holds("HV-1", "Third")
+    then.is_asked("HV-1", "description", "Third")
+    then.all_is_well()
+
+
+def test_kind_05_an_old_session_is_known_when_a_person_has_the_asset_restored(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    for text in ("First", "Second", "Third"):
+        user.types("HV-1", "description", text)
+        run.now()
+    user.archives("HV-1")
+    run.now()
+    designer.saves_an_old_session("HV-1", "description", "First")
+    run.now()
+    run.resolve("HV-1", "plant3d", "*")
+    then.lives("HV-1")
+    then.synapse_holds("HV-1", "Third")
+    then.is_asked("HV-1", "description", "Third")
+    then.all_is_well()
+
+
 def test_kind_05_the_older_of_two_workbooks_is_known_as_ours(tell: Tell) -> None:
     story = tell(write="workbook")
     designer, user, run, then = story.cast

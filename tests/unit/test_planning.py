@@ -814,3 +814,20 @@ def test_an_older_value_of_ours_is_asked_about_and_a_late_write_is_put_right(
     if op == "push":
         [push] = [line for line in lines(draft) if line["op"] == "push"]
         assert (push["cells"][0]["new"], push["why"]) == ("second", {"description": "late_write_of_ours"})
+
+
+@pytest.mark.parametrize(("held", "asked"), [(None, ["reverted"]), ("typed", ["first_sync_differs"])])
+def test_an_old_value_of_ours_fills_no_blank_of_an_asset_that_is_adopted(
+    held: Value, asked: list[str]
+) -> None:
+    known = [
+        Ours("Pump", "Remark", "first", Origin.WRITTEN, 1.0, 2),
+        Ours("Pump", "Remark", "second", Origin.WRITTEN, 2.0, 3),
+    ]
+    pump = item(1, "P-1", "first", timestamp=4)
+    found = asset(link(pump), description=held)
+    draft = plan([pump], assets=[found], ours={1: known}, direction=Direction.BOTH, write_mode=WriteMode.SQL)
+    assert [conflict.kind for conflict in draft.conflicts] == asked
+    assert not writes(draft), "neither side is written"
+    [edited] = lines(plan([pump], assets=[found]), "adopt")
+    assert ("description" in edited.get("set", {})) is (held is None), "what a designer typed fills it"

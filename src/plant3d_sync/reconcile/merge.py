@@ -13,7 +13,7 @@ no base, P = S        base := value                same                        s
 no base, one blank    owner's value; a blank       owner's value; a blank      fill the blank
                       owner never erases           owner never erases
 no base, differ       write S                      push, or wait for CAD       conflict
-P put back            as above                     as above                    conflict
+P put back            as above                     as above                    conflict (also without a base)
 P a late write        as above                     as above                    push S
 P of another mapping  write S                      as above                    write S, or conflict
 P of an older copy    conflict                     as above                    conflict
@@ -104,7 +104,7 @@ def merge_field(
         if same(source, hold.value) and same(restored, hold.kept):
             return out(Verdict.LEAVE, None, "held_after_undo")
     if isinstance(base, _Marker) or isinstance(base_plant, _Marker):
-        return _without_base(rule, plant3d, synapse, resolution, same)
+        return _without_base(rule, plant3d, synapse, resolution, same, is_ours=put_back or late)
     plant_moved = not same(plant3d, base_plant)
     synapse_moved = not same(synapse, base)
     if not plant_moved and not synapse_moved:
@@ -265,9 +265,18 @@ def _reverted(rule: FieldRule, plant3d: Value, synapse: Value, put_back: bool) -
 
 
 def _without_base(
-    rule: FieldRule, plant3d: Value, synapse: Value, resolution: Resolution | None, same: Same
+    rule: FieldRule,
+    plant3d: Value,
+    synapse: Value,
+    resolution: Resolution | None,
+    same: Same,
+    *,
+    is_ours: bool,
 ) -> FieldOutcome:
-    """First sync of a pair: no side is known to have moved, so nothing filled is ever erased."""
+    """First sync of a pair: no side is known to have moved, so nothing filled is ever erased.
+
+    `is_ours`: Plant 3D holds an older value of ours, which fills no blank by itself.
+    """
     if is_blank(plant3d):
         if rule.owner is Owner.PLANT3D:
             return FieldOutcome(
@@ -279,6 +288,9 @@ def _without_base(
             return FieldOutcome(
                 field=rule.field, verdict=Verdict.DRIFT, value=plant3d, reason="first_sync_owner_blank"
             )
+        if is_ours and rule.owner is Owner.SHARED:
+            resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+            return resolved or _reverted(rule, plant3d, synapse, put_back=True)
         return FieldOutcome(
             field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, reason="first_sync_fill_blank"
         )

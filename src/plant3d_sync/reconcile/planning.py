@@ -397,9 +397,9 @@ class Planner:
         elif (asset is not None and asset.archived) or (
             asset is None and link is not None and _was_archived(link)
         ):
-            self._archived_in_synapse(item, entity, link, translated, asset)
+            self._archived_in_synapse(item, entity, link, translated, asset, known_as_ours)
         elif link is None and asset is not None:
-            self._adopt(item, entity, translated, tag, asset)
+            self._adopt(item, entity, translated, tag, asset, known_as_ours)
         elif link is not None:
             self._linked(item, entity, translated, tag, link, asset, known_as_ours=known_as_ours)
 
@@ -634,7 +634,13 @@ class Planner:
     # ------------------------------------------------------------------ pairs
 
     def _adopt(
-        self, item: PlantItem, entity: Entity, translated: Translated, tag: str | None, asset: Asset
+        self,
+        item: PlantItem,
+        entity: Entity,
+        translated: Translated,
+        tag: str | None,
+        asset: Asset,
+        known_as_ours: Sequence[Ours],
     ) -> None:
         """SYNAPSE already knows this identity (lost reply, lost state): tie it, never create it again."""
         link = Link(
@@ -650,7 +656,7 @@ class Planner:
             base=None,
         )
         self._live[asset.tag] = item.pnpid
-        self._linked(item, entity, translated, tag, link, asset, adopt=True)
+        self._linked(item, entity, translated, tag, link, asset, adopt=True, known_as_ours=known_as_ours)
 
     def _archived_in_synapse(
         self,
@@ -659,6 +665,7 @@ class Planner:
         link: Link | None,
         translated: Translated,
         asset: Asset | None,
+        known_as_ours: Sequence[Ours],
     ) -> None:
         choice = self._choice(link, ARCHIVED_IN_SYNAPSE) if link is not None else None
         void = choice is not None and choice.plant3d_ticks not in (None, item.timestamp)
@@ -671,12 +678,16 @@ class Planner:
         held = link is not None and "*" in link.holds  # what was undone is not done again
         tag = self._tag_of(translated)
         if choice is not None and choice.chosen == "plant3d" and link is not None and self._pulls:
-            self._linked(item, entity, translated, tag, link, asset, restore="resolved")
+            self._linked(
+                item, entity, translated, tag, link, asset, restore="resolved", known_as_ours=known_as_ours
+            )
             return
         if link is not None and choice is None and not held and self._pulls and _archived_as_gone(link):
-            self._linked(item, entity, translated, tag, link, asset, restore="came_back")
+            self._linked(
+                item, entity, translated, tag, link, asset, restore="came_back", known_as_ours=known_as_ours
+            )
             return
-        changed = void or (link is not None and bool(link.digest) and item.digest != link.digest)
+        changed = void or (link is not None and self._is_edited(item, link, translated))
         self._uncompared.add(item.guid)
         if link is not None:
             self._released.add(link.tag)  # an archived asset gave up its tag
@@ -705,6 +716,16 @@ class Planner:
             "archived_in_synapse",
             "The asset was archived in SYNAPSE while the item lives in Plant 3D. Left alone.",
             "Restore the asset in SYNAPSE, or delete the item in Plant 3D.",
+        )
+
+    def _is_edited(self, item: PlantItem, link: Link, translated: Translated) -> bool:
+        """Whether the item is not as it was compared. After a write of ours its row was not read again: its values tell."""
+        if link.digest:
+            return item.digest != link.digest
+        base = {**(link.base or {}), **link.base_plant}
+        return any(
+            name in base and not self._rules.same[name](value, base[name])
+            for name, value in translated.fields.items()
         )
 
     def _stays_archived(self, item: PlantItem, entity: Entity, link: Link) -> None:
@@ -825,10 +846,11 @@ class Planner:
             resolution = replace(resolution, given=True)
             work.given[name] = (resolution.chosen, synapse)
         flip = link.flips.get(name, Flip())
-        copy = ours.what_it_is(plant3d, item.timestamp, alive, same) if plant_away else Copy.NO
+        unlike = plant_away if base is not NO_BASE else not same(plant3d, synapse)
+        copy = ours.what_it_is(plant3d, item.timestamp, alive, same) if unlike else Copy.NO
         late = copy is Copy.LATE
-        put_back = (
-            plant_away and not late and (copy is Copy.OLD or _is_put_back(rule, flip, plant3d, base_plant))
+        put_back = copy is Copy.OLD or (
+            plant_away and not late and _is_put_back(rule, flip, plant3d, base_plant)
         )
         if put_back and flip.last != REVERTED:
             flip = work.flips[name] = flip._replace(last=REVERTED, reverts=flip.reverts + 1)

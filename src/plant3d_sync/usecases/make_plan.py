@@ -276,7 +276,10 @@ def _see_changed(
         moved = [
             item.pnpid
             for item in items
-            if (link := by_guid.get(item.guid)) and (link.pending or item.digest != link.digest)
+            if (link := by_guid.get(item.guid)) is None
+            and (item.guid in loose or item.guid in feed.news)
+            or link is not None
+            and (link.pending or item.digest != link.digest)
         ]
         known_as_ours = ours.by_pnpid(connection, known.name, moved)
     for item in items:
