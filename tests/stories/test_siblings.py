@@ -1117,8 +1117,8 @@ def test_kind_11_nobody_is_asked_to_archive_before_the_minutes_are_over(tell: Te
 # ---------------------------------------------------------------- kind 12: guards look both ways
 
 
-def many_pumps(unpulled: Tell, drawn_large: Path, count: int) -> tuple[Story, list[str]]:
-    story = unpulled(dcf=drawn_large)
+def many_pumps(unpulled: Tell, drawn_large: Path, count: int, **options: Any) -> tuple[Story, list[str]]:
+    story = unpulled(dcf=drawn_large, **options)
     assert story.run.now().code == 0
     return story, [tag for tag in story.items if tag.startswith("P-") and len(tag) > 3][:count]
 
@@ -1145,6 +1145,21 @@ def test_kind_12_a_mass_of_descriptions_overwritten_in_synapse_is_stopped(
     promise(story.world.fingerprint() == before, "cells were overwritten")
     promise(said.code == 5, f"no guard stopped it: {said.out}")
     story.then.all_is_well()
+
+
+def test_kind_12_a_mass_of_descriptions_emptied_goes_into_no_workbook_where_nothing_is_written(
+    unpulled: Tell, drawn_large: Path
+) -> None:
+    story, pumps = many_pumps(unpulled, drawn_large, 60, write="off")
+    story.user.empties(pumps)
+    promise(story.run.now().code in (0, 3), "a run that writes nothing there is not stopped")
+    words = ("workbook", "mine", "-o", str(story.world.folder / "emptied.xlsx"))
+    refused = story.run.command(*words)
+    promise(refused.code == 5, f"the workbook was made: {refused.out}")
+    made = story.run.command(*words, "--approve-guards")
+    promise(made.code in (0, 3) and made.json["written"] == len(pumps), f"approved, not made: {made.out}")
+    again = story.run.command(*words)
+    promise(again.code in (0, 3), f"what was in a workbook counts again: {again.out}")
 
 
 def test_kind_12_a_guarded_push_goes_through_when_a_person_approves(

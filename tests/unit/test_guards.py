@@ -43,8 +43,8 @@ def test_a_guard_stops_only_when_share_and_count_are_both_exceeded(
     name: str, field: str, share: float, count: int
 ) -> None:
     def hits(links: int, actual: int) -> list[str]:
-        tally = Tally(links=links)
-        setattr(tally, field, actual)
+        tally = Tally(links=links, links_of={"equipment": links})
+        setattr(tally, field, Counter(equipment=actual))
         return [hit.name for hit in check_amounts(tally, LIMITS, first_sync=False)]
 
     small = 10  # the share is exceeded, the count is not
@@ -57,11 +57,11 @@ def test_a_guard_stops_only_when_share_and_count_are_both_exceeded(
 
 
 def test_with_no_links_there_is_nothing_to_compare_with() -> None:
-    assert check_amounts(Tally(creates=50_000), LIMITS, first_sync=True) == []
+    assert check_amounts(Tally(creates=Counter(equipment=50_000)), LIMITS, first_sync=True) == []
 
 
 def test_a_hit_says_what_is_allowed_what_was_found_and_that_nothing_was_written() -> None:
-    [hit] = check_amounts(Tally(links=1000, gone=400), LIMITS, first_sync=False)
+    [hit] = check_amounts(Tally(links=1000, gone=Counter(equipment=400)), LIMITS, first_sync=False)
     assert hit.to_dict() == {
         "name": "archive",
         "limit": "10% and 50",
@@ -71,7 +71,13 @@ def test_a_hit_says_what_is_allowed_what_was_found_and_that_nothing_was_written(
 
 
 def test_every_exceeded_guard_is_named() -> None:
-    tally = Tally(links=1000, creates=600, updates=400, blanks=300, gone=200)
+    tally = Tally(
+        links=1000,
+        creates=Counter(equipment=600),
+        updates=Counter(equipment=400),
+        blanks=Counter(equipment=300),
+        gone=Counter(equipment=200),
+    )
     assert [hit.name for hit in check_amounts(tally, LIMITS, first_sync=False)] == [
         "create",
         "update",
@@ -106,6 +112,23 @@ def test_one_kind_of_asset_emptied_in_plant3d_stops_the_run_although_it_is_a_sma
     assert hit.message.startswith(
         "60 of 60 items of the kind equipment would lose a filled value in Plant 3D."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "count"),
+    [
+        ("create", "creates", 501),
+        ("update", "updates", 201),
+        ("blank", "blanks", 51),
+        ("archive", "gone", 51),
+    ],
+)
+def test_one_kind_of_asset_stops_the_run_into_synapse_too(name: str, field: str, count: int) -> None:
+    tally = Tally(links=20_000, links_of={"lines": count, "instruments": 20_000 - count, "valves": 0})
+    setattr(tally, field, Counter(lines=count, instruments=count, valves=count))
+    [hit] = check_amounts(tally, LIMITS, first_sync=False)
+    assert (hit.name, hit.actual) == (name, f"{count} of {count} (100%)")
+    assert " of the kind lines " in hit.message
 
 
 def test_both_kinds_together_exceed_what_none_does_alone() -> None:

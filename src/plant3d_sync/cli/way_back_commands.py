@@ -294,6 +294,10 @@ def workbook(
     language: Annotated[
         str, typer.Option("--language", help="Headers when there is no export: en or fr.")
     ] = "en",
+    approve_guards: Annotated[
+        bool,
+        typer.Option("--approve-guards", help="Make it although it would change or empty very many items."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """SYNAPSE's edits as a workbook that a designer imports in Plant 3D's Data Manager and accepts cell by cell.
@@ -304,7 +308,14 @@ def workbook(
 
     as_json = wants_json(json)
     with app() as made:
-        answer = make_workbook(made, made.project_name(project), export=export, out=out, language=language)
+        answer = make_workbook(
+            made,
+            made.project_name(project),
+            export=export,
+            out=out,
+            language=language,
+            approved=approve_guards,
+        )
     if as_json:
         print_json(answer)
     else:

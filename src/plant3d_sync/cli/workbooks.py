@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.base import CellWrite
 from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
 from plant3d_sync.errors import GuardStop, NotFoundError
+from plant3d_sync.model.ours import Origin
+from plant3d_sync.model.plan import GuardHit, Tally
 from plant3d_sync.model.record import PlantItem
-from plant3d_sync.model.side import Direction
+from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Push
-from plant3d_sync.state import ours, runs
+from plant3d_sync.reconcile.guard import check_amounts
+from plant3d_sync.reconcile.merge import is_blank
+from plant3d_sync.state import links, ours, runs
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
+from plant3d_sync.usecases.make_plan import GUARD_STATES, Asked
 from plant3d_sync.usecases.project import World
 from plant3d_sync.usecases.push import cells_of
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.words import said
 
+PUSHED = ("push_update", "push_blank")
+"""Guards about what would reach Plant 3D."""
 
-def make_workbook(app: App, name: str, *, export: Path | None, out: Path, language: str) -> dict[str, Any]:
+
+def make_workbook(
+    app: App, name: str, *, export: Path | None, out: Path, language: str, approved: bool = False
+) -> dict[str, Any]:
     """Write the workbook. Changes nothing but that file, the stored plan and the record of cells: what a designer may
-    import any day is known as ours from then on.
+    import any day is known as ours from then on. `approved`: however many items a workbook would newly change.
 
     The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
     """
@@ -38,11 +51,18 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
     plan = Engine(world, project).plan(
         Request(asked=Asked(direction=Direction.PUSH), dry_run=True, trigger="workbook")
     )
-    _stop_if_guarded(plan)
+    _stop_if_guarded(
+        plan.guards if not approved else [hit for hit in plan.guards if hit.name not in PUSHED], plan
+    )
     with app.state.read() as connection:
         stored = runs.get_plan(connection, str(plan.plan_id))
         steps = runs.all_steps(connection, stored) if stored else iter(())
-        cells = [cell for step in steps if isinstance(step, Push) for cell in cells_of(step)]
+        pushes = [step for step in steps if isinstance(step, Push)]
+        if project.config.write is WriteMode.OFF and not approved:
+            _stop_if_guarded(
+                check_amounts(_tally(connection, name, pushes), project.config.limits, first_sync=False), plan
+            )
+    cells = [cell for step in pushes for cell in cells_of(step)]
     _remember(world, name, str(plan.plan_id), cells)
     snapshot = project.source.snapshot()
     try:
@@ -91,14 +111,37 @@ def make_workbook(app: App, name: str, *, export: Path | None, out: Path, langua
     }
 
 
-def _stop_if_guarded(plan: Report) -> None:
-    """What a guard stops goes into no workbook either; once the plan was approved and applied, it does."""
-    if not plan.guards:
+def _tally(connection: Connection, name: str, pushes: Sequence[Push]) -> Tally:
+    """What the guards count where no run writes, so no plan did: items of which a cell was in no workbook yet."""
+    known = project_state.ensure(connection, name)
+    of = Counter(
+        brief.entity for brief in links.briefs(connection, known.number) if brief.state in GUARD_STATES
+    )
+    tally = Tally(links=of.total(), links_of=of)
+    known_as_ours = ours.by_pnpid(connection, name, [step.pnpid for step in pushes])
+    for step in pushes:
+        before = {
+            (one.table, one.column, one.value)
+            for one in known_as_ours.get(step.pnpid, ())
+            if one.origin is Origin.WORKBOOK
+        }
+        new = [cell for cell in step.cells if (cell.table_class, cell.column, cell.new) not in before]
+        tally.push_updates[step.entity] += bool(new)
+        tally.push_blanks[step.entity] += any(is_blank(cell.new) and not is_blank(cell.old) for cell in new)
+    return tally
+
+
+def _stop_if_guarded(guards: Sequence[GuardHit], plan: Report) -> None:
+    """What a guard stops goes into no workbook either, before a person approves."""
+    if not guards:
         return
+    again = "`workbook` again with `--approve-guards`"
+    if any(hit.name not in PUSHED for hit in guards):
+        again = f"`apply {plan.plan_id} --approve-guards`; then `workbook` again"
     raise GuardStop(
-        f"{plan.guards[0].message.removesuffix(' Nothing was written.')} No workbook was made.",
-        hint=f"Look at the plan (`show {plan.plan_id}`), then `apply {plan.plan_id} --approve-guards`; then again.",
-        details={"guards": [hit.to_dict() for hit in plan.guards]},
+        f"{guards[0].message.removesuffix(' Nothing was written.')} No workbook was made.",
+        hint=f"Look at the plan (`show {plan.plan_id}`), then {again}.",
+        details={"guards": [hit.to_dict() for hit in guards]},
     )
 
 

@@ -126,17 +126,18 @@ class Limits:
 class Tally:
     """What a plan would do, for the guards. `links` = live links before the plan.
 
-    By kind of asset: `links_of` = live links, `push_updates` = items of which cells would be written into Plant 3D (or
-    put into a workbook now), `push_blanks` = those of them that would lose a filled value.
+    By kind of asset: `links_of` = live links; `creates`, `updates`, `blanks` (assets that would lose a filled value) and
+    `gone` (items not in Plant 3D any more) = what would change in SYNAPSE; `push_updates` = items of which cells would be
+    written into Plant 3D (or put into a workbook now), `push_blanks` = those of them that would lose a filled value.
     `older_rows`, `older_assets`: links that were found with a copy of an earlier day for the first time.
     """
 
     links: int = 0
-    creates: int = 0
-    updates: int = 0
-    blanks: int = 0
-    gone: int = 0
     links_of: Mapping[str, int] = field(default_factory=dict)
+    creates: Counter[str] = field(default_factory=Counter)
+    updates: Counter[str] = field(default_factory=Counter)
+    blanks: Counter[str] = field(default_factory=Counter)
+    gone: Counter[str] = field(default_factory=Counter)
     push_updates: Counter[str] = field(default_factory=Counter)
     push_blanks: Counter[str] = field(default_factory=Counter)
     older_rows: int = 0

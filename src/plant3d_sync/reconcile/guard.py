@@ -19,28 +19,20 @@ WAITS_IN_WORKBOOK = "push_" + WriteMode.WORKBOOK.value
 
 def check_amounts(tally: Tally, limits: Limits, *, first_sync: bool) -> list[GuardHit]:
     """Guards by amount, both ways: creations, updates, blanked records, records gone; items changed and blanked in
-    Plant 3D. Share and count must both be exceeded.
+    Plant 3D. Share and count must both be exceeded, of all or of one kind of asset.
 
     With no links yet there is nothing to compare with, so the create guard is off.
     """
-    checks: list[tuple[str, int, Limit, str]] = [
-        ("update", tally.updates, limits.update, "assets would be changed"),
-        ("blank", tally.blanks, limits.blank, "assets would lose a filled value"),
-        ("archive", tally.gone, limits.archive, "linked items are gone from Plant 3D"),
+    checks: list[tuple[str, Mapping[str, int], Limit, str, str]] = [
+        ("update", tally.updates, limits.update, "assets", "would be changed"),
+        ("blank", tally.blanks, limits.blank, "assets", "would lose a filled value"),
+        ("archive", tally.gone, limits.archive, "linked items", "are gone from Plant 3D"),
+        ("push_update", tally.push_updates, limits.update, "items", "would be changed in Plant 3D"),
+        ("push_blank", tally.push_blanks, limits.blank, "items", "would lose a filled value in Plant 3D"),
     ]
     if not first_sync:
-        checks.insert(0, ("create", tally.creates, limits.create, "assets would be created"))
-    return [
-        *(
-            _amount(name, limit, actual, tally.links, what)
-            for name, actual, limit, what in checks
-            if limit.exceeded(actual, tally.links)
-        ),
-        *_check_push("push_update", tally, tally.push_updates, limits.update, "would be changed in Plant 3D"),
-        *_check_push(
-            "push_blank", tally, tally.push_blanks, limits.blank, "would lose a filled value in Plant 3D"
-        ),
-    ]
+        checks.insert(0, ("create", tally.creates, limits.create, "assets", "would be created"))
+    return [hit for check in checks for hit in _check(tally, *check)]
 
 
 def newly_pushed(cells: Sequence[Cell], pending: Mapping[str, Open], mode: WriteMode) -> list[Cell]:
@@ -58,15 +50,17 @@ def _waits_in_workbook(known: Open | None, cell: Cell) -> bool:
     return known is not None and known.why == WAITS_IN_WORKBOOK and known.synapse == cell.synapse
 
 
-def _check_push(
-    name: str, tally: Tally, amounts: Mapping[str, int], limit: Limit, what: str
+def _check(
+    tally: Tally, name: str, amounts: Mapping[str, int], limit: Limit, who: str, what: str
 ) -> list[GuardHit]:
-    """The same limits for the way into Plant 3D: for all items together, else for each kind of asset by itself."""
+    """The limit for all kinds of asset together, else for each by itself: a plant of ten thousand instruments must not
+    hide that every line of it is gone.
+    """
     total = sum(amounts.values())
     if limit.exceeded(total, tally.links):
-        return [_amount(name, limit, total, tally.links, f"items {what}")]
+        return [_amount(name, limit, total, tally.links, f"{who} {what}")]
     return [
-        _amount(name, limit, actual, tally.links_of[kind], f"items of the kind {kind} {what}")
+        _amount(name, limit, actual, tally.links_of[kind], f"{who} of the kind {kind} {what}")
         for kind, actual in sorted(amounts.items())
         if limit.exceeded(actual, tally.links_of.get(kind, 0))
     ]

@@ -508,7 +508,7 @@ class Planner:
             self._value_error(item, entity, tag, problem)
             return
         self._stats[entity].created += 1
-        self._tally.creates += 1
+        self._tally.creates[entity] += 1
         after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
         if len(fields) < len(self._rules.classes[item.class_name].fields):
             after.pending = self._unread(item, translated, None)
@@ -531,7 +531,7 @@ class Planner:
             problem = _attributes_problem(values)
             if problem is not None:
                 self._stats[entity].created -= 1
-                self._tally.creates -= 1
+                self._tally.creates[entity] -= 1
                 self._value_error(item, entity, tag, problem)
                 return
         self._create_index[item.pnpid] = self._creations
@@ -980,9 +980,9 @@ class Planner:
         if work.set or restore:
             stats.updated += 1
             self._fate[item.pnpid] = "updated"
-            self._tally.updates += 1
+            self._tally.updates[entity] += 1
             if any(is_blank(value) and not is_blank(work.was.get(name)) for name, value in work.set.items()):
-                self._tally.blanks += 1
+                self._tally.blanks[entity] += 1
         else:
             stats.unchanged += 1
         if any(entry.plant3d is not UNSET for entry in work.pending.values()):
@@ -1299,7 +1299,7 @@ class Planner:
             signature=self._know.signature,
         )
         newly = link.state in (LinkState.ACTIVE, LinkState.OUT)
-        self._tally.gone += newly
+        self._tally.gone[link.entity] += newly
         since = absence.missing
         after = After(state=absence.state, missing=since)
         self._findings.append(
@@ -1385,7 +1385,7 @@ class Planner:
             self._ends(link.plant3d_id)
             stats.archived += 1
             if link.state not in (LinkState.ACTIVE, LinkState.OUT):  # these were counted as they went missing
-                self._tally.gone += 1
+                self._tally.gone[link.entity] += 1
             self._released.add(link.tag)
         else:
             self._for_person[step.op.value] += 1
@@ -1489,9 +1489,9 @@ class Planner:
         self._waiting += 1
         if fate == "created":
             self._lines["create"][self._create_index.pop(pnpid)] = b""
-            self._tally.creates -= 1
+            self._tally.creates[entity] -= 1
         elif fate == "updated":
-            self._tally.updates -= 1
+            self._tally.updates[entity] -= 1
             if self._renames.pop(pnpid, None) is None:
                 self._lines["update"][self._update_index.pop(pnpid)] = b""
         elif pnpid in self._adopt_index:
@@ -1531,9 +1531,9 @@ class Planner:
         stats = self._stats[entity]
         setattr(stats, counter, getattr(stats, counter) - 1)
         if counter == "created":
-            self._tally.creates -= 1
+            self._tally.creates[entity] -= 1
         else:
-            self._tally.updates -= 1
+            self._tally.updates[entity] -= 1
         stats.errors += 1
         self._fate[pnpid] = "errors"
         self._waiting += 1
