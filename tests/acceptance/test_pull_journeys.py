@@ -504,7 +504,7 @@ def test_two_items_with_one_tag_are_both_skipped_and_each_names_the_other(settle
 
 def test_an_untagged_item_waits_and_is_created_once_it_is_tagged(world: World) -> None:
     item = world.items("valves")[0]
-    world.change("UPDATE HandValves SET Tag = 'HV-?' WHERE PnPID = ?", item.pnpid)
+    edits.rename_tag(world.dcf, item.pnpid, "HV-?")
     first = world.pulled()
     assert (first["stats"]["created"], first["stats"]["skipped"], first["stats"]["errors"]) == (
         ITEMS - 1,

@@ -82,7 +82,7 @@ def test_a_sub_class_overrides_one_field_and_inherits_the_others(tmp_path: Path)
 def test_a_sub_class_without_a_column_adjusts_what_it_inherits(tmp_path: Path) -> None:
     rules = compiled(tmp_path, "classes: {Vessel: {fields: {tag: {drift: propose}}}}")
     assert rules.classes["Vessel"].fields["tag"].drift == "propose"
-    assert rules.classes["Vessel"].fields["tag"].columns == ("Tag",)
+    assert rules.classes["Vessel"].fields["tag"].columns == ("Tag", "@registry_tag")
     assert rules.classes["Tanks"].fields["tag"].drift == "restore"
 
 

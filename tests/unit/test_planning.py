@@ -53,12 +53,72 @@ def test_a_new_tagged_item_is_created_with_its_filled_fields_only() -> None:
     assert (draft.stats.created, draft.stats.total, draft.writes["synapse"]) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("tag", [None, "", " ", "?", "P-?", "300-?-001", "NA", "hold"])
+@pytest.mark.parametrize(
+    "tag",
+    [None, "", " ", "?", "P-?", "300-?-001", "NA", "hold", "N/A", "tbd", "TBA", "-", "--", "P-", "FT -", "#"],
+)
 def test_an_item_without_a_complete_tag_is_skipped_and_is_no_error(tag: str | None) -> None:
     draft = plan([item(1, tag, "feed pump")])
     assert not writes(draft)
     assert codes(draft) == ["untagged"]
     assert (draft.stats.skipped, draft.stats.errors) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("tag", "code"), [("T" * 101, "tag_too_long"), ("P\n1", "invalid_tag"), ("P\u20281", "invalid_tag")]
+)
+def test_a_tag_synapse_cannot_hold_is_skipped_with_its_reason_and_is_no_error(tag: str, code: str) -> None:
+    draft = plan([item(1, tag), item(2, "NA-1001"), item(3, "P-101-"), item(4, "0")])
+    assert codes(draft) == [code]
+    assert (draft.stats.skipped, draft.stats.errors) == (1, 0)
+    assert order_of(draft) == [2, 3, 4], "odd, but tags"
+    assert balanced(draft)
+
+
+ALIKE = [
+    ("P-101A", "P-101a", "LATIN SMALL LETTER A"),
+    ("\u00c9-1", "E\u0301-1", "LATIN CAPITAL LETTER E WITH ACUTE"),
+    ("P-101", "P\u2013101", "EN DASH"),
+    ("P-101", "P\u2212101", "MINUS SIGN"),
+    ("P 101", "P\u00a0101", "NO-BREAK SPACE"),
+    ("P 101", "P  101", "SPACE"),
+    ("P-101", "P-101\u200b", "ZERO WIDTH SPACE"),
+    ("P-101", "\u0420-101", "CYRILLIC CAPITAL LETTER ER"),
+    ("P-101", "\uff30-101", "FULLWIDTH LATIN CAPITAL LETTER P"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "character"), ALIKE)
+def test_tags_that_read_the_same_are_never_created_silently(one: str, other: str, character: str) -> None:
+    draft = plan([item(1, one), item(2, other), item(3, "P-3")])
+    assert order_of(draft) == [3]
+    assert codes(draft) == ["look_alike_tag", "look_alike_tag"]
+    assert character.lower() in draft.findings[0].message
+    assert balanced(draft)
+
+
+@pytest.mark.parametrize(("one", "other", "character"), [*ALIKE, ("P-1O1", "P-101", "DIGIT ZERO")])
+def test_an_unlinked_asset_whose_tag_reads_the_same_blocks_the_creation(
+    one: str, other: str, character: str
+) -> None:
+    draft = plan([item(1, one), item(2, "P-3")], unlinked={other: ("asset-x", "Equipment")})
+    assert order_of(draft) == [2]
+    assert codes(draft) == ["look_alike_tag"]
+    assert draft.findings[0].data["asset_id"] == "asset-x"
+    assert character.lower() in draft.findings[0].message
+
+
+def test_o_and_zero_in_two_items_of_plant_3d_are_told_and_both_are_created() -> None:
+    draft = plan([item(1, "PI-101"), item(2, "P1-101")])
+    assert order_of(draft) == [1, 2]
+    assert codes(draft) == ["look_alike_tag", "look_alike_tag"]
+
+
+def test_a_linked_item_goes_on_beside_a_new_one_whose_tag_reads_the_same() -> None:
+    draft = plan([item(1, "P-1A", "new words"), item(2, "P-1a")], [link(item(1, "P-1A", "words"))])
+    assert order_of(draft) == [1]
+    assert {finding.pnpid for finding in draft.findings if finding.code == "look_alike_tag"} == {1, 2}
+    assert balanced(draft)
 
 
 def test_the_registry_tag_is_offered_and_not_used() -> None:
@@ -83,8 +143,6 @@ def test_an_item_without_identity_is_an_error_of_its_row() -> None:
 @pytest.mark.parametrize(
     ("wrong", "field", "code"),
     [
-        ({"tag": "T" * 101}, "tag", "too_long"),
-        ({"tag": "P\n1"}, "tag", "invalid_tag"),
         ({"tag": "P-1", "description": "d" * 4001}, "description", "too_long"),
         ({"tag": "P-1", "spec": "s" * 70_000}, "attributes", "attributes_too_large"),
     ],

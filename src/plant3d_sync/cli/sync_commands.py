@@ -324,10 +324,14 @@ def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
 @links_app.command("accept")
 def links_accept(
     project: ProjectArgument,
-    only: Annotated[str | None, typer.Option("--only", help="Only these tags, comma separated.")] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Only these tags, comma separated; look-alike pairs too.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Link every unambiguous pair that `links propose` lists; creates and changes nothing else.
+
+    A pair of tags that only look alike is linked when `--only` names the tag of the item.
 
     Example: plant3d-sync links accept mine
     """

@@ -67,9 +67,10 @@ def make_workbook(
     snapshot = project.source.snapshot()
     try:
         wanted = {cell.pnpid for cell in cells}
+        rules = project.rules(snapshot.catalog)
         rows = {
             item.pnpid: _row(item)
-            for batch in snapshot.scan(sorted(project.rules(snapshot.catalog).classes), {})
+            for batch in snapshot.scan(sorted(rules.classes), {}, rules.reading)
             for item in batch.changed
             if item.pnpid in wanted
         }

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Asset, FieldInfo, Fields, Finding, PlantItem, SourceIdentity
 
 # ---------------------------------------------------------------- Plant 3D
@@ -40,9 +41,12 @@ class PlantSnapshot(Protocol):
         """Rows of PnPBase per concrete class, for the classes asked (0 for lazy ones)."""
         ...
 
-    def scan(self, classes: Sequence[str], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
+    def scan(
+        self, classes: Sequence[str], known: Mapping[int, bytes], reading: Reading = PLAIN
+    ) -> Iterator[ItemBatch]:
         """Every item of these concrete classes, once, ordered by class and PnPID, about 500 a batch.
 
+        `reading`: what the mapping wants of a read, `RuleSet.reading`.
         `known` maps PnPID to the digest stored at the last run; an item with that digest comes back in `unchanged`.
         """
         ...

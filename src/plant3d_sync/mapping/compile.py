@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from plant3d_sync.mapping.compare import COMPARATORS
@@ -26,8 +26,10 @@ from plant3d_sync.mapping.file import (
 )
 from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class
 from plant3d_sync.model.catalog import Catalog, Column
+from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import (
+    REGISTRY_TAG,
     BlankPolicy,
     ClassRule,
     ConflictPolicy,
@@ -37,6 +39,7 @@ from plant3d_sync.model.rules import (
     Translated,
 )
 from plant3d_sync.model.side import ASSET_TYPES, Entity, Owner
+from plant3d_sync.model.tags import TagRule
 from plant3d_sync.words import said
 
 
@@ -196,9 +199,7 @@ class _Compiler:
         self._compare: dict[str, tuple[str, Mark]] = {}
         self._touched: dict[str, list[object]] = {}
         self._made: dict[tuple[object, ...], _Made] = {}
-        self._tagged = RuleSet(
-            classes={}, digest="", translate={}, same={}, placeholders=mapping.placeholders
-        ).is_tagged
+        self._reading = Reading(tags=TagRule(mapping.placeholders))
         self._check_classes()
         for name in catalog.classes:
             self._compile(name)
@@ -217,7 +218,12 @@ class _Compiler:
             digest=self._digest(),
             translate=_Translators(self.plans),
             same={name: COMPARATORS[compare].same for name, (compare, _) in self._compare.items()},
-            placeholders=self.mapping.placeholders,
+            reading=replace(
+                self._reading,
+                registry=frozenset(
+                    name for name, rule in self.rules.items() if REGISTRY_TAG in rule.fields["tag"].columns
+                ),
+            ),
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
             definition=_Definitions(self.plans),
         )
@@ -321,7 +327,7 @@ class _Compiler:
             label=cls.label,
             fields=tuple(plans),
             type_column=kind.name if kind else None,
-            is_tagged=self._tagged,
+            tags=self._reading.tags,
         )
         self._touched.setdefault(name, []).extend([entity.value, cls.label, kind.name if kind else None])
 

@@ -25,6 +25,7 @@ from plant3d_sync.mapping.convert import CONVERTERS
 from plant3d_sync.mapping.translate import DERIVED, is_derived
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy
 from plant3d_sync.model.side import Entity, Owner
+from plant3d_sync.model.tags import STOCK_PLACEHOLDERS
 from plant3d_sync.words import complaint, said
 
 STOCK = "stock"
@@ -249,7 +250,7 @@ class _Loader:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.classes: dict[str, ClassSpec] = {}
-        self.placeholders: list[str] = ["?", "NA", "HOLD"]
+        self.placeholders: list[str] = list(STOCK_PLACEHOLDERS)
         self.labels: list[str] = []
         self.texts: list[str] = []
         self._seen: set[str] = set()

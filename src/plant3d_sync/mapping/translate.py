@@ -18,7 +18,8 @@ from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.mapping.convert import CONVERTERS, plain_text
 from plant3d_sync.mapping.isa import UNKNOWN, full_name, function_letters
 from plant3d_sync.model.record import PlantItem, Value
-from plant3d_sync.model.rules import Translated
+from plant3d_sync.model.rules import REGISTRY_TAG, Translated
+from plant3d_sync.model.tags import TagRule
 
 CONST = "@const:"
 """Prefix of a fixed text: `@const:Pump`."""
@@ -36,7 +37,7 @@ DERIVED: dict[str, str] = {
     "@owner": "tag of the item that owns this one",
     "@loop": "loop of the item",
     "@segment_tag": "the one complete tag common to all segments of a line group",
-    "@registry_tag": "tag in Plant 3D's tag registry",
+    REGISTRY_TAG: "tag in Plant 3D's tag registry",
     "@modified": "when Plant 3D last stored the row, ISO 8601 in UTC",
     "@pnpid": "PnPID of the item",
     "@isa_letters": "function letters by ISA-5.1 from the tag, else from the column Type; else Unknown",
@@ -54,7 +55,7 @@ _FROM_ITEM: dict[str, Callable[[PlantItem], Value]] = {
     "@owner": lambda item: item.owner,
     "@loop": lambda item: item.loop,
     "@segment_tag": lambda item: item.segment_tag,
-    "@registry_tag": lambda item: item.registry_tag,
+    REGISTRY_TAG: lambda item: item.registry_tag,
     "@modified": lambda item: iso_time(item.timestamp),
     "@pnpid": lambda item: item.pnpid,
 }
@@ -112,7 +113,7 @@ class ClassPlan:
     label: str
     fields: tuple[FieldPlan, ...]
     type_column: str | None
-    is_tagged: Callable[[Value], bool]
+    tags: TagRule
 
 
 class _Missing:
@@ -206,7 +207,7 @@ def _resolver(one: FieldPlan, plan: ClassPlan) -> _Resolver:
     getters = tuple((_getter(source, plan), source.target) for source in one.sources)
     when_empty: Value = UNKNOWN if any(source.name.startswith("@isa_") for source in one.sources) else None
     if one.field == "tag":
-        return _tag_resolver(getters, one.target, plan.is_tagged)
+        return _tag_resolver(one, getters, plan.tags)
 
     def resolve(item: PlantItem, fields: Mapping[str, Value]) -> _Found | None:
         for get, target in getters:
@@ -220,27 +221,35 @@ def _resolver(one: FieldPlan, plan: ClassPlan) -> _Resolver:
     return resolve
 
 
-def _tag_resolver(
-    getters: tuple[tuple[_Getter, str], ...], target: str, is_tagged: Callable[[Value], bool]
-) -> _Resolver:
-    """First complete tag; else the first placeholder, so that the reason "untagged" can show it.
+def _tag_resolver(one: FieldPlan, getters: tuple[tuple[_Getter, str], ...], tags: TagRule) -> _Resolver:
+    """First usable tag; else the first text that is none, so that the reason of skipping can show it.
 
-    The tag is given without outer blanks, which SYNAPSE refuses; it is never written back.
+    A candidate that cannot be read leaves the tag unknown, unless the mapping names the registry further on: what
+    Plant 3D itself registered for the item is its tag. The tag is given without outer blanks, which SYNAPSE refuses;
+    it is never written back, and a tag from the registry says so by its column.
     """
+    candidates = tuple(
+        (get, REGISTRY_TAG if source.name == REGISTRY_TAG else target, source.name == REGISTRY_TAG)
+        for (get, target), source in zip(getters, one.sources, strict=True)
+    )
 
     def resolve(item: PlantItem, fields: Mapping[str, Value]) -> _Found | None:
-        placeholder: _Found | None = None
-        for get, column in getters:
+        unusable: _Found | None = None
+        unread = False
+        for get, column, is_registry in candidates:
+            if unread and not is_registry:
+                continue
             value = get(item, fields)
             if value is None:
                 continue
             if isinstance(value, _Missing):
-                return None
+                unread = True
+                continue
             text = value.strip() if type(value) is str else plain_text(value).strip()
-            if is_tagged(text):
+            if tags.problem(text) is None:
                 return text, column
-            placeholder = placeholder or (text, column)
-        return placeholder or (None, target)
+            unusable = unusable or (text, column)
+        return None if unread else unusable or (None, one.target)
 
     return resolve
 

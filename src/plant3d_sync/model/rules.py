@@ -8,8 +8,12 @@ from enum import StrEnum
 
 import msgspec
 
+from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.side import Entity, Owner
+
+REGISTRY_TAG = "@registry_tag"
+"""Name by which a mapping asks for the tag in Plant 3D's own registry."""
 
 
 class DriftPolicy(StrEnum):
@@ -92,7 +96,7 @@ class RuleSet:
     digest: str
     translate: Mapping[str, Callable[[PlantItem], Translated]] = field(repr=False)
     same: Mapping[str, Callable[[Value, Value], bool]] = field(repr=False)
-    placeholders: tuple[str, ...] = ("?", "NA", "HOLD")
+    reading: Reading = PLAIN
     warnings: tuple[str, ...] = ()
     definition: Callable[[str, str], str] = field(default=_not_told, repr=False)
     """(class, field) -> digest of where the field's value comes from."""
@@ -105,6 +109,5 @@ class RuleSet:
         }
 
     def is_tagged(self, tag: Value) -> bool:
-        """Whether a tag is complete: not empty, no `?` part, not a placeholder word."""
-        text = tag.strip() if isinstance(tag, str) else ""
-        return bool(text) and "?" not in text and text.upper() not in self.placeholders
+        """Whether a text can be the tag of an asset."""
+        return self.reading.tags.usable(tag) is not None

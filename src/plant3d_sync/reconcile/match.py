@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from plant3d_sync.model.record import Asset
 from plant3d_sync.model.side import ASSET_TYPES
+from plant3d_sync.model.tags import look_alike_key, misread_key, telling_apart
+from plant3d_sync.words import said
 
 ENTITY_OF = {name: entity.value for entity, name in ASSET_TYPES.items()}
 
@@ -34,6 +37,8 @@ class Pair:
     asset_id: str
     reason: str
     certain: bool
+    asset_tag: str = ""
+    """Tag of the asset, where it only looks like the item's."""
 
 
 def propose(items: Sequence[Candidate], assets: Sequence[Asset]) -> list[Pair]:
@@ -42,6 +47,10 @@ def propose(items: Sequence[Candidate], assets: Sequence[Asset]) -> list[Pair]:
     Identity (`plant3d_id` already on the asset) is certain. A tag is certain when exactly one item and one asset
     hold it and the asset has no other identity; a differing type makes it a question.
     """
+    alike: dict[str, list[Asset]] = {}
+    for asset in assets:
+        if not asset.plant3d_id:
+            alike.setdefault(misread_key(look_alike_key(asset.tag)), []).append(asset)
     by_identity = {asset.plant3d_id: asset for asset in assets if asset.plant3d_id}
     by_tag: dict[str, list[Asset]] = {}
     for asset in assets:
@@ -55,6 +64,11 @@ def propose(items: Sequence[Candidate], assets: Sequence[Asset]) -> list[Pair]:
         mine = by_identity.get(item.plant3d_id)
         if mine is not None:
             pairs.append(_pair(item, mine, "identity", certain=True))
+            continue
+        if item.tag and item.tag not in by_tag:
+            for asset in alike.get(misread_key(look_alike_key(item.tag)), ()):
+                reason = f"the tag reads like {said(asset.tag)}: {telling_apart(item.tag, asset.tag)}"
+                pairs.append(replace(_pair(item, asset, reason, certain=False), asset_tag=asset.tag))
             continue
         for asset in by_tag.get(item.tag or "", ()):
             if asset.plant3d_id:
@@ -70,6 +84,17 @@ def propose(items: Sequence[Candidate], assets: Sequence[Asset]) -> list[Pair]:
             else:
                 pairs.append(_pair(item, asset, "tag and type", certain=True))
     return sorted(pairs, key=lambda pair: (pair.tag, pair.pnpid))
+
+
+def picked(pairs: Sequence[Pair], tags: Collection[str]) -> list[Pair]:
+    """Pairs of tags that only look alike, named by a person, whose item and asset are in no other pair."""
+    items = Counter(pair.plant3d_id for pair in pairs)
+    assets = Counter(pair.asset_id for pair in pairs)
+    return [
+        pair
+        for pair in pairs
+        if pair.asset_tag and pair.tag in tags and items[pair.plant3d_id] == assets[pair.asset_id] == 1
+    ]
 
 
 def _pair(item: Candidate, asset: Asset, reason: str, *, certain: bool) -> Pair:

@@ -6,7 +6,6 @@ The planner is fed item by item, so that its memory is the plan and the tags, no
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,7 @@ from plant3d_sync.model.plan import (
     Tally,
 )
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
-from plant3d_sync.model.rules import FieldRule, RuleSet, Translated
+from plant3d_sync.model.rules import REGISTRY_TAG, FieldRule, RuleSet, Translated
 from plant3d_sync.model.side import Direction, Entity, Owner, Side, WriteMode
 from plant3d_sync.model.step import (
     Absent,
@@ -48,6 +47,15 @@ from plant3d_sync.model.step import (
     Update,
     to_text,
     values_text,
+)
+from plant3d_sync.model.tags import (
+    MAX_TAG,
+    TagRule,
+    Unusable,
+    control_character,
+    look_alike_key,
+    misread_key,
+    telling_apart,
 )
 from plant3d_sync.reconcile import guard, identity, missing, older, ours
 from plant3d_sync.reconcile.advance import value_pair
@@ -75,7 +83,7 @@ AGREED = "both sides agree on another value"
 WHOLE = "*"
 """The field of a question about a whole item."""
 
-MAX_TAG, MAX_SUBTYPE, MAX_DESCRIPTION, MAX_ATTRIBUTES = 100, 100, 4000, 64 * 1024
+MAX_SUBTYPE, MAX_DESCRIPTION, MAX_ATTRIBUTES = 100, 4000, 64 * 1024
 """Limits of SYNAPSE's asset (contract D.2), checked while planning so that a dry run finds them."""
 
 
@@ -291,6 +299,8 @@ class Planner:
         self._holders: dict[str, int] = {}
         self._shared_tags: dict[str, list[int]] = {}
         self._info: dict[int, _Holder] = {}
+        self._registered: set[int] = set()
+        """Items whose tag only the registry knows."""
         self._live: dict[str, int] = {}
         self._released: set[str] = set()
         self._errors: list[RowError] = []
@@ -376,6 +386,10 @@ class Planner:
         if translated.problems:
             self._field_problems(item, translated)
         tag = self._tag_of(translated)
+        if tag is not None and translated.columns.get("tag") == REGISTRY_TAG:
+            if link is not None and link.base is not None and tag != link.base.get("tag", link.tag):
+                tag = None  # two records of one tag disagree: nobody is renamed by the registry
+            self._registered.add(item.pnpid)
         if tag is not None:
             self._claim_tag(tag, item.pnpid, item.class_name, item.guid, entity)
         if not asked:
@@ -549,19 +563,25 @@ class Planner:
         }
 
     def _skip_untagged(self, item: PlantItem, entity: Entity, translated: Translated) -> None:
-        unknown = "tag" not in translated.fields
         shown = translated.fields.get("tag")
-        hint = "Complete the tag in Plant 3D; the next run takes the item along."
+        if "tag" not in translated.fields:
+            code, message = (
+                "tag_unknown",
+                "The tag is unknown: the row that holds it is missing, or its cell cannot be read.",
+            )
+            hint = (
+                "Run the project audit in Plant 3D, or type the tag again; the next run takes the item along."
+            )
+        else:
+            code, message, hint = _why_no_tag(self._rules.reading.tags, shown)
         if item.registry_tag:
             hint = f"The tag registry knows this item as {item.registry_tag}; repair the item in Plant 3D (audit)."
         self._skip(
             item,
             entity,
             str(shown) if shown else None,
-            "tag_unknown" if unknown else "untagged",
-            "The tag is unknown: the row that holds it is missing, or its cell cannot be read. Skipped."
-            if unknown
-            else "The item has no complete tag yet. Skipped.",
+            code,
+            f"{message} Skipped.",
             hint,
             {"registry_tag": item.registry_tag} if item.registry_tag else {},
         )
@@ -592,12 +612,6 @@ class Planner:
 
     def _value_problem(self, values: Mapping[str, Value]) -> tuple[str, str, str] | None:
         """(field, code, sentence) of the first value SYNAPSE would refuse."""
-        tag = values.get("tag")
-        if isinstance(tag, str):
-            if len(tag) > MAX_TAG:
-                return "tag", "too_long", f"The tag has {len(tag)} characters; SYNAPSE holds {MAX_TAG}."
-            if not tag.isprintable() and _CONTROL.search(tag):
-                return "tag", "invalid_tag", "The tag holds a line break or control character."
         value = values.get("asset_subtype")
         if isinstance(value, str) and len(value) > MAX_SUBTYPE:
             return "asset_subtype", "too_long", f"{len(value)} characters; SYNAPSE holds {MAX_SUBTYPE}."
@@ -794,13 +808,17 @@ class Planner:
     def _tag_lost(self, item: PlantItem, translated: Translated, link: Link) -> None:
         now = translated.fields.get("tag")
         shown = f"In Plant 3D the tag is {now} now" if now else "In Plant 3D the tag is empty now"
+        hint = "Complete the tag in Plant 3D."
         if "tag" not in translated.fields:
             shown = "In Plant 3D the row that holds the tag is missing, or its cell cannot be read"
+        elif translated.columns.get("tag") == REGISTRY_TAG:
+            shown = f"In Plant 3D only the tag registry still knows a tag of this item, {said(now)}"
+            hint = "Type the right tag again in Plant 3D: nothing is renamed by the registry alone."
         self._findings.append(
             Finding(
                 code="tag_lost",
                 message=f"{shown}; SYNAPSE keeps {link.tag}.",
-                hint="Complete the tag in Plant 3D.",
+                hint=hint,
                 pnpid=item.pnpid,
                 class_name=item.class_name,
                 tag=link.tag,
@@ -1397,6 +1415,7 @@ class Planner:
         """Settle everything that needs the whole picture: duplicate tags, taken tags, order, guards."""
         self._tell_strays()
         self._drop_duplicates()
+        self._hold_look_alikes()
         self._drop_taken()
         pile = self._lines
         piles = (pile["free"], self._ordered_renames(), pile["update"], pile["create"], pile["quiet"])
@@ -1457,7 +1476,12 @@ class Planner:
 
     def _drop_duplicates(self) -> None:
         for tag, holders in self._shared_tags.items():
+            own = [pnpid for pnpid in holders if pnpid not in self._registered]
+            if len(own) == 1:  # what an item itself shows goes before what the registry says of another one
+                self._holders[tag] = own[0]
             for pnpid in holders:
+                if own == [pnpid]:
+                    continue
                 holder = self._info[pnpid]
                 class_name, guid, entity = holder.class_name, holder.plant3d_id, holder.entity
                 others = [other for other in holders if other != pnpid]
@@ -1468,7 +1492,12 @@ class Planner:
                 self._findings.append(
                     Finding(
                         code="duplicate_tag",
-                        message=f"The tag {tag} is also on {_names(others, self._info)}. All were skipped.",
+                        message=f"The tag {tag} is also on {_names(others, self._info)}. "
+                        + (
+                            "All were skipped."
+                            if len(own) != 1
+                            else "Only the registry says so of this one; skipped."
+                        ),
                         hint="Give each item its own tag in Plant 3D.",
                         pnpid=pnpid,
                         class_name=class_name,
@@ -1476,6 +1505,61 @@ class Planner:
                         data={"others": others, "plant3d_id": guid},
                     )
                 )
+
+    def _hold_look_alikes(self) -> None:
+        """No second asset is made silently because one tag is written in two ways.
+
+        An item that would be created waits while an unlinked asset, or another item, holds a tag that reads the same.
+        O and 0, I and 1 differ between two items of Plant 3D often enough: those are only told.
+        """
+        alike: dict[str, list[tuple[str, int | None]]] = {}
+        for tag, pnpid in self._holders.items():
+            alike.setdefault(misread_key(look_alike_key(tag)), []).append((tag, pnpid))
+        if self._create_index:
+            for tag in self._know.unlinked:
+                key = misread_key(look_alike_key(tag))
+                if key in alike:
+                    alike[key].append((tag, None))
+        for group in alike.values():
+            if len(group) > 1:
+                self._tell_look_alikes(group)
+
+    def _tell_look_alikes(self, group: Sequence[tuple[str, int | None]]) -> None:
+        for tag, pnpid in group:
+            if pnpid is None:
+                continue
+            others = [(name, other) for name, other in group if name != tag]
+            strict = [
+                each for each in others if each[1] is None or look_alike_key(each[0]) == look_alike_key(tag)
+            ]
+            if not others:
+                continue
+            name, other = (strict or others)[0]
+            holder = self._info[pnpid]
+            if Entity(holder.entity) not in self._know.entities:
+                continue
+            held = pnpid in self._create_index and bool(strict)
+            if other is None and not held:
+                continue  # a linked item: what SYNAPSE holds besides is not its business
+            whose = f"PnPID {other}" if other is not None else "an asset of SYNAPSE that is not linked"
+            asset_id, _kind = self._know.unlinked.get(name, ("", "")) if other is None else ("", "")
+            if held:
+                self._uncompared.add(holder.plant3d_id)
+                self._unplan(pnpid, holder.entity)
+            self._findings.append(
+                Finding(
+                    code="look_alike_tag",
+                    message=f"The tag {said(tag)} looks like {said(name)} of {whose}: {telling_apart(tag, name)}."
+                    + (" Nothing was created." if held else ""),
+                    hint="Run `links propose`: it shows the pair; `links accept --only TAG` ties it."
+                    if other is None
+                    else "If both mean one item, delete one of them; if not, give one another tag.",
+                    pnpid=pnpid,
+                    class_name=holder.class_name,
+                    tag=tag,
+                    data={"other_tag": name, "other": other, "asset_id": asset_id or None},
+                )
+            )
 
     def _unplan(self, pnpid: int, entity: str) -> None:
         """Take back what was planned for an item and count it as skipped."""
@@ -1771,7 +1855,28 @@ def _keep_open(work: _FieldWork, link: Link, name: str, last: float | None, now:
         work.observed[name] = {**unread, **link.observed.get(name, {})}
 
 
-_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
+def _why_no_tag(rule: TagRule, value: Value) -> tuple[str, str, str]:
+    """Code, sentence and hint of an item whose text in the tag is none."""
+    text = value if isinstance(value, str) else ""
+    problem = rule.problem(text)
+    if problem is Unusable.CONTROL:
+        char = control_character(text) or ""
+        return (
+            "invalid_tag",
+            f"The tag {said(text)} holds a line break or control character (U+{ord(char):04X}).",
+            "Type the tag again in Plant 3D, on one line.",
+        )
+    if problem is Unusable.TOO_LONG:
+        return (
+            "tag_too_long",
+            f"The tag has {len(text)} characters; SYNAPSE holds {MAX_TAG}.",
+            "Shorten the tag in Plant 3D.",
+        )
+    return (
+        "untagged",
+        "The item has no complete tag yet.",
+        "Complete the tag in Plant 3D; the next run takes the item along.",
+    )
 
 
 def _attributes_problem(values: Mapping[str, Value]) -> tuple[str, str, str] | None:

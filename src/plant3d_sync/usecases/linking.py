@@ -13,7 +13,7 @@ from plant3d_sync.model.side import ASSET_TYPES
 from plant3d_sync.model.step import Adopt
 from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.identity import unlinked_problem
-from plant3d_sync.reconcile.match import Candidate, Pair, propose
+from plant3d_sync.reconcile.match import Candidate, Pair, picked, propose
 from plant3d_sync.state import audit, intents, links, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
@@ -64,7 +64,7 @@ def _candidates(world: World, project: Project) -> _Candidates:
         preflight.check_neighbours(world, project, snapshot.identity)
         preflight.check_source(known, snapshot.identity)
         rules = project.rules(snapshot.catalog)
-        for batch in snapshot.scan(sorted(rules.classes), {}):
+        for batch in snapshot.scan(sorted(rules.classes), {}, rules.reading):
             for item in batch.changed:
                 link = linked.get(item.guid)
                 if unlinked_problem(item) is not None:
@@ -134,11 +134,14 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
     """Link every certain pair: SYNAPSE gets the identity, we get the link (without a base).
 
     A linked item whose row changed (`identity_mismatch`) keeps its asset: its link follows it to the new row.
+    `only`: these tags, among which pairs of tags that only look alike are accepted too, where nothing else could be meant.
     Nothing else is written; the next pull merges the fields by the first-sync rules.
     """
     found = _candidates(world, project)
-    wanted = [pair for pair in propose(found.items, found.assets) if pair.certain]
-    pairs = [pair for pair in wanted if only is None or pair.tag in only]
+    proposed = propose(found.items, found.assets)
+    pairs = [pair for pair in proposed if pair.certain and (only is None or pair.tag in only)]
+    if only is not None:  # a person named them, which is what a look-alike pair waits for
+        pairs += picked(proposed, only)
     moved = [row for row in found.moved if only is None or row.tag in only]
     by_id = {asset.asset_id: asset for asset in found.assets}
     run = Run(
@@ -258,7 +261,7 @@ def _accept_batch(
         for pair in pairs
         if by_id[pair.asset_id].plant3d_id == pair.plant3d_id
     }
-    steps = [_step(pair, {"tag": pair.tag}) for pair in to_tie]
+    steps = [_step(pair, {"tag": pair.asset_tag or pair.tag}) for pair in to_tie]
     intent_id = 0
     if to_tie:
         body = project.synapse.encode(
@@ -266,7 +269,7 @@ def _accept_batch(
                 AssetWrite(
                     op="upsert",
                     plant3d_id=pair.plant3d_id,
-                    set={"tag": pair.tag},
+                    set={"tag": pair.asset_tag or pair.tag},
                     if_version=by_id[pair.asset_id].version,
                     link_by_tag=True,
                 )

@@ -122,7 +122,7 @@ def make_plan(
     done = 0
     classes = sorted(rules.classes)
     total = sum(snapshot.counts(classes).values())
-    for batch in snapshot.scan(classes, digests):
+    for batch in snapshot.scan(classes, digests, rules.reading):
         if only is not None:
             batch = ItemBatch(
                 unchanged=[],

@@ -14,6 +14,7 @@ from plant3d_sync.errors import ConfigError, LeaseLost
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
 from plant3d_sync.state import audit, intents, links
@@ -370,7 +371,7 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
         intent.intent_id: [step for step in intent.steps if isinstance(step, Push)] for intent in waiting
     }
     wanted = {step.pnpid for steps in written.values() for step in steps}
-    items = _items(snapshot, sorted(execution.rules.classes), wanted)
+    items = _items(snapshot, execution.rules, wanted)
     found = 0
     for intent in waiting:
         steps = written[intent.intent_id]
@@ -395,10 +396,10 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
     return found
 
 
-def _items(snapshot: PlantSnapshot, classes: Sequence[str], wanted: set[int]) -> dict[int, PlantItem]:
+def _items(snapshot: PlantSnapshot, rules: RuleSet, wanted: set[int]) -> dict[int, PlantItem]:
     return {
         item.pnpid: item
-        for batch in snapshot.scan(classes, {})
+        for batch in snapshot.scan(sorted(rules.classes), {}, rules.reading)
         for item in batch.changed
         if item.pnpid in wanted
     }

@@ -50,7 +50,7 @@ def split_stale(
     seen: set[int] = set()
     items: dict[int, PlantItem] = {}
     wanted = {step.pnpid for step in steps}
-    for batch in snapshot.scan(sorted(rules.classes), digests):
+    for batch in snapshot.scan(sorted(rules.classes), digests, rules.reading):
         seen.update(batch.unchanged)
         seen.update(batch.unsettled)
         moved.update(batch.unsettled)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import USED, Relations
-from plant3d_sync.connectors.plant3d.tags import complete_tag, plain_tag
+from plant3d_sync.connectors.plant3d.tags import plain_tag
+from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding
 from plant3d_sync.words import said
 
@@ -24,13 +25,14 @@ def whole_database(
     relations: Relations,
     class_counts: Mapping[str | None, int],
     missing_levels: set[str],
+    reading: Reading,
 ) -> Iterator[Finding]:
     """Every hazard that is not about one scanned item. `missing_levels`: classes a scan found rows missing in."""
     yield from unknown_classes(discovery, class_counts)
     yield from rows_without_item(tolerant, discovery, class_counts, missing_levels)
     yield from dangling_links(tolerant, discovery)
     yield from dangling_relations(tolerant, discovery)
-    yield from registry(tolerant, discovery, relations)
+    yield from registry(tolerant, discovery, relations, reading)
 
 
 def unknown_classes(discovery: Discovery, class_counts: Mapping[str | None, int]) -> Iterator[Finding]:
@@ -155,11 +157,14 @@ def dangling_relations(tolerant: sqlite3.Connection, discovery: Discovery) -> It
             )
 
 
-def registry(tolerant: sqlite3.Connection, discovery: Discovery, relations: Relations) -> Iterator[Finding]:
+def registry(
+    tolerant: sqlite3.Connection, discovery: Discovery, relations: Relations, reading: Reading
+) -> Iterator[Finding]:
     """Entries of the tag registry without item, and items whose tag the registry knows differently or not."""
     table = discovery.table("PnPTagRegistry")
     row, tag = (discovery.table_column("PnPTagRegistry", name) for name in ("RowId", "Tag"))
     base, base_key = discovery.table(ROOT), discovery.table_column(ROOT, "PnPID")
+    base_class = discovery.table_column(ROOT, "PnPClassName")
     if table is None or row is None or tag is None:
         return
     for item, text in tolerant.execute(
@@ -178,12 +183,14 @@ def registry(tolerant: sqlite3.Connection, discovery: Discovery, relations: Rela
         key = discovery.table_column(cls.physical, "PnPID") if cls else None
         if cls is None or name is None or key is None or not cls.has_table:
             continue
-        for item, own, registered in tolerant.execute(
-            f"SELECT t.{key}, t.{name}, r.{tag} FROM {quoted(cls.physical)} AS t "
+        for item, of_class, own, registered in tolerant.execute(
+            f"SELECT t.{key}, b.{base_class}, t.{name}, r.{tag} FROM {quoted(cls.physical)} AS t "
             f"JOIN {base} AS b ON b.{base_key} = t.{key} LEFT JOIN {table} AS r ON r.{row} = t.{key} "
             f"WHERE r.{tag} COLLATE BINARY IS NOT t.{name} COLLATE BINARY"
         ):
-            finding = _compare_tags(cls.name, item, own, registered, relations.owner_of.get(item))
+            finding = _compare_tags(
+                str(of_class), item, own, registered, relations.owner_of.get(item), reading
+            )
             if finding is not None:
                 yield finding
 
@@ -199,9 +206,9 @@ def _enlisted(tolerant: sqlite3.Connection, discovery: Discovery) -> list[tuple[
 
 
 def _compare_tags(
-    class_name: str, item: int, own: object, registered: str | None, owner: int | None
+    class_name: str, item: int, own: object, registered: str | None, owner: int | None, reading: Reading
 ) -> Finding | None:
-    tag = complete_tag(own)
+    tag = reading.tags.usable(own)
     if registered is None:
         if tag is None:
             return None
@@ -216,12 +223,23 @@ def _compare_tags(
     plain = plain_tag(registered, owner)
     if plain == own:
         return None
+    if tag is None and class_name in reading.registry and reading.tags.usable(plain):
+        return Finding(
+            code="tag_from_registry",
+            message=f"{class_name} {item} shows {said(own)} as its tag; the tag registry says {said(plain)}, which is used.",
+            pnpid=item,
+            class_name=class_name,
+            tag=plain,
+            hint=_AUDIT,
+            data={"registered": plain, "own": str(own) if own is not None else None},
+        )
     return Finding(
         code="registry_mismatch",
-        message=f"{class_name} {item} has the tag {said(own)}, the tag registry says {said(plain)}.",
+        message=f"{class_name} {item} has the tag {said(own)}, the tag registry says {said(plain)}. "
+        "Which of the two is right?",
         pnpid=item,
         class_name=class_name,
         tag=tag or plain,
-        hint="Run the project audit in Plant 3D, or type the right tag again.",
+        hint="Type the right tag again in Plant 3D; the project audit puts the registry right.",
         data={"registered": plain, "own": str(own) if own is not None else None},
     )

@@ -10,8 +10,8 @@ from plant3d_sync.connectors.plant3d.catalog import Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import USED
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
-from plant3d_sync.connectors.plant3d.tags import complete_tag
 from plant3d_sync.model.record import Finding, PlantItem
+from plant3d_sync.model.tags import STOCK
 
 EXAMPLES = 5
 """Examples shown per finding code."""
@@ -115,7 +115,7 @@ def _tag_state(snapshot: Snapshot, item: PlantItem) -> str:
     value = item.values.get(column.name)
     if value is None or not str(value).strip():
         return "empty"
-    return "complete" if complete_tag(value) else "placeholder"
+    return "complete" if STOCK.usable(value) else "placeholder"
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -31,11 +31,11 @@ from plant3d_sync.connectors.plant3d.relations import (
     Ids,
     Relations,
     several_drawings,
-    text_rows,
 )
-from plant3d_sync.connectors.plant3d.tags import plain_tag
 from plant3d_sync.model.catalog import Column
+from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding, PlantItem, Value
+from plant3d_sync.words import said
 
 BATCH = 100
 _FIXED = 4
@@ -224,6 +224,7 @@ class Scan:
         relations: Relations,
         drawings: Mapping[int, Drawing],
         note: Note,
+        reading: Reading,
     ) -> None:
         self.connection = connection
         self.tolerant = tolerant
@@ -231,8 +232,8 @@ class Scan:
         self.relations = relations
         self.drawings = drawings
         self.note = note
+        self.reading = reading
         self.table = f"item{next(self._numbers)}"
-        self.registry: dict[int, str] = {}
         self.drawing_of: dict[int, Drawing] = {}
         self.missing_levels: set[str] = set()
         self.sharing: dict[int, tuple[int, ...]] = {}
@@ -244,7 +245,6 @@ class Scan:
         self._select_items(classes)
         try:
             self._load_drawings()
-            self._load_registry()
             self._find_shared_guids()
             extras_of = self._extras_reader()
             batch = ItemBatch(unchanged=[], changed=[])
@@ -325,19 +325,6 @@ class Scan:
         for item, all_of_them in several.items():
             found[item] = several_drawings(all_of_them)
         run("DELETE FROM temp.drawn")
-
-    def _load_registry(self) -> None:
-        table = self.discovery.table("PnPTagRegistry")
-        row = self.discovery.table_column("PnPTagRegistry", "RowId")
-        tag = self.discovery.table_column("PnPTagRegistry", "Tag")
-        if table is None or row is None or tag is None:
-            return
-        owners = self.relations.owner_of
-        statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
-        registry = dict(text_rows(self.connection, self.tolerant, statement))
-        for item in owners.keys() & registry.keys():
-            registry[item] = plain_tag(registry[item], owners[item])
-        self.registry = registry
 
     def _find_shared_guids(self) -> None:
         """Items whose PnPGuid is on other items too. Holds those alone, however many items there are."""
@@ -501,7 +488,11 @@ class Scan:
     def _extras_reader(self) -> ExtrasOf:
         """What tells an item's extras, with every look-up at hand: this runs once per item."""
         relations = self.relations
-        registry_of, drawing_of, owner_of = self.registry.get, self.drawing_of.get, relations.owner_of.get
+        registry_of, drawing_of, owner_of = (
+            self.relations.registry.get,
+            self.drawing_of.get,
+            relations.owner_of.get,
+        )
         segments_in, segments_of, groups_of = (
             relations.segments_in.get,
             relations.segments_of.get,
@@ -559,15 +550,21 @@ class Scan:
     def _note_lost_levels(self, plan: ClassPlan, pnpid: int, lost: Sequence[int], tag: str | None) -> None:
         names = [plan.levels[i].class_name for i in lost]
         self.missing_levels.update(name.lower() for name in names)
+        code, tells = "row_missing", ""
+        holds_tag = any(c.name.lower() == "tag" for i in lost for c in plan.levels[i].columns)
+        registered = self.relations.registry.get(pnpid) if plan.class_name in self.reading.registry else None
+        if holds_tag and registered is not None and self.reading.tags.usable(registered):
+            code, tag = "tag_from_registry", registered
+            tells = f" Its tag {said(tag)} is taken from Plant 3D's tag registry."
         self.note(
             Finding(
-                code="row_missing",
-                message=f"{plan.class_name} {pnpid} has no row in {', '.join(names)}. "
+                code=code,
+                message=f"{plan.class_name} {pnpid} has no row in {', '.join(names)}.{tells} "
                 "The columns of that level are unknown, not empty; they are left as they are in SYNAPSE.",
                 pnpid=pnpid,
                 class_name=plan.class_name,
                 tag=tag,
-                hint="Somebody edited the database outside Plant 3D: run the project audit, or redraw the item.",
+                hint="Run the project audit in Plant 3D, or redraw the item.",
                 data={"levels": names},
             )
         )

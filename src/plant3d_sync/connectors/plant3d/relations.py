@@ -14,8 +14,9 @@ from pathlib import PureWindowsPath
 
 from plant3d_sync.connectors.plant3d.catalog import Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.tags import complete_tag
+from plant3d_sync.connectors.plant3d.tags import plain_tag
 from plant3d_sync.model.record import Finding
+from plant3d_sync.model.tags import TagRule
 
 ASSET_RELATIONS = ("LineInlineAsset", "LineStartAsset", "LineEndAsset")
 """Only the union of the three finds an item's line segments; drafters fill them differently."""
@@ -58,6 +59,8 @@ class Relations:
     end_lines: dict[int, Ids] = field(default_factory=dict)
     nozzles: dict[int, Ids] = field(default_factory=dict)
     """Segment -> nozzles, side not said."""
+    registry: dict[int, str] = field(default_factory=dict)
+    """Item -> its tag in Plant 3D's registry, as the item itself has it."""
     tags: dict[int, str] = field(default_factory=dict)
     """Complete tags of groups, segments, and of whatever stands at an end or owns something."""
     findings: list[Finding] = field(default_factory=list)
@@ -140,9 +143,11 @@ def _joined(tags: set[str]) -> str | None:
 
 
 def load_relations(
-    connection: sqlite3.Connection, tolerant: sqlite3.Connection, discovery: Discovery
+    connection: sqlite3.Connection, tolerant: sqlite3.Connection, discovery: Discovery, rule: TagRule
 ) -> Relations:
-    """Read every relation in use, and the tags of the items they name."""
+    """Read every relation in use, the tag registry, and the tags of the items they name: as each item has it, else as
+    registered.
+    """
     relations = Relations()
     for name in ASSET_RELATIONS:
         _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line"))
@@ -158,7 +163,13 @@ def load_relations(
     for item, owners in _grouped(connection, discovery, table, owned, owner).items():
         relations.owner_of[item] = owners[0]
     relations.owners = frozenset(relations.owner_of.values())
-    relations.tags = _tags(connection, tolerant, discovery, _named_items(relations))
+    relations.registry = _registry(connection, tolerant, discovery, relations.owner_of)
+    wanted = _named_items(relations)
+    relations.tags = _tags(connection, tolerant, discovery, wanted, rule)
+    for item in wanted.intersection(relations.registry).difference(relations.tags):
+        tag = rule.usable(relations.registry[item])
+        if tag is not None:
+            relations.tags[item] = tag
     relations.findings.extend(_odd_relations(relations))
     return relations
 
@@ -222,7 +233,11 @@ def _named_items(relations: Relations) -> set[int]:
 
 
 def _tags(
-    connection: sqlite3.Connection, tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int]
+    connection: sqlite3.Connection,
+    tolerant: sqlite3.Connection,
+    discovery: Discovery,
+    wanted: set[int],
+    rule: TagRule,
 ) -> dict[int, str]:
     """Complete tags of these items, from every class table that declares a column `Tag`."""
     tags: dict[int, str] = {}
@@ -235,9 +250,28 @@ def _tags(
             continue
         statement = f"SELECT {key}, {column} FROM {quoted(cls.physical)} WHERE typeof({column}) = 'text'"
         for item, value in text_rows(connection, tolerant, statement):
-            if item in wanted and (tag := complete_tag(value)) is not None:
+            if item in wanted and (tag := rule.usable(value)) is not None:
                 tags.setdefault(item, tag)
     return tags
+
+
+def _registry(
+    connection: sqlite3.Connection,
+    tolerant: sqlite3.Connection,
+    discovery: Discovery,
+    owners: Mapping[int, int],
+) -> dict[int, str]:
+    """Every registered tag by item, owned nozzles without the suffix of their owner."""
+    table = discovery.table("PnPTagRegistry")
+    row = discovery.table_column("PnPTagRegistry", "RowId")
+    tag = discovery.table_column("PnPTagRegistry", "Tag")
+    if table is None or row is None or tag is None:
+        return {}
+    statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
+    registry = dict(text_rows(connection, tolerant, statement))
+    for item in owners.keys() & registry.keys():
+        registry[item] = plain_tag(registry[item], owners[item])
+    return registry
 
 
 def text_rows(

@@ -13,6 +13,7 @@ from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reader import Scan
 from plant3d_sync.connectors.plant3d.relations import Drawing, Relations, load_drawings, load_relations
+from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Finding, SourceIdentity
 
 _FindingKey = tuple[str, int | None, str | None, str | None, str]
@@ -42,6 +43,7 @@ class Snapshot:
         self.discovery = discovery
         self.catalog = discovery.catalog
         self._copy = copy
+        self._reading = PLAIN
         self._class_counts: dict[str | None, int] | None = None
         self._relations: Relations | None = None
         self._drawings: dict[int, Drawing] | None = None
@@ -131,7 +133,9 @@ class Snapshot:
     def relations(self) -> Relations:
         """The relations in use, read once."""
         if self._relations is None:
-            self._relations = load_relations(self._copy.connection, self._copy.tolerant, self.discovery)
+            self._relations = load_relations(
+                self._copy.connection, self._copy.tolerant, self.discovery, self._reading.tags
+            )
             for finding in self._relations.findings:
                 self._note(finding)
         return self._relations
@@ -154,12 +158,16 @@ class Snapshot:
         rows = self._copy.tolerant.execute(f"SELECT {', '.join(columns.values())} FROM {name}")
         return drawing_names(dict(zip(columns, row, strict=True)) for row in rows)
 
-    def scan(self, classes: Sequence[str], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
+    def scan(
+        self, classes: Sequence[str], known: Mapping[int, bytes], reading: Reading = PLAIN
+    ) -> Iterator[ItemBatch]:
         """Every item of these concrete classes, once, ordered by class (as asked) and PnPID, about 500 a batch.
 
         Only `PnPBase` decides which items exist. Unknown class names are ignored. Raises ConfigError
         `source_corrupt` if the copy turns out to be unreadable half-way.
         """
+        if reading != self._reading:
+            self._reading, self._relations = reading, None
         scan = Scan(
             self._copy.connection,
             self._copy.tolerant,
@@ -167,6 +175,7 @@ class Snapshot:
             self.relations(),
             self.drawings(),
             self._note,
+            reading,
         )
         try:
             for batch in scan.run(self._spellings(classes), known):
@@ -208,6 +217,7 @@ class Snapshot:
                 self.relations(),
                 self.class_counts(),
                 self._missing_levels,
+                self._reading,
             ):
                 self._note(finding)
         except sqlite3.Error as error:

@@ -1,0 +1,68 @@
+"""A project edited by an SQL tool: what arrives, and that the rest is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.pruned_project import REGISTERED, Pruned, pruned_project
+from tests.support.synapse_dev import RunningSynapse
+from tests.support.world import World, new_world
+
+
+@pytest.fixture(scope="session")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Pruned:
+    return pruned_project(tmp_path_factory.mktemp("pruned") / "ProcessPower.dcf")
+
+
+@pytest.fixture
+def project(pruned: Pruned, tmp_path: Path, reference_synapse: RunningSynapse) -> World:
+    """The pruned project, nothing pulled yet."""
+    return new_world(tmp_path / "pruned", reference_synapse, pruned.dcf.path)
+
+
+def test_what_only_the_registry_knows_arrives(project: World, pruned: Pruned) -> None:
+    report = project.pulled()
+    by_entity = {name: stats["created"] for name, stats in report["by_entity"].items()}
+    assert by_entity["equipment"] == 9 + REGISTERED["equipment"]
+    assert by_entity["valves"] == 3 + REGISTERED["valves"]
+    assert by_entity["instruments"] == 31 + REGISTERED["instruments"]
+    said = {row["pnpid"] for row in project.findings("tag_from_registry")}
+    assert said == set(pruned.registered)
+    again = project.pulled()
+    assert again["writes"] == {"synapse": 0, "plant3d": 0}
+    assert {row["pnpid"] for row in project.findings("tag_from_registry")} == said, "still true, still told"
+
+
+def test_a_disagreement_of_row_and_registry_is_asked_and_the_row_is_used(
+    project: World, pruned: Pruned
+) -> None:
+    project.pulled()
+    (question,) = [f for f in project.findings("registry_mismatch") if f["pnpid"] == pruned.mismatch]
+    own = question["data"]["data"]["own"]
+    assert question["data"]["data"]["registered"] == "1001-H" and own == "H-1001"
+    assert project.asset_of(pruned.mismatch)["tag"] == own
+
+
+def test_nothing_is_renamed_by_the_registry_alone(project: World, pruned: Pruned) -> None:
+    project.pulled()
+    item = pruned.registered[0]
+    tag = project.asset_of(item)["tag"]
+    project.change("UPDATE PnPTagRegistry SET Tag = 'V-9999' WHERE RowId = ?", item)
+    report = project.pulled()
+    assert project.asset_of(item)["tag"] == tag and report["writes"]["synapse"] == 0
+    (lost,) = project.findings("tag_lost")
+    assert "V-9999" in lost["data"]["message"] and tag in lost["data"]["message"]
+
+
+def test_a_tag_that_an_item_shows_goes_before_the_registry_entry_of_another_one(
+    project: World, pruned: Pruned
+) -> None:
+    shown, registered = pruned.readable[0], pruned.registered[0]
+    (tag,) = project.sql("SELECT Tag FROM Equipment WHERE PnPID = ?", shown)[0]
+    project.change("DELETE FROM PnPTagRegistry WHERE RowId = ?", shown)
+    project.change("UPDATE PnPTagRegistry SET Tag = ? WHERE RowId = ?", tag, registered)
+    project.pulled()
+    assert project.asset_of(shown)["tag"] == tag
+    assert [f["pnpid"] for f in project.findings("duplicate_tag") if f["data"]["tag"] == tag] == [registered]
