@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.errors import (
     ConfigError,
@@ -64,6 +66,19 @@ OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived"
 
 HEADER_ERRORS = 5000
 """So many row errors travel in a stored plan; the run table holds them all."""
+
+
+LOOK_SECONDS = 0.5
+"""Seconds between two looks whether somebody asked a run to end."""
+
+
+def _deadline_met(done: int) -> RetryLaterError:
+    return RetryLaterError(
+        "The run took longer than allowed, or its process is to end, so it stopped where it was.",
+        hint="Nothing is lost; it goes on after a pause.",
+        code="deadline",
+        details={"done": done},
+    )
 
 
 class Cancelled(Exception):
@@ -121,6 +136,8 @@ class Engine:
         self._copied_after = 0.0
         """When the last copy began: what it does not show yet happened after this moment."""
         self._so_far = SoFar()
+        self._done = 0
+        """What the run had done at its last safe point."""
         self.ended_early: Report | None = None
         """What the last run had come to when an error or Ctrl-C ended it; a plan that was refused shows its counts."""
 
@@ -128,6 +145,10 @@ class Engine:
 
     def plan(self, request: Request) -> Report:
         """Decide and store the plan; write nothing else anywhere."""
+        with self._clock(request, request.run_id):
+            return self._plan(request)
+
+    def _plan(self, request: Request) -> Report:
         world, project = self._world, self._project
         started = world.clock()
         with world.state.read() as connection:
@@ -218,13 +239,16 @@ class Engine:
         self._so_far, self.ended_early = SoFar(plan_id=applying), None
         run = self._start(request)
         try:
-            with Lease(
-                world.state,
-                self._project.name,
-                run.run_id,
-                seconds=world.lease_seconds,
-                on_beat=lambda: self._beat(run.run_id),
-            ) as lease:
+            with (
+                Lease(
+                    world.state,
+                    self._project.name,
+                    run.run_id,
+                    seconds=world.lease_seconds,
+                    on_beat=lambda: self._beat(run.run_id),
+                ) as lease,
+                self._clock(request, run.run_id),
+            ):
                 with world.state.write() as connection:
                     runs.update(connection, run.run_id, fence=lease.fence.number)
                     for ended in runs.end_abandoned(
@@ -605,14 +629,37 @@ class Engine:
             next_link=known.next_link,
         )
 
+    @contextmanager
+    def _clock(self, request: Request, run_id: str | None) -> Iterator[None]:
+        """The one clock of a run: its deadline, and whether somebody asked it to end."""
+        cancelled, over = threading.Event(), threading.Event()
+        self._done = 0
+
+        def ended() -> Exception | None:
+            if request.deadline is not None and time.monotonic() > request.deadline:
+                return _deadline_met(self._done)
+            return Cancelled() if cancelled.is_set() else None
+
+        def watch() -> None:
+            while not over.wait(LOOK_SECONDS):
+                # a state database that is away for a moment is asked again
+                with suppress(SyncError), self._world.state.read() as connection:
+                    if run_id is not None and runs.cancel_requested(connection, run_id):
+                        cancelled.set()
+
+        watcher = threading.Thread(target=watch, name=f"watch-{self._project.name}", daemon=True)
+        watcher.start()
+        try:
+            with patience.held(patience.Patience(ended)):
+                yield
+        finally:
+            over.set()
+            watcher.join(timeout=self._world.lease_seconds)
+
     def _stop(self, run_id: str, request: Request, done: int) -> None:
+        self._done = done
         if request.deadline is not None and time.monotonic() > request.deadline:
-            raise RetryLaterError(
-                "The run took longer than allowed and stopped between two batches.",
-                hint="Nothing is lost; it goes on after a pause.",
-                code="deadline",
-                details={"done": done},
-            )
+            raise _deadline_met(done)
         with self._world.state.read() as connection:
             cancelled = runs.cancel_requested(connection, run_id)
         if cancelled:

@@ -27,7 +27,7 @@ from plant3d_sync.state.address import state_url
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.engine import Cancelled, Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.probe import Prober, note_success
@@ -206,6 +206,8 @@ class Worker:
             world = self.app.world(progress)
             with Heart(world, run, request, progress, self.stop):
                 self._do(world, run, request)
+        except Cancelled:  # a preview: it has nothing to leave in order
+            queue.release(self.world, run)
         except RetryLaterError as error:
             self._put_back(run, error)
         except SyncError as error:

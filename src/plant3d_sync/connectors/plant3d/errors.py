@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from plant3d_sync import patience
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 _SQLITE_PERM = 3
@@ -177,6 +178,7 @@ def from_sqlite(error: sqlite3.Error, name: str, waited: float) -> SyncError:
 
     `waited`: seconds spent so far, for the text of "locked".
     """
+    patience.look()  # a statement that was interrupted because the run is to end
     extended: int = getattr(error, "sqlite_errorcode", 0) or 0
     primary = extended & 0xFF
     if primary in (_SQLITE_BUSY, _SQLITE_LOCKED):

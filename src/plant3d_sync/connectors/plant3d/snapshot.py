@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d import errors, hazards
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery, discover
@@ -179,6 +180,7 @@ class Snapshot:
         )
         try:
             for batch in scan.run(self._spellings(classes), known):
+                patience.look()
                 yield self._set_aside(batch)
         except sqlite3.Error as error:
             raise errors.from_sqlite(error, self.name, 0.0) from error

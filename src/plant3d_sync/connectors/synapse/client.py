@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import tenacity
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.base import (
     AssetWrite,
     Capabilities,
@@ -202,7 +203,7 @@ class SynapseClient:
         ca_file: str | None = None,
         clock: Callable[[], datetime] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = patience.sleep,
         on_event: Callable[[str, Mapping[str, object]], None] | None = None,
     ) -> None:
         self.url = root_of(url)

@@ -1,19 +1,28 @@
 """A transport whose calls end at a deadline, even if the other side sends one byte a second.
 
 The timeouts of httpx2 count from byte to byte; a slow or hostile peer can so hold a call for ever. Here every
-read and write of the connection gets at most the time that is left of the call.
+read and write of the connection gets at most the time that is left of the call. Nor does it hold a run that is
+to end: waiting is cut into pieces, and between two of them the run's clock is looked at.
 """
 
 from __future__ import annotations
 
+import select
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore2
 import httpx2
+
+from plant3d_sync import patience
+
+PIECE = 16_384
+"""Bytes written at once: as many as a socket that takes anything at all takes without waiting."""
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -44,10 +53,37 @@ class _Stream(httpcore2.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._deadline.left(timeout))
+        left = self._deadline.left(timeout)
+        while True:
+            patience.look(patience.GRACE)
+            step = patience.STEP if left is None else min(patience.STEP, left)
+            try:
+                return self._inner.read(max_bytes, step)
+            except httpcore2.ReadTimeout:
+                if left is not None:
+                    left -= step
+                    if left <= 0:
+                        raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._deadline.left(timeout))
+        for start in range(0, len(buffer), PIECE):
+            left = self._deadline.left(timeout)
+            self._wait_until_writable(left)
+            self._inner.write(buffer[start : start + PIECE], left)
+
+    def _wait_until_writable(self, left: float | None) -> None:
+        connection = self._inner.get_extra_info("socket")
+        poll = getattr(select, "poll", None)
+        if connection is None or poll is None:  # Windows: the timeout of the call ends it
+            return
+        ready = poll()
+        ready.register(connection, select.POLLOUT)
+        while not ready.poll(patience.STEP * 1000):
+            patience.look(patience.GRACE)
+            if left is not None:
+                left -= patience.STEP
+                if left <= 0:
+                    raise httpcore2.WriteTimeout("the peer takes nothing")
 
     def close(self) -> None:
         self._inner.close()
@@ -63,7 +99,7 @@ class _Stream(httpcore2.NetworkStream):
 
 
 class _Backend(httpcore2.NetworkBackend):
-    """Opens connections that watch the deadline. (The look-up of the name cannot be interrupted.)"""
+    """Opens connections that watch the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._inner = httpcore2.SyncBackend()
@@ -77,10 +113,43 @@ class _Backend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore2.NetworkStream:
-        stream = self._inner.connect_tcp(
-            host, port, self._deadline.left(timeout), local_address, socket_options
-        )
-        return _Stream(stream, self._deadline)
+        left = self._deadline.left(timeout)
+
+        def connect() -> httpcore2.NetworkStream:
+            return self._inner.connect_tcp(host, port, left, local_address, socket_options)
+
+        return _Stream(_elsewhere(connect), self._deadline)
+
+
+def _elsewhere(connect: Callable[[], httpcore2.NetworkStream]) -> httpcore2.NetworkStream:
+    """Connect in a thread that can be left behind: neither the look-up of a name nor a connect can be interrupted."""
+    made: Future[httpcore2.NetworkStream] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(connect())
+        except (httpcore2.TimeoutException, httpcore2.NetworkError, OSError, ValueError) as error:
+            made.set_exception(error)
+        finally:
+            made.cancel()  # after anything else nobody waits for ever
+
+    threading.Thread(target=work, name="connect", daemon=True).start()
+    while True:
+        try:
+            return made.result(patience.STEP)
+        except FutureTimeout:
+            if made.done():
+                raise
+        try:
+            patience.look()
+        except Exception:
+            made.add_done_callback(_close)
+            raise
+
+
+def _close(late: Future[httpcore2.NetworkStream]) -> None:
+    if late.exception() is None:
+        late.result().close()
 
 
 @contextmanager

@@ -1,0 +1,157 @@
+"""A run ends when it is asked to, wherever it is: a SYNAPSE that says nothing any more does not hold it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from plant3d_sync.bootstrap import App
+from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.state import runs
+from plant3d_sync.usecases import queue
+from plant3d_sync.usecases.engine import Cancelled, Engine, Request
+from plant3d_sync.worker.main import Worker
+from plant3d_sync.worker.process import Stop
+from tests.support.jobs import Plant, build_plant, wait_until
+from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
+
+PROMPT = 3.0
+"""Seconds in which a run ends that was asked to: what is promised."""
+
+
+@pytest.fixture(scope="module")
+def synapse() -> Iterator[RunningSynapse]:
+    with synapse_in_thread() as running:
+        yield running
+
+
+@pytest.fixture
+def plant(tmp_path: Path, synapse: RunningSynapse) -> Plant:
+    return build_plant(tmp_path, synapse, ["mine"], items=10)
+
+
+@contextmanager
+def silent() -> Iterator[tuple[str, threading.Event]]:
+    """The address of a server that takes a call and never answers, and whether somebody has called."""
+    called, over = threading.Event(), threading.Event()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        server.settimeout(0.1)
+        kept = []
+
+        def listen() -> None:
+            while not over.is_set():
+                try:
+                    connection, _ = server.accept()
+                except TimeoutError:
+                    continue
+                kept.append(connection)
+                connection.settimeout(5)
+                if connection.recv(10):
+                    called.set()
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", called
+        finally:
+            over.set()
+            thread.join(timeout=10)
+            for connection in kept:
+                connection.close()
+
+
+@pytest.fixture
+def held(plant: Plant) -> Iterator[tuple[App, threading.Event]]:
+    """A project whose SYNAPSE takes every call and answers none."""
+    with silent() as (url, called):
+        app = plant.app()
+        app.config.synapse.url = url
+        yield app, called
+        app.state.close()
+
+
+def see(app: App, run_id: str) -> runs.Run:
+    with app.state.read() as connection:
+        run = runs.get(connection, run_id)
+    assert run is not None
+    return run
+
+
+def seconds_until(done: threading.Thread) -> float:
+    asked = time.monotonic()
+    done.join(timeout=60)
+    assert not done.is_alive(), "the run did not end at all"
+    return time.monotonic() - asked
+
+
+def test_a_run_that_waits_for_an_answer_ends_when_it_is_cancelled(
+    held: tuple[App, threading.Event],
+) -> None:
+    app, called = held
+    run = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    worker = Worker(app)
+    work = threading.Thread(target=lambda: worker.work(burst=True))
+    work.start()
+    assert called.wait(30)
+    queue.cancel(app.world(), run.run_id, by="test")
+    asked = time.monotonic()
+    wait_until(lambda: see(app, run.run_id).status != "running", what="the end of the run")
+    assert time.monotonic() - asked < PROMPT
+    work.join(timeout=60)
+    ended = see(app, run.run_id)
+    assert (ended.status, ended.outcome) == ("completed", "cancelled")
+
+
+def test_a_worker_whose_run_waits_for_an_answer_ends_when_it_is_stopped(
+    held: tuple[App, threading.Event],
+) -> None:
+    app, called = held
+    run = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    stop = Stop()
+    worker = Worker(app, stop=stop)
+    work = threading.Thread(target=worker.work)
+    work.start()
+    assert called.wait(30)
+    stop.ask()
+    assert seconds_until(work) < PROMPT
+    assert see(app, run.run_id).status == "queued", "the run waits for another worker"
+
+
+def test_a_run_that_waits_for_an_answer_ends_at_its_deadline(held: tuple[App, threading.Event]) -> None:
+    app, _called = held
+    request = Request(deadline=time.monotonic() + 1)
+    started = time.monotonic()
+    with pytest.raises(RetryLaterError) as late:
+        Engine(app.world(), app.project("mine")).run(request)
+    assert late.value.error_code == "deadline"
+    assert time.monotonic() - started < 1 + PROMPT
+
+
+def test_a_run_that_pauses_between_two_tries_ends_when_it_is_stopped(plant: Plant) -> None:
+    """Nobody listens there; the next try would be in half an hour."""
+    plant.env |= {"SYNC_RETRY_ATTEMPTS": "3", "SYNC_RETRY_DELAY_SECONDS": "1800"}
+    app = plant.app()
+    app.config.synapse.url = "http://127.0.0.1:9"
+    request = Request()
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            Engine(app.world(), app.project("mine")).run(request)
+        except (RetryLaterError, Cancelled) as error:
+            errors.append(error)
+
+    work = threading.Thread(target=run)
+    work.start()
+    wait_until(lambda: bool(app.state) and work.is_alive(), what="the run")
+    time.sleep(1)
+    request.deadline = 0.0
+    assert seconds_until(work) < PROMPT
+    assert [getattr(error, "error_code", "") for error in errors] == ["deadline"]
+    app.state.close()
