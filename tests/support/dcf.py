@@ -107,6 +107,16 @@ class Dcf:
             self._materialize(db, "PnPBase")
             db.commit()
 
+    @classmethod
+    def existing(cls, path: Path) -> Dcf:
+        """A database that is there already, to draw more into it."""
+        made = cls.__new__(cls)
+        made.path, made.nocase, made._kept, made.next_relation = path, True, None, 1
+        names = made.sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+        made.tables = {name for (name,) in names}
+        ((made.next_id,),) = made.sql("SELECT max(PnPID) + 1 FROM PnPBase")
+        return made
+
     def _open(self) -> AbstractContextManager[sqlite3.Connection]:
         return closing(sqlite3.connect(self.path)) if self._kept is None else nullcontext(self._kept)
 

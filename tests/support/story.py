@@ -168,13 +168,7 @@ class Designer:
     def adds(self, tag: str, class_name: str = "CentrifugalPump", **cells: Value) -> None:
         """Draw a new item."""
         values = {COLUMNS.get(name, name): text for name, text in cells.items()}
-        dcf = Dcf.__new__(Dcf)
-        dcf.path, dcf.nocase = self.story.world.dcf, True
-        dcf.tables = {
-            row[0] for row in self.story.world.sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        ((dcf.next_id,),) = self.story.world.sql("SELECT max(PnPID) + 1 FROM PnPBase")
-        pnpid = dcf.add(class_name, Tag=tag, **values)
+        pnpid = Dcf.existing(self.story.world.dcf).add(class_name, Tag=tag, **values)
         self.story.knows(tag, pnpid)
         for name, text in cells.items():
             self.story.typed("plant3d", tag, name, text)

@@ -481,3 +481,23 @@ def test_a_late_write_of_ours_is_no_edit_and_synapse_holds(
     else:
         assert (outcome.verdict, outcome.value) == (Verdict.TO_PLANT3D, synapse)
         assert (outcome.reason, outcome.loses) == ("late_write_of_ours", plant3d)
+
+
+@pytest.mark.parametrize("owner", Owner)
+@pytest.mark.parametrize("plant3d", [None, A, C])
+def test_a_late_write_of_ours_into_synapse_is_no_edit_and_plant3d_holds(owner: Owner, plant3d: Value) -> None:
+    """The base is A on both sides; only a run that was overtaken moved SYNAPSE."""
+    outcome = merge_field(
+        rule(owner),
+        base=A,
+        base_plant=A,
+        plant3d=plant3d,
+        synapse=B,
+        same=same,
+        times=NOBODY_KNOWS,
+        late_in_synapse=True,
+    )
+    if owner is Owner.SYNAPSE:
+        assert outcome.reason != "late_write_of_ours", "never written from Plant 3D"
+    else:
+        assert (outcome.verdict, outcome.value, outcome.loses) == (Verdict.TO_SYNAPSE, plant3d, B)

@@ -101,3 +101,12 @@ def test_the_number_of_reads_is_the_policy_s() -> None:
     assert reads(MissingPolicy(reads=1, minutes=0), (0, "a"))[0].archive
     many = reads(MissingPolicy(reads=5, minutes=0), *[(n, str(n)) for n in range(5)])
     assert [absence.archive for absence in many] == [False] * 4 + [True]
+
+
+def test_what_an_older_copy_lacks_is_archived_by_a_person_only_however_long_it_is_gone() -> None:
+    policy = MissingPolicy(reads=1, minutes=0, policy="archive")
+    first = step(state=LinkState.ACTIVE, missing=None, policy=policy, now=at(0), signature="a", older=True)
+    later = step(state=first.state, missing=first.missing, policy=policy, now=at(60), signature="b")
+    assert [(one.archive, one.unattended) for one in (first, later)] == [(True, False)] * 2
+    usual = step(state=LinkState.ACTIVE, missing=None, policy=policy, now=at(0), signature="a")
+    assert usual.unattended

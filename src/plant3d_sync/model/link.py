@@ -38,12 +38,16 @@ class InSynapse(IntEnum):
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """How long an item has not been seen: first time (UTC, ISO) and in how many counted reads."""
+    """How long an item has not been seen: first time (UTC, ISO) and in how many counted reads.
+
+    `older`: rows of the database went back to an earlier day meanwhile, so it may have been drawn after that day.
+    """
 
     since: str
     reads: int
     last_counted: str
     signature: str | None
+    older: bool = False
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

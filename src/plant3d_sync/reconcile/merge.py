@@ -13,8 +13,9 @@ no base, P = S        base := value                same                        s
 no base, one blank    owner's value; a blank       owner's value; a blank      fill the blank
                       owner never erases           owner never erases
 no base, differ       write S                      push, or wait for CAD       conflict
-P put back            as above                     as above                    conflict (also without a base)
+P put back            as above                     as above                    conflict
 P a late write        as above                     as above                    push S
+S a late write        write P                      as above                    write P
 P of another mapping  write S                      as above                    write S, or conflict
 P of an older copy    conflict                     as above                    conflict
 S of an older backup  as above                     conflict                    conflict
@@ -22,7 +23,8 @@ S of an older backup  as above                     conflict                    c
 
 "P put back": we wrote into Plant 3D, and it holds again what it held before, or an older value of ours. A session that
 was still open may have saved its old copy, or a designer did it on purpose: the value cannot tell, so neither side wins
-by itself. "P a late write": a run that was overtaken wrote it, and nobody since. (Only shared fields are ever pushed.)
+by itself (nor fills it a blank without a base). "P a late write", "S a late write": a run that was overtaken wrote it,
+and nobody since. (Only shared fields are ever pushed.)
 "Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
 edit, so it neither wins nor is overwritten by itself.
 """
@@ -79,6 +81,7 @@ def merge_field(
     frozen: bool = False,
     put_back: bool = False,
     late: bool = False,
+    late_in_synapse: bool = False,
     reverts: int = 0,
     no_edit: str = "",
 ) -> FieldOutcome:
@@ -91,6 +94,7 @@ def merge_field(
     of an earlier day was put back there (`reconcile/older.py`), or the mapping takes Plant 3D's value from elsewhere
     (`reconcile/definitions.py`), as the kind of the question.
     `late`: Plant 3D holds what a run of ours wrote that was overtaken meanwhile; no designer moved it.
+    `late_in_synapse`: SYNAPSE does; no user moved it.
     """
     name = rule.field
 
@@ -112,6 +116,9 @@ def merge_field(
     if frozen:
         resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
         return resolved or out(Verdict.CONFLICT, None, "flip_flop")
+    if late_in_synapse and rule.owner is not Owner.SYNAPSE:
+        resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
+        return resolved or out(Verdict.TO_SYNAPSE, plant3d, "late_write_of_ours", synapse)
     if no_edit == MAPPING_CHANGED and rule.owner is not Owner.SYNAPSE:
         redefined = _of_another_mapping(rule, plant3d, synapse, synapse_moved, resolution, same)
         if redefined is not None:

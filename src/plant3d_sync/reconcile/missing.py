@@ -22,25 +22,35 @@ class Absence:
 
 
 def step(
-    *, state: LinkState, missing: Missing | None, policy: MissingPolicy, now: str, signature: str | None
+    *,
+    state: LinkState,
+    missing: Missing | None,
+    policy: MissingPolicy,
+    now: str,
+    signature: str | None,
+    older: bool = False,
 ) -> Absence:
     """Count one complete read that did not show the item. `now` is UTC in ISO form.
 
     A read counts when the source changed since the last counted one, or at least `policy.minutes` passed.
     After `policy.reads` counted reads, and not before `policy.minutes` lie between the first read without the item
     and this one, the item is pending; from then on the plan holds an archive line, which an unattended run carries
-    out only under the policy "archive". Count and duration both hold: three saves within a minute prove no absence.
+    out only under the policy "archive". `older`: the read showed rows of an earlier day: what an older copy lacks is
+    archived by a person only. Count and duration both hold: three saves within a minute prove no absence.
     """
     if missing is None:
-        missing = Missing(since=now, reads=1, last_counted=now, signature=signature)
+        missing = Missing(since=now, reads=1, last_counted=now, signature=signature, older=older)
     elif _counts(missing, policy, now, signature):
-        missing = Missing(since=missing.since, reads=missing.reads + 1, last_counted=now, signature=signature)
+        reads, older = missing.reads + 1, missing.older or older
+        missing = Missing(
+            since=missing.since, reads=reads, last_counted=now, signature=signature, older=older
+        )
     pending = missing.reads >= policy.reads and _minutes(missing.since, now) >= policy.minutes
     return Absence(
         state=LinkState.PENDING if pending else LinkState.MISSING,
         missing=missing,
         archive=pending and policy.policy != "keep",
-        unattended=policy.policy == "archive",
+        unattended=policy.policy == "archive" and not missing.older,
     )
 
 

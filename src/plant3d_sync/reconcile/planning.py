@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import check_cell, equals_default
-from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState, Open
+from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.plan import (
@@ -320,6 +320,7 @@ class Planner:
         self._pulls = know.direction is not Direction.PUSH
         self._pushes = know.direction is not Direction.PULL
         self._strays = dict(know.strays)
+        self._sees_older_copy = False
 
     # ------------------------------------------------------------------ what is linked
 
@@ -361,11 +362,13 @@ class Planner:
         asset: Asset | None,
         other: Link | None = None,
         known_as_ours: Sequence[Ours] = (),
+        late: Mapping[str, Value] | None = None,
     ) -> None:
         """An item that is new, changed, or has something open.
 
         `asset`: the SYNAPSE asset that carries its identity, if it was just read. `other`: a link that
-        holds the item's PnPID under another identity. `known_as_ours`: values of its cells, oldest first.
+        holds the item's PnPID under another identity. `known_as_ours`: values of its cells, oldest first. `late`: what
+        an overtaken run wrote into its asset last.
         """
         entity = self._entity_of[item.class_name]
         asked = entity in self._know.entities
@@ -383,6 +386,7 @@ class Planner:
             if asked:
                 self._row_error(item, entity, problem)
             return
+        self._sees_older_copy |= link is not None and older.row_went_back(link, item)
         if translated.problems:
             self._field_problems(item, translated)
         tag = self._tag_of(translated)
@@ -411,11 +415,13 @@ class Planner:
         elif (asset is not None and asset.archived) or (
             asset is None and link is not None and _was_archived(link)
         ):
-            self._archived_in_synapse(item, entity, link, translated, asset, known_as_ours)
+            self._archived_in_synapse(item, entity, link, translated, asset, known_as_ours, late or {})
         elif link is None and asset is not None:
             self._adopt(item, entity, translated, tag, asset, known_as_ours)
         elif link is not None:
-            self._linked(item, entity, translated, tag, link, asset, known_as_ours=known_as_ours)
+            self._linked(
+                item, entity, translated, tag, link, asset, known_as_ours=known_as_ours, late=late or {}
+            )
 
     def _tag_of(self, translated: Translated) -> str | None:
         tag = translated.fields.get("tag")
@@ -680,6 +686,7 @@ class Planner:
         translated: Translated,
         asset: Asset | None,
         known_as_ours: Sequence[Ours],
+        late: Mapping[str, Value],
     ) -> None:
         choice = self._choice(link, ARCHIVED_IN_SYNAPSE) if link is not None else None
         void = choice is not None and choice.plant3d_ticks not in (None, item.timestamp)
@@ -693,12 +700,28 @@ class Planner:
         tag = self._tag_of(translated)
         if choice is not None and choice.chosen == "plant3d" and link is not None and self._pulls:
             self._linked(
-                item, entity, translated, tag, link, asset, restore="resolved", known_as_ours=known_as_ours
+                item,
+                entity,
+                translated,
+                tag,
+                link,
+                asset,
+                restore="resolved",
+                known_as_ours=known_as_ours,
+                late=late,
             )
             return
         if link is not None and choice is None and not held and self._pulls and _archived_as_gone(link):
             self._linked(
-                item, entity, translated, tag, link, asset, restore="came_back", known_as_ours=known_as_ours
+                item,
+                entity,
+                translated,
+                tag,
+                link,
+                asset,
+                restore="came_back",
+                known_as_ours=known_as_ours,
+                late=late,
             )
             return
         changed = void or (link is not None and self._is_edited(item, link, translated))
@@ -775,6 +798,7 @@ class Planner:
         adopt: bool = False,
         restore: str = "",
         known_as_ours: Sequence[Ours] = (),
+        late: Mapping[str, Value] | None = None,
     ) -> None:
         """Merge every field of a pair. `restore`: why an archived asset lives again; it is merged like any other."""
         rule = self._rules.classes[item.class_name]
@@ -795,7 +819,7 @@ class Planner:
                 continue  # never read on SYNAPSE's side: unknown is not a change
             value = tag if name == "tag" else translated.fields[name]
             alive = self._alive(field_rule, item, translated, known_as_ours) if known_as_ours else ()
-            self._merge(work, field_rule, item, link, asset, value, held.get(name), alive)
+            self._merge(work, field_rule, item, link, asset, value, held.get(name), alive, late or {})
         for name, code, _message in translated.problems:
             if name in rule.fields:
                 work.pending.setdefault(name, Open(why=code))
@@ -835,7 +859,8 @@ class Planner:
         asset: Asset | None,
         plant3d: Value,
         synapse: Value,
-        alive: Sequence[Ours] = (),
+        alive: Sequence[Ours],
+        late_there: Mapping[str, Value],
     ) -> None:
         name = rule.field
         base: Any = NO_BASE
@@ -899,6 +924,7 @@ class Planner:
             frozen=flip.writes >= FLIP_LIMIT,
             put_back=put_back,
             late=late,
+            late_in_synapse=synapse_away and name in late_there and same(synapse, late_there[name]),
             reverts=flip.reverts if undecided else 0,
             no_edit=no_edit,
         )
@@ -1315,6 +1341,7 @@ class Planner:
             policy=self._know.missing,
             now=self._know.now_iso,
             signature=self._know.signature,
+            older=self._sees_older_copy,
         )
         newly = link.state in (LinkState.ACTIVE, LinkState.OUT)
         self._tally.gone[link.entity] += newly
@@ -1324,9 +1351,7 @@ class Planner:
             Finding(
                 code="missing",
                 message=f"Not in Plant 3D since {since.since} ({since.reads} counted reads).",
-                hint="Nothing is archived before a person applies the plan."
-                if self._know.missing.policy == "ask"
-                else "",
+                hint=_hint_of_absence(self._know.missing, since),
                 pnpid=link.pnpid,
                 class_name=link.class_name,
                 tag=link.tag,
@@ -1833,6 +1858,15 @@ def _fate(outcome: FieldOutcome, choice: Resolution, same: Callable[[Value, Valu
     if outcome.verdict is Verdict.SETTLED:
         return FOLLOWED if choice.given or same(outcome.value, choice.chosen) else AGREED
     return SIDE_MOVED
+
+
+def _hint_of_absence(policy: MissingPolicy, since: Missing) -> str:
+    if since.older:
+        return (
+            "Rows of the database went back to an earlier day: perhaps it was drawn after that day. "
+            "Nothing is archived before a person applies the plan."
+        )
+    return "Nothing is archived before a person applies the plan." if policy.policy == "ask" else ""
 
 
 def _archived_as_gone(link: Link) -> bool:

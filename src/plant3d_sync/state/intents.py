@@ -193,6 +193,26 @@ def changes_of_run(connection: Connection, run_id: str, *, limit: int | None = N
     return [_change(row) for row in rows]
 
 
+LATE = "late"
+"""Outcome of a write into SYNAPSE that an overtaken run made after another one had taken over."""
+
+
+def late_values(connection: Connection, link_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Link -> field -> what SYNAPSE holds of an overtaken run, where nothing of ours was written there since."""
+    if not link_ids:
+        return {}
+    newest = (
+        sa.select(sa.func.max(change.c.id))
+        .where(change.c.link_id.in_(link_ids), change.c.side == "synapse")
+        .group_by(change.c.link_id)
+    )
+    rows = connection.execute(sa.select(change).where(change.c.id.in_(newest), change.c.outcome == LATE))
+    return {
+        row.link_id: {name: new for name, (_old, new) in fields_of(row.op, row.fields).items()}
+        for row in rows
+    }
+
+
 def count_changes(connection: Connection, run_id: str) -> int:
     """How much a run wrote."""
     statement = sa.select(sa.func.count()).select_from(change).where(change.c.run_id == run_id)

@@ -14,6 +14,9 @@ from plant3d_sync.state.codec import bulk_insert
 from plant3d_sync.state.links import CHUNK
 from plant3d_sync.state.tables import plant_write
 
+FOLLOWED = "followed"
+"""Status of a value of ours that came with its item when that got another row: what stood under the old row."""
+
 IN_WORKBOOK = "workbook"
 """Status of a cell that was put into a workbook; `run_id` is then the plan's id."""
 
@@ -23,6 +26,7 @@ _ORIGINS = {
     "applied": Origin.WRITTEN,
     "found_applied": Origin.WRITTEN,
     "intended": Origin.INTENDED,
+    FOLLOWED: Origin.WRITTEN,
     IN_WORKBOOK: Origin.WORKBOOK,
 }
 
@@ -51,6 +55,34 @@ def _values(row: Row[Any]) -> list[Ours]:
     if origin is not Origin.WRITTEN:
         return [new]
     return [Ours(*where, value=row.old_value, origin=Origin.REPLACED, at=row.at), new]
+
+
+def follow(connection: Connection, project: str, rows: Mapping[int, int]) -> None:
+    """Items stand in other rows now (old PnPID -> new one): what is ours in their cells is so there too.
+
+    The stamps were the old rows'; they say nothing of the new ones.
+    """
+    columns = [plant_write.c[name] for name in ("run_id", *_CELL, "status", "at")]
+    found = connection.execute(
+        sa.select(*columns)
+        .where(
+            plant_write.c.project == project,
+            plant_write.c.pnpid.in_(list(rows)),
+            plant_write.c.status.in_([status for status in _ORIGINS if status != "intended"]),
+        )
+        .order_by(plant_write.c.id)
+    ).fetchall()
+    moved = [
+        {
+            **row._mapping,
+            "project": project,
+            "pnpid": rows[row.pnpid],
+            "status": IN_WORKBOOK if row.status == IN_WORKBOOK else FOLLOWED,
+        }
+        for row in found
+    ]
+    if moved:
+        connection.execute(sa.insert(plant_write), moved)
 
 
 def note_workbook(

@@ -408,7 +408,7 @@ def _note_late_batch(
                 intent_id=intent_id,
                 link_id=link_id,
                 step=step,
-                outcome=result.status,
+                outcome=intents.LATE if result.status == "updated" else result.status,
                 asset=result.asset,
                 at=now,
             )

@@ -14,7 +14,7 @@ from plant3d_sync.model.step import Adopt
 from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.identity import unlinked_problem
 from plant3d_sync.reconcile.match import Candidate, Pair, picked, propose
-from plant3d_sync.state import audit, intents, links, runs
+from plant3d_sync.state import audit, intents, links, ours, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.links import Brief
@@ -227,6 +227,7 @@ def _follow_rows(world: World, project: Project, lease: Lease, run: Run, moved: 
             for link in links.by_items(connection, known.number, [row.plant3d_id for row in moved], [])
         }
         links.save(connection, [advance.row_moved(by_guid[row.plant3d_id], row.pnpid) for row in moved])
+        ours.follow(connection, project.name, {row.link_pnpid: row.pnpid for row in moved})
         for row in moved:
             link = by_guid[row.plant3d_id]
             audit.append(

@@ -18,7 +18,7 @@ from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import links, mappings, ours
+from plant3d_sync.state import intents, links, mappings, ours
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
@@ -282,6 +282,8 @@ def _see_changed(
             and (link.pending or item.digest != link.digest)
         ]
         known_as_ours = ours.by_pnpid(connection, known.name, moved)
+        away = [link.link_id for link in found if link.synapse_delta or link.plant3d_id in feed.news]
+        late = intents.late_values(connection, away)
     for item in items:
         link = by_guid.get(item.guid) if item.guid else None
         asset = feed.news.get(item.guid)
@@ -290,7 +292,14 @@ def _see_changed(
         if asset is None and link is not None:
             asset = unread.asset_of(link, item)
         other = by_pnpid.get(item.pnpid) if link is None else None
-        planner.see(item, link, asset, other, known_as_ours.get(item.pnpid, ()))
+        planner.see(
+            item,
+            link,
+            asset,
+            other,
+            known_as_ours.get(item.pnpid, ()),
+            late.get(link.link_id) if link else None,
+        )
 
 
 def _see_gone(
