@@ -1,4 +1,8 @@
-"""The contribution, copied into a small host application of ours as its README says, running on a real PostgreSQL."""
+"""The contribution, copied into a small host application of ours as its README says, running on a real PostgreSQL.
+
+The host runs on this Python; P3DSYNC_TEST_CONTRIB_PYTHON names another one (3.10 with FastAPI 0.121, SQLAlchemy 2.0,
+Alembic, orjson, uvicorn), and P3DSYNC_TEST_CONTRIB_DRIVER its PostgreSQL driver, such as psycopg2.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +43,8 @@ class Host:
 
     folder: Path
     url: str
-    python: str = sys.executable
-    driver: str = "psycopg"
+    python: str = os.environ.get("P3DSYNC_TEST_CONTRIB_PYTHON", sys.executable)
+    driver: str = os.environ.get("P3DSYNC_TEST_CONTRIB_DRIVER", "psycopg")
     env: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:

@@ -75,7 +75,7 @@ def add_sync_routes(app: FastAPI, server: Server) -> None:
             "last": run_of(over[0]) if over else None,
             "pending_conflicts": status.get("pending_conflicts") or 0,
             "health": status.get("health"),
-            "console": f"{found.console}/conflicts?{urllib.parse.urlencode({'project': status.get('project_id')})}",
+            "console": found.console,
             "may_start": SYNC in call.caller.scopes,
         }
         return respond(json_answer(content))

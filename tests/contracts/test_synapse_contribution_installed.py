@@ -1,0 +1,257 @@
+"""The contribution around its API: the migration both ways, a backend that is not as expected, the button's calls, and
+the acceptance journey on the mounted contribution."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.contribution import Host, assembled, installed, login, running
+from tests.support.faulty_http import Answer, ScriptedServer, Seen
+from tests.support.journey import KILLED_AT, SETTINGS, ContractSide, Journey
+from tests.support.postgres import empty_database, server
+from tests.support.synapse_dev import RunningSynapse
+from tests.support.webapp import UUIDS, desk
+from tests.support.world import new_world, template
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with server() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Host]:
+    with empty_database(postgres) as url:
+        yield installed(tmp_path_factory.mktemp("contribution") / "backend", url)
+
+
+@pytest.fixture(scope="module")
+def synapse(host: Host) -> Iterator[RunningSynapse]:
+    with running(host) as target:
+        yield target
+
+
+@pytest.fixture
+def bare(tmp_path: Path, postgres: str) -> Iterator[Host]:
+    """The host with the contribution copied in, and nothing migrated."""
+    with empty_database(postgres) as url:
+        yield assembled(tmp_path / "backend", url)
+
+
+# ---------------------------------------------------------------- the journey
+
+
+def walk(folder: Path, synapse: RunningSynapse, *, items: int, killed_at: tuple[str, ...]) -> None:
+    world = new_world(folder / "world", synapse, template(folder, items=items), **SETTINGS)
+    Journey(world=world, side=ContractSide(world=world), killed_at=killed_at).whole()
+
+
+def test_the_journey_on_the_mounted_contribution(tmp_path: Path, synapse: RunningSynapse) -> None:
+    walk(tmp_path, synapse, items=200, killed_at=KILLED_AT[1:2])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_journey_of_five_thousand_on_the_mounted_contribution(
+    tmp_path: Path, synapse: RunningSynapse
+) -> None:
+    walk(tmp_path, synapse, items=5000, killed_at=KILLED_AT)
+
+
+# ---------------------------------------------------------------- migration
+
+
+def shape(host: Host) -> list[tuple[Any, ...]]:
+    """Columns, constraints, indexes, triggers and functions."""
+    return [
+        *host.sql(
+            "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2"
+        ),
+        *host.sql("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint ORDER BY 1, 2"),
+        *host.sql("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"),
+        *host.sql("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1"),
+        *host.sql("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"),
+    ]
+
+
+def test_the_migration_goes_up_and_down_and_up_again_with_data_in_place(bare: Host) -> None:
+    project = str(uuid.uuid4())
+    bare.sql("INSERT INTO projects (id, name) VALUES (%s, 'old')", project)
+    for tag in "ABC":
+        bare.sql(
+            "INSERT INTO assets (id, tag, type, project_id) VALUES (%s, %s, 'PUMP', %s)",
+            str(uuid.uuid4()),
+            tag,
+            project,
+        )
+    bare.alembic("stamp", "e6461479a363")
+    before = [entry for entry in shape(bare) if entry[0] != "alembic_version_pkc"]
+    rows = bare.sql("SELECT * FROM assets ORDER BY tag")
+    bare.alembic("upgrade", "head")
+    assert bare.sql("SELECT seq FROM integration_projects") == [(3,)]
+    assert sorted(bare.sql("SELECT seq, version FROM assets")) == [(1, 1), (2, 1), (3, 1)]
+    bare.sql("UPDATE assets SET deleted_at = now() WHERE tag = 'A'")
+    bare.sql("INSERT INTO assets (id, tag, type, project_id) VALUES ('new', 'A', 'PUMP', %s)", project)
+    bare.alembic("downgrade", "-1")
+    after = [entry for entry in shape(bare) if entry[0] != "alembic_version_pkc"]
+    assert [e for e in after if "alembic_version" not in str(e)] == [
+        e for e in before if "alembic_version" not in str(e)
+    ]
+    tags = [tag for (tag,) in bare.sql("SELECT tag FROM assets WHERE deleted_at IS NOT NULL")]
+    assert tags == [f"A (archived {rows[0][0][:8]})"], "0.2 allows a tag once, archived rows included"
+    bare.alembic("upgrade", "head")
+
+
+def test_a_table_that_does_not_fit_is_refused_in_a_sentence_and_nothing_is_changed(bare: Host) -> None:
+    bare.sql("ALTER TABLE assets ADD COLUMN notes text")
+    bare.alembic("stamp", "e6461479a363")
+    before = shape(bare)
+    said = bare.alembic("upgrade", "head", check=False)
+    assert said.returncode != 0
+    assert "columns of these names already: notes. Nothing was changed" in said.stderr
+    assert shape(bare) == before
+
+
+# ---------------------------------------------------------------- a backend that is not as expected
+
+
+MOVED = (
+    ("app/core/database.py", "other = 1\n", "app.core.database has no SQLAlchemy engine"),
+    (
+        "app/core/database.py",
+        "import sqlalchemy\nengine = sqlalchemy.create_engine('sqlite://')\n",
+        "speaks to sqlite; PostgreSQL is needed",
+    ),
+    ("app/core/security.py", "", "has SECRET_KEY or JWT_SECRET_KEY"),
+    ("app/core/security.py", "SECRET_KEY = 'x'\nALGORITHM = 'RS256'\n", "signs tokens with RS256"),
+)
+
+
+def test_a_backend_that_has_moved_something_does_not_start_and_says_what(bare: Host) -> None:
+    for path, text, sentence in MOVED:
+        moved = bare.folder / path
+        before = moved.read_text(encoding="utf-8")
+        moved.write_text(text, encoding="utf-8")
+        said = bare.run("-c", "import app.integration", check=False)
+        moved.write_text(before, encoding="utf-8")
+        assert said.returncode != 0
+        last = said.stderr.strip().splitlines()[-1]
+        assert sentence in last and "The integration API cannot start" in last and "theirs.py" in last
+
+
+def test_settings_may_hold_the_secret_as_well(bare: Host) -> None:
+    text = "class Settings:\n    SECRET_KEY = 'from-the-settings'\nsettings = Settings()\n"
+    (bare.folder / "app/core/security.py").write_text("", encoding="utf-8")
+    (bare.folder / "app/core/config.py").write_text(text, encoding="utf-8")
+    said = bare.run("-c", "from app.integration import theirs; print(theirs.find_secret())")
+    assert said.stdout.strip() == "from-the-settings"
+
+
+def test_before_the_migration_the_application_lives_and_the_api_says_what_to_do(bare: Host) -> None:
+    with bare.serving() as serving:
+        assert httpx2.get(f"{serving.url}/health").status_code == 200
+        answer = httpx2.get(f"{serving.url}/api/v1/integration/capabilities", headers={"X-API-Key": "x"})
+    assert (answer.status_code, answer.json()["type"]) == (503, "not_installed")
+    assert "alembic upgrade head" in answer.json()["detail"]
+
+
+# ---------------------------------------------------------------- the button's calls
+
+
+@pytest.fixture
+def engineer(host: Host) -> Mapping[str, str]:
+    return person(host, "ENGINEER")
+
+
+def person(host: Host, role: str) -> Mapping[str, str]:
+    email = f"{role.lower()}-{uuid.uuid4().hex[:6]}@example.com"
+    host.sql(
+        "INSERT INTO users (id, email, hashed_password, role, is_active) VALUES (%s, %s, 'x', %s, true)",
+        uuid.uuid4().hex,
+        email,
+        role,
+    )
+    return {**login(email), "X-Project-ID": UUIDS["mine"]}
+
+
+def serving_button(host: Host, service: ScriptedServer, key: str) -> Any:
+    host.sql("INSERT INTO projects (id, name) VALUES (%s, 'mine') ON CONFLICT DO NOTHING", UUIDS["mine"])
+    host.env = {"PLANT3D_SYNC_URL": service.url, "PLANT3D_SYNC_KEY": key}
+    return host.serving()
+
+
+def test_the_button_starts_a_run_of_the_real_service_and_sees_it(
+    host: Host, engineer: Mapping[str, str], tmp_path: Path
+) -> None:
+    with desk(tmp_path) as office:
+
+        def passed_on(seen: Seen) -> Answer:
+            """To the service in this process; nobody works there, so the answer is not waited for."""
+            target = seen.target.replace("wait=20", "wait=0")
+            headers = {
+                name: text for name, text in seen.headers.items() if name not in ("host", "content-length")
+            }
+            reply = office.client.request(seen.method, target, content=seen.body, headers=headers)
+            return Answer(status=reply.status_code, body=reply.content, headers={})
+
+        key = office.key("read", "sync")
+        with ScriptedServer(passed_on) as service, serving_button(host, service, key) as serving:
+            at = f"{serving.url}/api/v1/integration/sync"
+            quiet = httpx2.get(f"{at}/status", headers=engineer).json()
+            assert (quiet["running"], quiet["last"], quiet["may_start"]) == (None, None, True)
+            pressed = httpx2.post(f"{at}/now", headers=engineer)
+            assert (pressed.status_code, pressed.json()["run"]["status"]) == (200, "queued")
+            going = httpx2.get(f"{at}/status", headers=engineer).json()["running"]
+            assert going["sync_id"] == pressed.json()["run"]["sync_id"]
+            office.end(going["sync_id"], status="completed")
+            seen = httpx2.get(f"{at}/status", headers=engineer).json()
+            assert (seen["running"], seen["last"]["sync_id"]) == (None, going["sync_id"])
+            viewer = person(host, "VIEWER")
+            assert httpx2.post(f"{at}/now", headers=viewer).status_code == 403
+            assert httpx2.get(f"{at}/status", headers=viewer).json()["may_start"] is False
+            assert key not in quiet.__repr__()
+
+
+def test_a_refusal_of_the_service_never_looks_like_one_of_the_person(
+    host: Host, engineer: Mapping[str, str]
+) -> None:
+    becomes = {
+        401: (502, "sync_key_refused"),
+        403: (502, "sync_key_refused"),
+        404: (404, "sync_not_configured"),
+        429: (503, "sync_busy"),
+        500: (502, "sync_failed"),
+        200: (502, "sync_unreadable"),
+    }
+    answers = iter(becomes)
+    found = {}
+    with (
+        ScriptedServer(lambda _seen: Answer(status=next(answers), body=b"<html>", headers={})) as service,
+        serving_button(host, service, "key") as serving,
+    ):
+        for status in becomes:
+            answer = httpx2.post(f"{serving.url}/api/v1/integration/sync/now", headers=engineer)
+            found[status] = (answer.status_code, answer.json()["type"])
+    assert found == becomes
+
+
+def test_a_service_that_is_away_is_503_and_one_that_nobody_named_404(
+    host: Host, engineer: Mapping[str, str]
+) -> None:
+    with ScriptedServer() as service:
+        pass
+    with serving_button(host, service, "key") as serving:
+        away = httpx2.get(f"{serving.url}/api/v1/integration/sync/status", headers=engineer)
+    assert (away.status_code, away.json()["type"]) == (503, "sync_offline")
+    host.env = {}
+    with host.serving() as serving:
+        unnamed = httpx2.get(f"{serving.url}/api/v1/integration/sync/status", headers=engineer)
+    assert (unnamed.status_code, unnamed.json()["type"]) == (404, "sync_not_configured")
