@@ -58,6 +58,22 @@ def test_a_list_of_what_was_never_kept_is_empty_and_makes_no_state_database(
     assert not world.state.exists()
 
 
+def test_an_audit_trail_that_was_never_kept_is_whole_and_makes_no_state_database(
+    make_small: MakeWorld, tmp_path: Path
+) -> None:
+    world = make_small()
+    said = world.cli("audit", "verify")
+    assert (said.code, said.json) == (0, {"entries": 0, "broken": []})
+    assert not world.state.exists()
+    world.pulled()
+    exported = tmp_path / "audit.jsonl"
+    assert world.cli("audit", "export", "--output", str(exported)).code == 0
+    world.state.rename(tmp_path / "gone.db")
+    said = world.cli("audit", "verify", "--against", str(exported))
+    assert (said.code, said.error) == (78, "audit_broken"), "what is gone is told all the same"
+    assert list(world.folder.glob(f"{world.state.name}*")) == []
+
+
 def test_what_is_kept_is_found_as_before(make_small: MakeWorld) -> None:
     world = make_small()
     run = world.pulled()["run_id"]

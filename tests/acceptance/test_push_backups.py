@@ -215,6 +215,28 @@ def test_direct_writing_beside_a_synchroniser_is_refused_unless_the_project_name
 
 
 @SYNCED
+def test_a_backup_is_put_back_beside_a_synchroniser_only_where_the_project_names_it(
+    make_world: MakeWorld, make: Callable[[World], None], name: str
+) -> None:
+    """A whole file is more than a cell: what holds for a push holds for it."""
+    world = make_world(write="sql", drawings_unseen="closed")
+    world.pulled()
+    user_describes(world, world.items("equipment")[0].pnpid, "To be taken back")
+    push(world)
+    [backup] = backups(world)
+    make(world)
+    bytes_before = world.fingerprint()
+    for words in ((), ("--yes",)):
+        said = world.cli("restore", NAME, str(backup), *words)
+        assert (said.code, said.error) == (78, "source_synced"), (
+            "the proof does not promise what is then refused"
+        )
+    assert world.fingerprint() == bytes_before and backups(world) == [backup]
+    world.configure(allow_synced_folder=[name])
+    assert ok(world.cli("restore", NAME, str(backup), "--yes"))["restored"]
+
+
+@SYNCED
 @pytest.mark.parametrize("write", ["off", "workbook"])
 def test_doctor_warns_in_every_mode_and_reading_goes_on(
     make_world: MakeWorld, make: Callable[[World], None], name: str, write: str

@@ -327,12 +327,13 @@ def audit_verify(
     """
     as_json = wants_json(json)
     with app() as made:
-        with made.state.read() as connection:
+        state = made.kept_state
+        with state.read() as connection:
             count, broken = audit.verify(connection)
             if against is not None:
                 broken += audit.compare(connection, _exported(against))
-        with made.state.write() as connection:
-            audit.keep_check(connection, count, broken, made.world().clock())
+        with state.write() as connection:
+            audit.keep_check(connection, count, broken, time.time())
     places = [{"project": item.project, "seq": item.seq, "what": item.what} for item in broken]
     if broken:
         first = broken[0]

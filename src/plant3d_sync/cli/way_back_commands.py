@@ -390,6 +390,7 @@ def restore(
                 drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
             ),
             check_only=proof,
+            synced=config.allow_synced_folder,
         )
         if report.restored:
             world = made.world()

@@ -30,6 +30,7 @@ from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.open import SqliteSource, open_source
+from plant3d_sync.connectors.plant3d.write_sqlite import refuse_unsafe_places
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.sqlitefile import sqlite_uri
@@ -272,13 +273,14 @@ def restore_backup(
     sha256: str = "",
     check_only: bool = False,
     deadline: float = DEFAULT_DEADLINE,
+    synced: frozenset[str] = frozenset(),
 ) -> RestoreReport:
     """Put a backup back into the `.dcf`, in one transaction: a reader sees the old state or the new one, never half.
 
     Before that: no drawing and no settings may be open, the backup must be whole, of this database, and (`sha256`
     given or noted beside it) unaltered; the present state is backed up into `folder` (default: beside the backup).
-    `check_only` proves all of this on a temporary file and changes nothing.
-    Raises NotFoundError `backup_not_found`; NeedsPersonError `backup_damaged`, `backup_other_database`,
+    `check_only` proves all of this on a temporary file and changes nothing. `synced`: synchronisers the project allows.
+    Raises what `refuse_unsafe_places` does; NotFoundError `backup_not_found`; NeedsPersonError `backup_damaged`, `backup_other_database`,
     `source_damaged`, `drawing_open`, `project_settings_open`; RetryLaterError `source_locked`, `backup_failed`.
     """
     path = _file(source)
@@ -288,6 +290,7 @@ def restore_backup(
     if not check_only:
         _refuse_sessions(path, drawings)
     with file_guard(path):
+        refuse_unsafe_places(path, synced=synced)
         present = _present_state(path, deadline)
         if present.identity.dbid != wanted.identity.dbid:
             raise NeedsPersonError(

@@ -22,7 +22,7 @@ from plant3d_sync.connectors.plant3d.cells import (
 )
 from plant3d_sync.connectors.plant3d.copy import file_guard, read_header
 from plant3d_sync.connectors.plant3d.guid import guid_text
-from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS
+from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
 from plant3d_sync.connectors.plant3d.syncfolders import sync_signs, unallowed
@@ -86,10 +86,7 @@ class SqliteCells(SqliteReads):
         path = source.path
         with file_guard(path):
             read_header(path)
-            _refuse_copies(path)
-            _refuse_unsafe_mounts(path, mounts)
-            _refuse_synced(path, synced)
-            _refuse_read_only(path)
+            refuse_unsafe_places(path, mounts=mounts, synced=synced)
             _refuse_hot_journal(path, deadline_ms)
             store = cls(path, deadline_ms)
             try:
@@ -274,6 +271,20 @@ def _inode(path: Path) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return state.st_dev, state.st_ino
+
+
+def refuse_unsafe_places(
+    path: Path, *, mounts: Callable[[Path], str] = mount_kind, synced: frozenset[str] = frozenset()
+) -> None:
+    """Whatever writes into the file, a cell or a whole backup, asks this first.
+
+    Raises ConfigError `source_is_copy`, `unsafe_mount`, `source_synced`, `source_read_only`. `mounts`, `synced`: as
+    `PlantWriter` has them.
+    """
+    _refuse_copies(path)
+    _refuse_unsafe_mounts(path, mounts)
+    _refuse_synced(path, synced)
+    _refuse_read_only(path)
 
 
 def _refuse_copies(path: Path) -> None:
