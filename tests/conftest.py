@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,11 @@ LONG = os.environ.get("P3DSYNC_LONG") == "1"
 # Read by the tests themselves; everything else with these prefixes would point at somebody's real systems.
 MEANT_FOR_TESTS = ("P3DSYNC_LONG", "P3DSYNC_VENV", "P3DSYNC_CONFORMANCE_", "P3DSYNC_TEST_")
 OUTSIDE_SETTINGS = ("P3DSYNC_", "PLANT3D_", "SYNAPSE_", "STATE_DB_", "SYNC_", "REDIS_")
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Started in the background of a shell: what is ignored here would be ignored by every process that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def points_outside(name: str) -> bool:
