@@ -20,6 +20,7 @@ RUN /opt/tools/bin/python -m pip install --require-hashes --no-deps --only-binar
  && /opt/tools/bin/python -m pip --python /opt/plant3d-sync/bin/python install --require-hashes --no-deps --only-binary :all: -r requirements/runtime.lock \
  && /opt/tools/bin/python -m pip --python /opt/plant3d-sync/bin/python check
 COPY src src
+COPY docs docs
 # Our own package is built by the locked back end, without anything from outside.
 RUN /opt/tools/bin/python -m pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
  && /opt/tools/bin/python -m pip --python /opt/plant3d-sync/bin/python install --no-deps --no-index --find-links dist plant3d-sync \

@@ -244,6 +244,7 @@ def test_the_steps_of_the_image_work_in_a_clean_folder(tmp_path: Path) -> None:
         "pyproject.toml",
         "README.md",
         "src",
+        "docs",
         "requirements/build.lock",
         "requirements/runtime.lock",
     ):

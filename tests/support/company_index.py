@@ -30,12 +30,23 @@ class CompanyIndex:
 def fetch(folder: Path, *locks: Path) -> None:
     """The wheels of the locks for the base image's Python, from this machine's own index. Raises CalledProcessError."""
     tags = [word for name in PLATFORMS for word in ("--platform", name)]
-    files = [word for lock in locks for word in ("-r", str(lock))]
+    folder.mkdir()
+    text = "".join(lock.read_text(encoding="utf-8") for lock in locks)
+    # pip judges markers by the Python that runs it: with those of other Pythons the wheels serve every one
+    wanted = folder / "wanted.txt"
+    wanted.write_text(re.sub(r" ; python_[a-z_]+ [<>=]+ '[0-9.]+'(?= )(?! and)", "", text), encoding="utf-8")
+    files = ["-r", str(wanted)]
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "--require-hashes",
          "--python-version", "3.11", "--implementation", "cp", *tags, *files, "-d", str(folder)],
         check=True,
     )  # fmt: skip
+
+
+def always(*locks: Path) -> set[str]:
+    """Names of the packages that every machine needs."""
+    text = "".join(lock.read_text(encoding="utf-8") for lock in locks)
+    return set(re.findall(r"^([a-z0-9-]+)(?:\[[^\]]*\])?==[^;\n]+$", text, re.MULTILINE))
 
 
 def listed(folder: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,3 +138,53 @@ def test_no_requirements_file_names_a_package_index() -> None:
         if "://" in line or "index-url" in line or "find-links" in line
     ]
     assert found == []
+
+
+# ---------------------------------------------------------------- the wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
+    """The package as the image installs it, built by the locked back end."""
+    folder = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [built] = folder.glob("*.whl")
+    return zipfile.Path(built)
+
+
+def names(wheel: zipfile.Path) -> set[str]:
+    return set(wheel.root.namelist())
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel: zipfile.Path) -> None:
+    """Migrations, the stock mapping, the pages' scripts, and the mark of a typed package: not code alone."""
+    source = ROOT / "src"
+    here = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {Path(name).suffix for name in here} >= {".py", ".yml", ".js", ".css", ".mako"}
+    assert sorted(here - names(wheel)) == []
+
+
+def test_the_documentation_that_the_messages_name_is_in_the_wheel(wheel: zipfile.Path) -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert len(pages) > 30
+    assert sorted(name for name in pages if f"plant3d_sync/{name}" not in names(wheel)) == []
+
+
+def test_the_wheel_holds_the_program_alone_and_asks_for_what_the_lock_has(wheel: zipfile.Path) -> None:
+    foreign = {name for name in names(wheel) if not name.startswith(("plant3d_sync/", "plant3d_sync-"))}
+    assert foreign == set()
+    [about] = [name for name in names(wheel) if name.endswith(".dist-info/METADATA")]
+    text = wheel.root.read(about).decode()
+    asked = {package_name(need) for need in re.findall(r"^Requires-Dist: (.+)$", text, re.MULTILINE)}
+    assert asked <= set(locked("runtime"))
