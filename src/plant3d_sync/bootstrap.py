@@ -485,6 +485,7 @@ def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
         interval_minutes=entry.interval_minutes,
         direction=Direction(entry.direction),
         workbook_days=entry.workbook_days,
+        coverage_warn=entry.coverage.warn,
     )
 
 

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from plant3d_sync import texts
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.model.coverage import WARN
 from plant3d_sync.words import complaint, said
 
 SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "password", "change-me"})
@@ -220,6 +221,14 @@ class ConflictFile(BaseModel):
     tolerance_seconds: float = Field(120.0, ge=0)
 
 
+class CoverageFile(BaseModel):
+    """How much of what the mapping's classes hold has to arrive."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    warn: float = Field(WARN, ge=0, le=1)
+
+
 class SynapseFile(BaseModel):
     """How to reach SYNAPSE. The key itself never stands in the file."""
 
@@ -268,6 +277,7 @@ class ProjectFile(BaseModel):
     interval_minutes: float | None = Field(None, gt=0)
     direction: Literal["pull", "push", "both"] = "pull"
     workbook_days: float = Field(14.0, gt=0)
+    coverage: CoverageFile = CoverageFile()
 
     @field_validator("synapse_project_id")
     @classmethod

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pruned_project import REGISTERED, Pruned, pruned_project
+from tests.support.pruned_project import ITEMS, REGISTERED, Pruned, pruned_project
 from tests.support.synapse_dev import RunningSynapse
-from tests.support.world import World, new_world
+from tests.support.world import NAME, World, new_world
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +66,30 @@ def test_a_tag_that_an_item_shows_goes_before_the_registry_entry_of_another_one(
     project.pulled()
     assert project.asset_of(shown)["tag"] == tag
     assert [f["pnpid"] for f in project.findings("duplicate_tag") if f["data"]["tag"] == tag] == [registered]
+
+
+def test_the_run_says_how_much_arrived_and_why_the_rest_did_not(project: World) -> None:
+    doctor = {line["check"]: line for line in project.cli("doctor", NAME).json["checks"]}["coverage"]
+    preview = project.pulled("--dry-run")["coverage"]
+    report = project.pulled()
+    covered = report["coverage"]
+    assert covered["whole"] == ITEMS and covered["handed_over"] == report["stats"]["created"] >= 197
+    assert covered["handed_over"] + sum(covered["reasons"].values()) == ITEMS, "nothing is left unexplained"
+    for entity, part in covered["by_entity"].items():
+        assert part["handed_over"] + sum(part["reasons"].values()) == part["whole"], entity
+    assert covered["reasons"]["tag_unknown"] == 32 + 5 + 103
+    assert report["outcome"] == "with_issues", "a fifth of the project is not clean"
+    assert preview == covered
+    assert doctor["result"] == "warning" and doctor["code"] == "coverage_low"
+    assert f"{covered['handed_over']} of {ITEMS}" in doctor["message"]
+    quiet = project.pulled()
+    assert quiet["unchanged_source"] and quiet["outcome"] == "with_issues"
+    assert quiet["coverage"] == covered
+
+
+def test_a_project_sets_its_own_floor(project: World) -> None:
+    project.configure(coverage={"warn": 0.1})
+    report = project.pulled()
+    assert report["outcome"] == "clean" and report["coverage"]["warn"] == 0.1
+    project.configure(coverage={"warn": 2})
+    assert project.pull().code == 78

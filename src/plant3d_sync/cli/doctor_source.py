@@ -30,6 +30,7 @@ from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import WriteMode
 from plant3d_sync.reconcile.guard import check_identity
+from plant3d_sync.usecases.coverage import expected_coverage
 from plant3d_sync.usecases.project import ProjectConfig
 
 LOCK_BUDGET_MS: Final = 1000.0
@@ -65,6 +66,8 @@ def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) 
         lines += [*_read(source, snapshot), _identity(known, snapshot.identity)]
         mapping_lines, rules = _mapping(app, config, snapshot)
         lines += mapping_lines
+        if rules is not None:
+            lines.append(_coverage(config, snapshot, rules))
         return lines + _way_back(app, config, source, snapshot, rules)
     finally:
         snapshot.close()
@@ -279,6 +282,16 @@ def _mapping(app: App, config: ProjectConfig, snapshot: Snapshot) -> tuple[list[
         return [from_error("mapping", error)], None
     hint = "Correct the lines named here, then run: plant3d-sync mapping check FILE --source SOURCE"
     return [failed("mapping", _some(errors_found), hint, "mapping_invalid", 78)], None
+
+
+def _coverage(config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> Line:
+    """What a first pull of this mapping would hand over, and why not the rest."""
+    found = expected_coverage(snapshot, rules)
+    message = f"this mapping brings {found.said()}"
+    if found.is_below(config.coverage_warn):
+        hint = "After a run `plant3d-sync findings` names the items; `coverage: {warn: …}` sets the floor."
+        return warning("coverage", message, hint, "coverage_low")
+    return ok("coverage", message)
 
 
 def _mapping_line(config: ProjectConfig, problems: Iterable[Problem]) -> Line:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plant3d_sync.cli.output import plain, say, table
+from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import absence
 from plant3d_sync.words import said
@@ -41,6 +42,9 @@ def report(item: Report) -> None:
     pushed = {name: value for name, value in (item.push_stats or {}).items() if value}
     if pushed and item.direction == "both":
         say("Into Plant 3D: " + _listed(pushed))
+    if covered := item.extra.get("coverage"):
+        found = Coverage.from_dict(covered).said()
+        say(("Would hand over: " if item.dry_run else "Handed over: ") + f"{found}.")
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")

@@ -51,6 +51,8 @@ MEANINGS: dict[str, str] = {
     "project.drift": "Per field: what to do when a side changed a field that it does not own.",
     "project.interval_minutes": "Minutes between scheduled runs, in place of SYNC_INTERVAL_MINUTES.",
     "project.direction": "What a scheduled run does.",
+    "project.coverage": "How much of what the mapping's classes hold has to arrive.",
+    "coverage.warn": "Share (0 to 1) of the mapped items below which a run ends `with_issues` and health is degraded.",
     "project.workbook_days": "Days until a workbook that nobody imported is proposed again.",
     "missing.reads": "Complete reads in a row without the item.",
     "missing.minutes": "Minutes between the first and the last of them.",

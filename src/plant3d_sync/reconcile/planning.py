@@ -270,6 +270,8 @@ class Draft:
     """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
     fates: Mapping[str, str] = field(default_factory=dict)
     """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Entity -> code -> items that are skipped or set aside for it."""
     uncompared: frozenset[str] = frozenset()
     """Identities that this read did not compare: absent, or set aside with an error or a finding of the row."""
 
@@ -299,6 +301,8 @@ class Planner:
         self._holders: dict[str, int] = {}
         self._shared_tags: dict[str, list[int]] = {}
         self._info: dict[int, _Holder] = {}
+        self._why_not: dict[int, tuple[str, str]] = {}
+        """Items that are not handed over -> entity and the first reason."""
         self._registered: set[int] = set()
         """Items whose tag only the registry knows."""
         self._live: dict[str, int] = {}
@@ -604,6 +608,7 @@ class Planner:
     ) -> None:
         self._stats[entity].skipped += 1
         self._fate[item.pnpid] = "skipped"
+        self._why_not.setdefault(item.pnpid, (str(entity), code))
         self._findings.append(
             Finding(
                 code=code,
@@ -648,6 +653,7 @@ class Planner:
     def _row_error(self, item: PlantItem, entity: Entity, error: RowError) -> None:
         self._stats[entity].errors += 1
         self._fate[item.pnpid] = "errors"
+        self._why_not.setdefault(item.pnpid, (str(entity), error.code))
         self._errors.append(error)
         self._waiting += 1
 
@@ -1481,9 +1487,17 @@ class Planner:
             waiting=self._waiting,
             waiting_for_person=dict(self._for_person),
             examined=frozenset(self._examined),
+            reasons=self._reasons(),
             fates=self._fates,
             uncompared=frozenset(self._uncompared | self._disputed),
         )
+
+    def _reasons(self) -> dict[str, dict[str, int]]:
+        """How many items are not handed over, by entity and reason."""
+        found: dict[str, dict[str, int]] = {}
+        for (entity, code), count in Counter(self._why_not.values()).items():
+            found.setdefault(entity, {})[code] = count
+        return found
 
     def _tell_strays(self) -> None:
         """Assets with an identity of ours that no item carries: no link tells of them, so the run does."""
@@ -1513,7 +1527,7 @@ class Planner:
                 self._uncompared.add(guid)
                 if Entity(entity) not in self._know.entities:
                     continue
-                self._unplan(pnpid, entity)
+                self._unplan(pnpid, entity, "duplicate_tag")
                 self._findings.append(
                     Finding(
                         code="duplicate_tag",
@@ -1570,7 +1584,7 @@ class Planner:
             asset_id, _kind = self._know.unlinked.get(name, ("", "")) if other is None else ("", "")
             if held:
                 self._uncompared.add(holder.plant3d_id)
-                self._unplan(pnpid, holder.entity)
+                self._unplan(pnpid, holder.entity, "look_alike_tag")
             self._findings.append(
                 Finding(
                     code="look_alike_tag",
@@ -1586,7 +1600,7 @@ class Planner:
                 )
             )
 
-    def _unplan(self, pnpid: int, entity: str) -> None:
+    def _unplan(self, pnpid: int, entity: str, code: str) -> None:
         """Take back what was planned for an item and count it as skipped."""
         fate = "created" if pnpid in self._create_index else self._fate.get(pnpid, "unchanged")
         if fate in ("skipped", "errors"):
@@ -1595,6 +1609,7 @@ class Planner:
         setattr(stats, fate, getattr(stats, fate) - 1)
         stats.skipped += 1
         self._fate[pnpid] = "skipped"
+        self._why_not[pnpid] = (str(Entity(entity)), code)
         self._waiting += 1
         if fate == "created":
             self._lines["create"][self._create_index.pop(pnpid)] = b""
@@ -1645,6 +1660,7 @@ class Planner:
             self._tally.updates[entity] -= 1
         stats.errors += 1
         self._fate[pnpid] = "errors"
+        self._why_not[pnpid] = (str(Entity(entity)), "tag_taken")
         self._waiting += 1
         claim = self._info.get(pnpid, _Claim("", "", ""))
         class_name, guid = claim.class_name, claim.plant3d_id

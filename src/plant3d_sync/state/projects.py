@@ -33,7 +33,7 @@ class ProjectState:
     plant_read_at: float | None = None
     pull_ok_at: float | None = None
     push_ok_at: float | None = None
-    last_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    last_counts: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: int = 0
     force_compare: bool = False
     skew: float | None = None

@@ -24,6 +24,7 @@ from plant3d_sync.errors import (
     SyncError,
 )
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.coverage import Coverage, settled
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
@@ -769,6 +770,7 @@ class Engine:
             waiting_for_person=draft.waiting_for_person,
         )
         report.extra["findings_by_code"] = _by_code(draft.findings)
+        self._cover(report, planned)
         report.extra["planned_writes"] = draft.writes
         if request.asked.direction is Direction.BOTH:
             report.pull_stats = draft.stats.to_dict()
@@ -846,6 +848,7 @@ class Engine:
         world, draft, project = self._world, planned.draft, self._project
         _settle_counts(report, execution.outcome)
         report.extra["findings_by_code"] = _by_code([*draft.findings, *execution.outcome.findings])
+        self._cover(report, planned)
         report.completed_at = world.clock()
         complete = request.asked.entities == frozenset(Entity)
         found = [*draft.findings, *execution.outcome.findings]
@@ -991,11 +994,32 @@ class Engine:
                         "skipped": stats["skipped"],
                         "errors": stats["errors"],
                         "findings": stats["findings"],
+                        **(
+                            {"coverage": covered["by_entity"][name]}
+                            if (covered := report.extra.get("coverage"))
+                            else {}
+                        ),
                     }
                     for name, stats in report.by_entity.items()
                 },
             }
         project_state.update(connection, self._project.name, **values)
+
+    def _cover(self, report: Report, planned: Planned) -> None:
+        """How much of what the mapping asks for arrives, as this run (or plan) leaves it. A push hands nothing over."""
+        if report.direction == Direction.PUSH.value:
+            return
+        parts = {
+            entity: settled(stats, planned.draft.reasons.get(entity, {}), planned.whole.get(entity, 0))
+            for entity, stats in report.by_entity.items()
+        }
+        whole = Coverage.total(parts.values())
+        report.extra["coverage"] = {
+            **whole.to_dict(),
+            "warn": self._project.config.coverage_warn,
+            "below": whole.is_below(self._project.config.coverage_warn),
+            "by_entity": {entity: part.to_dict() for entity, part in parts.items()},
+        }
 
     def _remember_decision(
         self,
@@ -1278,7 +1302,8 @@ def _outcome(report: Report) -> str:
         return "guarded"
     if report.errors or report.stats["errors"] or report.stats["conflicts"]:
         return "with_issues"
-    return "clean"
+    covered = report.extra.get("coverage")
+    return "with_issues" if covered is not None and covered["below"] else "clean"
 
 
 def _slim(report: Report) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.coverage import WARN, Coverage
 from plant3d_sync.model.run import OVER, RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import projects as project_state
@@ -98,6 +99,8 @@ class Watched:
     skew_allowed: float = 120.0
     direction: Direction = Direction.PULL
     """What its schedule does: only the success of that counts."""
+    coverage_warn: float = WARN
+    """Share of what the mapping asks for that has to arrive."""
 
     @property
     def patience(self) -> float:
@@ -158,6 +161,8 @@ class Status:
     current: Run | None = None
     waiting: Run | None = None
     pending_conflicts: int = 0
+    coverage: Coverage | None = None
+    """As the last complete run left it; None before the first one."""
     skew: float | None = None
     components: Components = field(default_factory=Components)
 
@@ -230,6 +235,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         current=_by_status(connection, watched.name, RunStatus.RUNNING),
         waiting=_by_status(connection, watched.name, RunStatus.QUEUED),
         pending_conflicts=_pending(connection, watched.name),
+        coverage=covered(known.last_counts) if known is not None else None,
         skew=skew if skew is not None else (known.skew if known is not None else None),
         components=components,
     )
@@ -240,6 +246,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         *_component_reasons(status, now),
         *_success_reasons(watched, expected, now),
         *_run_reasons(connection, status, now),
+        *_coverage_reasons(status),
         *_people_reasons(status),
     ]
     status.health = worst(reason.level for reason in status.reasons)
@@ -472,6 +479,26 @@ def _last_run_reasons(connection: Connection, watched: Watched) -> list[Reason]:
             )
         ]
     return []
+
+
+def covered(counts: Mapping[str, Mapping[str, Any]]) -> Coverage | None:
+    """The coverage of the last complete run from what is kept of it."""
+    parts = [Coverage.from_dict(one["coverage"]) for one in counts.values() if "coverage" in one]
+    return Coverage.total(parts) if parts else None
+
+
+def _coverage_reasons(status: Status) -> list[Reason]:
+    found = status.coverage
+    if found is None or not found.is_below(status.project.coverage_warn):
+        return []
+    return [
+        Reason(
+            code="coverage_low",
+            level=Health.DEGRADED,
+            message=f"Of what the mapping asks for arrives {found.said()}.",
+            hint="`plant3d-sync findings` names the items; `coverage: {warn: …}` sets the floor of a project.",
+        )
+    ]
 
 
 def _people_reasons(status: Status) -> list[Reason]:

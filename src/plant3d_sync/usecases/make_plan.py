@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
@@ -55,6 +55,8 @@ class Planned:
     """The choices that were known when the plan was made; what a person chose since is left to the next run."""
     stirs: int = 0
     """How often something had asked for a comparison when the state was read for it."""
+    whole: dict[str, int] = field(default_factory=dict)
+    """Entity -> items of Plant 3D that the mapping's classes hold."""
     newly_gone: bool = False
     """Whether some linked asset was found archived in SYNAPSE since the last run that ended."""
 
@@ -121,7 +123,8 @@ def make_plan(
     seen: set[int] = set()
     done = 0
     classes = sorted(rules.classes)
-    total = sum(snapshot.counts(classes).values())
+    whole = snapshot.counts(classes)
+    total = sum(whole.values())
     for batch in snapshot.scan(classes, digests, rules.reading):
         if only is not None:
             batch = ItemBatch(
@@ -159,8 +162,17 @@ def make_plan(
         mapping_digest=mapping_digest,
         choices=frozenset(choice.conflict_id for choice in resolutions.values()),
         stirs=stirs,
+        whole=by_entity(rules, whole),
         newly_gone=any(brief.in_synapse is InSynapse.ARCHIVED for brief in briefs.values()),
     )
+
+
+def by_entity(rules: RuleSet, counts: Mapping[str, int]) -> dict[str, int]:
+    """Items per kind of asset from items per class."""
+    found: Counter[str] = Counter()
+    for name, count in counts.items():
+        found[str(rules.classes[name].entity)] += count
+    return dict(found)
 
 
 def _definitions(

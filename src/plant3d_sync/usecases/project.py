@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSource, SynapsePort
 from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.coverage import WARN
 from plant3d_sync.model.plan import Limits, MissingPolicy
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
@@ -80,6 +81,7 @@ class ProjectConfig:
     interval_minutes: float | None = None
     direction: Direction = Direction.PULL
     workbook_days: float = 14.0
+    coverage_warn: float = WARN
 
 
 @dataclass(slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class Report:
 
 def always() -> dict[str, Any]:
     """Keys of every run's JSON that only some runs have something to say about."""
-    return {"findings_by_code": {}, "planned_writes": None, "unchanged_source": False}
+    return {"coverage": None, "findings_by_code": {}, "planned_writes": None, "unchanged_source": False}
 
 
 def add_stats(one: Mapping[str, int], two: Mapping[str, int]) -> dict[str, int]:

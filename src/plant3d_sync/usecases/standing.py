@@ -17,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy.engine import Connection
 
 from plant3d_sync import __version__
+from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
@@ -237,6 +238,7 @@ def told_of(report: Report) -> dict[str, Any]:
         "waiting_for_person": report.waiting_for_person,
         "guards": [asdict(hit) for hit in report.guards],
         "errors": len(report.errors),
+        "coverage": report.extra.get("coverage"),
         "planned_writes": report.extra.get("planned_writes") if report.guards else None,
     }
 
@@ -255,7 +257,15 @@ def repeat(decided: Standing, asked: Asked, report: Report, errors: Sequence[Row
         report.pull_stats = dict(report.stats)
     if asked.direction is not Direction.PULL:
         report.push_stats = dict(push)
-    report.outcome = told["outcome"] if decided.waiting else "clean"
+    covered = told.get("coverage")
+    if asked.direction is not Direction.PUSH and covered is not None:
+        parts = {name: part for name, part in covered["by_entity"].items() if name in report.by_entity}
+        whole = Coverage.total(map(Coverage.from_dict, parts.values()))
+        below = whole.is_below(covered["warn"])
+        covered = {**whole.to_dict(), "warn": covered["warn"], "below": below, "by_entity": parts}
+        report.extra["coverage"] = covered
+    stands = decided.waiting or bool(covered and covered["below"])
+    report.outcome = told["outcome"] if stands else "clean"
     report.waiting_for_person = dict(told["waiting_for_person"])
     report.guards = [GuardHit(**hit) for hit in told["guards"]]
     report.errors = list(errors)

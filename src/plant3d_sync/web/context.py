@@ -94,6 +94,7 @@ class Context:
             interval=minutes * 60.0,
             skew_allowed=entry.conflict.tolerance_seconds,
             direction=Direction(entry.direction),
+            coverage_warn=entry.coverage.warn,
         )
 
     def visible(self, key: ApiKey) -> list[str]:

@@ -205,6 +205,7 @@ def status(found: Status, queue_kind: str) -> s.SyncStatus:
             "waiting_job": current(found.waiting) if found.current is not None else None,
             "connections": {side: connection(one) for side, one in found.connections.items()},
             "pending_conflicts": found.pending_conflicts,
+            "coverage": found.coverage.to_dict() if found.coverage is not None else None,
             "clock_skew_seconds": found.skew,
             "worker_seen_at": when(found.components.worker),
             "scheduler_seen_at": when(found.components.scheduler),

@@ -369,14 +369,31 @@ def _coverage(connection: Connection) -> Iterator[Metric]:
         "Records of the last complete read that were set aside with an error.",
         labels=["project", "class_kind"],
     )
+    share = GaugeMetricFamily(
+        P + "coverage_ratio",
+        "Share of the items of the mapping's classes that the last complete run handed over.",
+        labels=["project", "class_kind"],
+    )
+    left = GaugeMetricFamily(
+        P + "not_handed_over_records",
+        "Items of the mapping's classes that the last complete run did not hand over.",
+        labels=["project", "class_kind", "reason"],
+    )
     rows = connection.execute(sa.select(project.c.name, project.c.last_counts).order_by(project.c.name))
     for name, text in rows:
         for entity, counts in sorted(load_map(text).items()):
             aside.add_metric([name, entity], counts["errors"])
+            covered = counts.get("coverage")
+            if covered is not None and covered["whole"]:
+                share.add_metric([name, entity], covered["share"])
+                for reason, count in covered["reasons"].items():
+                    left.add_metric([name, entity, reason], count)
             if counts["total"]:
                 ratio.add_metric([name, entity], counts["unchanged"] / counts["total"])
     yield ratio
     yield aside
+    yield share
+    yield left
 
 
 def _audited(connection: Connection) -> Iterator[Metric]:

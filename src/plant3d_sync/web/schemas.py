@@ -342,6 +342,15 @@ class ConnectionState(BaseModel):
     message: str | None = None
 
 
+class CoverageNow(BaseModel):
+    """How much of what the mapping asks for arrives: whole = handed_over + the sum of `reasons` (code -> items)."""
+
+    whole: int
+    handed_over: int
+    share: float | None
+    reasons: dict[str, int]
+
+
 class SyncStatus(BaseModel):
     """A project now. `next_scheduled` is null when nothing would start it."""
 
@@ -354,6 +363,7 @@ class SyncStatus(BaseModel):
     waiting_job: CurrentJob | None = None
     connections: dict[str, ConnectionState]
     pending_conflicts: int
+    coverage: CoverageNow | None = None
     clock_skew_seconds: float | None = None
     worker_seen_at: datetime | None = None
     scheduler_seen_at: datetime | None = None

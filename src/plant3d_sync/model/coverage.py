@@ -1,0 +1,76 @@
+"""How much of what a mapping asks for arrives: handed over / what its classes hold, and why the rest does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import floor
+from typing import Any
+
+WARN = 0.5
+"""Share below which a project is in trouble, unless its `coverage: {warn: …}` says otherwise."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Coverage:
+    """Of one kind of asset, or of all. whole = handed_over + the sum of `reasons` (code -> items)."""
+
+    whole: int = 0
+    handed_over: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float | None:
+        """Between 0 and 1, rounded down so that it is never better than it is; None where nothing was asked for."""
+        return floor(self.handed_over / self.whole * 10_000) / 10_000 if self.whole else None
+
+    def is_below(self, warn: float) -> bool:
+        """Whether less arrives than the project's floor."""
+        return self.whole > 0 and self.handed_over < warn * self.whole
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in JSON, the largest reason first."""
+        return {
+            "whole": self.whole,
+            "handed_over": self.handed_over,
+            "share": self.share,
+            "reasons": dict(sorted(self.reasons.items(), key=lambda each: (-each[1], each[0]))),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
+        """What `to_dict` gave."""
+        return cls(whole=data["whole"], handed_over=data["handed_over"], reasons=dict(data["reasons"]))
+
+    @classmethod
+    def total(cls, parts: Iterable[Coverage]) -> Coverage:
+        """Of all kinds together."""
+        whole = cls()
+        for part in parts:
+            whole.whole += part.whole
+            whole.handed_over += part.handed_over
+            for code, count in part.reasons.items():
+                whole.reasons[code] = whole.reasons.get(code, 0) + count
+        return whole
+
+    def said(self) -> str:
+        """In words: `47 of 879 (5 %); the rest: untagged 524, tag_unknown 308`."""
+        share = "" if self.share is None else f" ({floor(self.share * 100)} %)"
+        rest = ", ".join(f"{code} {count}" for code, count in self.to_dict()["reasons"].items())
+        return f"{self.handed_over} of {self.whole}{share}" + (f"; the rest: {rest}" if rest else "")
+
+
+def settled(stats: Mapping[str, int], planned: Mapping[str, int], whole: int) -> Coverage:
+    """Of one kind of asset after its run.
+
+    `planned`: reasons the plan gave; items of which a write failed since are `not_written`, items of a mapped class
+    that were not compared at all are `not_read`.
+    """
+    reasons = {code: count for code, count in planned.items() if count}
+    failed = stats["skipped"] + stats["errors"] - sum(reasons.values())
+    if failed > 0:
+        reasons["not_written"] = failed
+    whole = max(whole, stats["total"])
+    if whole > stats["total"]:
+        reasons["not_read"] = whole - stats["total"]
+    return Coverage(whole=whole, handed_over=whole - sum(reasons.values()), reasons=reasons)
