@@ -322,7 +322,7 @@ class App:
     def backup_folder(self, config: ProjectConfig) -> Path:
         """Where backups of the Plant 3D database go: configured, else beside the state database."""
         if config.backups:
-            return (self.base_dir / config.backups).resolve()
+            return Path(os.path.abspath(self.base_dir / config.backups))
         database = self.state.url.database if self.state.dialect == "sqlite" else None
         folder = Path(database).parent if database else self.base_dir
         return folder / "plant3d-backups" / config.name
@@ -463,7 +463,7 @@ def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
         mapping=tuple(entry.mapping),
         active=entry.active,
         write=WriteMode(entry.write),
-        drawings=str((app.base_dir / entry.drawings).resolve()) if entry.drawings else None,
+        drawings=os.path.abspath(app.base_dir / entry.drawings) if entry.drawings else None,
         drawings_unseen_are_open=entry.drawings_unseen == "open",
         backups=entry.backups,
         keep_backups=entry.keep_backups,
@@ -497,7 +497,7 @@ def _source(entry: ProjectFile, app: App) -> str:
     if given and is_sqlserver(given):
         return parse_address(given).url
     if given:
-        return given if "://" in given else str((app.base_dir / given).resolve())
+        return given if "://" in given else os.path.abspath(app.base_dir / given)
     if settings.plant3d_db_host and settings.plant3d_db_name:
         password = settings.plant3d_db_password
         return from_variables(

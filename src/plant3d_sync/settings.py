@@ -24,7 +24,9 @@ from plant3d_sync import texts
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.model.coverage import WARN
+from plant3d_sync.regularfile import read_limited
 from plant3d_sync.words import complaint, said
+from plant3d_sync.yamlfile import LARGEST_FILE, Beyond, check_limits
 
 SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "password", "change-me"})
 """Values that stand in examples; a service that runs with one of them is open to anybody who read them."""
@@ -408,7 +410,7 @@ def _variable(name: str, value: str, problems: list[str]) -> str:
 
 def _secret_file(name: str, path: str, problems: list[str]) -> str:
     try:
-        return texts.decoded(Path(path).read_bytes()).strip() if path else ""
+        return texts.decoded(read_limited(path, LARGEST_FILE)).strip() if path else ""
     except OSError as error:
         problems.append(f"{name}_FILE cannot be read: {error.strerror}")
     except ValueError as error:
@@ -449,7 +451,9 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
     if chosen is None:
         return _from_environment(settings), Path.cwd()
     try:
-        raw = yaml.safe_load(texts.decoded(chosen.read_bytes()))
+        text = texts.decoded(read_limited(chosen, LARGEST_FILE))
+        check_limits(text)
+        raw = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(
             f"The configuration file {chosen} cannot be read ({error.strerror}). Nothing was done.",
@@ -463,10 +467,10 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
             f"{where}: not valid YAML: {getattr(error, 'problem', error)}. Nothing was done.",
             code="config_invalid",
         ) from error
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+    except ValueError as error:
+        place = f"{chosen}:{error.line}" if isinstance(error, Beyond) else str(chosen)
         raise ConfigError(
-            f"{chosen} is not usable: {reason}. Nothing was done.",
+            f"{place} is not usable: {error}. Nothing was done.",
             hint="docs/reference/settings.md lists every name.",
             code="config_invalid",
         ) from error
@@ -480,7 +484,7 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
             details={"problems": wrong},
         )
     try:
-        return ConfigFile.model_validate(raw or {}), chosen.resolve().parent
+        return ConfigFile.model_validate(raw or {}), Path(os.path.realpath(chosen)).parent
     except ValidationError as error:
         problems = [_config_problem(item) for item in error.errors()]
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -98,7 +99,7 @@ def mapping_check(
 
     as_json = wants_json(json)
     with _paths_of_the_command_line(file):
-        mapping = load_mapping([file.name], base_dir=file.resolve().parent)
+        mapping = load_mapping([file.name], base_dir=Path(os.path.realpath(file)).parent)
     catalog = None
     if source:
         with _paths_of_the_command_line():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,7 +27,9 @@ from plant3d_sync.mapping.translate import DERIVED, is_derived
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy
 from plant3d_sync.model.side import Entity, Owner
 from plant3d_sync.model.tags import STOCK_PLACEHOLDERS
+from plant3d_sync.regularfile import TooLarge, read_limited
 from plant3d_sync.words import complaint, said
+from plant3d_sync.yamlfile import LARGEST_FILE, Beyond, check_limits
 
 STOCK = "stock"
 """Name of the mapping that is shipped with the program."""
@@ -34,8 +37,10 @@ STOCK = "stock"
 CANONICAL_FIELDS = ("tag", "description", "asset_type", "asset_subtype")
 """Fields a mapping may fill besides `attributes.<key>`; everything else of an asset belongs to SYNAPSE."""
 
-_LARGEST_FILE = 1024 * 1024
-_MOST_NODES = 100_000
+_MOST_CLASSES = 2000
+"""Classes of one file; a Plant 3D project declares a few hundred."""
+_MOST_PROBLEMS = 200
+"""So many problems of one file are worked out; who made that many repairs some and asks again."""
 
 
 class Severity(StrEnum):
@@ -272,7 +277,7 @@ class _Loader:
         """Read one source and what it extends; a source met before is not read again."""
         is_stock = str(source) == STOCK
         path = base_dir / Path(source).expanduser()
-        identity = STOCK if is_stock else str(path.resolve())
+        identity = STOCK if is_stock else os.path.realpath(path)
         if identity in self._open:
             chain = list(self._open)
             through = [self._open[one] for one in chain[chain.index(identity) + 1 :]]
@@ -288,6 +293,8 @@ class _Loader:
         self.texts.append(text)
         tree = _read_tree(str(source), text, self)
         if tree is None:
+            return
+        if _too_many_classes(tree, self):
             return
         self._open[identity] = str(source)
         for position, other in enumerate(_extended(tree.data)):
@@ -305,7 +312,7 @@ class _Loader:
 
     def _file_text(self, path: Path, label: str, named_at: Mark) -> str | None:
         try:
-            data = path.read_bytes()
+            data = read_limited(path, LARGEST_FILE)
         except OSError as error:
             similar = nearest(label, [STOCK])
             self.problem(
@@ -315,10 +322,8 @@ class _Loader:
                 similar,
             )
             return None
-        if len(data) > _LARGEST_FILE:
-            self.problem(
-                "too_large", Mark(file=label), f"the file has {len(data)} bytes, at most 1 MiB is read"
-            )
+        except TooLarge as error:
+            self.problem("too_large", Mark(file=label), f"the file is too large: {error}")
             return None
         try:
             return texts.decoded(data)
@@ -333,7 +338,7 @@ class _Loader:
         try:
             document = MappingDocument.model_validate(tree.data)
         except ValidationError as errors:
-            for error in errors.errors(include_url=False):
+            for error in errors.errors(include_url=False)[:_MOST_PROBLEMS]:
                 code, message, suggestion = _explain(
                     error["type"], error["loc"], complaint(error), error.get("input")
                 )
@@ -403,6 +408,8 @@ class _Tree:
 
 def _read_tree(label: str, text: str, loader: _Loader) -> _Tree | None:
     try:
+        if label != STOCK:
+            check_limits(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -414,21 +421,26 @@ def _read_tree(label: str, text: str, loader: _Loader) -> _Tree | None:
     except yaml.YAMLError as error:
         loader.problem("yaml", Mark(file=label), f"not valid YAML: {str(error).splitlines()[0]}")
         return None
-    except RecursionError:
-        loader.problem("yaml", Mark(file=label), "the YAML is nested too deeply")
+    except Beyond as error:
+        loader.problem("too_large", Mark(file=label, line=error.line), str(error))
         return None
     if node is None:
         loader.problem("empty", Mark(file=label), "the file is empty; it must at least say `version: 1`")
         return None
     walker = _Walker(label, loader)
-    try:
-        data = walker.value(node, ())
-    except RecursionError:
-        loader.problem("yaml", Mark(file=label), "the YAML is nested too deeply")
-        return None
+    data = walker.value(node, ())
     if walker.failed:
         return None
     return _Tree(file=label, data=data, lines=walker.lines)
+
+
+def _too_many_classes(tree: _Tree, loader: _Loader) -> bool:
+    classes = tree.data.get("classes") if isinstance(tree.data, dict) else None
+    if not isinstance(classes, dict) or len(classes) <= _MOST_CLASSES:
+        return False
+    message = f"the file names {len(classes):,} classes, at most {_MOST_CLASSES:,} are allowed"
+    loader.problem("too_large", tree.nearest_mark(("classes",)), message)
+    return True
 
 
 class _Walker:
@@ -440,13 +452,11 @@ class _Walker:
         self.loader = loader
         self.lines: dict[_Path, int] = {}
         self.failed = False
-        self._nodes = 0
         self._open: set[int] = set()
 
     def value(self, node: yaml.Node, path: _Path) -> object:
         self.lines.setdefault(path, node.start_mark.line + 1)
-        self._nodes += 1
-        if self._nodes > _MOST_NODES or id(node) in self._open:
+        if id(node) in self._open:
             self._fail(node, "too_large", "the file repeats itself without end (anchors and aliases)")
             return None
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
@@ -489,8 +499,6 @@ class _Walker:
             lowered[key.lower()] = key
             self.lines[(*path, key)] = key_node.start_mark.line + 1
             found[key] = self.value(value_node, (*path, key))
-            if self._nodes > _MOST_NODES:
-                break
         return found
 
     def _fail(self, node: yaml.Node, code: str, message: str) -> None:

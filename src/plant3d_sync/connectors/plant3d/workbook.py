@@ -32,6 +32,7 @@ from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.record import PlantItem
+from plant3d_sync.regularfile import regular
 from plant3d_sync.words import said
 
 Language = Literal["en", "fr"]
@@ -512,6 +513,7 @@ def _key(header: str) -> str:
 def _load(export: Path) -> Any:
     """Open an export after looking at its parts: size, ratio and number of cells are limited, macros not kept."""
     try:
+        regular(export)
         _refuse_bombs(export)
         return openpyxl.load_workbook(export, data_only=False, keep_vba=False, keep_links=False)
     except FileNotFoundError as error:
