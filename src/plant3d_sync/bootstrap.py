@@ -17,6 +17,8 @@ from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.open import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
 from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts
+from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
+from plant3d_sync.connectors.synapse_v02.client import SynapseV02, missing_login
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
@@ -34,7 +36,8 @@ from plant3d_sync.settings import (
     load_settings,
     unset_names,
 )
-from plant3d_sync.state import State
+from plant3d_sync.state import State, links
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tally import CALLS, Counts
 from plant3d_sync.usecases.project import (
     POLICY_DIGITS,
@@ -171,18 +174,68 @@ class App:
     ) -> SynapsePort:
         """SYNAPSE for a project. `counts`: where its calls are counted."""
         config = self.project_config(name)
-        timeout = self.settings.p3dsync_http_timeout_seconds
-        return SynapseClient(
-            self.synapse_url(),
-            self.synapse_key(),
-            config.synapse_project_id,
-            retry_attempts=self.settings.sync_retry_attempts,
-            retry_delay=self.settings.sync_retry_delay_seconds,
-            timeout=Timeouts(connect=min(10.0, timeout), read=timeout, write=timeout),
-            deadline=timeout * 2,
-            request_id=request_id,
-            on_event=_hearing(None if counts is None else _count_calls(counts), self.heard),
-        )
+        seconds = self.settings.p3dsync_http_timeout_seconds
+        url = self.synapse_url()
+        timeout = Timeouts(connect=min(10.0, seconds), read=seconds, write=seconds)
+        heard = _hearing(None if counts is None else _count_calls(counts), self.heard)
+        settings = self.settings
+
+        def contract(key: SecretStr | None = None) -> SynapseClient:
+            return SynapseClient(
+                url,
+                key or self.synapse_key(),
+                config.synapse_project_id,
+                retry_attempts=settings.sync_retry_attempts,
+                retry_delay=settings.sync_retry_delay_seconds,
+                timeout=timeout,
+                deadline=seconds * 2,
+                request_id=request_id,
+                on_event=heard,
+            )
+
+        def v02() -> SynapseV02:
+            if not settings.synapse_user:
+                raise missing_login("SYNAPSE_USER")
+            if settings.synapse_password is None:
+                raise missing_login("SYNAPSE_PASSWORD")
+            return SynapseV02(
+                url,
+                settings.synapse_user,
+                settings.synapse_password,
+                config.synapse_project_id,
+                identities=lambda: self._identities(config.name),
+                requests_per_second=self.config.synapse.requests_per_second,
+                retry_attempts=settings.sync_retry_attempts,
+                retry_delay=settings.sync_retry_delay_seconds,
+                timeout=timeout,
+                deadline=seconds * 2,
+                request_id=request_id,
+                on_event=heard,
+            )
+
+        if self.config.synapse.api == "v0.2":
+            return v02()
+        if self.config.synapse.api == "contract":
+            return contract()
+        if not settings.synapse_user:
+            return contract()
+        asking = contract if self._has_key() else lambda: contract(SecretStr("none"))
+        return AutoSynapse(asking, contract, v02, url)
+
+    def _identities(self, name: str) -> dict[str, str]:
+        """asset id -> identity of the project's pairs; none while there is no state."""
+        if not self._state_is_kept:
+            return {}
+        with self.state.read() as connection:
+            known = project_state.get(connection, name)
+            return {} if known is None else links.identities(connection, known.number)
+
+    def _has_key(self) -> bool:
+        try:
+            self.synapse_key()
+        except ConfigError:
+            return False
+        return True
 
     def synapse_url(self) -> str:
         """Root of the SYNAPSE API."""
@@ -222,12 +275,20 @@ class App:
         config = self.project_config(name)
         mapping = MappingCache(config.mapping, self.base_dir)
         counts = Counts()
+        synapse = self.synapse(name, request_id, counts=counts)
+
+        def rules(catalog: Catalog) -> RuleSet:
+            v02 = isinstance(synapse, SynapseV02) or (isinstance(synapse, AutoSynapse) and synapse.is_v02)
+            if isinstance(synapse, SynapseV02 | AutoSynapse):
+                synapse.learn_words(type_words(catalog))
+            return _with_policies(mapping.compile(catalog), config, asks=v02)
+
         return Project(
             config=config,
             source=self.source(name),
-            synapse=self.synapse(name, request_id, counts=counts),
+            synapse=synapse,
             counts=counts,
-            rules=lambda catalog: _with_policies(mapping.compile(catalog), config),
+            rules=rules,
             mapping_token=lambda: mapping.token() + _policy_token(config),
             batch_size=self.settings.sync_batch_size,
             writer=self._writer(config) if config.write is WriteMode.SQL else None,
@@ -437,9 +498,32 @@ def _policy_token(config: ProjectConfig) -> str:
     return hashlib.blake2b(text.encode(), digest_size=POLICY_DIGITS // 2).hexdigest()
 
 
-def _with_policies(rules: RuleSet, config: ProjectConfig) -> RuleSet:
-    """The project's drift and conflict policies over the mapping's."""
-    ask = config.conflict_policy == "ask"
+_SAVED_KINDS = {
+    "pump": "PUMP",
+    "pumps": "PUMP",
+    "tank": "TANK",
+    "tanks": "TANK",
+    "motor": "MOTOR",
+    "motors": "MOTOR",
+}
+"""Plant 3D classes and what SYNAPSE 0.2's own screens call what stands below them."""
+
+
+def type_words(catalog: Catalog) -> dict[str, str]:
+    """Label of a class -> SYNAPSE 0.2's word for it, by the class it descends from."""
+    words: dict[str, str] = {}
+    for found in catalog.classes.values():
+        for ancestor in catalog.chain(found.name):
+            word = _SAVED_KINDS.get(ancestor.lower())
+            if word is not None:
+                words[found.label or found.name] = word
+                break
+    return words
+
+
+def _with_policies(rules: RuleSet, config: ProjectConfig, *, asks: bool = False) -> RuleSet:
+    """The project's drift and conflict policies over the mapping's. `asks`: SYNAPSE keeps no times, so a person decides."""
+    ask = asks or config.conflict_policy == "ask"
     if not ask and not config.drift:
         return rules
     classes: dict[str, ClassRule] = {}

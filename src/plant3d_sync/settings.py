@@ -34,7 +34,15 @@ SAMPLE_SECRETS = frozenset({"internal-service-key", "secret", "changeme", "passw
 RESERVED_NAME = "system"
 """No project may be called so: the audit trail of the service itself is."""
 
-SECRET_NAMES = ("SYNAPSE_API_KEY", "PLANT3D_DB_PASSWORD", "PLANT3D_DB_URL", "STATE_DB_URL", "REDIS_URL")
+SECRET_NAMES = (
+    "SYNAPSE_API_KEY",
+    "SYNAPSE_USER",
+    "SYNAPSE_PASSWORD",
+    "PLANT3D_DB_PASSWORD",
+    "PLANT3D_DB_URL",
+    "STATE_DB_URL",
+    "REDIS_URL",
+)
 
 
 class Settings(BaseSettings):
@@ -86,6 +94,13 @@ class Settings(BaseSettings):
 
     synapse_api_url: Annotated[str | None, Field(description="Root of the SYNAPSE API.")] = None
     synapse_api_key: Annotated[SecretStr | None, Field(description="Service key; never logged.")] = None
+    synapse_user: Annotated[
+        str | None,
+        Field(
+            description="E-mail of the account in SYNAPSE 0.2, as SYNAPSE keeps it; not needed with the integration API."
+        ),
+    ] = None
+    synapse_password: Annotated[SecretStr | None, Field(description="Its password; never logged.")] = None
     synapse_project_id: Annotated[
         str | None,
         Field(description="SYNAPSE project of the project `default` (without a configuration file)."),
@@ -238,7 +253,8 @@ class SynapseFile(BaseModel):
 
     url: str | None = None
     api_key_env: str = "SYNAPSE_API_KEY"
-    api: Literal["auto", "contract"] = "auto"
+    api: Literal["auto", "contract", "v0.2"] = "auto"
+    requests_per_second: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 25.0
 
 
 SyncedFolder = Literal[
@@ -355,7 +371,9 @@ def unset_names(settings: Settings, config: ConfigFile, environ: Mapping[str, st
     needed = {
         "SYNAPSE_PROJECT_ID": settings.synapse_project_id,
         "SYNAPSE_API_URL": config.synapse.url or settings.synapse_api_url,
-        key: environ.get(key) or (key == "SYNAPSE_API_KEY" and settings.synapse_api_key),
+        key: environ.get(key)
+        or (key == "SYNAPSE_API_KEY" and settings.synapse_api_key)
+        or (config.synapse.api != "contract" and settings.synapse_user),
     }
     return [name for name, value in needed.items() if not value] + lacking
 
@@ -401,7 +419,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, l
 def _variable(name: str, value: str, problems: list[str]) -> str:
     """A variable's text; a password may hold what looks like a control character."""
     text = texts.paired(value)
-    wrong = texts.fault(text, controls=name != "PLANT3D_DB_PASSWORD")
+    wrong = texts.fault(text, controls=name not in ("PLANT3D_DB_PASSWORD", "SYNAPSE_PASSWORD"))
     if wrong:
         problems.append(f"{name} {wrong}")
         return ""
@@ -535,6 +553,7 @@ def weak_points(settings: Settings, config: ConfigFile, key_env: Mapping[str, st
     found = []
     secrets = {
         "SYNAPSE_API_KEY": key_env.get(config.synapse.api_key_env, ""),
+        "SYNAPSE_PASSWORD": settings.synapse_password.get_secret_value() if settings.synapse_password else "",
         "PLANT3D_DB_PASSWORD": settings.plant3d_db_password.get_secret_value()
         if settings.plant3d_db_password
         else "",

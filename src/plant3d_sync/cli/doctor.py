@@ -25,8 +25,12 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.doctor_source import check_source
 from plant3d_sync.cli.output import plain, say
+from plant3d_sync.connectors.base import SynapsePort
 from plant3d_sync.connectors.synapse.client import SynapseClient
-from plant3d_sync.connectors.synapse.probe import NAMES, probe
+from plant3d_sync.connectors.synapse.probe import NAMES, Check, probe, reach
+from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
+from plant3d_sync.connectors.synapse_v02.client import SynapseV02
+from plant3d_sync.connectors.synapse_v02.probe import probe as probe_v02
 from plant3d_sync.errors import SyncError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.model.record import SourceIdentity
@@ -51,6 +55,10 @@ _SOMEBODY: Final = frozenset(
         "synapse_unauthorized",
         "synapse_forbidden",
         "synapse_key_invalid",
+        "synapse_key_missing",
+        "synapse_login_missing",
+        "synapse_login_refused",
+        "synapse_user_inactive",
         "synapse_project_unknown",
         "synapse_no_contract",
         "synapse_contract",
@@ -289,9 +297,8 @@ def _synapse(app: App, name: str) -> list[Line]:
     except SyncError as error:
         rest = [skipped(f"synapse {check}") for check in NAMES[1:]]
         return [from_error("synapse address", error), *rest]
-    assert isinstance(client, SynapseClient)
     try:
-        checks = probe(client)
+        checks = _probed(client)
     finally:
         client.close()
     return [
@@ -305,6 +312,40 @@ def _synapse(app: App, name: str) -> list[Line]:
         )
         for check in checks
     ]
+
+
+def _probed(client: SynapsePort) -> list[Check]:
+    """The lines of whichever SYNAPSE answers."""
+    if isinstance(client, AutoSynapse):
+        checks = reach(client.url)
+        if checks[-1].status != "failed":
+            try:
+                return _probed(client.chosen())
+            except SyncError as error:
+                name = "key" if error.error_code in _KEY_CODES else "contract"
+                checks.append(
+                    Check(
+                        name=name,
+                        status="failed",
+                        message=error.message,
+                        hint=error.hint,
+                        code=error.error_code,
+                    )
+                )
+        done = {check.name for check in checks}
+        rest = [name for name in NAMES if name not in done]
+        return checks + [
+            Check(name=name, status="skipped", message="not checked: see above") for name in rest
+        ]
+    if isinstance(client, SynapseV02):
+        return probe_v02(client)
+    assert isinstance(client, SynapseClient)
+    return probe(client)
+
+
+_KEY_CODES: Final = frozenset(
+    {"synapse_unauthorized", "synapse_key_missing", "synapse_login_missing", "synapse_login_refused"}
+)
 
 
 def _exit_code(code: str) -> int:

@@ -139,6 +139,12 @@ class ChangePage:
     totals: Mapping[str, int] | None = None
     max_seq: int | None = None
     """The project's newest sequence number as the answer says it; None if it does not."""
+    shows_all: bool = False
+    """Whether the pass shows everything although it has a cursor, as a SYNAPSE without a feed does."""
+    proved: bool = True
+    """Whether a pass that shows everything is known to be complete; if not, absence means nothing."""
+    unreadable: frozenset[str] = frozenset()
+    """Identities whose assets are there and cannot be shown."""
 
 
 @dataclass(slots=True, kw_only=True)

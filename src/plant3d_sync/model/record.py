@@ -67,10 +67,10 @@ class PlantItem(msgspec.Struct, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldInfo:
-    """Version, time and author of a shared field in SYNAPSE (rule 9 of the contract)."""
+    """Version, time and author of a shared field in SYNAPSE (rule 9 of the contract). No time: SYNAPSE keeps none."""
 
     version: int
-    updated_at: str
+    updated_at: str | None
     by: str
 
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from plant3d_sync.model.link import Link, Open
 from plant3d_sync.model.record import Asset, PlantItem, Value
+from plant3d_sync.model.version import is_counted
 from plant3d_sync.reconcile.definitions import MAPPING_CHANGED
 
 OLDER_COPY: Final = "older_copy"
@@ -40,7 +41,12 @@ def row_went_back(link: Link, item: PlantItem) -> bool:
 
 
 def asset_went_back(link: Link, asset: Asset) -> bool:
-    """Whether SYNAPSE shows an earlier version of the very same asset than the link has seen."""
+    """Whether SYNAPSE shows an earlier version of the very same asset than the link has seen.
+
+    Where SYNAPSE counts no versions there is no evidence.
+    """
+    if not (is_counted(asset.version) and is_counted(link.asset_version)):
+        return False
     return asset.asset_id == link.asset_id and asset.version < link.asset_version
 
 

@@ -315,7 +315,7 @@ CreatedRow = tuple[
     str,
     int,
     int,
-    str,
+    str | None,
     str,
     str,
     str,
@@ -558,6 +558,22 @@ def put_unlinked(connection: Connection, number: int, assets: Sequence[Asset]) -
                 for asset in piece
             ],
         )
+
+
+def unlinked_versions(connection: Connection, number: int) -> dict[str, int]:
+    """asset id -> version of the unlinked assets as last seen."""
+    rows = connection.execute(
+        sa.select(unlinked_asset.c.asset_id, unlinked_asset.c.version).where(
+            unlinked_asset.c.project == number
+        )
+    )
+    return {row.asset_id: row.version for row in rows}
+
+
+def identities(connection: Connection, number: int) -> dict[str, str]:
+    """asset id -> identity of all pairs."""
+    rows = connection.execute(sa.select(link.c.asset_id, link.c.plant3d_id).where(link.c.project == number))
+    return {row.asset_id: row.plant3d_id for row in rows}
 
 
 def drop_unlinked(connection: Connection, number: int, asset_ids: Sequence[str]) -> None:

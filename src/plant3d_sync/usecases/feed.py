@@ -11,6 +11,7 @@ from plant3d_sync.connectors.base import CursorReset
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
+from plant3d_sync.model.version import is_counted
 from plant3d_sync.reconcile import advance
 from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
@@ -83,13 +84,17 @@ def _without_progress(stop: Stop) -> Stop:
 
 def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep: bool, stop: Stop) -> None:
     first = True
+    loose: set[str] = set()
     for page in project.synapse.changes(feed.cursor):
         stop(feed.entries)
         failpoint("feed.page_read")
         feed.entries += len(page.assets)
-        if feed.reset:
+        if feed.reset or page.shows_all:
             feed.seen.update(asset.plant3d_id for asset in page.assets if asset.plant3d_id)
-            feed.complete = not page.has_more
+            feed.seen.update(page.unreadable)
+            feed.complete = not page.has_more and page.proved
+        if page.shows_all:
+            loose.update(asset.asset_id for asset in page.assets if not asset.plant3d_id)
         if page.assets:
             with world.state.read() as connection:
                 fresh = _news(connection, known.number, page.assets, feed)
@@ -107,6 +112,9 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
                 _store(connection, known, fresh, world.clock())
                 values: dict[str, object] = {"feed_cursor": page.next_cursor}
                 lost = links.mark_lost(connection, known.number, feed.seen) if feed.complete else 0
+                if feed.complete and page.shows_all and not feed.reset:
+                    held = links.unlinked_versions(connection, known.number)
+                    links.drop_unlinked(connection, known.number, [one for one in held if one not in loose])
                 if fresh or lost:
                     # the cursor moves past it: a run that dies after this must not look like a quiet one
                     values["force_compare"] = True
@@ -122,8 +130,16 @@ def _news(connection: Connection, number: int, assets: Sequence[Asset], feed: Fe
     guids = [asset.plant3d_id for asset in assets if asset.plant3d_id]
     versions = links.versions(connection, number, guids)
     fresh = []
+    loose: dict[str, int] = {}
+    if not feed.reset and any(not is_counted(asset.version) for asset in assets):
+        loose = links.unlinked_versions(connection, number)  # shown again in each read
     for asset in assets:
-        if not feed.reset and asset.plant3d_id and versions.get(asset.plant3d_id) == asset.version:
+        if (
+            not feed.reset
+            and asset.plant3d_id
+            and versions.get(asset.plant3d_id) == asset.version
+            or loose.get(asset.asset_id) == asset.version
+        ):
             feed.echoes += 1
         else:
             fresh.append(asset)

@@ -16,6 +16,7 @@ from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, to_text
+from plant3d_sync.model.version import is_counted
 from plant3d_sync.state import intents, links, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
@@ -131,7 +132,7 @@ _HELD_AS_A_WHOLE = {"*": Hold(side="synapse", value=None)}
 def _undo_create(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     if link.state is LinkState.ARCHIVED:
         undo.leave(change, "*", link.tag, "already archived")
-    elif link.asset_version != 1 or link.synapse_delta:
+    elif (is_counted(link.asset_version) and link.asset_version != 1) or link.synapse_delta:
         undo.leave(change, "*", link.tag, "edited since")
     else:
         undo.steps.append(_archive_again("undo_create", change, link))

@@ -306,7 +306,7 @@ def prepare(app: App) -> None:
 def secrets_of(app: App) -> list[str]:
     """Values that must not appear in a log."""
     settings = app.settings
-    held = (settings.synapse_api_key, settings.plant3d_db_password)
+    held = (settings.synapse_api_key, settings.synapse_password, settings.plant3d_db_password)
     values = [secret.get_secret_value() for secret in held if secret is not None]
     values.append(app.environ.get(app.config.synapse.api_key_env, ""))
     for address in server_addresses(settings, app.config).values():

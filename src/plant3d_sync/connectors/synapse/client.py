@@ -207,7 +207,7 @@ class SynapseClient:
         on_event: Callable[[str, Mapping[str, object]], None] | None = None,
     ) -> None:
         self.url = root_of(url)
-        self.project_id = _project(project_id)
+        self.project_id = project_of(project_id)
         self.batch_size = batch_size
         self.page_size = page_size
         self.last_request_id = ""
@@ -793,7 +793,8 @@ def root_of(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
 
 
-def _project(project_id: str) -> str:
+def project_of(project_id: str) -> str:
+    """The UUID of a project in its usual form. Raises ConfigError."""
     try:
         return str(uuid.UUID(project_id))
     except ValueError:

@@ -79,7 +79,8 @@ def no_contract(url: str, applied: bool | None, details: Details) -> ConfigError
         f"There is no integration API at {url} (404): SYNAPSE 0.2 without the integration API, or a wrong "
         f"address. {outcome(applied)}",
         code="synapse_no_contract",
-        hint="Check SYNAPSE_API_URL (the root, without /api/v1). SYNAPSE 0.2 needs the integration API installed.",
+        hint="Check SYNAPSE_API_URL (the root, without /api/v1). For SYNAPSE 0.2 as it is, set SYNAPSE_USER and "
+        "SYNAPSE_PASSWORD; how to install the integration API there: docs/howto/synapse-integration.md.",
         details=details,
     )
 

@@ -42,7 +42,7 @@ def probe(client: SynapseClient) -> list[Check]:
 
     The last checks read the capabilities and one page of changes with the client's own key and project.
     """
-    checks = _reach(client.url)
+    checks = reach(client.url)
     if checks[-1].status != "failed":
         checks += _talk(client.without_retries())
     done = {check.name for check in checks}
@@ -53,7 +53,7 @@ def probe(client: SynapseClient) -> list[Check]:
     ]
 
 
-def _reach(url: str) -> list[Check]:
+def reach(url: str) -> list[Check]:
     """Address, name, connection, encryption."""
     parts = urlsplit(url)
     host, secure = str(parts.hostname), parts.scheme == "https"

@@ -1,0 +1,256 @@
+"""plant3d-sync with SYNAPSE 0.2 as it is: the whole journey on its double, traps and all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from plant3d_sync.sample import edits
+from plant3d_sync.synapse_dev.v02.main import Running
+from plant3d_sync.synapse_dev.v02.traps import Traps
+from tests.support.journey import KILLED_AT, SETTINGS, Journey, Seen
+from tests.support.synapse_dev import RunningSynapse
+from tests.support.synapse_v02 import synapse_v02
+from tests.support.world import NAME, MakeWorld, Row, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class V02Side:
+    """People of a SYNAPSE 0.2; what the sync marked as archived is not among what they work with."""
+
+    running: Running
+
+    def rows(self) -> list[Row]:
+        """The assets of the project."""
+        return self.running.backend.assets(self.running.project)
+
+    def live(self) -> Mapping[str, Seen]:
+        return {
+            row["tag"]: Seen(id=row["id"], tag=row["tag"], description=row["description"])
+            for row in self.rows()
+            if not ours(row).get("archived")
+        }
+
+    def describes(self, tag: str, text: str | None) -> None:
+        self.running.backend.edit(self.live()[tag].id, description=text)
+
+    def writes(self) -> int:
+        return self.running.backend.writes
+
+
+def ours(row: Row) -> dict[str, Any]:
+    """What we keep in an asset."""
+    found: dict[str, Any] = (row["mechanical"] or {}).get("plant3d_sync", {})
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Both:
+    """A world whose SYNAPSE is a 0.2."""
+
+    world: World
+    side: V02Side
+    running: Running
+
+    @property
+    def traps(self) -> Traps:
+        return self.running.backend.traps
+
+
+MakeBoth = Callable[..., Both]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with synapse_v02() as made:
+        yield made
+
+
+@pytest.fixture
+def make_both(make_world: MakeWorld, running: Running) -> MakeBoth:
+    def make(*, items: int = 200, api: str = "auto", **options: Any) -> Both:
+        world = make_world(items=items, **options)
+        world.synapse = RunningSynapse(url=running.url, api_key="", project=running.project)
+        world.uuid, world.url = running.project, running.url
+        world.env = {**world.env, "SYNAPSE_USER": running.user, "SYNAPSE_PASSWORD": running.password}
+        world.top = {"synapse": {"url": running.url, "api": api, "requests_per_second": 0}}
+        world.configure()
+        return Both(world=world, side=V02Side(running=running), running=running)
+
+    return make
+
+
+def test_the_journey_on_synapse_0_2(make_both: MakeBoth) -> None:
+    both = make_both(**SETTINGS)
+    Journey(world=both.world, side=both.side, killed_at=KILLED_AT[:1]).whole()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_journey_of_five_thousand_on_synapse_0_2(make_both: MakeBoth) -> None:
+    both = make_both(items=5000, **SETTINGS)
+    Journey(world=both.world, side=both.side).whole()
+
+
+def test_pages_that_lose_a_third_duplicate_nothing_delete_nothing_and_lose_no_edit(
+    make_both: MakeBoth,
+) -> None:
+    both = make_both(items=1200, **SETTINGS)
+    both.traps.scan_threshold, both.traps.scan_granularity = 200, 40
+    journey = Journey(world=both.world, side=both.side)
+    assert both.world.cli("pull", NAME).code == 0
+    made = len(both.side.rows())
+    assert made > 600, "too small to lose anything"
+    journey.at_rest()
+    (pump,) = journey.items("pump", 0, 1)
+    (valve,) = journey.items("valve", 0, 1)
+    both.side.describes(str(pump.tag), "Écrit dans SYNAPSE")
+    journey.redescribes(valve.pnpid, "Écrit dans Plant 3D")
+    journey.now()
+    journey.both_hold(pump.pnpid, "Écrit dans SYNAPSE")
+    journey.both_hold(valve.pnpid, "Écrit dans Plant 3D")
+    journey.at_rest()
+    assert len(both.side.rows()) == made
+    assert not any(ours(row).get("archived") for row in both.side.rows())
+
+
+def test_a_500_that_was_committed_never_puts_an_old_text_back_into_plant_3d(make_both: MakeBoth) -> None:
+    both = make_both(**SETTINGS)
+    journey = Journey(world=both.world, side=both.side)
+    journey.now()
+    valves = journey.items("valve", 0, 4)
+    for valve in valves:
+        journey.redescribes(valve.pnpid, f"Neuf {valve.pnpid}")
+    both.traps.harms += [("PATCH", "/assets/bulk", "committed_500")]
+    journey.now(0, 3)
+    journey.at_rest()
+    for valve in valves:
+        journey.both_hold(valve.pnpid, f"Neuf {valve.pnpid}")
+
+
+@pytest.mark.parametrize(
+    ("call", "harm"),
+    [
+        (("PATCH", "/assets/bulk"), "lose_answer"),
+        (("POST", "/assets/"), "lose_answer"),
+        (("POST", "/assets/"), "committed_500"),
+        (("GET", "/assets/"), "refuse_503"),
+        pytest.param(("PATCH", "/assets/bulk"), "cut_before", marks=pytest.mark.long),
+        pytest.param(("PATCH", "/assets/bulk"), "refuse_503", marks=pytest.mark.long),
+        pytest.param(("POST", "/assets/"), "cut_before", marks=pytest.mark.long),
+        pytest.param(("POST", "/assets/"), "refuse_503", marks=pytest.mark.long),
+        pytest.param(("GET", "/assets/"), "cut_before", marks=pytest.mark.long),
+    ],
+)
+def test_a_broken_call_is_made_good(make_both: MakeBoth, call: tuple[str, str], harm: str) -> None:
+    both = make_both(items=100, **SETTINGS)
+    journey = Journey(world=both.world, side=both.side)
+    if call[0] != "POST":
+        journey.now()
+        (valve,) = journey.items("valve", 0, 1)
+        journey.redescribes(valve.pnpid, "Neuf")
+    both.traps.harms += [(*call, harm)]  # type: ignore[list-item]
+    journey.now(0, 3)
+    journey.now(0)
+    journey.at_rest()
+    assert len({row["tag"] for row in both.side.rows()}) == len(both.side.rows())
+    assert not both.traps.harms, "the harm was not met"
+
+
+def test_a_stale_sheet_that_puts_our_part_back_or_away_is_repaired(make_both: MakeBoth) -> None:
+    both = make_both(**SETTINGS)
+    journey = Journey(world=both.world, side=both.side)
+    journey.now()
+    before = {row["id"]: row["mechanical"] for row in both.side.rows()}
+    first, second = sorted(before)[:2]
+    both.running.backend.edit(first, mechanical={"weightKg": 12})
+    stale = {"weightKg": 7, "plant3d_sync": {**before[second]["plant3d_sync"], "attributes": {"size": "old"}}}
+    both.running.backend.edit(second, mechanical=stale)
+    journey.now(0, 3)
+    after = {row["id"]: row["mechanical"] for row in both.side.rows()}
+    assert len(after) == len(before)
+    assert after[first] == {"weightKg": 12, **before[first]}
+    assert {**after[second]["plant3d_sync"]["attributes"], "size": None} == {
+        **before[second]["plant3d_sync"]["attributes"],
+        "size": None,
+    }
+    assert after[second]["weightKg"] == 7
+    journey.at_rest()
+
+
+def test_a_poisoned_row_stops_neither_the_others_nor_itself_for_ever(make_both: MakeBoth) -> None:
+    both = make_both(**SETTINGS)
+    journey = Journey(world=both.world, side=both.side)
+    journey.now()
+    bad, good = journey.items("valve", 0, 2)
+    row = both.side.live()[str(bad.tag)].id
+    both.running.backend.heap.rows[row]["electrical"] = {"voltage": "690V"}
+    for item in (bad, good):
+        journey.redescribes(item.pnpid, f"Neuf {item.pnpid}")
+    said = journey.now(3)
+    assert [error["code"] for error in said["errors"]] == ["asset_unreadable"]
+    journey.both_hold(good.pnpid, f"Neuf {good.pnpid}")
+    both.running.backend.heap.rows[row]["electrical"] = {}
+    journey.now()
+    journey.both_hold(bad.pnpid, f"Neuf {bad.pnpid}")
+    journey.at_rest()
+
+
+def test_every_word_that_synapse_can_save_is_used_and_lines_are_said(make_both: MakeBoth) -> None:
+    both = make_both(**SETTINGS)
+    assert both.world.cli("pull", NAME).code == 0
+    words = {row["type"] for row in both.side.rows()}
+    assert {"INSTRUMENT", "VALVE", "PUMP", "TANK"} <= words
+    said = both.world.cli("doctor", NAME)
+    lines = {line["check"]: line for line in said.json["checks"]}
+    assert "no integration API" in lines["synapse contract"]["message"]
+    assert "cannot save" in lines["synapse types"]["message"]
+    assert said.code == 0, said.out
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"SYNAPSE_PASSWORD": "wrong"}, "synapse_login_refused"),
+        ({"SYNAPSE_USER": "nobody@example.com"}, "synapse_login_refused"),
+        ({"SYNAPSE_PASSWORD": ""}, "synapse_login_missing"),
+    ],
+)
+def test_a_login_that_does_not_work_is_told_before_any_write(
+    make_both: MakeBoth, change: dict[str, str], code: str
+) -> None:
+    both = make_both(items=100)
+    both.world.env = {**both.world.env, **change}
+    said = both.world.cli("pull", NAME)
+    assert (said.code, said.error) == (78, code), said.out
+    assert both.side.rows() == []
+
+
+def test_an_inactive_user_and_an_unknown_project_are_told_apart(make_both: MakeBoth) -> None:
+    both = make_both(items=100)
+    both.running.backend.users[both.running.user].active = False
+    said = both.world.cli("pull", NAME)
+    assert (said.code, said.error) == (78, "synapse_user_inactive")
+    both.running.backend.users[both.running.user].active = True
+    both.world.uuid = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
+    both.world.configure()
+    said = both.world.cli("pull", NAME)
+    assert (said.code, said.error) == (78, "synapse_project_unknown")
+    assert both.side.writes() == 0
+
+
+def test_a_token_that_ends_in_mid_run_is_renewed(make_both: MakeBoth) -> None:
+    both = make_both(items=100, **SETTINGS)
+    both.traps.token_minutes = 1.01  # renewed a minute before its end: after half a second
+    assert both.world.cli("pull", NAME).code == 0
+    assert edits.find(both.world.dcf)
+
+
+@pytest.mark.parametrize("api", ["auto", "v0.2"])
+def test_both_settings_find_0_2(make_both: MakeBoth, api: str) -> None:
+    both = make_both(items=100, api=api)
+    assert both.world.cli("pull", NAME).code == 0
+    assert both.side.rows()
