@@ -13,8 +13,11 @@ PAGES = frozenset({"/", "/docs", "/docs/plain"})
 """Pages for people: what a mail program appends to a link does no harm there."""
 
 
-def only_known(request: Request) -> None:
-    """Dependency of every route. Refuses 422 a query parameter that would otherwise be ignored silently."""
+async def only_known(request: Request) -> None:
+    """Dependency of every route. Refuses 422 a query parameter that would otherwise be ignored silently.
+
+    Asynchronous: a dependency that is not takes a thread, and the signs of life have to answer without one.
+    """
     route = request.scope.get("route")
     if not isinstance(route, APIRoute) or route.path in PAGES:
         return
