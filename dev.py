@@ -322,11 +322,12 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     failed = bool(all_of(CHECKS))
     say("--- tests (pytest)")
     arguments += ["-q", "-n", options.workers, "--dist", "loadfile"]
-    measured = [*arguments, "--cov", "--cov-report", "term", "--ignore", "tests/acceptance"]
+    whole = ["tests/acceptance", "tests/integration", "tests/stories"]
+    measured = [*arguments, "--cov", "--cov-report", "term", *(part for name in whole for part in ("--ignore", name))]
     failed |= bool(python(*measured, env=long))
-    # whole commands and killed processes: they prove behaviour, and measuring them only costs time
-    say("--- acceptance tests (pytest)")
-    failed |= bool(python(*arguments, "tests/acceptance", env=long))
+    # whole commands, services and killed processes: they prove behaviour, and measuring them only costs time
+    say("--- acceptance, integration and story tests (pytest)")
+    failed |= bool(python(*arguments, *whole, env=long))
     return int(failed)
 
 
