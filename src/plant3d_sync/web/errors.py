@@ -156,7 +156,10 @@ def _readable(value: Any) -> Any:
 
 
 def install(web: FastAPI) -> None:
-    """Answer every error of the application as a problem."""
+    """Answer every error of the application as a problem.
+
+    Asynchronous, all of them: an ordinary function would wait for a thread, and a probe may refuse while all are busy.
+    """
     web.add_exception_handler(Refused, _on_refused)
     web.add_exception_handler(SyncError, _on_sync_error)
     web.add_exception_handler(RequestValidationError, _on_invalid)
@@ -180,12 +183,12 @@ def refusal(request: Request, error: Refused) -> Response:
     return problem(body, error.headers)
 
 
-def _on_refused(request: Request, error: Exception) -> Response:
+async def _on_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return refusal(request, error)
 
 
-def _on_sync_error(request: Request, error: Exception) -> Response:
+async def _on_sync_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SyncError)
     status = STATUS_OF_CODE.get(error.error_code, error.http_status)
     detail, hint = error.message, error.hint
@@ -201,7 +204,7 @@ def _on_sync_error(request: Request, error: Exception) -> Response:
     return problem(body, headers)
 
 
-def _on_invalid(request: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = field_errors(error.errors(), error.body, _names_of_body(request))
     first = errors[0] if errors else {"field": "body", "message": "not readable"}
@@ -302,7 +305,7 @@ _HTTP_CODES = {
 }
 
 
-def _on_http(request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = _HTTP_CODES.get(error.status_code)
     code, detail, hint = known or (f"http_{error.status_code}", str(error.detail), "")
@@ -330,7 +333,7 @@ def allowed_methods(request: Request) -> list[str]:
     return sorted(methods)
 
 
-def _on_bug(request: Request, error: Exception) -> Response:
+async def _on_bug(request: Request, error: Exception) -> Response:
     """500: the text of the error stays in the log, for it may hold what nobody outside should see."""
     _log.error("request %s failed", request_id(request), exc_info=error)
     body = problem_body(
