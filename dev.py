@@ -323,7 +323,13 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     say("--- tests (pytest)")
     arguments += ["-q", "-n", options.workers, "--dist", "loadfile"]
     whole = ["tests/acceptance", "tests/integration", "tests/stories"]
-    measured = [*arguments, "--cov", "--cov-report", "term", *(part for name in whole for part in ("--ignore", name))]
+    measured = [
+        *arguments,
+        "--cov",
+        "--cov-report",
+        "term",
+        *(part for name in whole for part in ("--ignore", name)),
+    ]
     failed |= bool(python(*measured, env=long))
     # whole commands, services and killed processes: they prove behaviour, and measuring them only costs time
     say("--- acceptance, integration and story tests (pytest)")
