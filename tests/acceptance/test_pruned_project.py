@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pruned_project import ITEMS, REGISTERED, Pruned, pruned_project
+from tests.support.pruned_project import GROUPS_WITHOUT_SEGMENT, ITEMS, REGISTERED, Pruned, pruned_project
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.world import NAME, World, new_world
 
@@ -78,6 +78,7 @@ def test_the_run_says_how_much_arrived_and_why_the_rest_did_not(project: World) 
     for entity, part in covered["by_entity"].items():
         assert part["handed_over"] + sum(part["reasons"].values()) == part["whole"], entity
     assert covered["reasons"]["tag_unknown"] == 32 + 5 + 103
+    assert covered["by_entity"]["lines"]["reasons"]["line_not_drawn"] == GROUPS_WITHOUT_SEGMENT
     assert report["outcome"] == "with_issues", "a fifth of the project is not clean"
     assert preview == covered
     assert doctor["result"] == "warning" and doctor["code"] == "coverage_low"

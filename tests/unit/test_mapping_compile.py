@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping import Severity, check_mapping, compile_rules, load_mapping
-from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.rules import RuleSet, Translated
 from plant3d_sync.model.side import Entity, Owner
@@ -164,6 +166,28 @@ def test_custom_columns_that_no_field_uses_are_suggested(tmp_path: Path) -> None
         "Vessel.D1" in suggested[0]
         and '`attributes.volume: {column: "VOLUME", owner: plant3d}`' in suggested[1]
     )
+
+
+def test_what_is_suggested_is_a_valid_mapping_that_replaces_nothing(tmp_path: Path) -> None:
+    """Pasted as shown: each key once, none that the mapping has, all with names a mapping accepts."""
+    project = plant()
+    columns = dict(project.columns)
+    own = {
+        name.lower(): Column(name=name, table_class="Vessel", custom=True)
+        for name in ("#Status", "Status #", "Größe", "D1", "d 1", "名前")
+    }
+    columns["Vessel"] = {**columns["Vessel"], **own}
+    found = check_mapping(load_mapping(["stock"], base_dir=tmp_path), replace(project, columns=columns))
+    lines = [
+        match.group(1)
+        for one in found
+        if one.severity is Severity.SUGGESTION and (match := re.search(r"`(attributes\..*)`", one.message))
+    ]
+    keys = [line.split(":")[0] for line in lines]
+    assert len(set(keys)) == len(keys) >= len(own)
+    assert "attributes.status" not in keys, "the stock mapping has it"
+    pasted = "classes:\n  Vessel:\n    fields:\n" + "".join(f"      {line}\n" for line in lines)
+    compiled(tmp_path, pasted, replace(project, columns=columns))
 
 
 def test_without_a_catalog_there_is_nothing_more_to_check(tmp_path: Path) -> None:
@@ -365,14 +389,16 @@ def test_a_tag_whose_level_is_missing_is_unknown_and_so_are_its_letters(tmp_path
 @pytest.mark.parametrize(
     ("tag", "kind", "letters", "name"),
     [
-        ("300-FT-001", "PT", "FT", "Flow Transmitter"),
+        ("300-FT-001", "PT", "PT", "Pressure Transmitter"),
+        ("300-FT-001", "thing", "FT", "Flow Transmitter"),
+        ("300-FT-001", None, "FT", "Flow Transmitter"),
         ("300-001", "PT", "PT", "Pressure Transmitter"),
         ("300-001", "thing", "Unknown", "Unknown"),
         ("300-001", None, "Unknown", "Unknown"),
         (None, "LIT", "LIT", "Level Indicating Transmitter"),
     ],
 )
-def test_instrument_letters_come_from_the_tag_then_from_the_type_column(
+def test_instrument_letters_come_from_the_recorded_type_then_from_the_tag(
     tmp_path: Path, tag: str | None, kind: str | None, letters: str, name: str
 ) -> None:
     fields = translated(compiled(tmp_path), item("ControlValve", {"Tag": tag, "Type": kind})).fields

@@ -64,10 +64,13 @@ def test_labels_pick_lists_and_custom_columns_are_read(dcf: Dcf, read) -> None:
     dcf.attribute("InLineAssets", "Spec", "PICKLISTNAME", "Spec list")
     dcf.attribute("InLineAssets", "Spec", "PICKLISTTYPE", "SymbolSelect")
     dcf.attribute("CentrifugalPump", "D1", "ISNEWCREATION", "true")
+    dcf.attribute("Pumps", "Power", "ISREMOVABLE", "true")
     catalog = read().catalog
     spec, d1 = catalog.column("gatevalve", "SPEC"), catalog.column("CentrifugalPump", "D1")
     assert spec is not None and d1 is not None
     assert (spec.picklist, spec.symbol_select, d1.custom) == ("Spec list", True, True)
+    power = catalog.column("CentrifugalPump", "Power")
+    assert power is not None and not power.custom, "removable, but from a template of Autodesk"
     assert catalog.picklists["Spec list"] == ("CS150",)
     assert catalog.classes["Pumps"].label == "The Pumps"
 

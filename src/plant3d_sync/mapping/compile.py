@@ -6,7 +6,9 @@ reported and left out.
 
 from __future__ import annotations
 
+import itertools
 import json
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -252,12 +254,18 @@ class _Compiler:
                     used.add(key)
                 elif column.custom and not column.hidden:
                     custom.setdefault(key, column)
+        taken = {field_name.lower() for rule in self.rules.values() for field_name in rule.fields}
+        keys: dict[str, str] = {}
+        for _owner, name in sorted(custom):
+            if name not in keys:
+                keys[name] = _free_key(name, taken)
+                taken.add(f"attributes.{keys[name]}")
         return [
             _problem(
                 Severity.SUGGESTION,
                 "unused_column",
                 f"the project's own column {owner}.{name} is not used; "
-                f"`attributes.{_attribute_key(name)}: {{column: {json.dumps(name, ensure_ascii=False)}, "
+                f"`attributes.{keys[name]}: {{column: {json.dumps(name, ensure_ascii=False)}, "
                 f"owner: plant3d}}` under {owner} would bring it to SYNAPSE",
                 Mark(file=self.mapping.sources[-1]),
             )
@@ -491,9 +499,16 @@ def _column_facts(field_name: str, column: Column) -> list[object]:
     ]
 
 
-def _attribute_key(column: str) -> str:
-    words = "".join(char if char.isalnum() else " " for char in column.lower()).split()
-    return "_".join(words) or "value"
+def _free_key(column: str, taken: Collection[str]) -> str:
+    """A key for a column's attribute that a mapping accepts and that no field of the mapping has."""
+    plain = unicodedata.normalize("NFKD", column.casefold())
+    words = "".join(char if char.isascii() and char.isalnum() else " " for char in plain).split()
+    key = base = "_".join(words) or "value"
+    for number in itertools.count(2):
+        if f"attributes.{key}" not in taken:
+            break
+        key = f"{base}_{number}"
+    return key
 
 
 def _problem(severity: Severity, code: str, message: str, mark: Mark, suggestion: str = "") -> Problem:

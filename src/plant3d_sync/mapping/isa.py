@@ -57,8 +57,10 @@ _MODIFIERS: dict[str, tuple[str, str]] = {
     "S": ("Safety", "de sécurité"),
     "X": ("X-Axis", "axe X"),
     "Y": ("Y-Axis", "axe Y"),
-    "Z": ("Z-Axis", "axe Z"),
+    "Z": ("Safety Instrumented", "instrumenté de sécurité"),
 }
+_Z_AXIS = ("Z-Axis", "axe Z")
+"""What Z in second place means of a position, vibration or weight; of anything else it is safety."""
 _MODIFIER_FITS = {
     "D": "PTLFAEWZDR",
     "F": "FPTWA",
@@ -68,7 +70,7 @@ _MODIFIER_FITS = {
     "S": "PTFLXHV",
     "X": "VZW",
     "Y": "VZW",
-    "Z": "VZW",
+    "Z": "VZWABDEFHIJLPQRSTUXY",
 }
 """Which variables a modifier is used with: PD, TD, FF, FQ, ..."""
 
@@ -166,6 +168,8 @@ def _with_modifier(letters: str) -> Function | None:
     modifier, rest = letters[1], letters[2:]
     if modifier == "S" and rest not in ("V", "E"):
         return None  # S is "safety" only in front of a valve or an element (PSV, PSE); else it is a switch
+    if modifier == "Z" and not rest:
+        return None  # Z alone ends the code: an actuator
     if modifier == "Q" and not rest:
         return Function(letters=letters, variable=letters[0], modifier="Q", succeeding="", tail="")
     body = _body(rest)
@@ -250,12 +254,18 @@ def full_name(letters: str | None, language: Language = "en") -> str:
     return _french(function) if language == "fr" else _english(function)
 
 
+def _modifier(function: Function) -> tuple[str, str]:
+    if function.modifier == "Z" and function.variable in _MODIFIER_FITS["X"]:
+        return _Z_AXIS
+    return _MODIFIERS[function.modifier]
+
+
 def _english(function: Function) -> str:
     words = [_FIRST[function.variable][0]]
     if not function.succeeding:
         return " ".join([*words, "Totalizer"])
     if function.modifier:
-        words.append(_MODIFIERS[function.modifier][0])
+        words.append(_modifier(function)[0])
     words += [_BEFORE[letter][0] for letter in function.succeeding[:-1]]
     words.append(_LAST[function.succeeding[-1]][0])
     if function.tail:
@@ -275,7 +285,7 @@ def _french(function: Function) -> str:
     if function.modifier == "D":
         words.append("différentielle" if function.variable in "PTEZ" else "différentiel")
     elif function.modifier and function.modifier != "S":
-        words.append(_MODIFIERS[function.modifier][1])
+        words.append(_modifier(function)[1])
     if function.tail:
         words.append(_TAILS[function.tail][1])
     return " ".join(words)

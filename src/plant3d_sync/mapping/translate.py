@@ -40,7 +40,7 @@ DERIVED: dict[str, str] = {
     REGISTRY_TAG: "tag in Plant 3D's tag registry",
     "@modified": "when Plant 3D last stored the row, ISO 8601 in UTC",
     "@pnpid": "PnPID of the item",
-    "@isa_letters": "function letters by ISA-5.1 from the tag, else from the column Type; else Unknown",
+    "@isa_letters": "function letters by ISA-5.1 from the column Type, else from the tag; else Unknown",
     "@isa_name": "full name of those letters; else Unknown",
     CONST + "TEXT": "a fixed text",
 }
@@ -289,18 +289,20 @@ def _column_getter(column: str, default: str | None) -> _Getter:
 
 
 def _isa_getter(plan: ClassPlan, *, named: bool) -> _Getter:
-    """Function letters from the tag, else from the column Type when that holds a valid code."""
+    """Function letters from the column Type when it holds a valid code, else from the tag: a record beats a guess."""
     of_type = _column_getter(plan.type_column, None) if plan.type_column else None
 
     def get(item: PlantItem, fields: Mapping[str, Value]) -> Value | _Missing:
-        if "tag" not in fields:
-            return _MISSING
-        letters = function_letters(fields["tag"])
-        if letters is None and of_type is not None:
+        letters = None
+        if of_type is not None:
             value = of_type(item, fields)
             if isinstance(value, _Missing):
                 return value
             letters = function_letters(value)
+        if letters is None:
+            if "tag" not in fields:
+                return _MISSING
+            letters = function_letters(fields["tag"])
         if letters is None:
             return None
         return full_name(letters) if named else letters

@@ -582,6 +582,9 @@ class Planner:
             hint = (
                 "Run the project audit in Plant 3D, or type the tag again; the next run takes the item along."
             )
+        elif not item.segments and self._is_group(item):
+            code, message = "line_not_drawn", "No segment of this line group is drawn, and it has no number."
+            hint = "Nothing to do, unless the line should be there: then draw it."
         else:
             code, message, hint = _why_no_tag(self._rules.reading.tags, shown)
         if item.registry_tag:
@@ -595,6 +598,9 @@ class Planner:
             hint,
             {"registry_tag": item.registry_tag} if item.registry_tag else {},
         )
+
+    def _is_group(self, item: PlantItem) -> bool:
+        return any(name.lower() == "pipelinegroup" for name in self._know.catalog.chain(item.class_name))
 
     def _skip(
         self,
@@ -1537,7 +1543,10 @@ class Planner:
                             if len(own) != 1
                             else "Only the registry says so of this one; skipped."
                         ),
-                        hint="Give each item its own tag in Plant 3D.",
+                        hint="If these groups are one line, put their segments into one group in Plant 3D; "
+                        "else give each its own number."
+                        if all(self._info[one].entity == Entity.LINES for one in holders)
+                        else "Give each item its own tag in Plant 3D.",
                         pnpid=pnpid,
                         class_name=class_name,
                         tag=tag,

@@ -345,7 +345,7 @@ def _with_attributes(column: Column, attributes: Attributes) -> Column:
         hidden=truth(attributes.get("ISHIDDEN")),
         picklist=attributes.get("PICKLISTNAME") or None,
         symbol_select=attributes.get("PICKLISTTYPE", "").strip().lower() == "symbolselect",
-        custom=truth(attributes.get("ISNEWCREATION")) or truth(attributes.get("ISREMOVABLE")),
+        custom=truth(attributes.get("ISNEWCREATION")),
     )
 
 
