@@ -239,6 +239,9 @@ def guarded(world: World, *names: str) -> dict[str, Any]:
         report = world.pulled(code=5)
         assert [guard["name"] for guard in report["guards"]] == list(names)
         assert report["outcome"] == "guarded" and report["writes"]["synapse"] == 0
+        kept = world.cli("runs", "mine").json["items"][0]["stats"]
+        for stats in (report["stats"], kept):
+            assert (stats["created"], stats["updated"], stats["archived"]) == (0, 0, 0), "meant is not done"
     assert (world.writes(), world.dump_links(), world.fingerprint()) == before
     return report
 

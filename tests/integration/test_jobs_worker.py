@@ -295,6 +295,9 @@ def test_a_worker_killed_in_mid_run_is_replaced_and_nothing_is_done_twice(
     Worker(app).work(burst=True)
     ended = see(app, run.run_id)
     assert (ended.status, ended.attempts) == ("completed", 2)
+    assert ended.stats["created"] == ended.result["writes"]["synapse"] == ITEMS, (
+        "of both attempts, not of the last"
+    )
     assert len(plant.assets("mine")) == ITEMS
     assert created(app) == ITEMS
 

@@ -810,6 +810,7 @@ class Engine:
                 phase=None,
             )
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
+            _tell_what_was_done(report, recount(connection, run.run_id))
             # the next run must stop here again, whatever did not change: a guard is not forgotten
             self._remember_decision(
                 connection,
@@ -1217,6 +1218,16 @@ class Engine:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _tell_what_was_done(report: Report, counted: dict[str, Any] | None) -> None:
+    """A plan that a guard stopped was not carried out: its counts are those of the run's row, not what it meant."""
+    if counted is not None:
+        report.stats, report.by_entity = dict(counted["stats"]), dict(counted["by_entity"])
+        if report.pull_stats is not None:
+            report.pull_stats = dict(counted["pull_stats"])
+        if report.push_stats is not None:
+            report.push_stats = dict(counted["push_stats"])
 
 
 def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:

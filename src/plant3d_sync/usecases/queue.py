@@ -32,6 +32,7 @@ from plant3d_sync.state.tables import project as project_table
 from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.state.whose import is_dead
 from plant3d_sync.usecases.project import World
+from plant3d_sync.usecases.recount import recount
 
 PAUSES = (60.0, 120.0, 300.0, 600.0)
 """Seconds between attempts of a run that has to wait; the last one repeats."""
@@ -549,6 +550,9 @@ def note_end(world: World, run_id: str) -> Run:
         if is_over(run.status):
             if run.status == RunStatus.COMPLETED and run.error is not None:
                 runs.update(connection, run_id, error=None)
+            if run.attempts > 1 and not run.dry_run:
+                recount(connection, run_id)  # what it told counts its last attempt only
+                run = _get(connection, run_id)
             runs.event(connection, run_id, run.status, world.clock(), outcome=run.outcome, stats=run.stats)
         return run
 
@@ -587,6 +591,8 @@ def _cancel_now(connection: Connection, run: Run, now: float) -> None:
         next_try_at=None,
         phase=None,
     )
+    if run.attempts:
+        recount(connection, run.run_id)
     runs.event(connection, run.run_id, "cancelled", now)
 
 
@@ -665,6 +671,7 @@ def _recover(connection: Connection, world: World, run: Run) -> None:
                 "details": {"times": lost},
             },
         )
+        recount(connection, run.run_id)
         runs.event(connection, run.run_id, "failed", now, code="abandoned")
         return
     _absorb(connection, run, now)

@@ -31,11 +31,14 @@ WRITTEN: Final = ("applied", "found_applied")
 """What the journal says of a cell of Plant 3D that holds what was meant."""
 
 
-def recount(connection: Connection, run_id: str) -> None:
-    """Bring the counts of an ended run up to what is recorded of it. A run that goes on counts for itself."""
+def recount(connection: Connection, run_id: str) -> dict[str, Any] | None:
+    """Bring the counts of an ended run up to what is recorded of it, and return its result.
+
+    A run that goes on counts for itself: None.
+    """
     run = runs.get(connection, run_id)
     if run is None or is_live(run.status):
-        return
+        return None
     result = dict(run.result) or _meant(connection, run)
     cells = _cells(connection, run_id)
     by_entity = _by_entity(connection, run_id)
@@ -51,6 +54,7 @@ def recount(connection: Connection, run_id: str) -> None:
         result["stats"] = {**result["stats"], "updated": cells}
     result["writes"] = {"synapse": _sent(connection, run_id), "plant3d": cells}
     runs.update(connection, run_id, stats=result["stats"], result=result)
+    return result
 
 
 def _meant(connection: Connection, run: Run) -> dict[str, Any]:

@@ -275,7 +275,7 @@ def repeat(decided: Standing, asked: Asked, report: Report, errors: Sequence[Row
 
 
 def _still(stats: Mapping[str, int], report: Report) -> dict[str, int]:
-    """A guarded plan is repeated as it is: nothing of it was done."""
+    """A guarded plan is repeated as it is: its counts say already that nothing of it was done."""
     return dict(stats) if report.guards else _at_rest(stats)
 
 
