@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from tests.support.freezer import Freezer, freezer
 from tests.support.story import Restorable, Story, Tell, new_story, plant
@@ -17,8 +19,10 @@ TellRestorable = Callable[..., Restorable]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def parser_built_once() -> Iterator[None]:
-    """The command line is parsed by the same parser each time; building it takes longer than a small run."""
+def parsers_built_once() -> Iterator[None]:
+    """The command line is parsed by the same parser each time, and the same mapping file into the same tree: building
+    either takes longer than a small run.
+    """
     built: dict[tuple[int, int, int], Any] = {}
     build = typer.main.get_command
 
@@ -30,6 +34,7 @@ def parser_built_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", get_command)
+        patch.setattr(yaml, "compose", functools.lru_cache(yaml.compose))
         yield
 
 

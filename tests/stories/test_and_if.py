@@ -31,6 +31,7 @@ def asked(tell: Tell, tag: str = "HV-1") -> Story:
 # ---------------------------------------------------------------- kind 1: not looked at is not unchanged
 
 
+@pytest.mark.long
 def test_kind_01_a_second_edit_seen_only_by_a_run_of_other_entities_is_the_newest(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast
@@ -44,6 +45,7 @@ def test_kind_01_a_second_edit_seen_only_by_a_run_of_other_entities_is_the_newes
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_an_edit_made_while_the_row_was_broken_is_no_younger_for_it(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast
@@ -63,6 +65,7 @@ def with_note(story: Story) -> None:
     story.mapping({"CentrifugalPump": {"fields": rule}}, note=["D1"])
 
 
+@pytest.mark.long
 def test_kind_01_a_field_that_leaves_the_mapping_and_comes_back_keeps_both_edits(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -81,6 +84,7 @@ def test_kind_01_a_field_that_leaves_the_mapping_and_comes_back_keeps_both_edits
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_only_one_side_edits_a_field_while_it_is_out_of_the_mapping(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -100,6 +104,7 @@ def test_kind_01_only_one_side_edits_a_field_while_it_is_out_of_the_mapping(tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_question_outlives_the_time_its_class_is_left_out(tell: Tell) -> None:
     story = asked(tell)
     designer, _user, run, then = story.cast
@@ -113,6 +118,7 @@ def test_kind_01_a_question_outlives_the_time_its_class_is_left_out(tell: Tell) 
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_choice_outlives_the_time_its_class_is_left_out(tell: Tell) -> None:
     story = asked(tell)
     _designer, _user, run, then = story.cast
@@ -127,6 +133,7 @@ def test_kind_01_a_choice_outlives_the_time_its_class_is_left_out(tell: Tell) ->
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_choice_waits_for_a_run_of_its_entity(tell: Tell) -> None:
     story = asked(tell)
     _designer, _user, run, then = story.cast
@@ -139,6 +146,7 @@ def test_kind_01_a_choice_waits_for_a_run_of_its_entity(tell: Tell) -> None:
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_an_edit_waits_for_a_push_of_its_asset(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -153,6 +161,7 @@ def test_kind_01_an_edit_waits_for_a_push_of_its_asset(tell: Tell) -> None:
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_edits_found_by_a_run_that_was_killed_are_no_younger_for_it(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast
@@ -164,6 +173,7 @@ def test_kind_01_edits_found_by_a_run_that_was_killed_are_no_younger_for_it(tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_renamed_edited_item_whose_tag_is_taken_loses_no_edit(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast
@@ -183,6 +193,7 @@ def test_kind_01_a_renamed_edited_item_whose_tag_is_taken_loses_no_edit(tell: Te
 
 
 @pytest.mark.parametrize("point", ["pull.intent_stored", "pull.reply_received", "run.before_finish"])
+@pytest.mark.long
 def test_kind_02_an_edit_that_a_killed_run_read_beside_its_own_write_arrives(tell: Tell, point: str) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -196,6 +207,7 @@ def test_kind_02_an_edit_that_a_killed_run_read_beside_its_own_write_arrives(tel
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_02_an_archive_that_only_a_limited_run_read_is_told_and_taken_back(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -213,6 +225,7 @@ def test_kind_02_an_archive_that_only_a_limited_run_read_is_told_and_taken_back(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_02_an_edit_read_by_a_dry_run_arrives(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast
@@ -228,6 +241,7 @@ def test_kind_02_an_edit_read_by_a_dry_run_arrives(tell: Tell) -> None:
 # ---------------------------------------------------------------- kind 3: paths beside the merge
 
 
+@pytest.mark.long
 def test_kind_03_an_item_that_comes_back_with_another_tag_meets_a_users_edit(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -244,6 +258,7 @@ def test_kind_03_an_item_that_comes_back_with_another_tag_meets_a_users_edit(tel
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_an_item_comes_back_while_another_has_its_tag(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -262,6 +277,7 @@ def test_kind_03_an_item_comes_back_while_another_has_its_tag(tell: Tell) -> Non
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_a_restore_that_was_killed_meets_a_users_edit(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -277,6 +293,7 @@ def test_kind_03_a_restore_that_was_killed_meets_a_users_edit(tell: Tell) -> Non
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_an_archive_that_was_killed_meets_a_user_who_restores_it(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -293,6 +310,7 @@ def test_kind_03_an_archive_that_was_killed_meets_a_user_who_restores_it(tell: T
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_a_lost_state_with_edits_on_both_sides_asks(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -327,6 +345,7 @@ def test_kind_03_links_accepted_for_a_users_asset_overwrite_nothing(tell: Tell) 
 
 
 @pytest.mark.parametrize("field", ["description", "model"])
+@pytest.mark.long
 def test_kind_04_a_choice_is_not_carried_out_over_what_is_typed_just_then(tell: Tell, field: str) -> None:
     story = tell(share_model=True, conflict=ASK)
     designer, user, run, then = story.cast
@@ -343,6 +362,7 @@ def test_kind_04_a_choice_is_not_carried_out_over_what_is_typed_just_then(tell: 
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_a_designer_types_just_before_a_choice_is_pushed(tell: Tell) -> None:
     story = asked(tell)
     designer, _user, run, then = story.cast
@@ -355,6 +375,7 @@ def test_kind_04_a_designer_types_just_before_a_choice_is_pushed(tell: Tell) -> 
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_a_user_renames_the_asset_just_before_it_is_updated(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -368,6 +389,7 @@ def test_kind_04_a_user_renames_the_asset_just_before_it_is_updated(tell: Tell) 
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_an_undo_does_not_overwrite_what_is_typed_just_then(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -418,6 +440,7 @@ def test_kind_05_a_late_write_into_synapse_does_not_undo_what_the_designer_took_
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_05_an_undone_value_that_an_old_session_saves_is_no_edit(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -433,6 +456,7 @@ def test_kind_05_an_undone_value_that_an_old_session_saves_is_no_edit(tell: Tell
     then.all_is_well(but=[("HV-1", "description")])
 
 
+@pytest.mark.long
 def test_kind_05_a_workbook_imported_after_the_route_changed_is_known(tell: Tell) -> None:
     story = tell(write="workbook")
     designer, user, run, then = story.cast
@@ -451,6 +475,7 @@ def test_kind_05_a_workbook_imported_after_the_route_changed_is_known(tell: Tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_05_an_old_session_is_known_although_the_write_is_off_now(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -483,6 +508,7 @@ def test_kind_06_an_undo_of_an_undo_brings_the_value_back_for_good(tell: Tell) -
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_06_an_undo_planned_before_a_newer_edit_leaves_the_edit(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -498,6 +524,7 @@ def test_kind_06_an_undo_planned_before_a_newer_edit_leaves_the_edit(tell: Tell)
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_06_a_plan_applied_after_the_item_went_creates_and_loses_nothing(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -513,6 +540,7 @@ def test_kind_06_a_plan_applied_after_the_item_went_creates_and_loses_nothing(te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_06_two_plans_of_one_edit_are_both_applied(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -529,6 +557,7 @@ def test_kind_06_two_plans_of_one_edit_are_both_applied(tell: Tell) -> None:
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_06_what_was_undone_stays_so_while_the_class_is_out_and_back(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast
@@ -543,6 +572,7 @@ def test_kind_06_what_was_undone_stays_so_while_the_class_is_out_and_back(tell: 
     then.all_is_well(but=[("HV-1", "description")])
 
 
+@pytest.mark.long
 def test_kind_06_what_was_undone_stays_so_when_the_item_goes_and_comes_back(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -591,6 +621,7 @@ def test_kind_07_items_drawn_after_an_older_copy_are_not_archived(tell: Tell) ->
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_07_an_older_copy_is_stopped_after_a_mapping_change(tell: Tell) -> None:
     story, older = newer_than_a_copy(tell)
     designer, _user, run, then = story.cast
@@ -604,6 +635,7 @@ def test_kind_07_an_older_copy_is_stopped_after_a_mapping_change(tell: Tell) -> 
     then.synapse_holds("P-1", "P-1, newer")
 
 
+@pytest.mark.long
 def test_kind_07_an_older_copy_put_away_again_goes_on_as_if_nothing_was(tell: Tell) -> None:
     story, older = newer_than_a_copy(tell)
     designer, user, run, then = story.cast
@@ -619,6 +651,7 @@ def test_kind_07_an_older_copy_put_away_again_goes_on_as_if_nothing_was(tell: Te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_07_an_older_copy_with_an_approved_guard_still_asks(tell: Tell) -> None:
     story, older = newer_than_a_copy(tell)
     designer, _user, run, then = story.cast
@@ -634,6 +667,7 @@ def test_kind_07_an_older_copy_with_an_approved_guard_still_asks(tell: Tell) -> 
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_07_a_restored_synapse_and_a_designer_who_goes_on(restorable: Callable[..., Any]) -> None:
     synapse = restorable()
     story = synapse.story
@@ -653,6 +687,7 @@ def test_kind_07_a_restored_synapse_and_a_designer_who_goes_on(restorable: Calla
 # ---------------------------------------------------------------- kind 8: states nobody visits again
 
 
+@pytest.mark.long
 def test_kind_08_an_asset_archived_and_then_both_sides_edited(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -669,6 +704,7 @@ def test_kind_08_an_asset_archived_and_then_both_sides_edited(tell: Tell) -> Non
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_an_item_that_went_while_its_class_was_out_and_is_back_goes_on(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -685,6 +721,7 @@ def test_kind_08_an_item_that_went_while_its_class_was_out_and_is_back_goes_on(t
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_an_item_deleted_and_drawn_anew_with_its_tag(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -698,6 +735,7 @@ def test_kind_08_an_item_deleted_and_drawn_anew_with_its_tag(tell: Tell) -> None
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_an_asset_removed_from_synapse_comes_back_and_is_kept_up(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -715,6 +753,7 @@ def test_kind_08_an_asset_removed_from_synapse_comes_back_and_is_kept_up(tell: T
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_a_kept_asset_whose_item_comes_back_goes_on(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -736,6 +775,7 @@ def test_kind_08_a_kept_asset_whose_item_comes_back_goes_on(tell: Tell) -> None:
 
 
 @pytest.mark.parametrize("command", ["undo", "resolve", "workbook"])
+@pytest.mark.long
 def test_kind_09_no_other_command_writes_under_another_synapse_project(tell: Tell, command: str) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -782,6 +822,7 @@ def test_kind_10_a_choice_of_a_third_value_meets_an_edit_made_between_its_two_wr
     then.both_sides_hold("HV-2", "Goes on")
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_while_plant3d_is_locked_is_carried_out_later(tell: Tell) -> None:
     story = asked(tell)
     designer, _user, run, then = story.cast
@@ -794,6 +835,7 @@ def test_kind_10_a_choice_while_plant3d_is_locked_is_carried_out_later(tell: Tel
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_made_with_write_off_is_carried_out_when_it_is_allowed(tell: Tell) -> None:
     story = asked(tell)
     _designer, _user, run, then = story.cast
@@ -807,6 +849,7 @@ def test_kind_10_a_choice_made_with_write_off_is_carried_out_when_it_is_allowed(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_is_void_when_the_item_went_and_its_asset_was_edited(tell: Tell) -> None:
     story = asked(tell)
     designer, user, run, then = story.cast
@@ -821,6 +864,7 @@ def test_kind_10_a_choice_is_void_when_the_item_went_and_its_asset_was_edited(te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_of_a_killed_run_is_carried_out_once(tell: Tell) -> None:
     story = asked(tell)
     designer, _user, run, then = story.cast
@@ -833,6 +877,7 @@ def test_kind_10_a_choice_of_a_killed_run_is_carried_out_once(tell: Tell) -> Non
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_choices_about_all_questions_void_only_the_one_that_moved(tell: Tell) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -853,6 +898,7 @@ def test_kind_10_choices_about_all_questions_void_only_the_one_that_moved(tell: 
 # ---------------------------------------------------------------- kind 11: hasty time
 
 
+@pytest.mark.long
 def test_kind_11_runs_of_other_entities_and_locked_files_are_no_reads(tell: Tell) -> None:
     story = tell(missing={"reads": 3, "minutes": 0, "policy": "archive"})
     designer, _user, run, then = story.cast
@@ -869,6 +915,7 @@ def test_kind_11_runs_of_other_entities_and_locked_files_are_no_reads(tell: Tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_11_an_absence_that_the_mapping_hid_begins_when_it_is_seen(tell: Tell) -> None:
     story = tell(missing={"reads": 2, "minutes": 30, "policy": "archive"})
     designer, _user, run, then = story.cast
@@ -888,6 +935,7 @@ def test_kind_11_an_absence_that_the_mapping_hid_begins_when_it_is_seen(tell: Te
 # ---------------------------------------------------------------- kind 12: guards look both ways
 
 
+@pytest.mark.long
 def test_kind_12_cells_that_a_guard_held_back_are_written_once_approved_and_edited(
     unpulled: Tell, drawn_large: Any
 ) -> None:

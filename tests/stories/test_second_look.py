@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.story import Story, Tell, promise
 
 COUNTED = ("created", "updated", "unchanged", "skipped", "errors")
@@ -36,6 +38,7 @@ def test_an_edit_of_another_field_in_between_costs_no_error_and_no_second_run(te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_what_becomes_a_question_in_between_is_listed_by_the_same_run(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, _run, then = story.cast
@@ -47,6 +50,7 @@ def test_what_becomes_a_question_in_between_is_listed_by_the_same_run(tell: Tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_an_asset_edited_just_before_it_is_archived_becomes_a_question(tell: Tell) -> None:
     story = tell()
     designer, user, _run, then = story.cast

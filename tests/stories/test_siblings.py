@@ -35,6 +35,7 @@ def test_kind_01_an_edit_that_a_run_of_other_entities_passed_by_is_not_younger_f
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_an_edit_of_an_item_whose_tag_is_on_two_items_is_not_younger_for_it(tell: Tell) -> None:
     story = tell(conflict=ANY_SECOND_COUNTS)
     designer, user, run, then = story.cast
@@ -50,6 +51,7 @@ def test_kind_01_an_edit_of_an_item_whose_tag_is_on_two_items_is_not_younger_for
 
 
 @pytest.mark.parametrize("tag", ["HV-2", "HV-" + "1" * 128], ids=["two items with one tag", "too long"])
+@pytest.mark.long
 def test_kind_01_a_question_stays_open_while_its_item_cannot_be_compared(tell: Tell, tag: str) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -65,6 +67,7 @@ def test_kind_01_a_question_stays_open_while_its_item_cannot_be_compared(tell: T
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_question_stays_open_while_its_cell_cannot_be_read(tell: Tell) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -79,6 +82,7 @@ def test_kind_01_a_question_stays_open_while_its_cell_cannot_be_read(tell: Tell)
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_choice_waits_while_its_item_shares_its_tag_with_another(tell: Tell) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -96,6 +100,7 @@ def test_kind_01_a_choice_waits_while_its_item_shares_its_tag_with_another(tell:
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_choice_waits_while_its_cell_cannot_be_read(tell: Tell) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -111,6 +116,7 @@ def test_kind_01_a_choice_waits_while_its_cell_cannot_be_read(tell: Tell) -> Non
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_field_that_comes_into_the_mapping_later_overwrites_nobody(unpulled: Tell) -> None:
     story = unpulled()
     designer, user, run, then = story.cast
@@ -126,6 +132,7 @@ def test_kind_01_a_field_that_comes_into_the_mapping_later_overwrites_nobody(unp
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_mapped_column_that_appears_and_is_filled_after_a_run_arrives(
     tell: Tell, drawn_without_model: Path
 ) -> None:
@@ -139,6 +146,7 @@ def test_kind_01_a_mapped_column_that_appears_and_is_filled_after_a_run_arrives(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_01_a_mapped_column_that_appears_while_its_item_is_set_aside_arrives(
     tell: Tell, drawn_without_model: Path
 ) -> None:
@@ -192,6 +200,7 @@ def test_kind_02_an_asset_restored_by_a_user_is_kept_up_after_a_run_that_found_t
     goes_on(story)
 
 
+@pytest.mark.long
 def test_kind_02_an_asset_restored_by_a_user_is_kept_up_after_a_run_of_other_entities(tell: Tell) -> None:
     story = unarchived_after(tell)
     story.run.pull("--entity-types", "equipment")
@@ -199,6 +208,7 @@ def test_kind_02_an_asset_restored_by_a_user_is_kept_up_after_a_run_of_other_ent
 
 
 @pytest.mark.parametrize("point", ["feed.page_stored", "plan.stored"])
+@pytest.mark.long
 def test_kind_02_an_asset_restored_by_a_user_is_kept_up_after_a_run_that_was_killed(
     tell: Tell, point: str
 ) -> None:
@@ -207,6 +217,7 @@ def test_kind_02_an_asset_restored_by_a_user_is_kept_up_after_a_run_that_was_kil
     goes_on(story)
 
 
+@pytest.mark.long
 def test_kind_02_an_asset_restored_by_a_user_is_kept_up_after_a_push(tell: Tell) -> None:
     story = unarchived_after(tell)
     story.run.push()
@@ -235,6 +246,7 @@ def edit_arrives(story: Story) -> None:
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_run_of_other_entities(
     tell: Tell,
 ) -> None:
@@ -243,6 +255,7 @@ def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_run_of
     edit_arrives(story)
 
 
+@pytest.mark.long
 def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_locked_file(tell: Tell) -> None:
     story = restored_after_undo(tell)
     with story.designer.shuts_the_file():
@@ -251,6 +264,7 @@ def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_locked
 
 
 @pytest.mark.parametrize("point", ["feed.page_stored", "plan.stored"])
+@pytest.mark.long
 def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_killed_run(
     tell: Tell, point: str
 ) -> None:
@@ -259,6 +273,7 @@ def test_kind_02_an_undone_creation_restored_by_a_user_is_kept_up_after_a_killed
     edit_arrives(story)
 
 
+@pytest.mark.long
 def test_kind_02_an_edit_that_only_a_killed_run_read_arrives(tell: Tell) -> None:
     story = tell(share_model=True)
     _designer, user, run, then = story.cast
@@ -292,6 +307,7 @@ def test_kind_03_an_item_that_comes_back_edited_meets_what_a_user_typed_meanwhil
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_what_a_user_typed_into_an_archived_asset_stands_when_the_item_comes_back(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -306,6 +322,7 @@ def test_kind_03_what_a_user_typed_into_an_archived_asset_stands_when_the_item_c
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_a_shared_attribute_typed_meanwhile_stands_when_the_item_comes_back(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
@@ -321,6 +338,7 @@ def test_kind_03_a_shared_attribute_typed_meanwhile_stands_when_the_item_comes_b
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_what_a_user_types_between_links_accept_and_the_run_arrives_or_is_asked(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -334,6 +352,7 @@ def test_kind_03_what_a_user_types_between_links_accept_and_the_run_arrives_or_i
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_what_a_user_changes_after_a_first_pull_was_killed_arrives(unpulled: Tell) -> None:
     story = unpulled()
     story.shares_model()
@@ -348,6 +367,7 @@ def test_kind_03_what_a_user_changes_after_a_first_pull_was_killed_arrives(unpul
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_an_update_found_again_after_a_crash_agrees_on_no_edit_of_a_user(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -361,6 +381,7 @@ def test_kind_03_an_update_found_again_after_a_crash_agrees_on_no_edit_of_a_user
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_03_what_a_user_typed_before_the_state_was_lost_is_asked_when_a_run_adopts(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -393,6 +414,7 @@ def test_kind_04_what_an_owners_rule_overwrites_is_in_the_history(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_a_tag_that_a_user_typed_just_before_a_rename_is_in_the_history(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -405,6 +427,7 @@ def test_kind_04_a_tag_that_a_user_typed_just_before_a_rename_is_in_the_history(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_an_asset_that_a_user_edits_just_before_it_is_archived_is_a_question(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -417,6 +440,7 @@ def test_kind_04_an_asset_that_a_user_edits_just_before_it_is_archived_is_a_ques
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_an_older_plan_does_not_overwrite_an_attribute_typed_since(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
@@ -430,6 +454,7 @@ def test_kind_04_an_older_plan_does_not_overwrite_an_attribute_typed_since(tell:
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_a_plan_that_is_applied_writes_no_attribute_over_one_typed_just_before(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
@@ -444,6 +469,7 @@ def test_kind_04_a_plan_that_is_applied_writes_no_attribute_over_one_typed_just_
 
 
 @pytest.mark.parametrize("tag", ["P-1", "HV-1", "FT-1", "L-1"])
+@pytest.mark.long
 def test_kind_04_a_cell_that_a_designer_types_just_before_the_push_is_not_overwritten(
     tell: Tell, tag: str
 ) -> None:
@@ -457,6 +483,7 @@ def test_kind_04_a_cell_that_a_designer_types_just_before_the_push_is_not_overwr
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_04_a_description_that_a_user_types_just_before_the_run_writes_it_is_kept(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -484,6 +511,7 @@ def test_kind_05_the_second_last_of_three_pushed_values_is_known_as_ours(tell: T
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_05_an_old_session_of_a_shared_attribute_is_known_after_two_pushes(tell: Tell) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast
@@ -497,6 +525,7 @@ def test_kind_05_an_old_session_of_a_shared_attribute_is_known_after_two_pushes(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_05_an_old_session_is_known_after_one_push(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -543,6 +572,7 @@ def test_kind_05_an_old_session_is_known_when_a_person_has_the_asset_restored(te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_05_the_older_of_two_workbooks_is_known_as_ours(tell: Tell) -> None:
     story = tell(write="workbook")
     designer, user, run, then = story.cast
@@ -575,6 +605,7 @@ def test_kind_05_the_late_write_of_an_overtaken_run_does_not_undo_a_newer_text(t
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_05_an_overtaken_run_that_wrote_late_does_not_say_that_it_wrote_nothing(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast
@@ -608,6 +639,7 @@ def test_kind_06_what_was_undone_stays_so_after_its_cell_could_not_be_read_once(
 
 
 @pytest.mark.parametrize("tag", ["HV-2", "HV-" + "1" * 128], ids=["two items with one tag", "too long"])
+@pytest.mark.long
 def test_kind_06_what_was_undone_stays_so_after_a_row_error(tell: Tell, tag: str) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -622,6 +654,7 @@ def test_kind_06_what_was_undone_stays_so_after_a_row_error(tell: Tell, tag: str
     then.all_is_well(but=[("HV-1", "description")])
 
 
+@pytest.mark.long
 def test_kind_06_a_plan_made_before_an_undo_does_not_bring_back_what_was_undone(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -637,6 +670,7 @@ def test_kind_06_a_plan_made_before_an_undo_does_not_bring_back_what_was_undone(
     then.synapse_holds("P-1", "Pump 1, as drawn")
 
 
+@pytest.mark.long
 def test_kind_06_a_push_planned_before_an_undo_does_not_bring_back_what_was_undone(tell: Tell) -> None:
     story = tell(share_model=True)
     _designer, user, run, then = story.cast
@@ -653,6 +687,7 @@ def test_kind_06_a_push_planned_before_an_undo_does_not_bring_back_what_was_undo
     then.all_is_well(but=[("HV-1", "description")])
 
 
+@pytest.mark.long
 def test_kind_06_a_plan_made_before_a_choice_does_not_lose_it(tell: Tell) -> None:
     story = tell(conflict=ASK)
     designer, user, run, then = story.cast
@@ -669,6 +704,7 @@ def test_kind_06_a_plan_made_before_a_choice_does_not_lose_it(tell: Tell) -> Non
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_06_an_undo_of_two_pushes_of_one_item_leaves_both_undone(tell: Tell) -> None:
     story = tell(share_model=True)
     _designer, user, run, then = story.cast
@@ -725,6 +761,7 @@ def test_kind_07_an_older_copy_is_still_stopped_after_any_other_command(
     then.synapse_holds("P-1", "P-1, newer")
 
 
+@pytest.mark.long
 def test_kind_07_an_older_copy_is_still_stopped_after_an_undo(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -740,6 +777,7 @@ def test_kind_07_an_older_copy_is_still_stopped_after_an_undo(tell: Tell) -> Non
     then.synapse_holds("P-1", "P-1, newer")
 
 
+@pytest.mark.long
 def test_kind_07_an_older_copy_that_went_on_for_a_while_does_not_overwrite_newer_texts(tell: Tell) -> None:
     story = older_copy(tell)
     designer, _user, run, then = story.cast
@@ -753,6 +791,7 @@ def test_kind_07_an_older_copy_that_went_on_for_a_while_does_not_overwrite_newer
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_07_a_restored_synapse_does_not_win_over_a_users_text_that_reached_plant_3d(
     restorable: Callable[..., Any],
 ) -> None:
@@ -772,6 +811,7 @@ def test_kind_07_a_restored_synapse_does_not_win_over_a_users_text_that_reached_
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_07_a_restored_synapse_does_not_win_in_a_full_pull_and_push(
     restorable: Callable[..., Any],
 ) -> None:
@@ -812,6 +852,7 @@ def test_kind_08_an_edit_made_while_the_class_was_left_out_arrives(tell: Tell) -
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_a_valve_deleted_while_its_class_was_left_out_is_missed(tell: Tell) -> None:
     story = tell(missing={"reads": 1, "minutes": 0, "policy": "ask"})
     designer, _user, run, then = story.cast
@@ -825,6 +866,7 @@ def test_kind_08_a_valve_deleted_while_its_class_was_left_out_is_missed(tell: Te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_a_live_asset_whose_item_went_while_it_was_archived_is_told(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -840,6 +882,7 @@ def test_kind_08_a_live_asset_whose_item_went_while_it_was_archived_is_told(tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_an_asset_that_a_user_restores_after_its_item_was_archived_is_told(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -853,6 +896,7 @@ def test_kind_08_an_asset_that_a_user_restores_after_its_item_was_archived_is_to
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_an_asset_of_ours_whose_item_went_while_the_state_was_lost_is_told(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -865,6 +909,7 @@ def test_kind_08_an_asset_of_ours_whose_item_went_while_the_state_was_lost_is_to
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_08_an_item_redrawn_under_another_pnpid_goes_on(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -908,6 +953,7 @@ def test_kind_09_a_second_project_on_the_same_synapse_project_changes_nothing_of
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_09_a_plan_of_a_second_project_on_the_same_synapse_project_is_not_applied(tell: Tell) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -926,6 +972,7 @@ def another_database(story: Story) -> None:
     story.world.change("UPDATE PnPDatabase SET DBID = ?", bytes(range(16)))
 
 
+@pytest.mark.long
 def test_kind_09_links_are_not_accepted_with_another_database(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -940,6 +987,7 @@ def test_kind_09_links_are_not_accepted_with_another_database(tell: Tell) -> Non
 
 
 @pytest.mark.parametrize("command", ["apply", "undo"])
+@pytest.mark.long
 def test_kind_09_nothing_is_applied_under_another_synapse_project(tell: Tell, command: str) -> None:
     story = tell()
     designer, _user, run, then = story.cast
@@ -989,6 +1037,7 @@ def test_kind_10_a_choice_to_restore_waits_for_a_run_that_can_do_it(
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_to_leave_it_archived_is_void_when_the_designer_goes_on(tell: Tell) -> None:
     story = archived_but_edited(tell)
     designer, _user, run, then = story.cast
@@ -1001,6 +1050,7 @@ def test_kind_10_a_choice_to_leave_it_archived_is_void_when_the_designer_goes_on
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_to_restore_meets_what_a_user_typed_after_it(tell: Tell) -> None:
     story = archived_but_edited(tell)
     _designer, user, run, then = story.cast
@@ -1012,6 +1062,7 @@ def test_kind_10_a_choice_to_restore_meets_what_a_user_typed_after_it(tell: Tell
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_to_archive_is_not_carried_out_after_the_item_came_back(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -1027,6 +1078,7 @@ def test_kind_10_a_choice_to_archive_is_not_carried_out_after_the_item_came_back
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_a_choice_to_archive_that_is_void_says_why(tell: Tell) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -1044,6 +1096,7 @@ def test_kind_10_a_choice_to_archive_that_is_void_says_why(tell: Tell) -> None:
 
 
 @pytest.mark.parametrize("side", ["plant3d", "synapse"])
+@pytest.mark.long
 def test_kind_10_a_choice_of_a_value_is_void_when_a_side_moved_after_it(tell: Tell, side: str) -> None:
     story = tell(conflict=ASK, share_model=True)
     designer, user, run, then = story.cast
@@ -1057,6 +1110,7 @@ def test_kind_10_a_choice_of_a_value_is_void_when_a_side_moved_after_it(tell: Te
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_10_an_undo_on_the_workbook_route_says_that_nothing_goes_back(tell: Tell) -> None:
     story = tell()
     _designer, user, run, then = story.cast
@@ -1086,6 +1140,7 @@ def test_kind_11_six_runs_within_seconds_are_not_thirty_minutes(tell: Tell) -> N
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_11_an_item_that_comes_back_in_between_is_missed_anew(tell: Tell) -> None:
     story = tell(missing={"reads": 2, "minutes": 0, "policy": "archive"})
     designer, _user, run, then = story.cast
@@ -1101,6 +1156,7 @@ def test_kind_11_an_item_that_comes_back_in_between_is_missed_anew(tell: Tell) -
     then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_11_nobody_is_asked_to_archive_before_the_minutes_are_over(tell: Tell) -> None:
     story = tell(missing={"reads": 1, "minutes": 30, "policy": "ask"})
     designer, _user, run, then = story.cast
@@ -1123,6 +1179,7 @@ def many_pumps(unpulled: Tell, drawn_large: Path, count: int, **options: Any) ->
     return story, [tag for tag in story.items if tag.startswith("P-") and len(tag) > 3][:count]
 
 
+@pytest.mark.long
 def test_kind_12_a_fifth_of_the_descriptions_emptied_in_synapse_is_stopped(
     unpulled: Tell, drawn_large: Path
 ) -> None:
@@ -1135,6 +1192,7 @@ def test_kind_12_a_fifth_of_the_descriptions_emptied_in_synapse_is_stopped(
     story.then.all_is_well()
 
 
+@pytest.mark.long
 def test_kind_12_a_mass_of_descriptions_overwritten_in_synapse_is_stopped(
     unpulled: Tell, drawn_large: Path
 ) -> None:

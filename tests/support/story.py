@@ -25,6 +25,7 @@ import yaml
 from tests.support.dcf import ROLES, Dcf
 from tests.support.freezer import Freezer, Frozen
 from tests.support.synapse_dev import RunningSynapse
+from tests.support.webapp import empty_state
 from tests.support.world import NAME, Row, Said, World, new_world
 
 Value = str | None
@@ -848,4 +849,6 @@ def new_story(
 ) -> Story:
     """A story before its first run. `options`: settings of the project."""
     settings = {"write": "sql", "drawings_unseen": "closed", "missing": ARCHIVING, **options}
-    return Story(world=new_world(folder, synapse, template, **settings), freezer=freezer)
+    world = new_world(folder, synapse, template, **settings)
+    world.state.write_bytes(empty_state())  # what the first command would make, made once
+    return Story(world=world, freezer=freezer)
