@@ -153,6 +153,23 @@ def test_settings_may_hold_the_secret_as_well(bare: Host) -> None:
     (bare.folder / "app/core/config.py").write_text(text, encoding="utf-8")
     said = bare.run("-c", "from app.integration import theirs; print(theirs.find_secret())")
     assert said.stdout.strip() == "from-the-settings"
+    text = "class Settings:\n    SECRET_KEY = 'asked-for'\ndef get_settings():\n    return Settings()\n"
+    (bare.folder / "app/core/config.py").write_text(text, encoding="utf-8")
+    said = bare.run("-c", "from app.integration import theirs; print(theirs.find_secret())")
+    assert said.stdout.strip() == "asked-for"
+
+
+def test_where_accounts_are_kept_otherwise_keys_go_on_and_logins_say_why(bare: Host) -> None:
+    bare.alembic("stamp", "e6461479a363")
+    bare.alembic("upgrade", "head")
+    bare.sql("ALTER TABLE users RENAME COLUMN is_active TO enabled")
+    headers = {"X-API-Key": bare.add_key()}
+    with bare.serving() as serving:
+        at = f"{serving.url}/api/v1/integration/capabilities"
+        assert httpx2.get(at, headers=headers).status_code == 200
+        answer = httpx2.get(at, headers=login("somebody@example.com"))
+    assert (answer.status_code, answer.json()["type"]) == (503, "not_installed")
+    assert "is_active" in answer.json()["detail"]
 
 
 def test_before_the_migration_the_application_lives_and_the_api_says_what_to_do(bare: Host) -> None:

@@ -62,7 +62,7 @@ def find_secret() -> str:
     """SECRET_KEY of the security module or of its settings, else of the environment."""
     for name in SECURITY:
         module = imported(name, needed=False)
-        for place in (module, getattr(module, "settings", None)):
+        for place in (module, getattr(module, "settings", None), settings_of(module)):
             algorithm = first(place, ALGORITHM_NAMES)
             secret = first(place, SECRETS)
             if secret is not None:
@@ -74,6 +74,12 @@ def find_secret() -> str:
             return os.environ[variable]
     wanted = " or ".join(SECRETS)
     raise not_as_expected(f"neither {', '.join(SECURITY)} nor the environment has {wanted}")
+
+
+def settings_of(module: ModuleType | None) -> object:
+    """What `get_settings()` of the module gives, if it has such a function."""
+    function = getattr(module, "get_settings", None)
+    return function() if callable(function) else None
 
 
 def first(place: object, names: tuple[str, ...]) -> str | None:
@@ -102,9 +108,23 @@ def not_as_expected(what: str) -> NotAsExpected:
     )
 
 
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a login; `role` in capitals."""
+
+    role: str
+    active: bool
+
+
+def person_of(connection: sa.Connection, email: str) -> Person | None:
+    """The account with this e-mail, the subject of a login token."""
+    statement = sa.text("SELECT CAST(role AS text), is_active FROM users WHERE email = :email")
+    row = connection.execute(statement, {"email": email}).one_or_none()
+    return None if row is None else Person(role=str(row[0]).rpartition(".")[2].upper(), active=bool(row[1]))
+
+
 COLUMNS = {
     "projects": ("id",),
-    "users": ("email", "role", "is_active"),
     "assets": ("id", "project_id", "tag", "type", "description", "deleted_at", "version", "seq", "live_tag"),
     "integration_projects": ("project_id", "seq", "epoch"),
     "integration_keys": ("key_hash", "scopes"),
