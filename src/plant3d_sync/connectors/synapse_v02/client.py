@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.base import (
     AssetWrite,
     Capabilities,
@@ -68,7 +69,7 @@ class SynapseV02:
         request_id: str | None = None,
         ca_file: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = patience.sleep,
         on_event: Hear | None = None,
     ) -> None:
         self.project_id = project_of(project_id)

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.synapse import errors as contract_errors
 from plant3d_sync.connectors.synapse.client import MAX_REPLY_BYTES, Secret, Timeouts, root_of
 from plant3d_sync.connectors.synapse_v02 import errors
@@ -98,7 +99,7 @@ class Pace:
         rate: float,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = patience.sleep,
     ) -> None:
         self._most = self.rate = rate
         self._level = 0.0
@@ -152,7 +153,7 @@ class Http:
         ca_file: str | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = patience.sleep,
         on_event: Hear | None = None,
     ) -> None:
         self.url = root_of(url)

@@ -12,6 +12,7 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
@@ -226,7 +227,13 @@ class Reader:
         if len(ids) < 2:
             return [(one, self.single(one)) for one in ids]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return list(zip(ids, pool.map(self.single, ids), strict=True))
+            futures = [pool.submit(copy_context().run, self.single, one) for one in ids]
+            try:
+                return [(one, future.result()) for one, future in zip(ids, futures, strict=True)]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
 
     # ---------------------------------------------------------------- the beginning
 

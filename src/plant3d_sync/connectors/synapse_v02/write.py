@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -500,7 +501,7 @@ class Writer:
         if not jobs:
             return
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            futures = [pool.submit(self._post, job) for job in jobs]
+            futures = [pool.submit(copy_context().run, self._post, job) for job in jobs]
             try:
                 for future in futures:
                     future.result()
