@@ -9,8 +9,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from plant3d_sync import patience
+from plant3d_sync.connectors.synapse_v02.client import SynapseV02
+from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.synapse_dev.v02.main import Running
-from tests.support.synapse_v02 import logged_in, poison, synapse_v02
+from tests.support.synapse_v02 import PASSWORD, logged_in, poison, synapse_v02
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +262,16 @@ def test_it_says_which_synapse_it_is(running: Running) -> None:
     said = httpx2.get(f"{running.url}/openapi.json").json()["info"]
     assert said == {"title": "AXOIQ SYNAPSE API", "version": "0.2.2"}
     assert httpx2.get(f"{running.url}/api/v1/integration/capabilities").status_code == 404
+
+
+def test_a_pause_between_two_tries_ends_with_the_run(running: Running, project: str) -> None:
+    client = SynapseV02(running.url, running.user, PASSWORD, project, retry_delay=600, requests_per_second=0)
+    client.capabilities()
+    running.backend.traps.harms += [("GET", "/admin/stats", "cut_before")] * 2
+    asked = iter([None] * 3)
+    stopped = RetryLaterError("asked to end")
+    clock = patience.Patience(lambda: next(asked, stopped))
+    with patience.held(clock), pytest.raises(RetryLaterError, match="asked to end"):
+        list(client.changes(None))
+    client.close()
+    running.backend.traps.harms.clear()
