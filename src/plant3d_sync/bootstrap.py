@@ -479,8 +479,14 @@ def _doors(config: ProjectConfig) -> Callable[[], str]:
 
     def look() -> str:
         from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+        from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
+        from plant3d_sync.connectors.plant3d.open import DEFAULT_DEADLINE
 
-        return DrawingLocks(drawings_folder(config)).token()
+        return elsewhere(
+            f"the drawings of {config.name}",
+            lambda: DrawingLocks(drawings_folder(config)).token(),
+            seconds=DEFAULT_DEADLINE,
+        )
 
     return look
 

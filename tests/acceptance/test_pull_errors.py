@@ -154,7 +154,7 @@ def is_cut_off(path: Path) -> None:
         (is_empty, "source_empty"),
         (other_database, "source_not_plant3d"),
         (is_link_file, "source_link_file"),
-        (is_cut_off, "source_corrupt"),
+        (is_cut_off, "source_damaged"),
     ],
 )
 def test_a_file_that_is_no_plant_3d_database_ends_with_78(

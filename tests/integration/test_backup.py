@@ -139,7 +139,7 @@ def test_a_source_with_a_damaged_page_makes_no_backup_that_counts(project: Proje
         stream.write(b"\xff" * 64)
     with pytest.raises((RetryLaterError, ConfigError)) as stopped:
         make_backup(project.database, folder, project="p")
-    assert stopped.value.error_code in ("backup_failed", "source_corrupt")
+    assert stopped.value.error_code in ("backup_failed", "source_damaged")
     assert list(folder.iterdir()) == []
 
 

@@ -135,7 +135,7 @@ def test_after_recovery_by_its_own_program_the_file_is_read_as_before(dcf: Dcf) 
 def test_a_copy_that_takes_too_long_is_given_up(
     dcf: Dcf, private_temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "_PAGES_PER_STEP", 1)
+    monkeypatch.setattr(copying, "_BLOCK", 4096)
     source = open_source(dcf.path, deadline=0.0)
     with pytest.raises(RetryLaterError) as caught:
         source.snapshot()
@@ -160,7 +160,7 @@ def test_looking_at_the_signature_does_not_end_the_lock_of_a_running_copy(dcf: D
         source.signature()
         looked.set()
 
-    def while_held(connection: sqlite3.Connection) -> None:
+    def while_held() -> None:
         threading.Thread(target=look, daemon=True).start()
         assert not looked.wait(0.2)
         with closing(sqlite3.connect(dcf.path, timeout=0)) as writer, pytest.raises(sqlite3.OperationalError):
@@ -168,7 +168,7 @@ def test_looking_at_the_signature_does_not_end_the_lock_of_a_running_copy(dcf: D
             writer.commit()
 
     with copying.file_guard(dcf.path):
-        copy, _ = copying.copy_sqlite(dcf.path, deadline=5, check=while_held)
+        copy, _ = copying.copy_sqlite(dcf.path, deadline=5, while_held=while_held)
     copy.close()
     assert looked.wait(5)
 
@@ -191,7 +191,7 @@ while True:
 def test_a_snapshot_is_one_moment_while_somebody_commits_all_the_time(
     dcf: Dcf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "_PAGES_PER_STEP", 3)
+    monkeypatch.setattr(copying, "_BLOCK", 4096 * 3)
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(dcf.path)], stdout=subprocess.PIPE, text=True
     )

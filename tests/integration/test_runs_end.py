@@ -1,4 +1,4 @@
-"""A run ends when it is asked to, wherever it is: a SYNAPSE that says nothing any more does not hold it."""
+"""A run ends when it is asked to, wherever it is: neither a SYNAPSE nor a share that says nothing any more holds it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.engine import Cancelled, Engine, Request
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Stop
+from tests.support.hanging import hanging_share
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
@@ -155,3 +156,43 @@ def test_a_run_that_pauses_between_two_tries_ends_when_it_is_stopped(plant: Plan
     assert seconds_until(work) < PROMPT
     assert [getattr(error, "error_code", "") for error in errors] == ["deadline"]
     app.state.close()
+
+
+@pytest.fixture
+def two(tmp_path: Path, synapse: RunningSynapse) -> Iterator[App]:
+    """`away` lies on a share that hangs, `mine` does not."""
+    plant = build_plant(tmp_path, synapse, ["away", "mine"], items=10)
+    share = tmp_path / "share"
+    share.mkdir()
+    with hanging_share(share):
+        app = plant.app()
+        app.config.projects["away"].source = str(share / "ProcessPower.dcf")
+        yield app
+        app.state.close()
+
+
+def test_a_share_that_hangs_holds_neither_a_cancel_nor_the_other_projects(two: App) -> None:
+    run = queue.enqueue(two.world(), "away", "pull", trigger="api", by="test")
+    other = queue.enqueue(two.world(), "mine", "pull", trigger="api", by="test")
+    worker = Worker(two)
+    work = threading.Thread(target=lambda: worker.work(burst=True), daemon=True)
+    work.start()
+    wait_until(lambda: see(two, run.run_id).status == "running", what="the run on the share")
+    time.sleep(1)
+    asked = time.monotonic()
+    queue.cancel(two.world(), run.run_id, by="test")
+    wait_until(lambda: see(two, run.run_id).status != "running", what="the end of the run")
+    assert time.monotonic() - asked < PROMPT
+    assert see(two, run.run_id).outcome == "cancelled"
+    work.join(timeout=60)
+    assert see(two, other.run_id).status == "completed"
+
+
+def test_a_share_that_hangs_is_left_when_its_time_is_over_and_said_so(
+    two: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plant3d_sync.connectors.plant3d.elsewhere.SPARE", 0.0)
+    monkeypatch.setattr("plant3d_sync.connectors.plant3d.open.DEFAULT_DEADLINE", 1.0)
+    with pytest.raises(RetryLaterError) as late:
+        Engine(two.world(), two.project("away")).run(Request())
+    assert late.value.error_code == "source_silent"

@@ -46,13 +46,14 @@ def test_a_file_a_folder_and_a_url_open_the_same_database(dcf: Dcf) -> None:
 
 def test_the_database_in_a_folder_is_found_in_any_case(tmp_path: Path) -> None:
     Dcf(tmp_path / "PROCESSPOWER.DCF")
-    assert open_source(tmp_path).name.endswith("PROCESSPOWER.DCF")
+    with open_source(tmp_path).snapshot() as snapshot:
+        assert snapshot.name.endswith("PROCESSPOWER.DCF")
 
 
 def test_a_folder_without_database_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "Piping.dcf").touch()
     with pytest.raises(ConfigError) as caught:
-        open_source(tmp_path)
+        open_source(tmp_path).snapshot()
     assert caught.value.error_code == "source_not_found"
     assert "Piping.dcf" in caught.value.message
 
@@ -92,7 +93,7 @@ def test_a_database_whose_base_table_lacks_its_class_column_is_refused(dcf: Dcf)
 def test_a_cut_off_file_is_corrupt(dcf: Dcf, keep: int) -> None:
     with dcf.path.open("r+b") as stream:
         stream.truncate(keep)
-    assert code_of(dcf.path) == "source_corrupt"
+    assert code_of(dcf.path) == "source_damaged"
 
 
 def test_garbage_behind_a_good_header_is_corrupt(dcf: Dcf) -> None:
@@ -100,7 +101,7 @@ def test_garbage_behind_a_good_header_is_corrupt(dcf: Dcf) -> None:
     with dcf.path.open("r+b") as stream:
         stream.seek(100)
         stream.write(os.urandom(size - 100))
-    assert code_of(dcf.path) == "source_corrupt"
+    assert code_of(dcf.path) == "source_damaged"
 
 
 @pytest.mark.parametrize("name", ["a?mode=rwc.dcf", "a#b%20c.dcf", "é à 'x'.dcf"])

@@ -6,6 +6,8 @@ source is locked once, copied in one read transaction, closed, and never looked 
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import sqlite3
@@ -18,13 +20,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.regularfile import NotRegular, regular
 from plant3d_sync.sqlitefile import sqlite_uri
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
 _PAGES_PER_STEP = 4096
+_BLOCK = 8 * 1024 * 1024
+"""Bytes asked for at once: few calls, however long each of them takes."""
 """Pages between two looks at the deadline. The read transaction stays open, so no step starts over."""
 _COUNTER = slice(24, 28)
 _PAGE_COUNT = slice(28, 32)
@@ -124,6 +128,7 @@ def is_truncated(header: bytes, size: int) -> bool:
 def read_header(path: Path) -> bytes:
     """The first 100 bytes, checked to be SQLite. Raises ConfigError for anything else."""
     try:
+        regular(path)
         with path.open("rb") as stream:
             header = stream.read(HEADER_BYTES)
             size = os.fstat(stream.fileno()).st_size
@@ -132,11 +137,9 @@ def read_header(path: Path) -> bytes:
     except PermissionError as error:
         raise errors.unreadable(str(path), error.strerror or "no permission") from error
     except OSError as error:
-        raise RetryLaterError(
-            f"{path} cannot be read: {error.strerror or error}. Nothing was read or written.",
-            hint="Check the network share or the disk; the next run tries again.",
-            code="source_io",
-        ) from error
+        if isinstance(error, NotRegular) or error.errno == errno.ELOOP:
+            raise errors.no_file(str(path), error.strerror or str(error)) from error
+        raise errors.unreadable_now(str(path), error.strerror or str(error)) from error
     if size == 0:
         raise errors.empty_file(path)
     if not header.startswith(SQLITE_MAGIC):
@@ -165,35 +168,45 @@ def hold(path: Path, deadline: float) -> Iterator[HeldSource]:
         connection = sqlite3.connect(
             sqlite_uri(path), uri=True, timeout=deadline, isolation_level=None, check_same_thread=False
         )
-    except sqlite3.Error as error:
+    except errors.UNREADABLE as error:
         raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
     with closing(connection):
         try:
             connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            # takes the lock and reads one page; the list of tables is many small reads, slow on a share
+            connection.execute("PRAGMA user_version").fetchone()
             yield HeldSource(connection, time.monotonic())
-        except sqlite3.Error as error:
+        except errors.UNREADABLE as error:
             raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
 
 
 def copy_sqlite(
-    path: Path, *, deadline: float, check: Callable[[sqlite3.Connection], None]
+    path: Path, *, deadline: float, while_held: Callable[[], None] = lambda: None
 ) -> tuple[LocalCopy, float]:
     """Copy one moment of the file. Returns the opened copy and the milliseconds the source was held.
 
-    `check` sees the locked source first and may refuse it. Never longer than `deadline` seconds in all.
+    Nothing is asked of the source but its bytes, in large blocks: Plant 3D cannot save meanwhile. A file in WAL mode
+    that nobody has open is copied without a lock, since taking one would leave files beside it. Never longer than `deadline` seconds in all.
     Raises what `hold` raises, and RetryLaterError `source_busy` or `no_space`. Leaves nothing on failure.
     """
     until = time.monotonic() + deadline
     copy = LocalCopy()
     done = False
     try:
-        with hold(path, deadline) as held:
-            since = held.since
-            failpoint("source.copy_begun")
-            check(held.connection)
-            _backup(held.connection, copy, path, until, deadline)
-        lock_ms = (time.monotonic() - since) * 1000
+        failpoint("source.copy_begun")
+        if _is_wal(path) and not os.path.exists(f"{path}-shm"):
+            _copy_resting_wal(path, copy, until, deadline)
+            lock_ms = 0.0
+        else:
+            # opened before the lock and closed after it: closing it would end the lock (POSIX)
+            with path.open("rb", buffering=0) as stream:
+                with hold(path, deadline) as held:
+                    while_held()
+                    if _is_wal(path):
+                        _backup(held.connection, copy, path, until, deadline)
+                    else:
+                        _copy_bytes(stream, copy.path, path, until, deadline)
+                lock_ms = (time.monotonic() - held.since) * 1000
         failpoint("source.copy_closed")
         _open_copy(copy, path)
         done = True
@@ -203,10 +216,67 @@ def copy_sqlite(
     return copy, lock_ms
 
 
+def _is_wal(path: Path) -> bool:
+    with path.open("rb", buffering=0) as stream:
+        return _WAL_BYTES[1] < len(header := stream.read(HEADER_BYTES)) and header[_WAL_BYTES[1]] == 2
+
+
+def _copy_bytes(stream: io.RawIOBase, target: Path, path: Path, until: float, deadline: float) -> None:
+    """Everything from the beginning of `stream`, in as few calls as the file system allows."""
+    block = memoryview(bytearray(_BLOCK))
+    try:
+        with target.open("wb", buffering=0) as copied:
+            while size := stream.readinto(block):
+                if time.monotonic() > until:
+                    raise errors.busy(str(path), deadline)
+                _write_all(copied, block[:size])
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise errors.no_space(error.strerror or str(error)) from error
+        raise errors.unreadable_now(str(path), error.strerror or str(error)) from error
+
+
+def _write_all(copied: io.RawIOBase, piece: memoryview) -> None:
+    while piece:
+        piece = piece[copied.write(piece) :]
+
+
+def _copy_resting_wal(path: Path, copy: LocalCopy, until: float, deadline: float) -> None:
+    """Copy file and log of a database that nobody has open, and bring them together in the copy."""
+    log = Path(f"{path}-wal")
+    while True:
+        before = _look_at(path, log)
+        for source, target in ((path, copy.path), (log, Path(f"{copy.path}-wal"))):
+            target.unlink(missing_ok=True)
+            if source.exists():
+                with source.open("rb", buffering=0) as stream:
+                    _copy_bytes(stream, target, path, until, deadline)
+        if before == _look_at(path, log):
+            break
+        if time.monotonic() > until:
+            raise errors.busy(str(path), deadline)
+    try:
+        with closing(sqlite3.connect(copy.path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except errors.UNREADABLE as error:
+        raise errors.from_sqlite(error, str(path), 0.0) from error
+
+
+def _look_at(*paths: Path) -> list[tuple[int, int, int] | None]:
+    found: list[tuple[int, int, int] | None] = []
+    for path in (*paths, Path(f"{paths[0]}-shm")):
+        try:
+            state = path.stat()
+            found.append((state.st_ino, state.st_size, state.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
 def _open_copy(copy: LocalCopy, path: Path) -> None:
     try:
         copy.open()
-    except sqlite3.Error as error:
+    except errors.UNREADABLE as error:
         raise errors.from_sqlite(error, str(path), 0.0) from error
 
 

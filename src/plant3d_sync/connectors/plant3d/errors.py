@@ -78,13 +78,48 @@ def not_plant3d(name: str, missing: Sequence[str]) -> ConfigError:
     )
 
 
-def corrupt(name: str, why: str) -> ConfigError:
-    """Unreadable as SQLite."""
-    return ConfigError(
-        f"{name} is damaged: {why}. Nothing was written.",
+class SourceDamaged(RetryLaterError):
+    """A worker waits for a whole file; a command says, as for any wrong file, that somebody must act."""
+
+    exit_code = 78
+
+
+def corrupt(name: str, why: str) -> RetryLaterError:
+    """Unreadable as SQLite: the project waits until somebody has put a whole file there."""
+    return SourceDamaged(
+        f"{name} is damaged: {why}. Nothing was written; the project waits.",
         hint="Open the project in Plant 3D and run its audit, or restore the file from a backup.",
-        code="source_corrupt",
+        code="source_damaged",
         details={"reason": why},
+    )
+
+
+def no_file(name: str, why: str) -> ConfigError:
+    """A pipe, a device, a folder, a link that leads to itself: opening it may never end."""
+    return ConfigError(
+        f"{name} is no database file: {why}. It was not opened; nothing was read or written.",
+        hint="Give the project folder or its ProcessPower.dcf.",
+        code="source_no_file",
+        details={"reason": why},
+    )
+
+
+def unreadable_now(name: str, why: str) -> RetryLaterError:
+    """The disk or the share refused a read."""
+    return RetryLaterError(
+        f"{name} cannot be read: {why}. Nothing was written.",
+        hint="Check the network share or the disk; the next run tries again.",
+        code="source_io",
+    )
+
+
+def silent(name: str, seconds: float) -> RetryLaterError:
+    """The share hangs. The call is left behind; until it comes back nobody asks again."""
+    waited = f"within {seconds:.0f} s" if seconds else "since an earlier call"
+    return RetryLaterError(
+        f"Where {name} lies nothing answers: a call did not come back {waited}. It was left; nothing was written.",
+        hint="Check the network share. The next run tries again by itself.",
+        code="source_silent",
     )
 
 
@@ -173,7 +208,11 @@ def no_space(why: str) -> RetryLaterError:
     )
 
 
-def from_sqlite(error: sqlite3.Error, name: str, waited: float) -> SyncError:
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""What reading a database may raise that is damaged: SQLite's own, and texts or numbers that are none."""
+
+
+def from_sqlite(error: Exception, name: str, waited: float) -> SyncError:
     """The error of ours that says what an error of SQLite means for this source.
 
     `waited`: seconds spent so far, for the text of "locked".
@@ -190,11 +229,7 @@ def from_sqlite(error: sqlite3.Error, name: str, waited: float) -> SyncError:
     if primary in (_SQLITE_CANTOPEN, _SQLITE_PERM):
         return unreadable(name, str(error))
     if primary == _SQLITE_IOERR:
-        return RetryLaterError(
-            f"Reading {name} failed: {error}. Nothing was written.",
-            hint="Check the network share or the disk; the next run tries again.",
-            code="source_io",
-        )
+        return unreadable_now(name, str(error))
     if primary not in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
         return corrupt(name, f"SQLite says: {error}")
     return corrupt(name, str(error))

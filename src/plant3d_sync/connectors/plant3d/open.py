@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
+from functools import cached_property
 from pathlib import Path
 
 from plant3d_sync.connectors.base import PlantSource
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import change_counter, copy_sqlite, file_guard, read_header
+from plant3d_sync.connectors.plant3d.copy import (
+    LocalCopy,
+    change_counter,
+    copy_sqlite,
+    file_guard,
+    read_header,
+)
+from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.regularfile import regular
 
 DATABASE_FILE = "processpower.dcf"
 """The P&ID database of a project, in lower case (the file system may keep another case)."""
 
-REQUIRED_TABLES = ("PnPTables", "PnPBase")
 DEFAULT_DEADLINE = 30.0
 """Seconds for lock and copy together."""
 
@@ -29,10 +36,10 @@ def open_source(
 ) -> PlantSource:
     """A Plant 3D database that can be read: a project folder, a `.dcf` file or a SQLAlchemy URL.
 
-    Looks at names only; the database itself is first touched by `signature` or `snapshot`.
+    Touches nothing yet: folder and file are first looked at by `signature` or `snapshot`.
     `deadline`: seconds one copy may take, waiting for a lock included. `allow_copy`: read one user's
     working copy of a collaboration or Vault project all the same.
-    Raises ConfigError `source_not_found`, `source_unknown_kind`.
+    Raises ConfigError `source_unknown_kind`.
     """
     text = str(spec)
     if isinstance(spec, str) and is_sqlserver(text):
@@ -41,14 +48,14 @@ def open_source(
         return SqlServerSource(text, deadline=deadline)
     if isinstance(spec, str) and _URL.match(text):
         return _open_url(text, deadline=deadline, allow_copy=allow_copy)
-    return SqliteSource(_database_file(Path(spec).expanduser()), deadline=deadline, allow_copy=allow_copy)
+    return SqliteSource(Path(spec).expanduser(), deadline=deadline, allow_copy=allow_copy)
 
 
 def _open_url(url: str, *, deadline: float, allow_copy: bool) -> PlantSource:
     scheme = url.partition("://")[0].lower()
     if scheme in ("sqlite", "sqlite+pysqlite"):
         path = url.partition("://")[2].removeprefix("/").partition("?")[0]
-        return SqliteSource(_database_file(Path(path)), deadline=deadline, allow_copy=allow_copy)
+        return SqliteSource(Path(path), deadline=deadline, allow_copy=allow_copy)
     raise ConfigError(
         f"A Plant 3D database cannot be opened by a {scheme}:// URL. Nothing was read or written.",
         hint="Give a project folder, a ProcessPower.dcf, sqlite:///FILE, mssql://..., mssql+pyodbc://... or mssql+pymssql://...",
@@ -59,12 +66,16 @@ def _open_url(url: str, *, deadline: float, allow_copy: bool) -> PlantSource:
 
 def _database_file(path: Path) -> Path:
     """The file itself, or the P&ID database in a project folder (its name in any case)."""
-    if not path.is_dir():
-        return path
     try:
-        names = sorted(entry.name for entry in path.iterdir())
+        return elsewhere(str(path), lambda: _found_in(path), seconds=DEFAULT_DEADLINE)
     except PermissionError as error:
         raise errors.unreadable(str(path), error.strerror or "no permission") from error
+
+
+def _found_in(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    names = sorted(entry.name for entry in path.iterdir())
     for name in names:
         if name.lower() == DATABASE_FILE and (path / name).is_file():
             return path / name
@@ -92,10 +103,17 @@ class SqliteSource:
     engine = "sqlite"
 
     def __init__(self, path: Path, *, deadline: float = DEFAULT_DEADLINE, allow_copy: bool = False) -> None:
-        self.path = path
+        self._given = path
         self.name = str(path)
         self.deadline = deadline
         self.allow_copy = allow_copy
+
+    @cached_property
+    def path(self) -> Path:
+        """The file itself. Looks into the folder if one was given. Raises ConfigError `source_not_found`."""
+        found = _database_file(self._given)
+        self.name = str(found)
+        return found
 
     def signature(self) -> str | None:
         """Path, size, time, change counter and what lies beside the file. None when it cannot be read.
@@ -103,8 +121,12 @@ class SqliteSource:
         A rollback journal or write-ahead log beside the file is part of the token: in WAL mode commits do
         not move the change counter.
         """
+        return elsewhere(str(self.path), self._signature_now, seconds=self.deadline)
+
+    def _signature_now(self) -> str | None:
         with file_guard(self.path):
             try:
+                regular(self.path)
                 with self.path.open("rb") as stream:
                     header = stream.read(28)
                 return self._signature(change_counter(header))
@@ -120,9 +142,24 @@ class SqliteSource:
         """Copy one moment of the file and read from the copy only.
 
         Raises ConfigError: `source_not_found`, `source_empty`, `source_link_file`, `source_not_plant3d`,
-        `source_corrupt`, `source_unreadable`, `source_is_copy`; RetryLaterError: `source_locked`,
+        `source_unreadable`, `source_no_file`, `source_is_copy`; RetryLaterError: `source_damaged`, `source_locked`,
         `source_busy`, `source_hot_journal`, `source_io`, `no_space`.
         """
+        kind, header, signature, copy, lock_ms = elsewhere(
+            str(self.path), self._copied, seconds=self.deadline
+        )
+        return Snapshot.open(
+            copy,
+            name=self.name,
+            lock_ms=lock_ms,
+            engine=self.engine,
+            change_counter=change_counter(header),
+            signature=signature,
+            copy_kind=kind,
+            journal_mode="wal" if header[18] == 2 else "rollback",
+        )
+
+    def _copied(self) -> tuple[str | None, bytes, str, LocalCopy, float]:
         kind = copy_kind(self.path)
         if kind is not None and not self.allow_copy:
             raise errors.is_copy(self.name, kind)
@@ -130,26 +167,9 @@ class SqliteSource:
             # Counter and token are taken before the lock: a commit in between makes the next look say
             # "changed" once too often, never "unchanged" wrongly.
             header = read_header(self.path)
-            counter = change_counter(header)
-            signature = self._signature(counter)
-            copy, lock_ms = copy_sqlite(self.path, deadline=self.deadline, check=self._refuse_other_databases)
-        return Snapshot.open(
-            copy,
-            name=self.name,
-            lock_ms=lock_ms,
-            engine=self.engine,
-            change_counter=counter,
-            signature=signature,
-            copy_kind=kind,
-            journal_mode="wal" if header[18] == 2 else "rollback",
-        )
-
-    def _refuse_other_databases(self, connection: sqlite3.Connection) -> None:
-        rows = connection.execute("SELECT lower(name) FROM sqlite_master WHERE type = 'table'")
-        present = {row[0] for row in rows}
-        missing = [name for name in REQUIRED_TABLES if name.lower() not in present]
-        if missing:
-            raise errors.not_plant3d(self.name, missing)
+            signature = self._signature(change_counter(header))
+            copy, lock_ms = copy_sqlite(self.path, deadline=self.deadline)
+        return kind, header, signature, copy, lock_ms
 
 
 def _size_and_time(path: str) -> str:

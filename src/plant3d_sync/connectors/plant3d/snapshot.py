@@ -71,7 +71,7 @@ class Snapshot:
     ) -> Snapshot:
         """Discover the catalog and the identity of a copy. The copy is removed if that fails.
 
-        Raises ConfigError `source_not_plant3d`, `source_corrupt`.
+        Raises ConfigError `source_not_plant3d`; RetryLaterError `source_damaged`.
         """
         done = False
         try:
@@ -85,7 +85,7 @@ class Snapshot:
                 raise errors.not_plant3d(name, missing)
             identity = _identity(copy.tolerant, discovery, engine, change_counter, signature, copy_kind)
             done = True
-        except sqlite3.Error as error:
+        except errors.UNREADABLE as error:
             raise errors.from_sqlite(error, name, 0.0) from error
         finally:
             if not done:
@@ -164,8 +164,8 @@ class Snapshot:
     ) -> Iterator[ItemBatch]:
         """Every item of these concrete classes, once, ordered by class (as asked) and PnPID, about 500 a batch.
 
-        Only `PnPBase` decides which items exist. Unknown class names are ignored. Raises ConfigError
-        `source_corrupt` if the copy turns out to be unreadable half-way.
+        Only `PnPBase` decides which items exist. Unknown class names are ignored. Raises RetryLaterError
+        `source_damaged` if the copy turns out to be unreadable half-way.
         """
         if reading != self._reading:
             self._reading, self._relations = reading, None
@@ -182,7 +182,7 @@ class Snapshot:
             for batch in scan.run(self._spellings(classes), known):
                 patience.look()
                 yield self._set_aside(batch)
-        except sqlite3.Error as error:
+        except errors.UNREADABLE as error:
             raise errors.from_sqlite(error, self.name, 0.0) from error
         finally:
             self._missing_levels |= scan.missing_levels
@@ -222,7 +222,7 @@ class Snapshot:
                 self._reading,
             ):
                 self._note(finding)
-        except sqlite3.Error as error:
+        except errors.UNREADABLE as error:
             raise errors.from_sqlite(error, self.name, 0.0) from error
         self._relations = None  # large, and seldom asked for after this; read again if they are
         return tuple(self._findings.values())
