@@ -19,6 +19,7 @@ __setitem__  # of a protocol
 
 # read as part of a document: `__slots__`, `asdict` or `model_dump` take every field
 peak_mib  # bench/pull.py: a row of its table
+has_base  # ConflictDraft
 plant3d_seen  # ConflictDraft
 synapse_seen  # ConflictDraft
 synapse_at  # ConflictDraft

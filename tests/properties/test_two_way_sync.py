@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Verdict
 from plant3d_sync.model.side import Direction, Side
-from plant3d_sync.reconcile import merge, planning
+from plant3d_sync.reconcile import fields, merge
 from tests.support.builders import balanced, lines, writes
 from tests.support.two_sides import TwoSides
 
@@ -393,7 +393,7 @@ BROKEN: list[Callable[..., FieldOutcome]] = [
 @pytest.fixture
 def broken(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "merge_field", request.param)
+        patch.setattr(fields, "merge_field", request.param)
         yield
 
 

@@ -18,8 +18,10 @@ from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule, Tra
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
 from plant3d_sync.model.step import Update, from_text
 from plant3d_sync.reconcile import advance
+from plant3d_sync.reconcile.advance import value_pair
+from plant3d_sync.reconcile.fields import FLIP_LIMIT
 from plant3d_sync.reconcile.merge import is_blank
-from plant3d_sync.reconcile.planning import FLIP_LIMIT, Draft, value_pair
+from plant3d_sync.reconcile.planning import Draft
 from tests.support.builders import (
     WRITING,
     asset,
@@ -889,3 +891,15 @@ def test_an_old_value_of_ours_fills_no_blank_of_an_asset_that_is_adopted(
     assert not writes(draft), "neither side is written"
     [edited] = lines(plan([pump], assets=[found]), "adopt")
     assert ("description" in edited.get("set", {})) is (held is None), "what a designer typed fills it"
+
+
+def test_a_value_that_is_not_emptied_after_all_is_not_counted_as_emptied() -> None:
+    """Two items share a tag, so nothing is written for either: the guard against emptied values counts neither."""
+    one, two = item(1, "P-1", "feed pump"), item(2, "P-2", "spare pump")
+    draft = plan(
+        [item(1, "P-3", None), item(2, "P-3", None)],
+        [link(one, base="agreed"), link(two, base="agreed")],
+    )
+    assert draft.stats.skipped == 2
+    assert not writes(draft)
+    assert draft.tally.blanks.total() == 0

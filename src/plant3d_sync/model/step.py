@@ -8,13 +8,13 @@ SYNAPSE, into the base and into the history just as it stands. Equal to the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 
 import msgspec
 import orjson
 from msgspec import UNSET, Raw, UnsetType
 
-from plant3d_sync.model.link import Flip, Hold, Interval, LinkState, Missing, Open
+from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.plan import Op
 from plant3d_sync.model.record import Value
 
@@ -95,6 +95,44 @@ class _Item(
     tag: str
 
 
+class _OfPair(_Item, kw_only=True):
+    """Whose pair it is, and the versions of the asset it was decided on. A pair that is only made now has no link yet."""
+
+    link_id: int | None = None
+    asset_id: str | None = None
+    asset_version: int | None = None
+    description_version: int | None = None
+
+
+class Head(TypedDict):
+    """The members that every step of a pair begins with."""
+
+    entity: str
+    pnpid: int
+    plant3d_id: str
+    class_name: str
+    tag: str
+    link_id: int | None
+    asset_id: str | None
+    asset_version: int | None
+    description_version: int | None
+
+
+def head(link: Link) -> Head:
+    """The head of a step about this link's pair, as the link knows it."""
+    return Head(
+        entity=link.entity,
+        pnpid=link.pnpid,
+        plant3d_id=link.plant3d_id,
+        class_name=link.class_name,
+        tag=link.tag,
+        link_id=link.link_id or None,
+        asset_id=link.asset_id,
+        asset_version=link.asset_version,
+        description_version=link.description_version,
+    )
+
+
 class Create(_Item, kw_only=True, tag=Op.CREATE.value, gc=False):
     """A new asset in SYNAPSE. `text`: what it sets, JSON with sorted keys."""
 
@@ -122,14 +160,11 @@ class Create(_Item, kw_only=True, tag=Op.CREATE.value, gc=False):
         )
 
 
-class Adopt(_Item, kw_only=True, tag=Op.ADOPT.value):
+class Adopt(_OfPair, kw_only=True, tag=Op.ADOPT.value):
     """Link an asset that already carries this identity (or tag, when a person `accepted` the pair)."""
 
     op: ClassVar[Op] = Op.ADOPT
 
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     old_tag: str | None = None
     set: dict[str, Value] = {}
     was: dict[str, Value] = {}
@@ -139,15 +174,11 @@ class Adopt(_Item, kw_only=True, tag=Op.ADOPT.value):
     accepted: bool = False
 
 
-class Update(_Item, kw_only=True, tag=Op.UPDATE.value):
+class Update(_OfPair, kw_only=True, tag=Op.UPDATE.value):
     """Write fields to SYNAPSE. `was`: the values they must still have; `why`: field -> the rule that decided."""
 
     op: ClassVar[Op] = Op.UPDATE
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     old_tag: str | None = None
     set: dict[str, Value] = {}
     was: dict[str, Value] = {}
@@ -157,15 +188,11 @@ class Update(_Item, kw_only=True, tag=Op.UPDATE.value):
     undo_change: int | None = None
 
 
-class Restore(_Item, kw_only=True, tag=Op.RESTORE.value):
+class Restore(_OfPair, kw_only=True, tag=Op.RESTORE.value):
     """Bring an archived asset back, with these values."""
 
     op: ClassVar[Op] = Op.RESTORE
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     set: dict[str, Value] = {}
     was: dict[str, Value] = {}
     after: After = msgspec.field(default_factory=After)
@@ -174,30 +201,22 @@ class Restore(_Item, kw_only=True, tag=Op.RESTORE.value):
     undo_change: int | None = None
 
 
-class Archive(_Item, kw_only=True, tag=Op.ARCHIVE.value):
+class Archive(_OfPair, kw_only=True, tag=Op.ARCHIVE.value):
     """The item is gone for good, or its creation is undone. `needs`: "person" when no unattended run may do it."""
 
     op: ClassVar[Op] = Op.ARCHIVE
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     after: After = msgspec.field(default_factory=After)
     why: dict[str, str] = {}
     needs: str | None = None
     undo_change: int | None = None
 
 
-class Push(_Item, kw_only=True, tag=Op.PUSH.value):
+class Push(_OfPair, kw_only=True, tag=Op.PUSH.value):
     """Write cells into Plant 3D. `needs`: the way in which a person writes them; `undo`: "undo" when it puts back."""
 
     op: ClassVar[Op] = Op.PUSH
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     cells: list[Cell] = []
     why: dict[str, str] = {}
     needs: str | None = None
@@ -206,40 +225,29 @@ class Push(_Item, kw_only=True, tag=Op.PUSH.value):
     undo: str | None = None
 
 
-class Settle(_Item, kw_only=True, tag=Op.SETTLE.value):
+class Settle(_OfPair, kw_only=True, tag=Op.SETTLE.value):
     """No write; the base or what is open moves."""
 
     op: ClassVar[Op] = Op.SETTLE
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     after: After = msgspec.field(default_factory=After)
     drawing: str | None = None
 
 
-class Touch(_Item, kw_only=True, tag=Op.TOUCH.value):
+class Touch(_OfPair, kw_only=True, tag=Op.TOUCH.value):
     """No write, no base; only what was seen is remembered."""
 
     op: ClassVar[Op] = Op.TOUCH
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
-    description_version: int | None = None
     after: After = msgspec.field(default_factory=After)
     drawing: str | None = None
 
 
-class Absent(_Item, kw_only=True, tag=Op.MISSING.value):
+class Absent(_OfPair, kw_only=True, tag=Op.MISSING.value):
     """The item was not seen in this read."""
 
     op: ClassVar[Op] = Op.MISSING
 
-    link_id: int | None = None
-    asset_id: str | None = None
-    asset_version: int | None = None
     after: After
 
 
@@ -301,6 +309,7 @@ __all__ = [
     "Archive",
     "Cell",
     "Create",
+    "Head",
     "Push",
     "Quiet",
     "Restore",
@@ -313,6 +322,7 @@ __all__ = [
     "base_text",
     "document",
     "from_text",
+    "head",
     "list_text",
     "to_text",
     "values_text",

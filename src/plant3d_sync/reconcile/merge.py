@@ -48,7 +48,7 @@ REVERT_LIMIT = 2
 """So many times our write was put back in Plant 3D, and the field is frozen until a person decides."""
 
 
-class _Marker:
+class NoBase:
     """A value that is not a value."""
 
     def __init__(self, name: str) -> None:
@@ -58,7 +58,7 @@ class _Marker:
         return self._name
 
 
-NO_BASE: Final = _Marker("NO_BASE")
+NO_BASE: Final = NoBase("NO_BASE")
 """The two sides never agreed on this field. Distinct from an empty base."""
 
 
@@ -70,8 +70,8 @@ def is_blank(value: Value) -> bool:
 def merge_field(
     rule: FieldRule,
     *,
-    base: Value | _Marker,
-    base_plant: Value | _Marker,
+    base: Value | NoBase,
+    base_plant: Value | NoBase,
     plant3d: Value,
     synapse: Value,
     same: Same,
@@ -107,7 +107,7 @@ def merge_field(
         restored, source = (synapse, plant3d) if hold.side == Side.SYNAPSE.value else (plant3d, synapse)
         if same(source, hold.value) and same(restored, hold.kept):
             return out(Verdict.LEAVE, None, "held_after_undo")
-    if isinstance(base, _Marker) or isinstance(base_plant, _Marker):
+    if isinstance(base, NoBase) or isinstance(base_plant, NoBase):
         return _without_base(rule, plant3d, synapse, resolution, same, is_ours=put_back or late)
     plant_moved = not same(plant3d, base_plant)
     synapse_moved = not same(synapse, base)

@@ -1,0 +1,103 @@
+"""What every decision may look at, besides the item it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.conflict import WHOLE
+from plant3d_sync.model.link import Link
+from plant3d_sync.model.outcome import Resolution
+from plant3d_sync.model.plan import Limits, MissingPolicy
+from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
+from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
+from plant3d_sync.reconcile.definitions import Definitions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What the planner may look at besides the items. Times are POSIX seconds on our clock.
+
+    `last_plant3d_read` / `last_synapse_read`: when each side was last seen completely.
+    `unlinked`: tag -> (asset id, asset type) of live SYNAPSE assets without a link of ours.
+    """
+
+    now: float
+    now_iso: str
+    direction: Direction
+    entities: frozenset[Entity]
+    catalog: Catalog
+    limits: Limits = Limits()
+    missing: MissingPolicy = MissingPolicy()
+    write_mode: WriteMode = WriteMode.OFF
+    signature: str | None = None
+    tolerance: float = 120.0
+    skew: float | None = None
+    last_plant3d_read: float | None = None
+    last_synapse_read: float | None = None
+    unlinked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    resolutions: Mapping[tuple[int, str], Resolution] = field(default_factory=dict)
+    questions: frozenset[tuple[str, str]] = frozenset()
+    """(identity, field) of the conflicts that are open; `Draft.examined` says which of them were compared."""
+    only_assets: frozenset[str] | None = None
+    workbook_days: float = 14.0
+    strays: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Identity -> (asset id, tag) of live SYNAPSE assets that carry an identity of ours and have no link."""
+    definitions: Definitions | None = None
+    """The mapping as it is and as it was; None: nothing is known to have changed."""
+    lost: frozenset[str] = frozenset()
+    """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
+    first_pull: bool = False
+    """The links so far are of a first pull that was interrupted; it goes on as it began, without the create guard."""
+
+
+class Context:
+    """The mapping, what is known, and what follows from both for every item."""
+
+    __slots__ = ("know", "pulls", "pushes", "rules", "theirs")
+
+    def __init__(self, rules: RuleSet, know: Knowledge) -> None:
+        self.rules, self.know = rules, know
+        self.pulls = know.direction is not Direction.PUSH
+        self.pushes = know.direction is not Direction.PULL
+        self.theirs: dict[str, frozenset[str]] = {}
+        """Class -> the fields that SYNAPSE owns, where there are any."""
+        for name, rule in rules.classes.items():
+            owned = frozenset(one for one, its in rule.fields.items() if its.owner is Owner.SYNAPSE)
+            if owned:
+                self.theirs[name] = owned
+
+    def tag_of(self, translated: Translated) -> str | None:
+        """The tag of an item; None if it has no complete one."""
+        tag = translated.fields.get("tag")
+        return tag.strip() if isinstance(tag, str) and self.rules.is_tagged(tag) else None
+
+    def tag_from_registry(self, translated: Translated) -> bool:
+        """Whether only Plant 3D's own registry still knows the tag."""
+        return translated.columns.get("tag") == REGISTRY_TAG
+
+    def choice(self, link: Link, kind: str) -> Resolution | None:
+        """A person's choice about the whole item, if it answers this kind of question."""
+        choice = self.know.resolutions.get((link.link_id, WHOLE))
+        return choice if choice is not None and choice.kind == kind else None
+
+    def void(self, link: Link, kind: str, why: str) -> tuple[tuple[str, str], ...]:
+        """The choice that answered a question which does not arise any more, with the reason."""
+        choice = self.choice(link, kind)
+        return () if choice is None else ((choice.conflict_id, why),)
+
+    def last_compared(self, link: Link) -> float | None:
+        """When the item was last compared: an edit that is found now is younger than that, and no more is known."""
+        if link.looked_at is None:
+            return self.know.last_plant3d_read
+        return link.looked_at or None
+
+    def redefined(self, link: Link, class_name: str, name: str) -> bool:
+        """Whether the mapping fills the field otherwise since the link was compared: then Plant 3D was not edited."""
+        definitions = self.know.definitions
+        return definitions is not None and definitions.changed(link, class_name, name)
+
+    def selected(self, link: Link) -> bool:
+        """Whether this run may push the item's values."""
+        return self.know.only_assets is None or link.asset_id in self.know.only_assets

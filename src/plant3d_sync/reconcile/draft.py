@@ -1,0 +1,134 @@
+"""A finished plan before it is stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+from plant3d_sync.model.conflict import ConflictDraft
+from plant3d_sync.model.plan import GuardHit, RowError, Stats, Tally
+from plant3d_sync.model.record import Finding
+
+_LINES_AT_ONCE = 100
+
+
+class LineList(Protocol):
+    """A list of JSON lines that may live outside of memory. Setting an index to b"" drops that line."""
+
+    def append(self, line: bytes, /) -> None:
+        """Add one line."""
+        ...
+
+    def __setitem__(self, index: int, line: bytes, /) -> None:
+        """Drop one line."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines in order; a dropped one is left out or empty."""
+        ...
+
+
+class Pile:
+    """Steps of one kind in the order they were decided, and of which item each is, so that one can be withdrawn.
+
+    It keeps the place of a step, never the step: `lines` may live outside of memory.
+    """
+
+    __slots__ = ("_count", "_lines", "_places")
+
+    def __init__(self, lines: LineList) -> None:
+        self._lines, self._count = lines, 0
+        self._places: dict[str, dict[int, int]] = {}
+
+    def add(self, line: bytes) -> None:
+        """Add a step that is never withdrawn."""
+        self._lines.append(line)
+        self._count += 1
+
+    def put(self, entity: str, pnpid: int, line: bytes) -> None:
+        """Add the step of an item."""
+        places = self._places.get(entity)
+        if places is None:
+            places = self._places[entity] = {}
+        places[pnpid] = self._count
+        self._count += 1
+        self._lines.append(line)
+
+    def withdraw(self, entity: str, pnpid: int) -> None:
+        """Leave the item's step out of the plan, if it has one."""
+        place = self._places.get(entity, {}).pop(pnpid, None)
+        if place is not None:
+            self._lines[place] = b""
+
+    def items(self) -> dict[int, str]:
+        """The items that have a step, with their kinds."""
+        return {pnpid: entity for entity, places in self._places.items() for pnpid in places}
+
+    def count(self, entity: str) -> int:
+        """How many items of a kind have a step."""
+        return len(self._places.get(entity, ()))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The steps that are left, as JSON."""
+        return iter(self._lines)
+
+
+class Lines:
+    """All lines of a plan in the order of writing, one pile after the other. `seed`: what the fingerprint begins with."""
+
+    def __init__(self, piles: Sequence[Iterable[bytes]], seed: str) -> None:
+        self._piles = tuple(piles)
+        digest = hashlib.blake2b(seed.encode(), digest_size=16)
+        self._count = 0
+        lines = iter(self)
+        while piece := list(islice(lines, _LINES_AT_ONCE)):
+            self._count += len(piece)
+            digest.update(b"".join(piece))
+        self.fingerprint = digest.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines."""
+        for pile in self._piles:
+            for line in pile:
+                if line:
+                    yield line
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def clear(self) -> None:
+        """Forget them: they are stored."""
+        self._piles, self._count = (), 0
+
+
+@dataclass(slots=True)
+class Draft:
+    """A finished plan before it is stored. `lines` are JSON bytes in the order of writing."""
+
+    lines: Lines
+    stats: Stats
+    by_entity: dict[str, Stats]
+    push_stats: Stats
+    tally: Tally
+    guards: list[GuardHit]
+    errors: list[RowError]
+    findings: list[Finding]
+    conflicts: list[ConflictDraft]
+    work_items: list[dict[str, object]]
+    fingerprint: str
+    writes: dict[str, int]
+    waiting: int
+    waiting_for_person: dict[str, int]
+    """Operation -> lines that only a person carries out, by applying the plan."""
+    examined: frozenset[tuple[str, str]] = frozenset()
+    """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
+    fates: Mapping[str, str] = field(default_factory=dict)
+    """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Entity -> code -> items that are skipped or set aside for it."""
+    uncompared: frozenset[str] = frozenset()
+    """Identities that this read did not compare: absent, or set aside with an error or a finding of the row."""

@@ -1,0 +1,242 @@
+"""One field of a pair: what is known of it, and what the merge says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from plant3d_sync.model.link import REVERTED, Flip, Interval, Link, Open
+from plant3d_sync.model.ours import Ours
+from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
+from plant3d_sync.model.record import Value
+from plant3d_sync.model.rules import FieldRule
+from plant3d_sync.model.side import Owner, Side
+from plant3d_sync.reconcile import older, ours
+from plant3d_sync.reconcile.advance import value_pair
+from plant3d_sync.reconcile.case import AGREED, FOLLOWED, SIDE_MOVED, Case
+from plant3d_sync.reconcile.context import Context
+from plant3d_sync.reconcile.merge import NO_BASE, NoBase, Same, merge_field
+from plant3d_sync.reconcile.ours import Copy
+
+FLIP_LIMIT = 6
+"""So many writes between the same two values, and the field is frozen."""
+
+
+class Pair(msgspec.Struct, frozen=True, gc=False):
+    """An item and its asset. `held`: what SYNAPSE holds; a field that is absent was never read there."""
+
+    case: Case
+    link: Link
+    held: Mapping[str, Value]
+
+
+class FieldCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One field of a pair that both sides know and that is not the same everywhere.
+
+    `observed`: when each side's latest edit happened, by "p" and "s". `flip`: what our last write into the field came to,
+    if that was found out now. `given`: a choice SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what
+    SYNAPSE made of it. `no_edit`: one side's value is nobody's edit (the kind of that question). `choice`: a person's
+    choice, and what became of it.
+    """
+
+    pair: Pair
+    rule: FieldRule
+    base: Value | NoBase
+    plant3d: Value
+    synapse: Value
+    outcome: FieldOutcome
+    observed: Mapping[str, Interval]
+    flip: Flip | None = None
+    given: tuple[Value, Value] | UnsetType = UNSET
+    no_edit: str = ""
+    choice: tuple[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The field."""
+        return self.rule.field
+
+
+def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCase | None:
+    """Merge one field; None if both sides and the base agree."""
+    name, link = rule.field, pair.link
+    synapse = pair.held.get(name)
+    agreed = link.base
+    if (
+        plant3d == synapse
+        and agreed is not None
+        and name in agreed
+        and plant3d == agreed[name]
+        and name not in link.base_plant
+    ):
+        return None  # the usual case
+    base, base_plant = _base(link, name)
+    same = on.rules.same[name]
+    plant_away = not isinstance(base_plant, NoBase) and not same(plant3d, base_plant)
+    synapse_away = not isinstance(base, NoBase) and not same(synapse, base)
+    observed = _observed(pair, name, on, (plant3d, plant_away), (synapse, synapse_away))
+    choice = on.know.resolutions.get((link.link_id, name))
+    known = link.pending.get(name)
+    given: tuple[Value, Value] | UnsetType = UNSET
+    if choice is not None and known is not None and known.given == (choice.chosen, synapse):
+        choice, given = replace(choice, given=True), (choice.chosen, synapse)
+    flip = link.flips.get(name, Flip())
+    unlike = not same(plant3d, synapse) if isinstance(base, NoBase) else plant_away
+    copy = Copy.NO
+    if unlike:
+        copy = ours.what_it_is(plant3d, pair.case.item.timestamp, _alive(pair, rule, on), same)
+    put_back = copy is Copy.OLD or (
+        plant_away and copy is not Copy.LATE and _is_put_back(rule, flip, plant3d, base_plant)
+    )
+    found = None
+    if put_back and flip.last != REVERTED:
+        flip = found = flip._replace(last=REVERTED, reverts=flip.reverts + 1)
+    undecided = put_back or (flip.last == REVERTED and name in link.pending)
+    no_edit = older.question(
+        known,
+        plant3d=older.Moved(plant3d, older.row_went_back(link, pair.case.item)) if plant_away else None,
+        synapse=older.Moved(synapse, _synapse_is_older(pair)) if synapse_away else None,
+        redefined=plant_away and on.redefined(link, pair.case.item.class_name, name),
+    )
+    outcome = merge_field(
+        rule,
+        base=base,
+        base_plant=base_plant,
+        plant3d=plant3d,
+        synapse=synapse,
+        same=same,
+        times=Times(
+            now=on.know.now,
+            tolerance=on.know.tolerance,
+            plant3d=observed.get("p"),
+            synapse=observed.get("s"),
+            synapse_stamp=posix(_stamp(pair, name)),
+            skew=on.know.skew,
+        ),
+        resolution=choice,
+        hold=link.holds.get(name),
+        frozen=flip.writes >= FLIP_LIMIT,
+        put_back=put_back,
+        late=copy is Copy.LATE,
+        late_in_synapse=synapse_away and _is_late_in_synapse(pair, name, same),
+        reverts=flip.reverts if undecided else 0,
+        no_edit=no_edit,
+    )
+    stands = choice is None or (no_edit and outcome.verdict is Verdict.WAIT)
+    return FieldCase(
+        pair=pair,
+        rule=rule,
+        base=base,
+        plant3d=plant3d,
+        synapse=synapse,
+        outcome=outcome,
+        observed=observed,
+        flip=found,
+        given=given,
+        no_edit=no_edit,
+        choice=None if stands or choice is None else (choice.conflict_id, _fate(outcome, choice, same)),
+    )
+
+
+def _base(link: Link, name: str) -> tuple[Value | NoBase, Value | NoBase]:
+    """The agreed value in SYNAPSE's spelling and in Plant 3D's."""
+    if link.base is None or name not in link.base:
+        return NO_BASE, NO_BASE
+    base = link.base[name]
+    return base, link.base_plant.get(name, base)
+
+
+def _stamp(pair: Pair, name: str) -> str | None:
+    """When SYNAPSE says that the field was edited."""
+    asset = pair.case.asset
+    if asset is not None and name in asset.field_info:
+        stamp: str | None = asset.field_info[name].updated_at
+        if stamp is not None:
+            return stamp
+    return pair.link.description_at if name == "description" else None
+
+
+def _synapse_is_older(pair: Pair) -> bool:
+    """Whether the asset went back since it was compared; what a run read and did not act upon is on the link."""
+    asset = pair.case.asset
+    return pair.link.went_back or (asset is not None and older.asset_went_back(pair.link, asset))
+
+
+def _is_late_in_synapse(pair: Pair, name: str, same: Same) -> bool:
+    """Whether SYNAPSE holds what a run of ours wrote that was overtaken meanwhile."""
+    late = pair.case.late
+    return late is not None and name in late and same(pair.held.get(name), late[name])
+
+
+def _alive(pair: Pair, rule: FieldRule, on: Context) -> Sequence[Ours]:
+    """What is ours in the cell that the field is taken from. Only shared fields are ever pushed."""
+    case = pair.case
+    if not case.known_as_ours or rule.owner is not Owner.SHARED:
+        return ()
+    column = case.translated.columns.get(rule.field)
+    found = on.know.catalog.column(case.item.class_name, column) if column else None
+    return ours.of_cell(case.known_as_ours, found.table_class, found.name, on.know.now) if found else ()
+
+
+def _observed(
+    pair: Pair, name: str, on: Context, plant3d: tuple[Value, bool], synapse: tuple[Value, bool]
+) -> dict[str, Interval]:
+    """When each side's latest edit happened: after `at_base`, up to `away`. Both come as (value, whether it is away).
+
+    A known interval holds only while the side keeps the value it had when it was first seen away; a
+    second edit may have happened as late as this read.
+    """
+    seen: dict[str, Interval] = {}
+    link, now = pair.link, on.know.now
+    for side, (value, away), last_read in (
+        ("p", plant3d, on.last_compared(link)),
+        ("s", synapse, on.know.last_synapse_read),
+    ):
+        if not away:
+            continue
+        known = link.observed.get(name, {}).get(side)
+        if known is None:
+            seen[side] = Interval(at_base=last_read, away=now)
+        elif name in link.pending and _seen_value(link.pending[name], side) == value:
+            seen[side] = known
+        else:
+            seen[side] = Interval(at_base=known.at_base, away=now)
+    return seen
+
+
+def _seen_value(entry: Open, side: str) -> Value | UnsetType:
+    return entry.plant3d if side == "p" else entry.synapse
+
+
+def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, written: Value | NoBase) -> bool:
+    """Whether Plant 3D holds what it held just before our last write, which was into Plant 3D.
+
+    `written`: what we wrote there.
+    """
+    if rule.owner is not Owner.SHARED or flip.last not in (Side.PLANT3D.value, REVERTED):
+        return False
+    return not isinstance(written, NoBase) and flip.pair == value_pair(plant3d, written)
+
+
+def _fate(outcome: FieldOutcome, choice: Resolution, same: Same) -> str:
+    """What becomes of a choice about a field that was compared."""
+    if outcome.reason == "resolved":
+        return FOLLOWED
+    if outcome.verdict is Verdict.SETTLED:
+        return FOLLOWED if choice.given or same(outcome.value, choice.chosen) else AGREED
+    return SIDE_MOVED
+
+
+def posix(stamp: str | None) -> float | None:
+    """POSIX seconds of an RFC 3339 time, None if missing or unreadable."""
+    if not stamp:
+        return None
+    try:
+        when = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
