@@ -8,6 +8,7 @@ tests/unit/test_docs.py fails while a page differs from what this would write.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -117,8 +118,12 @@ class Raised:
 
 
 def kinds() -> dict[str, type[errors.SyncError]]:
-    """Our error classes by name."""
-    found = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    """Our error classes by name, also those that a module makes out of them for itself."""
+    modules = [vars(errors)]
+    for path in sorted(SOURCE.rglob("errors.py")):
+        name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+        modules.append(vars(importlib.import_module(name)))
+    found = {name: kind for module in modules for name, kind in module.items() if isinstance(kind, type)}
     return {name: kind for name, kind in found.items() if issubclass(kind, errors.SyncError)}
 
 

@@ -230,7 +230,7 @@ class SqliteCells(SqliteReads):
                 f"The database lacks a table or column of the plan ({error}). Nothing was written; plan again.",
             )
         return Outcome(
-            "refused", "source_corrupt", f"SQLite refused the write: {error}. Nothing was written."
+            "refused", "source_damaged", f"SQLite refused the write: {error}. Nothing was written."
         )
 
     def _refuse_foreign_schema(self) -> None:
