@@ -34,6 +34,7 @@ OPTIONS = {
     "drawings_unseen": "closed",
     "missing": {"reads": 2, "minutes": 0, "policy": "ask"},
 }
+STOCK = "stock-86e46eb.yml"
 FILES = ("state.db", "synapse.db", "ProcessPower.dcf")
 STAGES = ("waiting", "killed-pull", "killed-apply", "killed-push")
 """A plan waits with steps of every kind; a run, an application, a push died after its call and before its receipt."""
@@ -202,7 +203,9 @@ def unpacked(path: Path, stage: str, folder: Path, archive: zipfile.ZipFile | No
         source.close()
     with synapse_in_thread(str(folder / "synapse.db"), api_key=KEY, project=PROJECT) as synapse:
         world = World(folder=folder, synapse=synapse, uuid=PROJECT, url=synapse.url)
-        world.configure(**OPTIONS)
+        # the mapping it was planned with: a plan of another mapping is refused, and stock has grown since
+        shutil.copy(path.parent / STOCK, folder / STOCK)
+        world.configure(mapping=str(folder / STOCK), **OPTIONS)
         if archive is None:
             ok(world.cli("db", "upgrade"))
         yield world

@@ -73,14 +73,14 @@ def test_what_a_read_did_not_compare_is_named() -> None:
     links[5] = replace(links[5], state=LinkState.ARCHIVED, in_synapse=InSynapse.ARCHIVED, holds=held)
     read = [
         pumps[0],
-        item(2, "P-" + "2" * 200, "agreed"),  # SYNAPSE would refuse it
+        item(2, "P-" + "2" * 200, "agreed"),  # no usable tag: it keeps its asset's, the rest is compared
         item(3, "P-X", "agreed"),  # two items with one tag
         item(4, "P-X", "agreed"),
         item(5, "P-7", "agreed"),  # a tag that another asset keeps
         pumps[5],  # archived in SYNAPSE
         # 7 is absent
     ]
-    assert uncompared(read, links) == [2, 3, 4, 5, 6, 7]
+    assert uncompared(read, links) == [3, 4, 5, 6, 7]
 
 
 def test_an_item_with_a_disputed_identity_is_not_compared() -> None:
