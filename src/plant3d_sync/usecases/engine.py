@@ -46,7 +46,7 @@ from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
 from plant3d_sync.usecases.project import POLICY_DIGITS, Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
-from plant3d_sync.usecases.recount import recount
+from plant3d_sync.usecases.recount import STAT_OF_OP, recount
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.standing import (
@@ -403,6 +403,7 @@ class Engine:
         """A plan that is not carried out, with what it would do and the guards that stopped it."""
         report = self._of_stored(stored)
         report.status, report.outcome = "failed", "guarded"
+        _nothing_was_done(report)
         report.waiting_for_person = dict(stored.header.get("waiting_for_person") or {})
         report.guards = [GuardHit(**hit) for hit in stored.header.get("guards") or []]
         return report
@@ -1228,6 +1229,13 @@ def _tell_what_was_done(report: Report, counted: dict[str, Any] | None) -> None:
             report.pull_stats = dict(counted["pull_stats"])
         if report.push_stats is not None:
             report.push_stats = dict(counted["push_stats"])
+
+
+def _nothing_was_done(report: Report) -> None:
+    """A stored plan that its guards still stop began no run: what it meant to write is in `planned_writes`."""
+    for stats in (report.stats, report.pull_stats, report.push_stats, *report.by_entity.values()):
+        if stats is not None:
+            stats |= dict.fromkeys(STAT_OF_OP.values(), 0)
 
 
 def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:
