@@ -8,6 +8,7 @@ from tests.support.journey import KILLED_AT, SETTINGS, ContractSide, Journey
 from tests.support.world import MakeWorld
 
 
+@pytest.mark.long
 def test_the_journey_on_the_reference_server(make_world: MakeWorld) -> None:
     world = make_world(items=200, **SETTINGS)
     Journey(world=world, side=ContractSide(world=world), killed_at=KILLED_AT[:1]).whole()

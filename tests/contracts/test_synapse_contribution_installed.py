@@ -53,6 +53,7 @@ def walk(folder: Path, synapse: RunningSynapse, *, items: int, killed_at: tuple[
     Journey(world=world, side=ContractSide(world=world), killed_at=killed_at).whole()
 
 
+@pytest.mark.long
 def test_the_journey_on_the_mounted_contribution(tmp_path: Path, synapse: RunningSynapse) -> None:
     walk(tmp_path, synapse, items=200, killed_at=KILLED_AT[1:2])
 
