@@ -18,7 +18,7 @@ _CHECK_OF = {
 
 NO_TIMES = (
     "SYNAPSE 0.2 keeps no times and no versions: who edited last is never known, so a field that both sides changed goes to "
-    "a person; an edit in the very moment of our write (some hundredths of a second) can be lost. Archived is only a mark."
+    "a person; an edit between our last look and our write can be lost. Archived is only a mark."
 )
 
 
