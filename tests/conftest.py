@@ -8,9 +8,19 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 LONG = os.environ.get("P3DSYNC_LONG") == "1"
+
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,  # how long an example takes depends on the machine
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 # Read by the tests themselves; everything else with these prefixes would point at somebody's real systems.
 MEANT_FOR_TESTS = ("P3DSYNC_LONG", "P3DSYNC_VENV", "P3DSYNC_CONFORMANCE_", "P3DSYNC_TEST_")

@@ -47,9 +47,6 @@ def tried(service: Desk, examples: int) -> Iterator[Callable[[Callable[[Any], No
         cases = found.ok().as_strategy()
         tune = settings(
             max_examples=examples,
-            derandomize=True,
-            deadline=None,
-            database=None,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )

@@ -568,7 +568,7 @@ def history(world: World, steps: list[object]) -> list[object]:
     return said
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_memory_and_reference_server_say_the_same_of_any_history(
     server: Listening, steps: list[object]

@@ -100,7 +100,7 @@ def test_a_file_that_is_let_go_in_time_is_read(dcf: Dcf) -> None:
 
 def test_a_writer_that_has_not_committed_yet_does_not_stop_us_and_is_not_seen(dcf: Dcf) -> None:
     with other_program(dcf.path, "BEGIN IMMEDIATE;DELETE FROM PnPBase"):
-        snapshot = open_source(dcf.path, deadline=5).snapshot()
+        snapshot = open_source(dcf.path, deadline=60).snapshot()
     assert snapshot.counts(["CentrifugalPump"]) == {"CentrifugalPump": 40}
     snapshot.close()
 
@@ -168,9 +168,9 @@ def test_looking_at_the_signature_does_not_end_the_lock_of_a_running_copy(dcf: D
             writer.commit()
 
     with copying.file_guard(dcf.path):
-        copy, _ = copying.copy_sqlite(dcf.path, deadline=5, while_held=while_held)
+        copy, _ = copying.copy_sqlite(dcf.path, deadline=60, while_held=while_held)
     copy.close()
-    assert looked.wait(5)
+    assert looked.wait(60)
 
 
 WRITER = """

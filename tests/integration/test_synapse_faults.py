@@ -324,7 +324,7 @@ def test_a_body_of_one_byte_at_a_time_ends_at_the_deadline_of_the_call(
     assert caught.value.error_code == "synapse_unavailable"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_server_that_says_nothing_at_all_is_left_at_the_deadline_of_the_call(
     server: ScriptedServer, pauses: Pauses
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plant3d_sync.connectors.base import AssetWrite, Creation, Echo
@@ -119,7 +119,6 @@ def test_a_line_read_as_text_says_what_the_whole_line_says(
     assert orjson.loads(base_text(bytes(step.text), bytes(step.after.blank))) == agreed
 
 
-@settings(deadline=None)
 @given(fields=FIELDS, blank=BLANKS)
 @example(fields={"tag": "P-1", "attributes.size": "50"}, blank=["attributes.size"])
 def test_a_pair_stored_as_text_is_remembered_as_the_same_pair_stored_as_values(

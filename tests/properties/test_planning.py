@@ -20,9 +20,6 @@ from tests.support.two_sides import TwoSides
 EXAMPLES = 3000 if os.environ.get("P3DSYNC_LONG") == "1" else 250
 EASY = settings(
     max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
 

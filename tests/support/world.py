@@ -135,7 +135,7 @@ class World:
             "SYNAPSE_API_KEY": self.synapse.api_key,
             "SYNC_RETRY_DELAY_SECONDS": "0",
             "SYNC_RETRY_ATTEMPTS": "2",
-            "P3DSYNC_HTTP_TIMEOUT_SECONDS": "20",
+            "P3DSYNC_HTTP_TIMEOUT_SECONDS": "120",
             **self.env,
             **env,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,11 +44,9 @@ def test_a_name_that_hangs_is_given_up_within_the_bound_and_used_once_it_is_ther
 ) -> None:
     with pytest.raises(lookup.UnknownName, match=r"0\.2 s"):
         lookup.addresses(SLOW)
-    began = time.monotonic()
-    for _ in range(20):  # who asks while it hangs does not wait anew
+    for _ in range(400):  # who asks while it hangs does not wait anew: in 80 s it would be there
         with pytest.raises(lookup.UnknownName):
             lookup.addresses(SLOW)
-    assert time.monotonic() - began < 1.0
     looking = [thread for thread in threading.enumerate() if thread.name == "lookup"]
     assert len(looking) == 1, "one thread for a name, however many ask"
     name_server.set()
@@ -59,10 +56,9 @@ def test_a_name_that_hangs_is_given_up_within_the_bound_and_used_once_it_is_ther
 
 def test_the_state_database_by_a_name_that_hangs_is_away_at_once(name_server: threading.Event) -> None:
     state = State(f"postgresql://u:canary@{SLOW}:1/d")
-    began = time.monotonic()
     with pytest.raises(RetryLaterError, match=SLOW) as caught:
         state.ready()
-    assert time.monotonic() - began < 8 and not name_server.is_set()
+    assert not name_server.is_set()
     assert caught.value.error_code == "state_unavailable"
     assert "canary" not in str(caught.value.to_dict())
     state.close()
@@ -71,9 +67,8 @@ def test_the_state_database_by_a_name_that_hangs_is_away_at_once(name_server: th
 def test_redis_by_a_name_that_hangs_is_away_at_once_and_says_why(name_server: threading.Event) -> None:
     for scheme in ("redis", "rediss"):
         bell = RedisBell(f"{scheme}://u:canary@{SLOW}:1/0")
-        began = time.monotonic()
         assert not bell.alive() and not bell.ring("run-1")
-        assert time.monotonic() - began < 8 and not name_server.is_set()
+        assert not name_server.is_set()
         assert bell.trouble is not None and SLOW in bell.trouble and "canary" not in bell.trouble
         bell.close()
 
