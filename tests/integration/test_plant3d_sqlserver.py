@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from plant3d_sync.connectors.plant3d import (
-    list_databases,
     open_source,
     sqlserver,
     sqlserver_read,
 )
+from plant3d_sync.connectors.plant3d.sqlserver import list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from tests.support.dcf import Dcf

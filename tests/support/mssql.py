@@ -9,9 +9,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from plant3d_sync.connectors.plant3d import open_source, sqlserver_url
+from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from tests.support.tds_endpoint import TdsEndpoint
+
+
+def sqlserver_url(
+    host: str,
+    port: int | None,
+    name: str,
+    user: str | None,
+    password: str | None,
+    driver: str | None = "pyodbc",
+) -> str:
+    """The URL that the plan's variables make."""
+    return from_variables(host, port, name, user, password, driver).url
 
 
 def odbc_driver() -> str | None:

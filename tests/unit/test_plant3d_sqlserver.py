@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from plant3d_sync.connectors.plant3d import open_source, sql_error_number, sqlserver_url
+from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
 from plant3d_sync.errors import ConfigError
+from tests.support.mssql import sqlserver_url
 
 
 def test_the_url_of_the_plans_variables_keeps_any_password() -> None:

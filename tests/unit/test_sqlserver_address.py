@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from plant3d_sync.cli.checking import Found, _connection
 from plant3d_sync.connectors.plant3d import open_source
-from plant3d_sync.connectors.plant3d.sqlserver import engine_for, sqlserver_url
+from plant3d_sync.connectors.plant3d.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import (
     ServerAddress,
     from_variables,
@@ -25,6 +25,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_drivers import (
     freetds_authorities,
 )
 from plant3d_sync.errors import ConfigError
+from tests.support.mssql import sqlserver_url
 
 MICROSOFT = "ODBC Driver 18 for SQL Server"
 OLDER = "ODBC Driver 17 for SQL Server"

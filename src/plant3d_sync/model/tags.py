@@ -31,6 +31,10 @@ _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _ONLY_A_PREFIX = re.compile(r"[^\W\d_]+\s*[-_./\\:+\s]+")
 """Letters with a separator and nothing behind it: the number is still to come (`P-`)."""
 
+_PLAIN = re.compile(r"[!-~](?:[ -~]{0,98}[!-~])?").fullmatch
+_A_DIGIT = re.compile(r"[0-9]").search
+"""What nearly all tags are: printable ASCII, short enough, with a number. Nothing but a placeholder can be wrong with it."""
+
 
 @dataclass(frozen=True)
 class TagRule:
@@ -44,6 +48,11 @@ class TagRule:
 
     def problem(self, text: str) -> Unusable | None:
         """Why this text is no tag, None if it is one. Outer blanks do not count."""
+        if _A_DIGIT(text) and _PLAIN(
+            text
+        ):  # the rest of the function says the same, at seven times the price
+            placeholder = "?" in text or text.casefold() in self._words
+            return Unusable.PLACEHOLDER if placeholder else None
         text = text.strip()
         if not text:
             return Unusable.EMPTY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -185,14 +186,22 @@ class Tags:
         An item that would be `created` waits while an unlinked asset, or another item, holds a tag that reads the same.
         O and 0, I and 1 differ between two items of Plant 3D often enough: those are only told.
         """
-        alike: dict[str, list[tuple[str, int | None]]] = {}
-        for tag, pnpid in self._holders.items():
-            alike.setdefault(misread_key(look_alike_key(tag)), []).append((tag, pnpid))
+        keys = [misread_key(look_alike_key(tag)) for tag in self._holders]
+        held = Counter(keys)
+        theirs: list[tuple[str, str]] = []
         if created:
-            for tag in self._unlinked:
-                key = misread_key(look_alike_key(tag))
-                if key in alike:
-                    alike[key].append((tag, None))
+            theirs = [(misread_key(look_alike_key(tag)), tag) for tag in self._unlinked]
+            held.update(key for key, _tag in theirs if key in held)
+        more = {key for key, count in held.items() if count > 1}
+        if not more:
+            return
+        alike: dict[str, list[tuple[str, int | None]]] = {}
+        for key, (tag, pnpid) in zip(keys, self._holders.items(), strict=True):
+            if key in more:
+                alike.setdefault(key, []).append((tag, pnpid))
+        for key, tag in theirs:
+            if key in alike:
+                alike[key].append((tag, None))
         for group in alike.values():
             if len(group) > 1:
                 yield from self._alike(group, created)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 _PROC = Path("/proc")
 _LINUX = platform.system() == "Linux"
@@ -56,6 +55,8 @@ def is_alive(holder: str | None) -> bool | None:
     pid, born = data.get("pid"), data.get("born")
     if not isinstance(pid, int) or not isinstance(born, int | float):
         return None
+    import psutil  # 15 ms, which a run in an own state never needs
+
     if not psutil.pid_exists(pid):
         return False
     seen = _look(pid)
@@ -91,6 +92,8 @@ class _Here:
         """Asked once: neither changes while a process lives, except by `fork` into another namespace."""
         host = socket.gethostname()
         if not _LINUX:
+            import psutil
+
             return _Here(host=host, boot=f"{uuid.getnode():x}:{psutil.boot_time():.0f}", space="")
         try:
             boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -109,6 +112,8 @@ def _look(pid: int) -> _Seen | None:
     """None if the process is not there, or hidden from us."""
     if _LINUX:
         return _look_at_proc(pid)
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return _Seen(born=process.create_time(), ended=process.status() == psutil.STATUS_ZOMBIE)

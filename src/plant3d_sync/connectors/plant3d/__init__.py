@@ -7,8 +7,6 @@ from plant3d_sync.connectors.plant3d.guid import guid_bytes, guid_text
 from plant3d_sync.connectors.plant3d.inspect import inspect_source
 from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
-from plant3d_sync.connectors.plant3d.sqlserver import list_databases, sqlserver_url
-from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
 
 __all__ = [
     "Snapshot",
@@ -18,8 +16,5 @@ __all__ = [
     "guid_bytes",
     "guid_text",
     "inspect_source",
-    "list_databases",
     "open_source",
-    "sql_error_number",
-    "sqlserver_url",
 ]

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, create_engine
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
-from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, from_variables, parse_address
+from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import DEFAULT_LIMITS, Limits, recipe_for
 from plant3d_sync.connectors.plant3d.sqlserver_read import Reading
 from plant3d_sync.connectors.plant3d.sqlserver_session import Session
@@ -28,23 +28,6 @@ PRESENT_STATEMENT = (
 )
 LONGEST_SILENCE = 60
 """Seconds a server may take to say anything at all."""
-
-
-def sqlserver_url(
-    host: str,
-    port: int | None,
-    name: str,
-    user: str | None,
-    password: str | None,
-    driver: str | None = "pyodbc",
-) -> str:
-    """The SQLAlchemy URL for `PLANT3D_DB_HOST`, `_PORT`, `_NAME`, `_USER`, `_PASSWORD` and `_DRIVER`.
-
-    `driver`: `pyodbc`, `pymssql`, the name of an ODBC driver, or None for whichever is installed. Without a user the
-    operating system's account is used. The text contains the password: hand it to `open_source`, never print it.
-    Raises ConfigError `source_url`, `driver_missing`.
-    """
-    return from_variables(host, port, name, user, password, driver).url
 
 
 def engine_for(
