@@ -468,7 +468,7 @@ class Double:
     async def _work(self, ask: Ask, harm: Harm | None, scope: Scope, send: Send) -> None:
         backend = self.backend
         backend.calls.append((ask.method, ask.path.removeprefix(BASE)))
-        reply = backend.answer(ask)
+        reply = crash() if harm == "failed_500" else backend.answer(ask)
         if backend.traps.paced:
             async with self._turn:
                 await asyncio.sleep(backend.seconds_of(ask, reply))

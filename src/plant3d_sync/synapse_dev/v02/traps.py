@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Harm = Literal["lose_answer", "cut_before", "committed_500", "refuse_503", "stall"]
+Harm = Literal["lose_answer", "cut_before", "committed_500", "failed_500", "refuse_503", "stall"]
 """`lose_answer`: done, and the connection is cut; `cut_before`: cut, and nothing done; `committed_500`: done, and 500
-is answered; `refuse_503`: a proxy's page, nothing done; `stall`: the call waits until the test lets it go on."""
+is answered; `failed_500`: 500, and nothing done; `refuse_503`: a proxy's page, nothing done; `stall`: the call waits
+until the test lets it go on."""
 
 
 @dataclass(slots=True, kw_only=True)
