@@ -49,7 +49,6 @@ grant_script  # docs/reference/sqlserver-grants.sql is its output; a test compar
 quarantine  # table; issue 15 fills it
 EXPIRED  # PlanStatus; issue 15 sets it
 line_groups  # PlantItem; lines by number (issue 15) need it
-to_cell  # Converter: pushing writes texts as they are and refuses other values (`not_text`), so nothing converts back
 writable_fields  # Capabilities: what SYNAPSE says it takes; unknown fields never leave (`field_not_writable`)
 shared_fields  # Capabilities, as above
 _.api  # `synapse: {api: …}` of older configuration files stays valid

@@ -7,10 +7,14 @@ from decimal import Decimal
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
+from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.mapping import COMPARATORS, CONVERTERS, ConvertError
-from plant3d_sync.mapping.convert import parse_decimal
+from plant3d_sync.mapping.convert import Converter, parse_decimal
 from plant3d_sync.model.record import Value
+from plant3d_sync.reconcile.merge import is_blank
+from plant3d_sync.reconcile.spelling import spelled
 
 BLANKS = st.text(alphabet=" \t\r\n\u00a0", max_size=3)
 NUMERALS = st.text(alphabet="0123456789.,+- '\u00a0", max_size=12)
@@ -215,3 +219,51 @@ def test_outer_blanks_and_kinds_of_line_ends_do_not_count(name: str, text: str) 
 )
 def test_a_comparator_says_this(name: str, a: Value, b: Value, same: bool) -> None:
     assert COMPARATORS[name].same(a, b) is same
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+@given(value=VALUES, now=CELLS, choices=st.lists(TEXTS, max_size=4))
+@example(value=False, now="Oui", choices=[])
+@example(value=True, now=None, choices=["Yes", "No"])
+@example(value=12.5, now="12,50", choices=[])
+@example(value=1.125, now="1,250", choices=[])
+def test_what_is_put_into_a_cell_reads_as_the_value_or_is_refused(
+    name: str, value: Value, now: str | None, choices: list[str]
+) -> None:
+    converter = CONVERTERS[name]
+    same = COMPARATORS[converter.compare].same
+    try:
+        cell = spelled(value, now, spelling=converter, plain=name == "text", same=same, choices=choices)
+    except ConvertError:
+        return
+    except SkipRecordError as error:
+        assert error.error_code == "not_convertible"
+        return
+    assert cell.text is None or isinstance(cell.text, str)
+    if cell.reads is UNSET:
+        assert cell.text == value
+        return
+    again = converter.to_field(cell.text) if cell.text and cell.text.strip() else None
+    assert same(again, value) and same(cell.reads, again)
+    if cell.text not in choices and not is_blank(value):
+        assert not any(_means(one, value, converter) for one in choices)
+
+
+def _means(text: str, value: Value, converter: Converter) -> bool:
+    try:
+        return bool(text.strip()) and COMPARATORS[converter.compare].same(converter.to_field(text), value)
+    except ConvertError:
+        return False
+
+
+@pytest.mark.parametrize(("value", "stored"), [(True, "Yes"), (False, "No")])
+def test_of_a_selection_list_the_choice_that_means_the_value_is_stored(value: bool, stored: str) -> None:
+    cell = spelled(
+        value,
+        None,
+        spelling=CONVERTERS["yes_no"],
+        plain=False,
+        same=COMPARATORS["exact"].same,
+        choices=("Unknown", "Yes", "No"),
+    )
+    assert (cell.text, cell.reads) == (stored, value)

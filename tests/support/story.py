@@ -774,6 +774,13 @@ class Story:
             for item in [*findings, *conflicts, *errors]
         )
 
+    def in_workbook(self, workbook: Path) -> set[str]:
+        """Every text of a workbook."""
+        book = openpyxl.load_workbook(workbook, read_only=True)
+        found = {str(value) for sheet in book for row in sheet.iter_rows(values_only=True) for value in row}
+        book.close()
+        return found
+
     def comes_to_rest(self, runs: int) -> None:
         """`now` until nothing is written any more."""
         for _ in range(runs):

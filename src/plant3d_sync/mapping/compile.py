@@ -228,6 +228,7 @@ class _Compiler:
             ),
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
             definition=_Definitions(self.plans),
+            spellings=CONVERTERS,
         )
 
     def _digest(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -78,6 +79,20 @@ class Translated(msgspec.Struct, kw_only=True, gc=False):
     problems: tuple[tuple[str, str, str], ...] = ()
 
 
+class Spelling(Protocol):
+    """A converter, as far as one side's value has to become the other's."""
+
+    @property
+    def to_field(self) -> Callable[[Value], Value]:
+        """Filled raw value -> canonical value; raises SkipRecordError."""
+        ...
+
+    @property
+    def to_cell(self) -> Callable[[Value, str | None], str | None]:
+        """(canonical value, text now in the cell) -> text to store; None empties the cell. Raises SkipRecordError."""
+        ...
+
+
 def _not_told(_class_name: str, _name: str) -> str:
     return ""
 
@@ -100,6 +115,8 @@ class RuleSet:
     warnings: tuple[str, ...] = ()
     definition: Callable[[str, str], str] = field(default=_not_told, repr=False)
     """(class, field) -> digest of where the field's value comes from."""
+    spellings: Mapping[str, Spelling] = field(default_factory=dict, repr=False)
+    """Converters by the name that a rule has in `convert`; one that is missing takes texts as they are."""
 
     def definitions(self) -> dict[str, dict[str, str]]:
         """The digests of all fields, by class."""

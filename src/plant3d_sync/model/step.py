@@ -62,6 +62,7 @@ class AfterCreation(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"b
 class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One Plant 3D cell to write. `old`, `new`: its text; `plant3d`, `synapse`: both sides' values of the field.
 
+    `reads`: what the field says once the cell holds `new`, where its converter makes another value of the text.
     `hold`: an undo puts it back, and the field keeps `kept` until SYNAPSE's value moves.
     """
 
@@ -76,6 +77,14 @@ class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
     why: str | None = None
     hold: bool = False
     kept: Value = None
+    reads: Value | UnsetType = UNSET
+
+    @property
+    def says(self) -> Value:
+        """What the field says once the cell is written."""
+        if self.hold:
+            return self.kept
+        return self.new if isinstance(self.reads, UnsetType) else self.reads
 
 
 class _Item(

@@ -357,7 +357,7 @@ def _given(entry: Open, sent: Value, stored: Value) -> Open:
 
 def _flipped(flip: Flip, cell: Cell) -> Flip:
     """One more write into Plant 3D, perhaps between the same two values as the one before."""
-    pair = value_pair(cell.plant3d, cell.new)
+    pair = value_pair(cell.plant3d, cell.says)
     again = flip.pair == pair and cell.why not in ("resolved", "undo")
     return Flip(flip.writes + 1 if again else 1, pair, Side.PLANT3D.value, flip.reverts)
 

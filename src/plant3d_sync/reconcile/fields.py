@@ -15,7 +15,7 @@ from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import FieldRule
 from plant3d_sync.model.side import Owner, Side
-from plant3d_sync.reconcile import older, ours
+from plant3d_sync.reconcile import older, ours, spelling
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.case import AGREED, FOLLOWED, SIDE_MOVED, Case
 from plant3d_sync.reconcile.context import Context
@@ -179,7 +179,13 @@ def _alive(pair: Pair, rule: FieldRule, on: Context) -> Sequence[Ours]:
         return ()
     column = case.translated.columns.get(rule.field)
     found = on.know.catalog.column(case.item.class_name, column) if column else None
-    return ours.of_cell(case.known_as_ours, found.table_class, found.name, on.know.now) if found else ()
+    if found is None:
+        return ()
+    alive = ours.of_cell(case.known_as_ours, found.table_class, found.name, on.know.now)
+    if rule.convert == "text":
+        return alive
+    by = on.rules.spellings.get(rule.convert)
+    return [one._replace(value=spelling.read(one.value, by)) for one in alive]
 
 
 def _observed(

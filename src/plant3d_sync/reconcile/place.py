@@ -7,6 +7,7 @@ from typing import assert_never
 import msgspec
 from msgspec import UNSET
 
+from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.model.cells import check_cell, equals_default
 from plant3d_sync.model.conflict import SHOWS_THROUGH, ConflictDraft
 from plant3d_sync.model.link import Flip, Hold, Interval, Open
@@ -21,6 +22,7 @@ from plant3d_sync.reconcile.fields import FieldCase, posix
 from plant3d_sync.reconcile.limits import Refusal
 from plant3d_sync.reconcile.merge import NoBase
 from plant3d_sync.reconcile.showing import shows_through
+from plant3d_sync.reconcile.spelling import spelled
 from plant3d_sync.words import said
 
 
@@ -213,16 +215,29 @@ def _cell(field: FieldCase, column: str | None, shown: Value, on: Context) -> Ce
     found = on.know.catalog.column(item.class_name, column) if column is not None else None
     if column is None:
         return Refusal(name, "no_column", f"No column of {item.class_name} may take {name}.")
-    problem = check_cell(on.know.catalog, item, column, value)
+    now = item.values.get(found.name) if found is not None else None
+    try:
+        cell = spelled(
+            value,
+            now,
+            spelling=on.rules.spellings.get(field.rule.convert),
+            plain=field.rule.convert == "text",
+            same=on.rules.same[name],
+            choices=on.know.catalog.picklists.get(found.picklist or "", ()) if found is not None else (),
+        )
+    except SkipRecordError as error:
+        message = f"{said(value)} cannot be written into {column} as {field.rule.convert}: {error.message}"
+        return Refusal(name, error.error_code, message)
+    problem = check_cell(on.know.catalog, item, column, cell.text)
     if problem is not None:
         return Refusal(name, *problem)
     if found is None:  # check_cell has just found it
         raise AssertionError(column)
-    if equals_default(found, value):
+    if equals_default(found, cell.text):
         return Refusal(
             name,
             "equals_class_default",
-            f"{said(value)} is the class default of {column}, which counts as not filled in; it would be lost.",
+            f"{said(cell.text)} is the class default of {column}, which counts as not filled in; it would be lost.",
         )
     if shown is not None:
         return Refusal(
@@ -234,8 +249,9 @@ def _cell(field: FieldCase, column: str | None, shown: Value, on: Context) -> Ce
         field=name,
         column=found.name,
         table_class=found.table_class,
-        old=item.values.get(found.name),
-        new=value,
+        old=now,
+        new=cell.text,
+        reads=cell.reads,
         ticks=item.timestamp,
         plant3d=field.plant3d,
         synapse=field.synapse,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
+from msgspec import UNSET
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
@@ -326,8 +327,8 @@ def _note_receipt(connection: Connection, intent_id: int, step: Push, answer: Ce
 
 
 def _canonical(cell: Cell, receipt: CellReceipt) -> Value:
-    """What the written cell says; an undo may have put back a class default, which reads as empty."""
-    return cell.kept if cell.hold else receipt.value
+    """What the field says now: a converter may make another value of the text, and a class default reads as empty."""
+    return receipt.value if cell.reads is UNSET and not cell.hold else cell.says
 
 
 def _report(execution: Execution, step: Push, answers: Sequence[CellReceipt]) -> None:
