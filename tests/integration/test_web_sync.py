@@ -17,6 +17,7 @@ from plant3d_sync.state.tables import idempotency
 from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
+from plant3d_sync.web.context import STREAMS, STREAMS_OF_A_KEY, WAITERS_OF_A_KEY
 from tests.support.webapp import MINE, Desk, desk
 
 BODY = {"project_id": MINE}
@@ -350,8 +351,9 @@ def test_fifty_presses_of_now_make_one_run_and_every_caller_gets_its_id(service:
     assert count(service) == 1
 
 
-def test_more_waiting_callers_than_there_are_places_do_not_stop_the_service(service: Desk) -> None:
+def test_a_key_that_waits_too_often_is_told_to_and_another_key_still_waits(service: Desk) -> None:
     headers = service.headers()
+    other = {"X-API-Key": service.key(name="another")}
     service.run(status="running")
     answers: list[int] = []
     callers = [
@@ -364,14 +366,47 @@ def test_more_waiting_callers_than_there_are_places_do_not_stop_the_service(serv
     ]
     for caller in callers:
         caller.start()
-    until(lambda: len(answers) >= 45 - 16)
+    until(lambda: len(answers) >= 45 - WAITERS_OF_A_KEY)
+    assert answers == [429] * (45 - WAITERS_OF_A_KEY)
     assert service.client.get("/api/v1/sync/status", params=BODY, headers=headers).status_code == 200
+    refused = service.client.post("/api/v1/sync/now", json=BODY, headers=headers)
+    assert refused.json()["code"] == "too_many_waits" and int(refused.headers["Retry-After"]) > 0
+    assert service.client.post("/api/v1/sync/now?wait=0", json=BODY, headers=headers).status_code == 202
+    others: list[int] = []
+    second = threading.Thread(
+        target=lambda: others.append(
+            service.client.post("/api/v1/sync/now?wait=60", json=BODY, headers=other).status_code
+        )
+    )
+    second.start()
+    places = service.web.state.context.waiters
+    until(lambda: places._held.total() == WAITERS_OF_A_KEY + 1)
     going = queue.running(service.world, MINE)
     assert going is not None
     service.end(going.run_id)
-    for caller in callers:
+    for caller in [*callers, second]:
         caller.join(timeout=60)
-    assert sorted(set(answers)) == [200, 202]
+    assert sorted(set(answers)) == [200, 429]
+    assert others == [200]
+    assert places._held.total() == 0
+
+
+def test_a_wait_that_is_refused_has_queued_nothing(service: Desk) -> None:
+    places = service.web.state.context.waiters
+    key_id = service.key().split("_")[1]
+    for _ in range(WAITERS_OF_A_KEY):
+        assert places.take(key_id) == "taken"
+    plan = service.plan()
+    for path, body in (
+        ("/api/v1/sync/now?wait=5", BODY),
+        ("/api/v1/sync/pull?wait=5", BODY),
+        ("/api/v1/sync/push?wait=5", BODY),
+        ("/api/v1/plans?wait=5", BODY),
+        (f"/api/v1/plans/{plan}/apply?wait=5", {}),
+    ):
+        answer = service.post(path, body)
+        assert (answer.status_code, answer.json()["did_not_happen"]) == (429, "Nothing was done."), path
+    assert count(service) == 0
 
 
 # ---------------------------------------------------------------- looking
@@ -497,9 +532,18 @@ def test_a_stream_gives_its_place_back(service: Desk) -> None:
     for _ in range(70):
         assert service.get(f"/api/v1/sync/{run}/events").status_code == 200
     places = service.web.state.context.streams
-    taken = [places.take() for _ in range(65)]
-    assert taken == [True] * 64 + [False]
-    assert service.get(f"/api/v1/sync/{run}/events").status_code == 429
+    key_id = service.key().split("_")[1]
+    taken = [places.take(key_id) for _ in range(STREAMS_OF_A_KEY + 1)]
+    assert taken == ["taken"] * STREAMS_OF_A_KEY + ["share"]
+    refused = service.get(f"/api/v1/sync/{run}/events")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+    assert int(refused.headers["Retry-After"]) > 0
+    other = {"X-API-Key": service.key(name="another")}
+    assert service.client.get(f"/api/v1/sync/{run}/events", headers=other).status_code == 200
+    for number in range(STREAMS - STREAMS_OF_A_KEY):
+        assert places.take(f"key {number}") == "taken"
+    assert places.take("one more") == "full"
+    assert service.client.get(f"/api/v1/sync/{run}/events", headers=other).status_code == 429
 
 
 # ---------------------------------------------------------------- undo

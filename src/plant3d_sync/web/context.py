@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,33 +23,51 @@ from plant3d_sync.web.errors import not_found, unknown_project
 WAITERS = 16
 """So many requests may wait for a run at once; further ones are answered 202 immediately."""
 
+WAITERS_OF_A_KEY = 8
+
 STREAMS = 64
 """So many event streams may be open in one process."""
 
+STREAMS_OF_A_KEY = 16
+
+Place = Literal["taken", "full", "share"]
+
 
 class Places:
-    """A fixed number of places; whoever finds none is told so at once."""
+    """A fixed number of places, and how many of them one key may hold; whoever finds none is told so at once."""
 
-    def __init__(self, number: int) -> None:
-        self._free = threading.BoundedSemaphore(number)
+    def __init__(self, number: int, share: int) -> None:
+        self._number = number
+        self._share = share
+        self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
-    def take(self) -> bool:
-        """Take a place if there is one."""
-        return self._free.acquire(blocking=False)
+    def take(self, who: str) -> Place:
+        """`taken`; `share` when this key holds its share already; `full` when all places are taken."""
+        with self._lock:
+            if self._held[who] >= self._share:
+                return "share"
+            if self._held.total() >= self._number:
+                return "full"
+            self._held[who] += 1
+            return "taken"
 
-    def give_back(self) -> None:
+    def give_back(self, who: str) -> None:
         """Leave the place."""
-        self._free.release()
+        with self._lock:
+            self._held[who] -= 1
+            if self._held[who] <= 0:
+                del self._held[who]
 
     @contextmanager
-    def one(self) -> Iterator[bool]:
+    def one(self, who: str) -> Iterator[Place]:
         """Hold a place for the block, if there is one."""
-        taken = self.take()
+        place = self.take(who)
         try:
-            yield taken
+            yield place
         finally:
-            if taken:
-                self.give_back()
+            if place == "taken":
+                self.give_back(who)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,8 +79,8 @@ class Context:
     bell: Bell
     poll: float = 0.2
     counts: RunCounts = field(default_factory=RunCounts)
-    waiters: Places = field(default_factory=lambda: Places(WAITERS))
-    streams: Places = field(default_factory=lambda: Places(STREAMS))
+    waiters: Places = field(default_factory=lambda: Places(WAITERS, WAITERS_OF_A_KEY))
+    streams: Places = field(default_factory=lambda: Places(STREAMS, STREAMS_OF_A_KEY))
     ending: threading.Event = field(default_factory=threading.Event)
     """Set when this process was asked to end: nobody waits for a run any more."""
 

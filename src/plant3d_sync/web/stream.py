@@ -42,11 +42,14 @@ class _Cursor:
 
 def event_stream(call: Call, run: Run, *, after: int) -> StreamingResponse:
     """A stream that ends with the run. Refuses 429 when too many are open."""
-    if not call.context.streams.take():
+    place = call.context.streams.take(call.key.key_id)
+    if place != "taken":
         raise Refused(
             429,
             "too_many_streams",
-            "Too many event streams are open.",
+            "This key has as many event streams open as it may."
+            if place == "share"
+            else "Too many event streams are open.",
             hint="Ask for the run itself every few seconds instead.",
             headers={"Retry-After": "30"},
         )
@@ -62,14 +65,14 @@ class _Stream(StreamingResponse):
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
-        self._places = call.context.streams
+        self._places, self._who = call.context.streams, call.key.key_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._places.give_back()
+            self._places.give_back(self._who)
 
 
 async def _events(call: Call, run_id: str, cursor: _Cursor) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from plant3d_sync.web.errors import not_found
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, accepted_or, refusals
 from plant3d_sync.web.routes.conflicts import version_of
-from plant3d_sync.web.routes.sync import ask, await_end, job_answer
+from plant3d_sync.web.routes.sync import ask, await_end, job_answer, waiting_place
 
 router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
 
@@ -65,18 +65,19 @@ def make(body: s.PlanBody, call: CanSync, wait: Wait = 0) -> Response:
     project = call.project(body.project_id)
 
     def work(ticket: Ticket) -> Answer:
-        run = ask(
-            call,
-            ticket,
-            project,
-            Direction(body.direction),
-            entity_types=body.entity_types,
-            full=body.full_sync,
-            asset_ids=body.asset_ids,
-            dry_run=True,
-            trigger="plan",
-        )
-        return job_answer(await_end(call, run, wait))
+        with waiting_place(call, wait) as seconds:
+            run = ask(
+                call,
+                ticket,
+                project,
+                Direction(body.direction),
+                entity_types=body.entity_types,
+                full=body.full_sync,
+                asset_ids=body.asset_ids,
+                dry_run=True,
+                trigger="plan",
+            )
+            return job_answer(await_end(call, run, seconds))
 
     return once(call, body, work)
 
@@ -145,17 +146,18 @@ def apply(
     def work(ticket: Ticket) -> Answer:
         if not ticket.again:
             _check(stored, wanted, version_of(if_match))
-        run = ask(
-            call,
-            ticket,
-            stored.project,
-            Direction(stored.direction),
-            trigger="apply",
-            plan_id=plan_id,
-            approve_guards=wanted.approve_guards,
-        )
-        _note_approval(call, stored, wanted, run.run_id)
-        return job_answer(await_end(call, run, wait))
+        with waiting_place(call, wait) as seconds:
+            run = ask(
+                call,
+                ticket,
+                stored.project,
+                Direction(stored.direction),
+                trigger="apply",
+                plan_id=plan_id,
+                approve_guards=wanted.approve_guards,
+            )
+            _note_approval(call, stored, wanted, run.run_id)
+            return job_answer(await_end(call, run, seconds))
 
     return once(call, wanted, work)
 

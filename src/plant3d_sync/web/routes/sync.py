@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
-from plant3d_sync.web.errors import not_found
+from plant3d_sync.web.errors import Refused, not_found
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, accepted_or, refusals
 from plant3d_sync.web.stream import event_stream
@@ -83,19 +84,34 @@ def accepted(run: Run) -> dict[str, str]:
     return headers if is_over(run.status) else {**headers, "Retry-After": "2"}
 
 
+@contextmanager
+def waiting_place(call: Call, seconds: float) -> Iterator[float]:
+    """How long the caller may wait; held from before anything is done. Refuses 429 a key that waits too often already."""
+    if seconds <= 0:
+        yield 0.0
+        return
+    with call.context.waiters.one(call.key.key_id) as place:
+        if place == "share":
+            raise Refused(
+                429,
+                "too_many_waits",
+                "This key waits for as many runs as it may.",
+                hint="Wait for an answer first, or ask with wait=0 and look at the run later.",
+                headers={"Retry-After": "5"},
+            )
+        yield seconds if place == "taken" else 0.0
+
+
 def await_end(call: Call, run: Run, seconds: float) -> Run:
     """The run at its end, or as it is after so long, or when this process is to end. Follows one that another continues."""
     context = call.context
     run = latest(call, run)
-    if seconds <= 0 or is_over(run.status):
-        return run
-    with context.waiters.one() as may_wait:
-        end = time.monotonic() + (seconds if may_wait else 0.0)
-        while not is_over(run.status) and time.monotonic() < end:
-            ending = context.ending.wait(min(context.poll, max(end - time.monotonic(), 0.0)))
-            run = latest(call, run)
-            if ending:
-                break
+    end = time.monotonic() + seconds
+    while not is_over(run.status) and time.monotonic() < end:
+        ending = context.ending.wait(min(context.poll, max(end - time.monotonic(), 0.0)))
+        run = latest(call, run)
+        if ending:
+            break
     return run
 
 
@@ -144,8 +160,11 @@ def pull(body: s.PullBody, call: CanSync, wait: Wait = 0) -> Response:
     project = call.project(body.project_id)
 
     def work(ticket: Ticket) -> Answer:
-        run = ask(call, ticket, project, Direction.PULL, entity_types=body.entity_types, full=body.full_sync)
-        return job_answer(await_end(call, run, wait))
+        with waiting_place(call, wait) as seconds:
+            run = ask(
+                call, ticket, project, Direction.PULL, entity_types=body.entity_types, full=body.full_sync
+            )
+            return job_answer(await_end(call, run, seconds))
 
     return once(call, body, work)
 
@@ -165,8 +184,9 @@ def push(body: s.PushBody, call: CanSync, wait: Wait = 0) -> Response:
     def work(ticket: Ticket) -> Answer:
         if body.asset_ids and not ticket.again:
             check_assets(call.context.state, project, body.asset_ids)
-        run = ask(call, ticket, project, Direction.PUSH, asset_ids=body.asset_ids)
-        return job_answer(await_end(call, run, wait))
+        with waiting_place(call, wait) as seconds:
+            run = ask(call, ticket, project, Direction.PUSH, asset_ids=body.asset_ids)
+            return job_answer(await_end(call, run, seconds))
 
     return once(call, body, work)
 
@@ -189,8 +209,9 @@ def now(body: s.NowBody, call: CanSync, wait: Wait = 30) -> Response:
     project = call.project(body.project_id)
 
     def work(ticket: Ticket) -> Answer:
-        run, follow_up = press(call, ticket, project)
-        run = await_end(call, run, wait)
+        with waiting_place(call, wait) as seconds:
+            run, follow_up = press(call, ticket, project)
+            run = await_end(call, run, seconds)
         done = is_over(run.status)
         return Answer(
             status=200 if done else 202,
