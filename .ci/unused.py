@@ -56,3 +56,5 @@ undo_change  # steps of an undo: stored with the plan, for whoever reads it
 one_moment  # Taken: how a snapshot of SQL Server was taken; written, and told nowhere yet
 _.query_timeout  # pymssql reads it
 WRITER  # Role: chosen by its value on the command line
+_.send_400_response  # web.connections: uvicorn's protocol calls it
+_.disconnected  # uvicorn's request cycle reads it

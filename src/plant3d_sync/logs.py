@@ -7,10 +7,14 @@ bound once (`structlog.contextvars`) and stand in every line of that thread. Tim
 
 from __future__ import annotations
 
+import atexit
+import copy
 import logging
 import re
 import sys
-from collections.abc import Iterable, MutableMapping
+import threading
+import time
+from collections.abc import Hashable, Iterable, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -61,6 +65,104 @@ class Redaction:
         return _ODBC.sub(rf"\1={HIDDEN}", text)
 
 
+class OncePerMinute(logging.Handler):
+    """Passes a warning or an error on once a minute, with how often it came since; whatever else differs passes at once.
+
+    Somebody outside can make a server say the same thing a thousand times a second: that fills a disk, no more.
+    """
+
+    def __init__(self, target: logging.Handler, *, window: float = 60.0, most: int = 1000) -> None:
+        super().__init__()
+        self._target = target
+        self._window = window
+        self._most = most
+        self._seen: dict[Hashable, _Repeated] = {}
+        self._seen_lock = threading.Lock()
+        self._sweeper: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass it on, or count it."""
+        if record.levelno < logging.WARNING:
+            self._target.handle(record)
+            return
+        what, now = _what_it_says(record), time.monotonic()
+        with self._seen_lock:
+            known = self._seen.get(what)
+            if known is not None and now - known.since < self._window:
+                known.count += 1
+                known.last = record
+                self._start_sweeper()
+                return
+            if len(self._seen) >= self._most:
+                self._seen.pop(next(iter(self._seen)))
+            self._seen.pop(what, None)
+            self._seen[what] = _Repeated(now)
+        if known is not None and known.last is not None:
+            record = _with_count(record, known.count + 1)
+        self._target.handle(record)
+
+    def _start_sweeper(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Thread(target=self._sweep, name="log", daemon=True)
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        """Tell what was counted when its minute is over; end when nothing is counted any more."""
+        while True:
+            time.sleep(min(self._window, 1.0))
+            self.tell(older_than=time.monotonic() - self._window)
+            with self._seen_lock:
+                if not any(one.last for one in self._seen.values()):
+                    self._sweeper = None
+                    return
+
+    def tell(self, *, older_than: float = float("inf")) -> None:
+        """Tell now what was counted for lines first said before this moment."""
+        with self._seen_lock:
+            due = [one for one in self._seen.values() if one.last is not None and one.since <= older_than]
+            told = [_with_count(one.last, one.count) for one in due if one.last is not None]
+            for one in due:
+                one.last, one.count, one.since = None, 0, time.monotonic()
+        for record in told:
+            self._target.handle(record)
+
+
+class _Repeated:
+    """A line that was said: when, and how often since."""
+
+    __slots__ = ("count", "last", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.count = 0
+        self.last: logging.LogRecord | None = None
+
+
+def _what_it_says(record: logging.LogRecord) -> Hashable:
+    """The same for two lines that say the same thing: text, values, and the place of an exception."""
+    error = record.exc_info[1] if record.exc_info and record.exc_info[1] else None
+    trace = error.__traceback__ if error is not None else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = (type(error), trace.tb_frame.f_code, trace.tb_lineno) if trace is not None else None
+    said = (
+        tuple(sorted((str(name), repr(value)) for name, value in record.msg.items() if name != "timestamp"))
+        if isinstance(record.msg, dict)
+        else (str(record.msg), repr(record.args))
+    )
+    return record.name, record.levelno, said, place
+
+
+def _with_count(record: logging.LogRecord, count: int) -> logging.LogRecord:
+    """The record with how often it came."""
+    counted = copy.copy(record)
+    if isinstance(counted.msg, dict):
+        counted.msg = {**counted.msg, "repeated": count}
+    else:
+        counted.repeated = count
+    return counted
+
+
 def configure(
     *,
     level: str = "INFO",
@@ -89,8 +191,10 @@ def configure(
     )
     handler = logging.StreamHandler(chosen)
     handler.setFormatter(formatter)
+    calm = OncePerMinute(handler)
+    atexit.register(calm.tell)
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [calm]
     root.setLevel(_level(level))
     for name in ("apscheduler", "alembic", "rq", "uvicorn.access", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(max(_level(level), logging.WARNING))
@@ -122,6 +226,8 @@ def _foreign(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mut
     event["message"], event["event"] = event.get("event"), "library.message"
     record = event.get("_record")
     event["logger"] = record.name if record is not None else None
+    if (repeated := getattr(record, "repeated", None)) is not None:
+        event["repeated"] = repeated
     return event
 
 

@@ -159,6 +159,13 @@ class Settings(BaseSettings):
             "`*.example.com` means every name below. Empty = any name."
         ),
     ] = ""
+    p3dsync_trusted_proxies: Annotated[
+        str,
+        Field(
+            description="Comma-separated addresses or networks of proxies whose `X-Forwarded-For` and `-Proto` are "
+            "believed. Empty = nobody's, not even this machine's."
+        ),
+    ] = ""
     p3dsync_test: Annotated[bool, Field(description="Enables failpoints; for tests only.")] = False
 
     @field_validator("log_level", mode="before")

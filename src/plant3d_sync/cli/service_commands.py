@@ -76,6 +76,7 @@ def _serve(made: App, host: str, port: int, stop: Stop) -> None:
     import uvicorn
 
     from plant3d_sync.web.app import create_app
+    from plant3d_sync.web.connections import server_config
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -95,15 +96,7 @@ def _serve(made: App, host: str, port: int, stop: Stop) -> None:
         ) from error
     with listening:
         web = create_app(made)
-        server = Server(
-            uvicorn.Config(
-                web,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=10,
-                lifespan="auto",
-            )
-        )
+        server = Server(server_config(web))
         stop.then(web.state.context.ending.set)
         stop.then(lambda: setattr(server, "should_exit", True))
         name, chosen = listening.getsockname()[:2]

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from plant3d_sync import __version__
 from plant3d_sync.bootstrap import App
@@ -19,6 +20,7 @@ from plant3d_sync.settings import Settings, weak_points
 from plant3d_sync.usecases.project import World
 from plant3d_sync.web import errors
 from plant3d_sync.web.auth import HEADER, Gate, RateLimits
+from plant3d_sync.web.connections import trusted_proxies
 from plant3d_sync.web.context import Context
 from plant3d_sync.web.layers import BodyLimit, Envelope, HeadAsGet, KnownHosts
 from plant3d_sync.web.metrics import Metrics
@@ -64,7 +66,7 @@ def create_app(
         dependencies=[Depends(only_known)],
     )
     web.state.context = context
-    web.state.watch = Watch(context)
+    web.state.watch = Watch(context, rates)
     web.state.metrics = Metrics(context)
     for router in (sync.router, conflicts.router, plans.router, looking.router, service.router):
         web.include_router(router)
@@ -75,6 +77,8 @@ def create_app(
     _add_cors(web, settings)
     _add_known_hosts(web, settings)
     web.add_middleware(Envelope)
+    if proxies := trusted_proxies(settings.p3dsync_trusted_proxies):
+        web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     web.openapi = lambda: _openapi(web)  # type: ignore[method-assign]
     return web
 
@@ -99,12 +103,13 @@ def refuse_weak(app: App) -> None:
 
 
 def check_web_settings(settings: Settings) -> list[ConfigError]:
-    """Everything that `create_app` would refuse about rates, origins and names of hosts."""
+    """Everything that `create_app` would refuse about rates, origins, names of hosts and proxies."""
     found: list[ConfigError] = []
     for check in (
         lambda: RateLimits(settings.p3dsync_rate_limit),
         lambda: _origins(settings),
         lambda: _names(settings),
+        lambda: trusted_proxies(settings.p3dsync_trusted_proxies),
     ):
         try:
             check()

@@ -6,6 +6,7 @@ declaration closes a route, it does not open it. What a key may do is declared p
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -63,9 +64,10 @@ class RateLimits:
         """Count a request. Refuses 429."""
         self._hit(self._per_key, "key", key.key_id)
 
-    def failure(self, host: str) -> None:
+    def failure(self, scope: Scope) -> None:
         """Count a wrong key. Refuses 429."""
-        self._hit(FAILURES, "wrong", host)
+        client = scope.get("client")
+        self._hit(FAILURES, "wrong", _neighbourhood(client[0] if client else "?"))
 
     def _hit(self, limit: limits.RateLimitItem, kind: str, name: str) -> None:
         if self._limiter.hit(limit, kind, name):
@@ -79,6 +81,17 @@ class RateLimits:
             hint="Wait as long as Retry-After says.",
             headers={"Retry-After": str(seconds)},
         )
+
+
+def _neighbourhood(host: str) -> str:
+    """An IPv6 caller has 2^64 addresses to choose from: those of one network count together."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
 class Gate:
@@ -110,8 +123,7 @@ class Gate:
             raise no_key()
         key = context.verify(presented)
         if key is None:
-            client = scope.get("client")
-            self._rates.failure(client[0] if client else "?")
+            self._rates.failure(scope)
             raise no_key()
         self._rates.request(key)
         return key

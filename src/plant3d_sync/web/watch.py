@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.types import Scope
+
 from plant3d_sync import __version__
 from plant3d_sync.errors import SyncError
 from plant3d_sync.state.keys import ApiKey
@@ -17,12 +19,15 @@ from plant3d_sync.usecases import health
 from plant3d_sync.usecases.health import Components, Health, Status
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
+from plant3d_sync.web.auth import RateLimits
 from plant3d_sync.web.context import Context, may_see
 
 ANSWER_WITHIN = 0.8
 """Seconds. What is not known by then is told as an error."""
 
 NO_ANSWER = "no answer in time"
+WRONG = "wrong"
+"""A key that was looked up and is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +42,9 @@ class Facts:
 class Watch:
     """Reads the facts in threads of its own: one look at a time is shared by everybody who asks meanwhile."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, rates: RateLimits) -> None:
         self._context = context
+        self._rates = rates
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._going: dict[str, Future[Any]] = {}
@@ -63,8 +69,11 @@ class Watch:
                 going = self._going[name] = self._submit(work)
             return going
 
-    async def answer(self, presented: str | None) -> s.HealthAnswer:
-        """The plan's fields; more for a valid key. Asynchronous, so that it answers when every thread is busy."""
+    async def answer(self, presented: str | None, scope: Scope) -> s.HealthAnswer:
+        """The plan's fields; more for a valid key. Asynchronous, so that it answers when every thread is busy.
+
+        Refuses 429 whoever presents many wrong keys.
+        """
         wanted: list[Future[Any]] = [
             self._shared("facts", self._read),
             self._shared("bell", self._ask_bell),
@@ -76,6 +85,8 @@ class Watch:
         facts = _result(wanted[0])
         bell = _result(wanted[1]) if wanted[1].done() else NO_ANSWER
         key = _result(wanted[2]) if presented else None
+        if key is WRONG:
+            self._rates.failure(scope)
         if not isinstance(facts, Facts):
             facts = Facts(readable=False, components=self._last.components, projects=self._last.projects)
         return self._document(facts, bell, key if isinstance(key, ApiKey) else None)
@@ -105,9 +116,9 @@ class Watch:
         bell = self._context.bell
         return None if bell.alive() else bell.trouble or NO_ANSWER
 
-    def _verify(self, presented: str) -> ApiKey | None:
+    def _verify(self, presented: str) -> ApiKey | str | None:
         try:
-            return self._context.verify(presented)
+            return self._context.verify(presented) or WRONG
         except SyncError:
             return None  # the answer says anyway that the state database does not answer
 

@@ -56,7 +56,7 @@ async def readyz(request: Request, verbose: Annotated[str | None, Query(max_leng
     operation_id="getHealth",
     summary="Service health check",
     response_model=s.HealthDetail | s.HealthAnswer,
-    responses={status: one for status, one in refusals().items() if status in (422, 500)},
+    responses={status: one for status, one in refusals().items() if status in (422, 429, 500)},
 )
 async def health(
     request: Request,
@@ -64,8 +64,11 @@ async def health(
         str | None, Header(alias=HEADER, description="With a valid key the answer says more.")
     ] = None,
 ) -> Response:
-    """What the worker last found, judged by its age. Answers within a second even if a side hangs."""
-    answer = await request.app.state.watch.answer(x_api_key)
+    """What the worker last found, judged by its age. Answers within a second even if a side hangs.
+
+    A wrong key is as none here, but counted: too many from one address are refused (429).
+    """
+    answer = await request.app.state.watch.answer(x_api_key, request.scope)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
