@@ -23,8 +23,8 @@ import orjson
 import pytest
 
 LONG = os.environ.get("P3DSYNC_LONG") == "1"
-WRITING_SECONDS = 60 if LONG else 5
-MANY_ASSETS = 50_000 if LONG else 5_000
+WRITING_SECONDS = 60 if LONG else 2
+MANY_ASSETS = 50_000 if LONG else 2_000
 API = "/api/v1/integration"
 Item = dict[str, Any]
 

@@ -3,6 +3,7 @@ the acceptance journey on the mounted contribution."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -93,29 +94,28 @@ def test_the_migration_goes_up_and_down_and_up_again_with_data_in_place(bare: Ho
             tag,
             project,
         )
-    bare.alembic("stamp", "e6461479a363")
     before = [entry for entry in shape(bare) if entry[0] != "alembic_version_pkc"]
     rows = bare.sql("SELECT * FROM assets ORDER BY tag")
-    bare.alembic("upgrade", "head")
+    bare.alembic("stamp e6461479a363", "upgrade head")
     assert bare.sql("SELECT seq FROM integration_projects") == [(3,)]
     assert sorted(bare.sql("SELECT seq, version FROM assets")) == [(1, 1), (2, 1), (3, 1)]
     bare.sql("UPDATE assets SET deleted_at = now() WHERE tag = 'A'")
     bare.sql("INSERT INTO assets (id, tag, type, project_id) VALUES ('new', 'A', 'PUMP', %s)", project)
-    bare.alembic("downgrade", "-1")
+    bare.alembic("downgrade -1")
     after = [entry for entry in shape(bare) if entry[0] != "alembic_version_pkc"]
     assert [e for e in after if "alembic_version" not in str(e)] == [
         e for e in before if "alembic_version" not in str(e)
     ]
     tags = [tag for (tag,) in bare.sql("SELECT tag FROM assets WHERE deleted_at IS NOT NULL")]
     assert tags == [f"A (archived {rows[0][0][:8]})"], "0.2 allows a tag once, archived rows included"
-    bare.alembic("upgrade", "head")
+    bare.alembic("upgrade head")
 
 
 def test_a_table_that_does_not_fit_is_refused_in_a_sentence_and_nothing_is_changed(bare: Host) -> None:
     bare.sql("ALTER TABLE assets ADD COLUMN notes text")
-    bare.alembic("stamp", "e6461479a363")
+    bare.alembic("stamp e6461479a363")
     before = shape(bare)
-    said = bare.alembic("upgrade", "head", check=False)
+    said = bare.alembic("upgrade head", check=False)
     assert said.returncode != 0
     assert "columns of these names already: notes. Nothing was changed" in said.stderr
     assert shape(bare) == before
@@ -136,41 +136,65 @@ MOVED = (
 )
 
 
+START = """
+import importlib, json, pathlib, sys
+import fastapi, orjson, sqlalchemy
+
+def forget():
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name == "app" or name.startswith("app.")]:
+        del sys.modules[name]
+
+sys.dont_write_bytecode = True
+for path, text, code in json.loads(sys.argv[1]):
+    file = pathlib.Path(path)
+    before = file.read_text(encoding="utf-8") if file.exists() else None
+    file.write_text(text, encoding="utf-8")
+    forget()
+    try:
+        exec(code)
+    except Exception as error:
+        print(type(error).__name__, error)
+    if before is not None and code == "import app.integration":
+        file.write_text(before, encoding="utf-8")
+"""
+"""Puts a text into a file of the backend and runs a line of Python with the package imported anew, for each of several."""
+
+
+def started(host: Host, *moved: tuple[str, str, str]) -> list[str]:
+    """What each line of Python says with this file of the backend changed."""
+    return host.run("-c", START, json.dumps(moved)).stdout.splitlines()
+
+
 def test_a_backend_that_has_moved_something_does_not_start_and_says_what(bare: Host) -> None:
-    for path, text, sentence in MOVED:
-        moved = bare.folder / path
-        before = moved.read_text(encoding="utf-8")
-        moved.write_text(text, encoding="utf-8")
-        said = bare.run("-c", "import app.integration", check=False)
-        moved.write_text(before, encoding="utf-8")
-        assert said.returncode != 0
-        last = said.stderr.strip().splitlines()[-1]
-        assert sentence in last and "The integration API cannot start" in last and "theirs.py" in last
+    said = started(bare, *((path, text, "import app.integration") for path, text, _ in MOVED))
+    assert len(said) == len(MOVED), said
+    for line, (_, _, sentence) in zip(said, MOVED, strict=True):
+        assert line.startswith("NotAsExpected The integration API cannot start")
+        assert sentence in line and "theirs.py" in line
+    path, text, sentence = MOVED[0]
+    (bare.folder / path).write_text(text, encoding="utf-8")
+    whole = bare.run("-c", "import app.integration", check=False)
+    assert whole.returncode != 0 and sentence in whole.stderr.strip().splitlines()[-1]
 
 
 def test_settings_may_hold_the_secret_as_well(bare: Host) -> None:
-    text = "class Settings:\n    SECRET_KEY = 'from-the-settings'\nsettings = Settings()\n"
-    (bare.folder / "app/core/security.py").write_text("", encoding="utf-8")
-    (bare.folder / "app/core/config.py").write_text(text, encoding="utf-8")
-    said = bare.run("-c", "from app.integration import theirs; print(theirs.find_secret())")
-    assert said.stdout.strip() == "from-the-settings"
-    text = "class Settings:\n    SECRET_KEY = 'asked-for'\ndef get_settings():\n    return Settings()\n"
-    (bare.folder / "app/core/config.py").write_text(text, encoding="utf-8")
-    said = bare.run("-c", "from app.integration import theirs; print(theirs.find_secret())")
-    assert said.stdout.strip() == "asked-for"
-
-
-def test_where_accounts_are_kept_otherwise_keys_go_on_and_logins_say_why(bare: Host) -> None:
-    bare.alembic("stamp", "e6461479a363")
-    bare.alembic("upgrade", "head")
-    bare.sql("ALTER TABLE users RENAME COLUMN is_active TO enabled")
-    headers = {"X-API-Key": bare.add_key()}
-    with bare.serving() as serving:
-        at = f"{serving.url}/api/v1/integration/capabilities"
-        assert httpx2.get(at, headers=headers).status_code == 200
-        answer = httpx2.get(at, headers=login("somebody@example.com"))
-    assert (answer.status_code, answer.json()["type"]) == (503, "not_installed")
-    assert "is_active" in answer.json()["detail"]
+    config = "app/core/config.py"
+    said = started(
+        bare,
+        ("app/core/security.py", "", ""),
+        (
+            config,
+            "class Settings:\n    SECRET_KEY = 'from-the-settings'\nsettings = Settings()\n",
+            "from app.integration import theirs; print(theirs.find_secret())",
+        ),
+        (
+            config,
+            "class Settings:\n    SECRET_KEY = 'asked-for'\ndef get_settings():\n    return Settings()\n",
+            "from app.integration import theirs; print(theirs.find_secret())",
+        ),
+    )
+    assert said == ["from-the-settings", "asked-for"]
 
 
 def test_before_the_migration_the_application_lives_and_the_api_says_what_to_do(bare: Host) -> None:
@@ -200,6 +224,20 @@ def person(host: Host, role: str) -> Mapping[str, str]:
     return {**login(email), "X-Project-ID": UUIDS["mine"]}
 
 
+@pytest.fixture(scope="module")
+def service() -> Iterator[ScriptedServer]:
+    """Stands where plant3d-sync is expected; each test says what it answers."""
+    with ScriptedServer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def button(host: Host, service: ScriptedServer) -> Iterator[str]:
+    """Where the button of their front end calls."""
+    with serving_button(host, service, "key") as serving:
+        yield f"{serving.url}/api/v1/integration/sync"
+
+
 def serving_button(host: Host, service: ScriptedServer, key: str) -> Any:
     host.sql("INSERT INTO projects (id, name) VALUES (%s, 'mine') ON CONFLICT DO NOTHING", UUIDS["mine"])
     host.env = {"PLANT3D_SYNC_URL": service.url, "PLANT3D_SYNC_KEY": key}
@@ -207,39 +245,40 @@ def serving_button(host: Host, service: ScriptedServer, key: str) -> Any:
 
 
 def test_the_button_starts_a_run_of_the_real_service_and_sees_it(
-    host: Host, engineer: Mapping[str, str], tmp_path: Path
+    host: Host, engineer: Mapping[str, str], tmp_path: Path, service: ScriptedServer, button: str
 ) -> None:
     with desk(tmp_path) as office:
+        key = office.key("read", "sync")
 
         def passed_on(seen: Seen) -> Answer:
-            """To the service in this process; nobody works there, so the answer is not waited for."""
+            """To the service in this process, with a key that it knows; nobody works there, so nothing is waited for."""
             target = seen.target.replace("wait=20", "wait=0")
             headers = {
                 name: text for name, text in seen.headers.items() if name not in ("host", "content-length")
             }
+            assert headers["x-api-key"] == "key"
+            headers["x-api-key"] = key
             reply = office.client.request(seen.method, target, content=seen.body, headers=headers)
             return Answer(status=reply.status_code, body=reply.content, headers={})
 
-        key = office.key("read", "sync")
-        with ScriptedServer(passed_on) as service, serving_button(host, service, key) as serving:
-            at = f"{serving.url}/api/v1/integration/sync"
-            quiet = httpx2.get(f"{at}/status", headers=engineer).json()
-            assert (quiet["running"], quiet["last"], quiet["may_start"]) == (None, None, True)
-            pressed = httpx2.post(f"{at}/now", headers=engineer)
-            assert (pressed.status_code, pressed.json()["run"]["status"]) == (200, "queued")
-            going = httpx2.get(f"{at}/status", headers=engineer).json()["running"]
-            assert going["sync_id"] == pressed.json()["run"]["sync_id"]
-            office.end(going["sync_id"], status="completed")
-            seen = httpx2.get(f"{at}/status", headers=engineer).json()
-            assert (seen["running"], seen["last"]["sync_id"]) == (None, going["sync_id"])
-            viewer = person(host, "VIEWER")
-            assert httpx2.post(f"{at}/now", headers=viewer).status_code == 403
-            assert httpx2.get(f"{at}/status", headers=viewer).json()["may_start"] is False
-            assert key not in quiet.__repr__()
+        service.app = passed_on
+        quiet = httpx2.get(f"{button}/status", headers=engineer).json()
+        assert (quiet["running"], quiet["last"], quiet["may_start"]) == (None, None, True)
+        pressed = httpx2.post(f"{button}/now", headers=engineer)
+        assert (pressed.status_code, pressed.json()["run"]["status"]) == (200, "queued")
+        going = httpx2.get(f"{button}/status", headers=engineer).json()["running"]
+        assert going["sync_id"] == pressed.json()["run"]["sync_id"]
+        office.end(going["sync_id"], status="completed")
+        seen = httpx2.get(f"{button}/status", headers=engineer).json()
+        assert (seen["running"], seen["last"]["sync_id"]) == (None, going["sync_id"])
+        viewer = person(host, "VIEWER")
+        assert httpx2.post(f"{button}/now", headers=viewer).status_code == 403
+        assert httpx2.get(f"{button}/status", headers=viewer).json()["may_start"] is False
+        assert key not in quiet.__repr__()
 
 
 def test_a_refusal_of_the_service_never_looks_like_one_of_the_person(
-    host: Host, engineer: Mapping[str, str]
+    engineer: Mapping[str, str], service: ScriptedServer, button: str
 ) -> None:
     becomes = {
         401: (502, "sync_key_refused"),
@@ -251,25 +290,33 @@ def test_a_refusal_of_the_service_never_looks_like_one_of_the_person(
     }
     answers = iter(becomes)
     found = {}
-    with (
-        ScriptedServer(lambda _seen: Answer(status=next(answers), body=b"<html>", headers={})) as service,
-        serving_button(host, service, "key") as serving,
-    ):
-        for status in becomes:
-            answer = httpx2.post(f"{serving.url}/api/v1/integration/sync/now", headers=engineer)
-            found[status] = (answer.status_code, answer.json()["type"])
+    service.app = lambda _seen: Answer(status=next(answers), body=b"<html>", headers={})
+    for status in becomes:
+        answer = httpx2.post(f"{button}/now", headers=engineer)
+        found[status] = (answer.status_code, answer.json()["type"])
     assert found == becomes
 
 
-def test_a_service_that_is_away_is_503_and_one_that_nobody_named_404(
-    host: Host, engineer: Mapping[str, str]
-) -> None:
+def test_a_service_that_is_away_is_503(host: Host, engineer: Mapping[str, str]) -> None:
     with ScriptedServer() as service:
         pass
     with serving_button(host, service, "key") as serving:
         away = httpx2.get(f"{serving.url}/api/v1/integration/sync/status", headers=engineer)
     assert (away.status_code, away.json()["type"]) == (503, "sync_offline")
+
+
+def test_a_service_that_nobody_named_is_404_and_where_accounts_are_kept_otherwise_keys_go_on(
+    host: Host, engineer: Mapping[str, str]
+) -> None:
     host.env = {}
     with host.serving() as serving:
-        unnamed = httpx2.get(f"{serving.url}/api/v1/integration/sync/status", headers=engineer)
+        api = f"{serving.url}/api/v1/integration"
+        unnamed = httpx2.get(f"{api}/sync/status", headers=engineer)
+        host.sql("ALTER TABLE users RENAME COLUMN is_active TO enabled")
+        keys = httpx2.get(f"{api}/capabilities", headers={"X-API-Key": host.add_key()})
+        people = httpx2.get(f"{api}/capabilities", headers=login("somebody@example.com"))
+        host.sql("ALTER TABLE users RENAME COLUMN enabled TO is_active")
     assert (unnamed.status_code, unnamed.json()["type"]) == (404, "sync_not_configured")
+    assert keys.status_code == 200
+    assert (people.status_code, people.json()["type"]) == (503, "not_installed")
+    assert "is_active" in people.json()["detail"]

@@ -74,11 +74,14 @@ class Host:
         assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done
 
-    def alembic(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Their migration tool."""
+    def alembic(self, *commands: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Their migration tool: one command after the other in one process, such as `upgrade head`."""
         # Not `-m alembic`: the folder `alembic` of the backend would be taken for the package.
-        code = "import sys; sys.path.pop(0); from alembic.config import main; sys.path.insert(0, '.'); main()"
-        return self.run("-c", code, *words, check=check)
+        code = (
+            "import sys; sys.path.pop(0); from alembic.config import main; sys.path.insert(0, '.')\n"
+            "for command in sys.argv[1:]: main(argv=command.split())"
+        )
+        return self.run("-c", code, *commands, check=check)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Plain SQL, as a script or an administrator would send it."""
@@ -149,8 +152,7 @@ def assembled(folder: Path, url: str, **options: Any) -> Host:
 def installed(folder: Path, url: str, **options: Any) -> Host:
     """`assembled`, stamped and migrated, with a key that may do everything."""
     host = assembled(folder, url, **options)
-    host.alembic("stamp", REVISION_BEFORE)
-    host.alembic("upgrade", "head")
+    host.alembic(f"stamp {REVISION_BEFORE}", "upgrade head")
     host.add_key(key=ADMIN_KEY)
     return host
 
