@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from collections.abc import Callable
 
 from sqlalchemy import URL, Engine, create_engine
 
@@ -17,8 +18,10 @@ from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import DEFAULT_LIMITS, Limits, recipe_for
+from plant3d_sync.connectors.plant3d.sqlserver_look import look
 from plant3d_sync.connectors.plant3d.sqlserver_read import Reading
 from plant3d_sync.connectors.plant3d.sqlserver_session import Session
+from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
 
 DATABASES_STATEMENT = "SELECT [name] FROM [sys].[databases] WHERE HAS_DBACCESS([name]) = 1 ORDER BY [name]"
@@ -26,6 +29,8 @@ PRESENT_STATEMENT = (
     "SELECT [TABLE_NAME] FROM [INFORMATION_SCHEMA].[TABLES] "
     "WHERE [TABLE_SCHEMA] = 'dbo' AND [TABLE_NAME] IN ('PnPBase', 'PnPTables')"
 )
+DAY = 86_400
+"""Seconds for which one look is believed."""
 LONGEST_SILENCE = 60
 """Seconds a server may take to say anything at all."""
 
@@ -59,18 +64,29 @@ def list_databases(url: str | URL | ServerAddress) -> list[str]:
 
 
 class SqlServerSource:
-    """A P&ID database on SQL Server. There is no cheap test for "nothing happened"."""
+    """A P&ID database on SQL Server. `clock`: POSIX seconds."""
 
     engine_name = "sqlserver"
 
-    def __init__(self, url: str | URL, *, deadline: float = 30.0) -> None:
+    def __init__(
+        self, url: str | URL, *, deadline: float = 30.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
         self.address = parse_address(url)
         self.name = str(self.address)
         self.deadline = deadline
 
     def signature(self) -> str | None:
-        """None: the server has no counter that one may ask without reading."""
-        return None
+        """What the server says of every table in a few rows, good for the day; see `sqlserver_look`.
+
+        None when it cannot be asked now: the reading that follows says why.
+        """
+        try:
+            with Session(self.address, limits=self._limits()) as session:
+                seen = look(session)
+        except (ConfigError, RetryLaterError):
+            return None
+        return f"{seen}:{int(self._clock() // DAY)}"
 
     def probe(self) -> None:
         """Log in and see that it is a P&ID database, without reading it. Raises what `snapshot` raises."""

@@ -172,6 +172,44 @@ def select_statement(table: str, columns: Iterable[str]) -> str:
     return f"SELECT {', '.join(bracketed(column) for column in columns)} FROM [{SCHEMA}].{bracketed(table)}"
 
 
+def layout_of(session: Session) -> Layout:
+    """The tables of the database that this login sees, and what its catalogue says of them."""
+    columns: dict[str, list[tuple[str, str]]] = {}
+    names: dict[str, str] = {}
+    for table, column, kind in session.all(TABLES_STATEMENT):
+        if readable(table) and readable(column):
+            names.setdefault(table.lower(), table)
+            columns.setdefault(table.lower(), []).append((column, kind.lower()))
+    layout = Layout({lower: Table(names[lower], tuple(found)) for lower, found in columns.items()})
+    for name, physical, base in _catalogue(
+        session, layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")
+    ):
+        if name:
+            layout.classes[name.lower()] = (base.lower() if base else None, (physical or name).lower())
+    layout.relations = frozenset(
+        word.lower()
+        for row in _catalogue(
+            session, layout, "PnPRelationshipTypes", ("RelationshipTypeName", "PhysicalName")
+        )
+        for word in row
+        if word
+    )
+    return layout
+
+
+def _catalogue(
+    session: Session, layout: Layout, name: str, wanted: Sequence[str]
+) -> Iterator[tuple[str | None, ...]]:
+    """Some columns of a catalogue table as text; a column that is not there reads as None."""
+    table = layout.tables.get(name.lower())
+    present = [column for column in wanted if table is not None and table.has(column)]
+    if table is None or not present:
+        return
+    for row in session.all(select_statement(table.name, present)):
+        values = dict(zip(present, row, strict=True))
+        yield tuple(None if values.get(one) is None else str(values[one]) for one in wanted)
+
+
 @dataclass(slots=True)
 class Taken:
     """What reading gave beside the copy: ids of items that never stood still, and whether it was one moment."""
@@ -228,47 +266,12 @@ class Reading:
     # ------------------------------------------------------------ the first pass
 
     def _read_all(self, target: sqlite3.Connection) -> None:
-        self.layout = self._layout()
+        self.layout = layout_of(self.session)
         missing = [table for table in ("PnPTables", "PnPBase") if table.lower() not in self.layout.tables]
         if missing:
             raise errors.not_plant3d(self.name, missing)
         for name in self.layout.needed():
             self._transfer(target, name)
-
-    def _layout(self) -> Layout:
-        columns: dict[str, list[tuple[str, str]]] = {}
-        names: dict[str, str] = {}
-        for table, column, kind in self.session.all(TABLES_STATEMENT):
-            if readable(table) and readable(column):
-                names.setdefault(table.lower(), table)
-                columns.setdefault(table.lower(), []).append((column, kind.lower()))
-        layout = Layout({lower: Table(names[lower], tuple(found)) for lower, found in columns.items()})
-        for name, physical, base in self._catalogue(
-            layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")
-        ):
-            if name:
-                layout.classes[name.lower()] = (base.lower() if base else None, (physical or name).lower())
-        layout.relations = frozenset(
-            word.lower()
-            for row in self._catalogue(
-                layout, "PnPRelationshipTypes", ("RelationshipTypeName", "PhysicalName")
-            )
-            for word in row
-            if word
-        )
-        return layout
-
-    def _catalogue(
-        self, layout: Layout, name: str, wanted: Sequence[str]
-    ) -> Iterator[tuple[str | None, ...]]:
-        """Some columns of a catalogue table as text; a column that is not there reads as None."""
-        table = layout.tables.get(name.lower())
-        present = [column for column in wanted if table is not None and table.has(column)]
-        if table is None or not present:
-            return
-        for row in self.session.all(select_statement(table.name, present)):
-            values = dict(zip(present, row, strict=True))
-            yield tuple(None if values.get(one) is None else str(values[one]) for one in wanted)
 
     def _transfer(self, target: sqlite3.Connection, name: str) -> None:
         """One table, whole; from its beginning again when the server chose us to end a deadlock."""
