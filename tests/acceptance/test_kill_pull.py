@@ -203,7 +203,15 @@ def test_a_pull_of_edits_killed_at_a_point_ends_as_if_nothing_had_died(
     kill_and_compare(prepared, EDITS, undisturbed["edits"], point, 1)
 
 
-@pytest.mark.parametrize("point", WRITING)
+@pytest.mark.parametrize(
+    "point",  # the edits above pass every point; of a first pull one before and one after the write stand for all
+    [
+        point
+        if point in ("pull.before_intent", "pull.reply_received")
+        else pytest.param(point, marks=pytest.mark.long)
+        for point in WRITING
+    ],
+)
 def test_a_first_pull_killed_at_its_second_batch_ends_as_if_nothing_had_died(
     prepared: Killing, undisturbed: dict[str, Undisturbed], point: str
 ) -> None:

@@ -207,7 +207,17 @@ def stored(world: World) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = (
+    "duplicate tag",
+    "conflict",
+    "absence",
+    "workbook",
+)  # one of each cause; all of them in the long part
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS]
+)
 def test_a_slot_in_which_nothing_moved_reads_nothing_and_says_the_same(
     waits: Callable[..., Slots], kind: str
 ) -> None:
