@@ -257,7 +257,8 @@ class App:
         if not value:
             raise ConfigError(
                 f"The SYNAPSE key is not set: {name} is empty. Nothing was done.",
-                hint=f"Put the service key into {name} (or {name}_FILE).",
+                hint=f"Put the service key into {name} (or {name}_FILE); a SYNAPSE 0.2 without the integration API takes "
+                "SYNAPSE_USER and SYNAPSE_PASSWORD instead.",
                 code="synapse_key_missing",
             )
         wrong = texts.fault(value)

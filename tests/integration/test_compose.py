@@ -122,11 +122,32 @@ def test_standalone_brings_servers_of_its_own_in_a_network_of_its_own(tmp_path: 
     assert waits["condition"] == "service_healthy"
 
 
-@pytest.mark.parametrize("name", ["SYNAPSE_API_KEY", "STATE_DB_URL"])
-def test_what_is_missing_is_named(tmp_path: Path, name: str) -> None:
-    done = compose.config(tmp_path, **{name: ""})
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    done = compose.config(tmp_path, STATE_DB_URL="")
     assert done.returncode != 0
-    assert f"required variable {name} is missing a value" in done.stderr
+    assert "required variable STATE_DB_URL is missing a value" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"SYNAPSE_API_KEY": "k-1"},
+        {"SYNAPSE_API_KEY_FILE": "/run/secrets/key"},
+        {"SYNAPSE_USER": "sync@example.com", "SYNAPSE_PASSWORD": "p-1"},
+        {"SYNAPSE_USER": "sync@example.com", "SYNAPSE_PASSWORD_FILE": "/run/secrets/word"},
+        {"SYNAPSE_USER_FILE": "/run/secrets/name", "SYNAPSE_PASSWORD_FILE": "/run/secrets/word"},
+    ],
+)
+def test_a_key_or_an_account_of_synapse_is_enough_and_reaches_the_worker_only(
+    tmp_path: Path, login: dict[str, str]
+) -> None:
+    services = compose.understood(tmp_path, **{"SYNAPSE_API_KEY": "", **login})["services"]
+    worker = services["plant3d-sync-worker"]["environment"]
+    names = ("SYNAPSE_API_KEY", "SYNAPSE_USER", "SYNAPSE_PASSWORD")
+    every = [name + end for name in names for end in ("", "_FILE")]
+    assert {name: worker[name] for name in every if worker[name]} == login
+    for other in ("plant3d-sync", "plant3d-sync-scheduler"):
+        assert not set(every) & set(services[other]["environment"])
 
 
 def test_what_the_environment_says_reaches_the_containers(tmp_path: Path) -> None:
