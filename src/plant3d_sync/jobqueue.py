@@ -107,7 +107,7 @@ class Bell:
 
 
 class _Found(Connection):
-    """A connection whose server is looked up within a bound: the library would wait for the name server for ever."""
+    """A connection whose server is looked up within a bound: the library would wait for the name server without end."""
 
     def _connect(self) -> socket.socket:
         _look_up(self.host)

@@ -1,7 +1,7 @@
 """Files that somebody named: looked at before they are opened, and read as far as a limit only.
 
 A name may lead to a pipe that nobody writes into, to a device without end, to a folder or to itself. None of them is
-opened: opening alone may last for ever.
+opened: opening alone may never return.
 """
 
 from __future__ import annotations

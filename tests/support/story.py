@@ -95,7 +95,7 @@ def plant(path: Path, *, more_pumps: int = 0, model: bool = True) -> None:
 
 
 def _clone(path: Path, pnpid: int, times: int) -> None:
-    """So many more items like this pump, with identities, tags and descriptions of their own."""
+    """More items like this pump, with identities, tags and descriptions of their own."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for table in ("PnPBase", "EngineeringItems", "Equipment", "Pumps", "CentrifugalPump"):
             found = connection.execute(f"SELECT * FROM [{table}] WHERE PnPID = ?", (pnpid,))

@@ -152,6 +152,33 @@ def test_every_table_of_the_state_is_on_the_page_and_no_other() -> None:
 # ---------------------------------------------------------------- words, files, links
 
 
+RETIRED = {
+    r"\b[Tt]ie[sd]?\b(?! rule| In)|\btied\b": "link",
+    r"[Tt]he way back\b": "writing back to Plant 3D",
+    r"^\s*\"\"\"So many|At most so many|[Aa]fter so many": "How many ...; after this many",
+    r"(cure|fix) beside each": "the fix next to each",
+    r"goes the long way|goes the careful way": "is read in full",
+    r"tells? (every|all) (slips?|mistakes?)": "reports",
+}
+"""Words that were used for a thing which has another name, with the one to use."""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [page for page in PAGES if "fr" not in page.relative_to(ROOT).parts and ".fr." not in page.name]
+    + sorted(path for path in (ROOT / "src").rglob("*.py")),
+    ids=name_of,
+)
+def test_one_word_per_thing(place: Path) -> None:
+    text = place.read_text(encoding="utf-8")
+    found = {
+        hit.group().strip(): better
+        for word, better in RETIRED.items()
+        for hit in re.finditer(word, text, re.MULTILINE)
+    }
+    assert not found, f"say it so: {found}"
+
+
 def test_the_classes_of_the_glossary_exist_in_the_model() -> None:
     known = {
         name

@@ -1,6 +1,6 @@
-"""`doctor`: look at everything a run needs, write nothing, and put the cure beside each failure.
+"""`doctor`: look at everything a run needs, write nothing, and print the fix next to each failure.
 
-Outside in: this machine, our state, then per project the Plant 3D side, the mapping, the way back, SYNAPSE.
+Outside in: this machine, our state, then per project the Plant 3D side, the mapping, writing back, SYNAPSE.
 A check that cannot be made because an earlier one failed is `skipped`, never silently left out.
 """
 

@@ -1,4 +1,4 @@
-"""The Plant 3D side of `doctor`: the database, what we remember of it, the mapping, and the way back."""
+"""The Plant 3D side of `doctor`: the database, what we remember of it, the mapping, and writing back."""
 
 from __future__ import annotations
 
@@ -310,7 +310,7 @@ def _some(problems: list[Problem]) -> str:
     return "; ".join(map(str, problems[:SHOWN])) + (f"; and {more} more" if more > 0 else "")
 
 
-# ---------------------------------------------------------------- the way back
+# ---------------------------------------------------------------- writing back
 
 
 def _way_back(

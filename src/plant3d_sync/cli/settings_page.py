@@ -32,7 +32,7 @@ MEANINGS: dict[str, str] = {
     "synapse.api_key_env": "Name of the variable that holds the service key. The key itself never stands in the file.",
     "synapse.api": "Which SYNAPSE: with the integration API (`contract`), 0.2 as it is (`v0.2`), or whichever answers "
     "(`auto`: by its capabilities, then by the title in `/openapi.json`).",
-    "synapse.requests_per_second": "At most so many calls a second to SYNAPSE 0.2; 0 for no limit. Its proxy lets 30 through.",
+    "synapse.requests_per_second": "How many calls a second SYNAPSE 0.2 gets at most; 0 for no limit. Its proxy lets 30 through.",
     "project.synapse_project_id": "UUID of the project in SYNAPSE; each active project has its own.",
     "project.allow_synced_folder": "Programs that may keep the database's folder in step although `write: sql` writes into it; "
     "empty: none.",

@@ -37,9 +37,9 @@ from plant3d_sync.usecases.show import (
 )
 
 CHANGES_SHOWN = 10_000
-"""So many changes of a run are shown at most; how many there are is always told."""
+"""How many changes of a run are shown; their number is always given."""
 
-links_app = typer.Typer(help="Tie existing SYNAPSE assets to Plant 3D items.", no_args_is_help=True)
+links_app = typer.Typer(help="Link existing SYNAPSE assets to Plant 3D items.", no_args_is_help=True)
 
 EntityOption = Annotated[
     str | None, typer.Option("--entity-types", help="Only these: equipment,instruments,lines,valves.")
@@ -282,7 +282,7 @@ def _change(row: dict[str, Any]) -> dict[str, Any]:
 def findings(
     project: ProjectArgument,
     code: Annotated[str | None, typer.Option("--code", help="Only these, such as untagged.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="So many at most.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Show at most this many.")] = 100,
     json: JsonOption = False,
 ) -> None:
     """What the last complete run found odd and left as it is, skipped items above all, and what to do about it.

@@ -131,7 +131,7 @@ def doctor(
     project: Annotated[str | None, typer.Argument(help="Project; without it all of them.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check everything without writing: settings, state, both sides, mapping, locks; with the fix beside each failure.
+    """Check everything without writing: settings, state, both sides, mapping, locks; with the fix next to each failure.
 
     Example: plant3d-sync doctor mine
     """

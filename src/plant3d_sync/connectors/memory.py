@@ -87,7 +87,7 @@ class Lies:
     refuse_calls: int = 0
     """The next calls of any kind do not arrive."""
     drop_results: int = 0
-    """From the next answered batch, so many results at its end are left out."""
+    """How many results are left out at the end of the next answered batch."""
     deliver_twice: int = 0
     """The next batches arrive twice with the same key."""
 

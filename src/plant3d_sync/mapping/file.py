@@ -40,7 +40,7 @@ CANONICAL_FIELDS = ("tag", "description", "asset_type", "asset_subtype")
 _MOST_CLASSES = 2000
 """Classes of one file; a Plant 3D project declares a few hundred."""
 _MOST_PROBLEMS = 200
-"""So many problems of one file are worked out; who made that many repairs some and asks again."""
+"""How many problems of one file are reported; whoever made more repairs these and asks again."""
 
 
 class Severity(StrEnum):

@@ -1,4 +1,4 @@
-"""The tie between one Plant 3D item and one SYNAPSE asset, and what both last agreed on."""
+"""The link between one Plant 3D item and one SYNAPSE asset, and what both last agreed on."""
 
 from __future__ import annotations
 

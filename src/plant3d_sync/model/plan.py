@@ -12,7 +12,7 @@ class Op(StrEnum):
     """What one plan line does."""
 
     CREATE = "create"  # a new asset in SYNAPSE
-    ADOPT = "adopt"  # tie an asset that already carries this identity (or tag, when accepted)
+    ADOPT = "adopt"  # link an asset that already carries this identity (or tag, when accepted)
     UPDATE = "update"  # write fields to SYNAPSE
     PUSH = "push"  # write cells into Plant 3D
     ARCHIVE = "archive"  # the item is gone for good

@@ -23,7 +23,7 @@ from plant3d_sync.reconcile.merge import NO_BASE, NoBase, Same, merge_field
 from plant3d_sync.reconcile.ours import Copy
 
 FLIP_LIMIT = 6
-"""So many writes between the same two values, and the field is frozen."""
+"""After this many writes between the same two values the field is frozen."""
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False):

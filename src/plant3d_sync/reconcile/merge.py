@@ -45,7 +45,7 @@ from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
 Same = Callable[[Value, Value], bool]
 
 REVERT_LIMIT = 2
-"""So many times our write was put back in Plant 3D, and the field is frozen until a person decides."""
+"""After this many times that our write was put back in Plant 3D, the field is frozen until a person decides."""
 
 
 class NoBase:

@@ -16,7 +16,7 @@ ALIVE_SECONDS = 30 * 86_400.0
 """So long a copy may live, however often the cell was written since."""
 
 ALIVE_COUNT = 10
-"""So many values of one cell are known as ours, however old."""
+"""How many values of one cell are remembered as ours, however old."""
 
 
 class Copy(Enum):
@@ -47,5 +47,5 @@ def what_it_is(
     if newest is alive[0] and newest.origin is Origin.INTENDED:
         return Copy.LATE
     if newest is alive[0] and newest.origin is Origin.WRITTEN:
-        return Copy.NO  # what Plant 3D moved to since came from a designer, and so does the way back
+        return Copy.NO  # what Plant 3D moved to since came from a designer, and so does moving back
     return Copy.OLD

@@ -226,7 +226,7 @@ class Tags:
             code="look_alike_tag",
             message=f"The tag {said(tag)} looks like {said(name)} of {whose}: {telling_apart(tag, name)}."
             + (" Nothing was created." if held else ""),
-            hint="Run `links propose`: it shows the pair; `links accept --only TAG` ties it."
+            hint="Run `links propose`: it shows the pair; `links accept --only TAG` links it."
             if whom is None
             else "If both mean one item, delete one of them; if not, give one another tag.",
             pnpid=pnpid,

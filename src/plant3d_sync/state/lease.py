@@ -29,7 +29,7 @@ LONGEST = 900.0
 
 
 def is_held(holder: str | None, expires_at: float, now: float, seconds: float) -> bool:
-    """Whether a lease of so many seconds holds; both times are the database's."""
+    """Whether a lease of this length holds; both times are the database's."""
     if not holder or expires_at <= now:
         return False
     alive = is_alive(holder)

@@ -88,7 +88,7 @@ def get(connection: Connection, name: str) -> ProjectState | None:
 def first_pull_is_unfinished(known: ProjectState) -> bool:
     """Whether no pull of the project has come to its end yet: the links there are say nothing about its size.
 
-    They are of a first pull that was interrupted, or were tied by hand before it. The fact is stored by the pull
+    They are of a first pull that was interrupted, or were linked by hand before it. The fact is stored by the pull
     itself; that other runs ended meanwhile (cancelled, covered by another one, a push) says nothing about it.
     """
     return known.pull_ok_at is None

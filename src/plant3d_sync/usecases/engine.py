@@ -66,7 +66,7 @@ OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived"
 """What may become of a record, by the names of the statistics."""
 
 HEADER_ERRORS = 5000
-"""So many row errors travel in a stored plan; the run table holds them all."""
+"""How many row errors a stored plan carries; the run table holds them all."""
 
 
 LOOK_SECONDS = 0.5
@@ -91,7 +91,7 @@ class Request:
     """What a caller wants done. `run_id`: an already queued run to carry out.
 
     `attempt`: the claim under which it is carried out; a run that somebody else claimed since is left alone.
-    `deadline`: when it must stop, on the monotonic clock: a clock that is set makes no run late.
+    `deadline`: when it must stop, on the monotonic clock: changing the wall clock cannot make a run late.
     """
 
     asked: Asked = field(default_factory=Asked)
@@ -953,7 +953,7 @@ class Engine:
         counts.add("compare_and_set_misses", by=outcome.misses + outcome.push.get("stale", 0))
 
     def _with_link_ids(self, connection: Any, draft: Any, known: ProjectState) -> list[dict[str, Any]]:
-        """Conflicts of pairs that were tied in this very run get their link."""
+        """Conflicts of pairs that were linked in this very run get their link."""
         drafts = [conflict.to_dict() for conflict in draft.conflicts]
         missing = [str(item["plant3d_id"]) for item in drafts if not item.get("link_id")]
         if missing:

@@ -32,7 +32,7 @@ from plant3d_sync.state.tables import component, conflict, run
 from plant3d_sync.usecases.project import iso
 
 LATE_INTERVALS = 3.0
-"""So many intervals may pass before a check or a success counts as old."""
+"""How many intervals may pass before a check or a success counts as old."""
 
 SHORTEST_PATIENCE = 30.0
 """Seconds; however short the interval is, nothing counts as old before."""

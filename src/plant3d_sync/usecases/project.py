@@ -43,7 +43,7 @@ class Writer(Protocol):
 
 
 POLICY_DIGITS = 8
-"""So many characters at the end of a mapping token stand for the project's own policies."""
+"""How many characters at the end of a mapping token stand for the project's own policies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,16 +41,16 @@ BUSY_PAUSE = 5.0
 """Seconds until the next attempt when another process holds the project."""
 
 LOST_LIMIT = 5
-"""So many workers in a row may die with a run before it is given up."""
+"""How many workers in a row may die with a run before we give it up."""
 
 FRUITLESS_LIMIT = 3
-"""So many times in a row a run may meet its deadline without having done anything."""
+"""How many times in a row a run may meet its deadline without having done anything."""
 
 STALE_GRACE = 10.0
 """Seconds of silence beyond the lease before a running run counts as abandoned."""
 
 AHEAD = 900.0
-"""Seconds. A sign of life further in the future than this was given before our clock was set back."""
+"""Seconds. A heartbeat this far in the future was written before our clock was set back."""
 
 NOW_SPACING = 6.0
 """Seconds between the starts of two "now" runs of one project: presses in between share one run."""

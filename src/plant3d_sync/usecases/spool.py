@@ -9,7 +9,7 @@ from typing import IO
 from plant3d_sync.errors import RetryLaterError
 
 IN_MEMORY = 2000
-"""So many lines (about 2 MB) are kept before a file is made."""
+"""How many steps (about 2 MB) are kept in memory before a file is made."""
 
 
 class LineSpool:

@@ -195,7 +195,7 @@ def due_at(
 
 
 def retry_after(tries: int) -> float:
-    """Seconds until a refused item is offered again, after so many refusals in a row: 0, 300, 600, … 3600."""
+    """Seconds until a refused item is offered again, after this many refusals in a row: 0, 300, 600, … 3600."""
     if tries <= 1:
         return 0.0
     return float(min(FIRST_RETRY_SECONDS * 2 ** min(tries - 2, 10), LONGEST_RETRY_SECONDS))

@@ -38,7 +38,7 @@ OPEN = frozenset({"/livez", "/readyz", "/healthz", "/health"}) | PAGES
 
 HEADER = "X-API-Key"
 FAILURES = limits.parse("60/minute")
-"""So many wrong keys may one address present."""
+"""How many wrong keys one address may present."""
 
 _log = logging.getLogger("plant3d_sync.web")
 _scheme = APIKeyHeader(

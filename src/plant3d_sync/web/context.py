@@ -21,12 +21,12 @@ from plant3d_sync.web.counts import RunCounts
 from plant3d_sync.web.errors import not_found, unknown_project
 
 WAITERS = 16
-"""So many requests may wait for a run at once; further ones are answered 202 immediately."""
+"""How many requests may wait for a run at once; further ones are answered 202 immediately."""
 
 WAITERS_OF_A_KEY = 8
 
 STREAMS = 64
-"""So many event streams may be open in one process."""
+"""How many event streams may be open in one process."""
 
 STREAMS_OF_A_KEY = 16
 

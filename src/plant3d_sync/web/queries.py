@@ -158,7 +158,7 @@ def search_items(
 
 
 FORMER_TAGS = 500
-"""So many former tags are looked through; a longer text finds fewer."""
+"""How many former tags are searched; a longer text finds fewer."""
 
 
 def _former(connection: Connection, number: int, pattern: str) -> dict[int, str]:

@@ -39,7 +39,7 @@ LISTEN = 1.0
 """Seconds to wait for the bell before looking into the table again."""
 
 REFUSED_AT_ONCE = 200
-"""So many refused rings are taken in a row before the table is looked into again."""
+"""How many refused rings are taken in a row before the run table is checked again."""
 
 AT_ONCE = 0.0
 """A deadline in the past: the run stops before its next batch."""

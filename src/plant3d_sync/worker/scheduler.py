@@ -40,7 +40,7 @@ WAKE = 10.0
 """Seconds between two looks, less when an interval is short."""
 
 SKIPPED_SHOWN = 300
-"""At most so many missed slots are written down after a long pause; older ones are not."""
+"""How many missed slots are recorded after a long pause; older ones are not."""
 
 DAILY = 86_400.0
 
@@ -211,7 +211,7 @@ def _first_today(world: World, name: str, now: float) -> bool:
 
 
 class Wakes(IntervalTrigger):  # type: ignore[misc]
-    """Every so many seconds. After a jump of the clock the newest time stands for all that were missed.
+    """Every `seconds` seconds. After a jump of the clock the newest time stands for all that were missed.
 
     The library lists every missed time one by one: years of them fill the memory, and nothing else gets done.
     """
@@ -232,7 +232,7 @@ def _machine_count() -> float:
 
 
 def note_jump(world: World, seconds: float) -> None:
-    """The clock of this machine was set by so many seconds: say it in the log, the audit trail and the status."""
+    """The clock of this machine was set by this many seconds: report it in the log, the audit trail and the status."""
     now = world.clock()
     get_logger().warning("scheduler.clock_set", seconds=round(seconds))
     values = {"kind": CLOCK, "seen_at": now, "data": dump({"seconds": round(seconds)})}

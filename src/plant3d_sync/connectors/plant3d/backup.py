@@ -39,7 +39,7 @@ DEFAULT_DEADLINE: Final = 60.0
 """Seconds for one backup, the wait for the lock included; Plant 3D cannot save while it is read."""
 
 SAFETY_COPIES: Final = 10
-"""So many copies made before a restore are kept."""
+"""How many copies made before a restore are kept."""
 
 _PAGES_PER_STEP: Final = 4096
 _BUSY_CODES: Final = frozenset({5, 6})

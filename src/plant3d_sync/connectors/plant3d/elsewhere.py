@@ -42,7 +42,7 @@ def elsewhere(name: str, work: Callable[[], T], *, seconds: float) -> T:
         except Exception as error:  # noqa: BLE001  (handed to whoever waits)
             made.set_exception(error)
         finally:
-            made.cancel()  # after anything else nobody waits for ever
+            made.cancel()  # whatever else happened, nobody waits without end
 
     threading.Thread(target=call, name="source", daemon=True).start()
     until = time.monotonic() + seconds + SPARE

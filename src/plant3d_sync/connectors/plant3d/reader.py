@@ -66,7 +66,7 @@ Extras = tuple[
     str | None,  # registry tag
 ]
 Prepared = tuple[Row, Row, Extras, bytes, bytes]
-"""Row, its values, what belongs to it, both as JSON, and the digest (empty: the row needs the careful way)."""
+"""Row, its values, what belongs to it, both as JSON, and the digest (empty: the row has to be read cell by cell)."""
 Note = Callable[[Finding], None]
 ExtrasOf = Callable[[int], Extras]
 
@@ -393,7 +393,7 @@ class Scan:
         """Digest each row; build items only where the digest is not the known one.
 
         A row that can be serialised is digested so. Only where that digest is new, its cells are looked at: a row of
-        plain, unsuspicious cells becomes an item with this digest, any other goes the careful way, cell by cell, and
+        plain, unsuspicious cells becomes an item with this digest, any other is read cell by cell, and
         gets a digest of another kind. So equal content gives equal digests, and a row that needs care never
         passes as unchanged unseen.
         """
@@ -683,7 +683,7 @@ def _long_run(text: bytes, limit: int) -> bool:
 
 
 def _suspicious(plan: ClassPlan, text: bytes, body: Row) -> bool:
-    """Whether a serialised row has anything the careful way must look at. May err on the safe side."""
+    """Whether a serialised row has anything that has to be read cell by cell. May err on the safe side."""
     if b'," ' in text or b' ",' in text or b'[" ' in text or b' "]' in text:  # an outer blank
         return True
     quotes = b"\\" in text

@@ -98,7 +98,7 @@ class Recipe:
         return connection
 
     def limit(self, connection: Any, seconds: int) -> None:
-        """Give up statements of this connection after so many seconds.
+        """Give up statements of this connection after this many seconds.
 
         pymssql has one such limit for the whole process: there it is the longest silence, and the last one set counts.
         """

@@ -1,6 +1,6 @@
 """A transport whose calls end at a deadline, even if the other side sends one byte a second.
 
-The timeouts of httpx2 count from byte to byte; a slow or hostile peer can so hold a call for ever. Here every
+The timeouts of httpx2 count from byte to byte; a slow or hostile peer can hold a call for ever this way. Here every
 read and write of the connection gets at most the time that is left of the call. Nor does it hold a run that is
 to end: waiting is cut into pieces, and between two of them the run's clock is looked at.
 """
@@ -131,7 +131,7 @@ def _elsewhere(connect: Callable[[], httpcore2.NetworkStream]) -> httpcore2.Netw
         except (httpcore2.TimeoutException, httpcore2.NetworkError, OSError, ValueError) as error:
             made.set_exception(error)
         finally:
-            made.cancel()  # after anything else nobody waits for ever
+            made.cancel()  # whatever else happened, nobody waits without end
 
     threading.Thread(target=work, name="connect", daemon=True).start()
     while True:

@@ -538,7 +538,7 @@ def read_briefly(
     body: bytes, ids: Sequence[str], project_id: str, sent: Sequence[Sent]
 ) -> tuple[list[WriteResult | Echo], int]:
     """As `read_results`; an item that was created and is held exactly as `sent` comes as an `Echo`, for a third of the
-    cost. Whatever is not exactly that goes the long way. Raises WireError as `load`.
+    cost. Anything else is read in full. Raises WireError as `load`.
     """
     try:
         answers = _briefly(body, ids, project_id, sent)

@@ -92,7 +92,7 @@ class Reply:
 
 
 class Pace:
-    """At most so many calls a second, fewer when a proxy refuses some; shared by all threads of a client."""
+    """How many calls a second are made at most; fewer when a proxy refuses some; shared by all threads of a client."""
 
     def __init__(
         self,

@@ -24,10 +24,10 @@ CanRead = Annotated[Call, Depends(Needs("read"))]
 CanResolve = Annotated[Call, Depends(Decides("resolve"))]
 
 BULK = 1000
-"""So many conflicts are decided by one call."""
+"""How many conflicts one call decides."""
 
 SHOWN = 50
-"""So many are shown in full by a preview."""
+"""How many a preview shows in full."""
 
 
 @router.get(

@@ -34,7 +34,7 @@ CanSync = Annotated[Call, Depends(Decides("sync"))]
 CanWrite = Annotated[Call, Depends(Decides("write"))]
 
 LONGEST_CHAIN = 10
-"""So many runs may have continued one another before we stop following."""
+"""How many runs may have continued one another before we stop following."""
 
 
 def ask(
