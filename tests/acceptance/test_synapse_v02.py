@@ -259,3 +259,25 @@ def test_the_setting_v0_2_finds_it_and_a_token_that_ends_in_mid_run_is_renewed(m
     both.traps.token_minutes = 1.01  # renewed a minute before its end: after half a second
     assert both.world.cli("pull", NAME).code == 0
     assert both.side.rows()
+
+
+def test_a_project_of_the_integration_api_goes_on_where_it_was_taken_out_again(
+    make_both: MakeBoth, reference_synapse: RunningSynapse
+) -> None:
+    both = make_both(**SETTINGS)
+    world, backend = both.world, both.running.backend
+    here = world.synapse, world.url, world.top
+    reference_synapse.new_project(world.uuid)
+    world.synapse, world.url, world.top = reference_synapse, reference_synapse.url, {}
+    world.configure()
+    assert world.cli("now", NAME).code == 0
+    for asset in world.assets():
+        backend.create(world.uuid, asset["tag"], id=asset["id"], description=asset["description"])
+    world.synapse, world.url, world.top = here
+    world.configure()
+    before = {row["tag"]: row["id"] for row in both.side.rows()}
+    journey = Journey(world=world, side=both.side)
+    journey.now()
+    assert {row["tag"]: row["id"] for row in both.side.rows()} == before
+    assert all(ours(row).get("plant3d_id") for row in both.side.rows()), "our part is put back"
+    journey.at_rest()

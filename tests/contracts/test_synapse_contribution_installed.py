@@ -4,21 +4,27 @@ the acceptance journey on the mounted contribution."""
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.support.contribution import Host, assembled, installed, login, running
+from plant3d_sync.sample import edits
+from plant3d_sync.synapse_dev.v02.app import Backend
+from tests.support.contribution import ADMIN_KEY, Host, assembled, installed, login, running
 from tests.support.faulty_http import Answer, ScriptedServer, Seen
 from tests.support.journey import KILLED_AT, SETTINGS, ContractSide, Journey
 from tests.support.postgres import empty_database, server
 from tests.support.synapse_dev import RunningSynapse
+from tests.support.synapse_v02 import synapse_v02
 from tests.support.webapp import UUIDS, desk
-from tests.support.world import new_world, template
+from tests.support.world import NAME, World, new_world, template
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,78 @@ def test_the_journey_of_five_thousand_on_the_mounted_contribution(
     tmp_path: Path, synapse: RunningSynapse
 ) -> None:
     walk(tmp_path, synapse, items=5000, killed_at=KILLED_AT)
+
+
+# ---------------------------------------------------------------- a project that knew SYNAPSE 0.2
+
+
+def moved_over(backend: Backend, project: str, host: Host) -> None:
+    """The table of a SYNAPSE 0.2 as it stands, before anybody heard of the integration API."""
+    host.sql("INSERT INTO projects (id, name) VALUES (%s, 'moved')", project)
+    for row in backend.heap.of(project):
+        host.sql(
+            "INSERT INTO assets (id, project_id, tag, type, description, mechanical, deleted_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END)",
+            *(row["id"], project, row["tag"], row["type"], row["description"]),
+            json.dumps(row["mechanical"]),
+            row["deleted"],
+        )
+
+
+def linked_assets(world: World) -> dict[str, str]:
+    """Identity -> asset id, as our state knows the pairs."""
+    with closing(sqlite3.connect(world.state)) as connection:
+        return dict(connection.execute("SELECT plant3d_id, asset_id FROM link"))
+
+
+def test_a_project_of_synapse_0_2_goes_on_when_the_integration_api_is_installed(
+    bare: Host, tmp_path: Path
+) -> None:
+    with synapse_v02() as old:
+        target = RunningSynapse(url=old.url, api_key="", project=old.project)
+        folder = tmp_path / "world"
+        folder.mkdir()
+        world = World(folder=folder, synapse=target, uuid=old.project, url=old.url)
+        shutil.copyfile(template(tmp_path, items=60), world.dcf)
+        world.env = {"SYNAPSE_USER": old.user, "SYNAPSE_PASSWORD": old.password}
+        world.top = {"synapse": {"url": old.url, "requests_per_second": 0}}
+        world.configure(**SETTINGS)
+        valves = edits.find(world.dcf, "HandValves")
+        assert world.cli("now", NAME, env={"SYNAPSE_API_KEY": ""}).code == 0
+        edits.delete_item(world.dcf, valves[0].pnpid)
+        assert world.cli("now", NAME).code == 0
+        backend = old.backend
+        before = {row["id"]: row for row in backend.assets(old.project)}
+        copied = next(row for row in before.values() if row["tag"] == valves[1].tag)
+        backend.create(old.project, "A COPY", id=str(uuid.UUID(int=1)), mechanical=copied["mechanical"])
+        backend.create(old.project, "NUL", mechanical={"text": "\x00", "plant3d_sync": "\x00"})
+        backend.hide(backend.create(old.project, "HIDDEN"))
+        moved_over(backend, old.project, bare)
+    links = linked_assets(world)
+    bare.alembic("stamp e6461479a363", "upgrade head")
+    bare.add_key(key=ADMIN_KEY)
+    with bare.serving() as serving:
+        world.synapse = RunningSynapse(url=serving.url, api_key=ADMIN_KEY, project=world.uuid)
+        world.url, world.top = serving.url, {}
+        world.configure()
+        first = world.cli("now", NAME)
+        assert (first.code, first.json["writes"]) == (0, {"plant3d": 0, "synapse": 0}), first.out
+        side = ContractSide(world=world)
+        journey = Journey(world=world, side=side)
+        journey.at_rest()
+        assert linked_assets(world) == links, "every pair goes on"
+        assert {asset["id"] for asset in world.assets() if asset["plant3d_id"]} == set(before)
+        assert valves[0].tag not in side.live(), "archived then, archived now"
+        side.describes(str(valves[2].tag), "Dit dans SYNAPSE")
+        journey.redescribes(valves[3].pnpid, "Dit dans Plant 3D")
+        fresh = edits.add_item(
+            world.dcf, valves[0].class_name, {"Tag": valves[0].tag, "Description": "Neuve"}
+        )
+        assert world.cli("now", NAME).code == 0
+        journey.both_hold(valves[2].pnpid, "Dit dans SYNAPSE")
+        journey.both_hold(valves[3].pnpid, "Dit dans Plant 3D")
+        journey.both_hold(fresh, "Neuve")
+        journey.at_rest()
 
 
 # ---------------------------------------------------------------- migration

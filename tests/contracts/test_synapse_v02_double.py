@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,12 @@ import httpx2
 import pytest
 
 from plant3d_sync import patience
+from plant3d_sync.connectors.synapse.client import SynapseClient
+from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
 from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 from plant3d_sync.errors import RetryLaterError
-from plant3d_sync.synapse_dev.v02.main import Running
+from plant3d_sync.synapse_dev.main import listen
+from plant3d_sync.synapse_dev.v02.main import DEFAULT_USER, Running
 from tests.support.synapse_v02 import PASSWORD, logged_in, poison, synapse_v02
 
 
@@ -280,3 +284,52 @@ def test_a_pause_between_two_tries_ends_with_the_run(running: Running, project: 
         list(client.changes(None))
     client.close()
     running.backend.traps.harms.clear()
+
+
+# ---------------------------------------------------------------- which SYNAPSE is it
+
+
+KEY = "a-key-of-the-integration-api"
+
+
+def auto(url: str, project: str) -> AutoSynapse:
+    """As a run makes it."""
+
+    def contract() -> SynapseClient:
+        return SynapseClient(url, KEY, project, retry_attempts=1)
+
+    def v02() -> SynapseV02:
+        return SynapseV02(url, DEFAULT_USER, PASSWORD, project, requests_per_second=0, retry_attempts=1)
+
+    return AutoSynapse(contract, contract, v02, url)
+
+
+def test_to_find_out_which_synapse_answers_costs_one_request(running: Running, project: str) -> None:
+    calls = running.backend.calls
+    told = SynapseV02(running.url, running.user, running.password, project, requests_per_second=0)
+    calls.clear()
+    told.capabilities()
+    spent = list(calls)
+    calls.clear()
+    found = auto(running.url, project)
+    assert found.capabilities().contract == "0.2"
+    assert sorted(calls) == sorted([*spent, ("GET", "/integration/capabilities")])
+    for client in (told, found):
+        client.close()
+
+
+def test_an_integration_api_that_was_installed_is_used_by_the_next_run_of_the_same_process() -> None:
+    with synapse_v02() as old:
+        before = auto(old.url, old.project)
+        assert before.capabilities().contract == "0.2"
+        before.close()
+    merged = listen(api_key=KEY, port=int(old.url.rpartition(":")[2]), project=old.project)
+    thread = threading.Thread(target=merged.serve)
+    thread.start()
+    try:
+        after = auto(old.url, old.project)
+        assert after.capabilities().contract.startswith("1")
+        after.close()
+    finally:
+        merged.stop()
+        thread.join()

@@ -1,10 +1,8 @@
-"""Which SYNAPSE answers: the integration API, or 0.2 as it is. Asked at the first call, remembered for each address."""
+"""Which SYNAPSE answers: the integration API, or 0.2 as it is. Asked at the first call of each run: see ADR 24."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
 
 from plant3d_sync.connectors.base import (
     AssetWrite,
@@ -19,12 +17,6 @@ from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.model.record import Asset
-
-REMEMBERED: Final = 600.0
-"""Seconds for which an address counts as 0.2 before it is asked again: the integration API may be installed any day."""
-
-_V02_SINCE: dict[str, float] = {}
-"""Addresses found to be 0.2, and when, on the monotonic clock of this process."""
 
 
 class AutoSynapse:
@@ -42,7 +34,7 @@ class AutoSynapse:
         url: str,
     ) -> None:
         self.url = url
-        self._make_asking, self._make_contract, self._make_v02, self._url = asking, contract, v02, url
+        self._make_asking, self._make_contract, self._make_v02 = asking, contract, v02
         self._chosen: SynapseClient | SynapseV02 | None = None
         self._words: dict[str, str] = {}
 
@@ -55,10 +47,6 @@ class AutoSynapse:
         return self._chosen
 
     def _choose(self) -> SynapseClient | SynapseV02:
-        since = _V02_SINCE.get(self._url)
-        if since is not None and time.monotonic() - since < REMEMBERED:
-            return self._make_v02()
-        _V02_SINCE.pop(self._url, None)
         client = self._make_asking()
         try:
             client.capabilities()
@@ -76,7 +64,6 @@ class AutoSynapse:
         except ConfigError as error:
             older.close()
             raise (absent if error.error_code == "synapse_no_contract" else error) from None
-        _V02_SINCE[self._url] = time.monotonic()
         return older
 
     @property

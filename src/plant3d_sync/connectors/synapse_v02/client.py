@@ -101,6 +101,7 @@ class SynapseV02:
         self._monotonic = monotonic
         self._page_size = page_size
         self._capabilities: Capabilities | None = None
+        self._version: str | None = None
 
     def __repr__(self) -> str:
         return f"SynapseV02({self.url!r}, project_id={self.project_id!r})"
@@ -206,7 +207,9 @@ class SynapseV02:
         self.words.update(words)
 
     def version(self) -> str:
-        """The version that it says of itself. Raises ConfigError `synapse_no_contract` if it is no SYNAPSE."""
+        """The version that it says of itself, asked once. Raises ConfigError `synapse_no_contract` if it is no SYNAPSE."""
+        if self._version is not None:
+            return self._version
         reply = self.http.open_get("/openapi.json")
         value = reply.json() if reply.status == 200 else None
         info = value.get("info") if isinstance(value, dict) else None
@@ -215,7 +218,8 @@ class SynapseV02:
             raise errors.gave_up(self.url, f"it answered {reply.status}", None)
         if TITLE not in title.upper():
             raise errors.not_v02(self.url, reply.status, title)
-        return str(info.get("version") or "0.2") if isinstance(info, dict) else "0.2"
+        self._version = str(info.get("version") or "0.2") if isinstance(info, dict) else "0.2"
+        return self._version
 
     def _read(self) -> tuple[Reading, dict[str, str]]:
         at = self._monotonic()

@@ -6,6 +6,11 @@ Revises: e6461479a363
 
 from __future__ import annotations
 
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -56,6 +61,21 @@ CREATE TABLE integration_answers (
   created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (project_id, caller, key));
 CREATE INDEX ix_integration_answers_created ON integration_answers (created_at);
 """
+
+NAMESPACE = "plant3d_sync"
+"""Where plant3d-sync keeps its part of an asset in SYNAPSE 0.2: a member of `mechanical`."""
+
+KNOWN_TO_THE_SYNC = """
+UPDATE assets AS a SET plant3d_id = f.plant3d_id, asset_type = f.asset_type, asset_subtype = f.asset_subtype,
+    attributes = CAST(f.attributes AS jsonb),
+    deleted_at = CASE WHEN f.archived THEN coalesce(a.deleted_at, now()) ELSE a.deleted_at END
+  FROM (SELECT * FROM unnest(
+    CAST(:ids AS varchar[]), CAST(:plant3d_ids AS varchar[]), CAST(:asset_types AS varchar[]),
+    CAST(:asset_subtypes AS varchar[]), CAST(:attributes AS varchar[]), CAST(:archived AS boolean[])))
+    AS f (id, plant3d_id, asset_type, asset_subtype, attributes, archived)
+  WHERE a.id = f.id
+"""
+CHUNK = 5000
 
 NUMBERS = """
 INSERT INTO integration_projects (project_id) SELECT id FROM projects;
@@ -194,6 +214,7 @@ ALTER TABLE assets ADD CONSTRAINT uix_project_tag UNIQUE (tag, project_id);
 def upgrade() -> None:
     refuse_what_does_not_fit(op.get_bind())
     op.execute("ALTER TABLE assets " + ", ".join(f"ADD COLUMN {column}" for column in COLUMNS))
+    take_over(op.get_bind())
     for statements in (TABLES, NUMBERS, CONSTRAINTS, FUNCTIONS, TRIGGERS):
         op.execute(statements)
 
@@ -202,6 +223,66 @@ def downgrade() -> None:
     op.execute(DOWN)
     op.execute("ALTER TABLE assets " + ", ".join(f"DROP COLUMN {name}" for name in reversed(NAMES)))
     op.execute(OLD_TAGS)
+
+
+def take_over(connection: sa.Connection) -> None:
+    """Assets that plant3d-sync made or linked through SYNAPSE 0.2 keep identity, type, attributes and archive."""
+    found = list(of_the_sync(connection))
+    for start in range(0, len(found), CHUNK):
+        part = found[start : start + CHUNK]
+        connection.execute(sa.text(KNOWN_TO_THE_SYNC), {name: [row[name] for row in part] for name in part[0]})
+
+
+def of_the_sync(connection: sa.Connection) -> Iterator[dict[str, Any]]:
+    """What the sync noted in `mechanical`. Of assets that claim one identity (somebody copied one, notes and all) the
+    one has it whose id plant3d-sync chose, else the one with the lowest id; the others stay as they are.
+    """
+    statement = sa.text(
+        "SELECT id, project_id, CAST(mechanical AS text) FROM assets"
+        " WHERE deleted_at IS NULL AND CAST(mechanical AS text) LIKE :mark ORDER BY id"
+    )
+    claims: dict[tuple[str, str], dict[str, Any]] = {}
+    for asset_id, project_id, text in connection.execute(statement, {"mark": f'%"{NAMESPACE}"%'}):
+        noted = noted_in(text)
+        if noted is None:
+            continue
+        claim = project_id, noted["plant3d_ids"]
+        if claim not in claims or asset_id == chosen_id(*claim):
+            claims[claim] = {"ids": asset_id, **noted}
+    yield from claims.values()
+
+
+def noted_in(text: str) -> dict[str, Any] | None:
+    """The sync's part of a `mechanical`, or None where it is not as the sync writes it."""
+    try:
+        mechanical = json.loads(text)
+    except ValueError:
+        return None
+    noted = mechanical.get(NAMESPACE) if isinstance(mechanical, dict) else None
+    identity = noted.get("plant3d_id") if isinstance(noted, dict) else None
+    if not isinstance(identity, str) or not 0 < len(identity) <= 128 or "\x00" in identity:
+        return None
+    attributes = noted.get("attributes")
+    written = json.dumps(attributes if isinstance(attributes, dict) else {})
+    return {
+        "plant3d_ids": identity,
+        "asset_types": short(noted.get("asset_type"), 50),
+        "asset_subtypes": short(noted.get("asset_subtype"), 100),
+        "attributes": "{}" if "\\u0000" in written else written,
+        "archived": noted.get("archived") is True,
+    }
+
+
+def short(value: object, longest: int) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= longest and "\x00" not in value else None
+
+
+def chosen_id(project_id: str, plant3d_id: str) -> str | None:
+    """The id that plant3d-sync gives to an asset that it makes."""
+    try:
+        return str(uuid.uuid5(uuid.UUID(project_id), plant3d_id))
+    except ValueError:
+        return None
 
 
 def refuse_what_does_not_fit(connection: sa.Connection) -> None:
