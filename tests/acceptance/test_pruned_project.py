@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pruned_project import GROUPS_WITHOUT_SEGMENT, ITEMS, REGISTERED, Pruned, pruned_project
+from tests.support.pruned_project import (
+    GROUPS_WITHOUT_SEGMENT,
+    ITEMS,
+    LINE_NUMBERS,
+    REGISTERED,
+    Pruned,
+    pruned_project,
+)
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.world import NAME, World, new_world
 
@@ -28,6 +35,7 @@ def test_what_only_the_registry_knows_arrives(project: World, pruned: Pruned) ->
     assert by_entity["equipment"] == 9 + REGISTERED["equipment"]
     assert by_entity["valves"] == 3 + REGISTERED["valves"]
     assert by_entity["instruments"] == 31 + REGISTERED["instruments"]
+    assert by_entity["lines"] == LINE_NUMBERS, "every number that the drawings show"
     said = {row["pnpid"] for row in project.findings("tag_from_registry")}
     assert said == set(pruned.registered)
     again = project.pulled()

@@ -24,6 +24,7 @@ from plant3d_sync.reconcile.merge import is_blank
 from plant3d_sync.state import links, ours, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.make_plan import GUARD_STATES, Asked
 from plant3d_sync.usecases.project import World
 from plant3d_sync.usecases.push import cells_of
@@ -68,9 +69,12 @@ def make_workbook(
     try:
         wanted = {cell.pnpid for cell in cells}
         rules = project.rules(snapshot.catalog)
+        with app.state.read() as connection:
+            known = project_state.get(connection, name)
+            reading = rules.reading if known is None else reading_of(connection, known.number, rules)
         rows = {
             item.pnpid: _row(item)
-            for batch in snapshot.scan(sorted(rules.classes), {}, rules.reading)
+            for batch in snapshot.scan(sorted(rules.classes), {}, reading)
             for item in batch.changed
             if item.pnpid in wanted
         }
@@ -174,5 +178,5 @@ def _row(item: PlantItem) -> dict[str, object]:
         if name in item.values:
             shown[name] = item.values[name]
     shown["PnPID"] = item.pnpid
-    shown["PnPGuid"] = item.guid
+    shown["PnPGuid"] = item.row_guid or item.guid
     return shown

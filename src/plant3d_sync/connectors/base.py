@@ -36,6 +36,8 @@ class PlantSnapshot(Protocol):
     catalog: Catalog
     lock_ms: float
     """How long the source was held by our read lock, in milliseconds."""
+    folded: dict[str, int]
+    """Class -> rows that the last scan found to be part of another item of that class (line groups with one number)."""
 
     def counts(self, classes: Sequence[str]) -> dict[str, int]:
         """Rows of PnPBase per concrete class, for the classes asked (0 for lazy ones)."""

@@ -26,9 +26,9 @@ from plant3d_sync.mapping.file import (
     merged,
     nearest,
 )
-from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class
+from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class, of_segments
 from plant3d_sync.model.catalog import Catalog, Column
-from plant3d_sync.model.reading import Reading
+from plant3d_sync.model.reading import LineRule, Reading
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import (
     REGISTRY_TAG,
@@ -201,6 +201,8 @@ class _Compiler:
         self._compare: dict[str, tuple[str, Mark]] = {}
         self._touched: dict[str, list[object]] = {}
         self._made: dict[tuple[object, ...], _Made] = {}
+        self._by_number: list[str] = []
+        self._segment_columns: dict[str, bool] = {}
         self._reading = Reading(tags=TagRule(mapping.placeholders))
         self._check_classes()
         for name in catalog.classes:
@@ -225,6 +227,8 @@ class _Compiler:
                 registry=frozenset(
                     name for name, rule in self.rules.items() if REGISTRY_TAG in rule.fields["tag"].columns
                 ),
+                lines={name: self._line_rule(name) for name in self._by_number},
+                segment_columns=frozenset(name for name, has in self._segment_columns.items() if has),
             ),
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
             definition=_Definitions(self.plans),
@@ -279,6 +283,9 @@ class _Compiler:
     def _check_classes(self) -> None:
         for spec in self.mapping.classes.values():
             if self.catalog.find(spec.name) is not None:
+                if spec.by is not None and not self._is_line_group(spec.name):
+                    message = f"`by` says what one line is, and {spec.name} is no class of line groups"
+                    self.problems.append(_problem(Severity.ERROR, "by_without_line", message, spec.mark))
                 continue
             stock = spec.mark.file == STOCK
             severity = Severity.INFO if stock and spec.entity is None else Severity.WARNING
@@ -307,7 +314,48 @@ class _Compiler:
             for field_name, one in spec.fields.items():
                 fields[field_name] = merged(fields.get(field_name), one)
                 owners[field_name] = spec.name
+        by = next((spec.by for spec in specs if spec.by is not None), "number")
+        if by == "number" and self._is_line_group(name):
+            self._by_number.append(name)
         self._compile_fields(name, entity, fields, owners)
+
+    def _is_line_group(self, name: str) -> bool:
+        return any(link.lower() == "pipelinegroup" for link in self.catalog.chain(name))
+
+    def _line_rule(self, name: str) -> LineRule:
+        """How groups of this class get their number: by the tag of the mapping, whatever it is made of."""
+        plan = self.plans[name]
+        translate = compile_class(
+            replace(plan, fields=tuple(one for one in plan.fields if one.field == "tag"))
+        )
+        usable, rule = self._reading.tags.usable, self.rules[name]
+        pushed = {
+            source.target.lower()
+            for one in plan.fields
+            if rule.fields[one.field].push
+            for source in one.sources
+        }
+        return LineRule(
+            columns=tuple(one for one in rule.fields["tag"].columns if not one.startswith("@")),
+            number=lambda item: usable(translate(item).fields.get("tag")),
+            from_segments="@segment_tag" in rule.fields["tag"].columns,
+            pushed=frozenset(pushed),
+        )
+
+    def _has_segment_columns(self, name: str) -> bool:
+        """Whether the project's segments have what an `@segments:` name asks for; remembered for reading."""
+        asked = of_segments(name)
+        for one in asked:
+            if one not in self._segment_columns:
+                columns = [
+                    column
+                    for of_class in self.catalog.descendants("PipeLines")
+                    if (column := self.catalog.column(of_class, one)) is not None
+                ]
+                self._segment_columns[one] = bool(columns)
+                facts = sorted({str(_column_facts(one, column)) for column in columns})
+                self._touched.setdefault("@segments", []).append(facts)
+        return all(self._segment_columns[one] for one in asked)
 
     def _compile_fields(
         self, name: str, entity: Entity, fields: Mapping[str, FieldSpec | None], owners: Mapping[str, str]
@@ -352,7 +400,11 @@ class _Compiler:
         use = self._uses.setdefault((entry_class, name), _Use(entry_class, name, spec))
         use.classes.append(class_name)
         columns = self._columns_of(class_name)
-        candidates = tuple((each, columns.get(each.lower())) for each in spec.entry.column or ())
+        candidates = tuple(
+            (each, columns.get(each.lower()))
+            for each in spec.entry.column or ()
+            if self._has_segment_columns(each)
+        )
         key = (name, id(spec), *(id(column) for _, column in candidates))
         made = self._made.get(key)
         if made is None:

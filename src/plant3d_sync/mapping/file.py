@@ -134,9 +134,10 @@ class FieldEntry(_Shape):
 
 
 class ClassEntry(_Shape):
-    """One class as written. `entity: none` leaves the class and everything below it out."""
+    """One class as written. `entity: none` leaves the class and everything below it out. `by`: what one line is."""
 
     entity: Entity | Literal["none"] | None = None
+    by: Literal["number", "group"] | None = None
     fields: dict[str, FieldEntry | None] = {}
 
 
@@ -180,6 +181,7 @@ class ClassSpec:
     name: str
     mark: Mark
     entity: Entity | Literal["none"] | None = None
+    by: Literal["number", "group"] | None = None
     fields: dict[str, FieldSpec | None] = field(default_factory=dict)
 
 
@@ -203,6 +205,7 @@ class MappingFile:
             "classes": {
                 key: {
                     "entity": spec.entity,
+                    **({} if spec.by is None else {"by": spec.by}),
                     "fields": {
                         name: None if one is None else one.entry.model_dump(mode="json", exclude_none=True)
                         for name, one in spec.fields.items()
@@ -358,6 +361,8 @@ class _Loader:
                 spec.mark = mark
             if entry.entity is not None:
                 spec.entity = entry.entity
+            if entry.by is not None:
+                spec.by = entry.by
             for field_name, field_entry in entry.fields.items():
                 spec.fields[field_name] = merged(
                     spec.fields.get(field_name), _field_spec(field_entry, tree, name, field_name)
@@ -533,6 +538,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "drift": tuple(DriftPolicy),
     "conflict": tuple(ConflictPolicy),
     "entity": (*Entity, "none"),
+    "by": ("number", "group"),
 }
 
 

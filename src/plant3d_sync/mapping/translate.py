@@ -24,6 +24,9 @@ from plant3d_sync.model.tags import TagRule
 CONST = "@const:"
 """Prefix of a fixed text: `@const:Pump`."""
 
+SEGMENTS, SEGMENT_LIST = "@segments:", "@segment_list:"
+"""Prefixes of what a line is told by the columns of its segments."""
+
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 
 DERIVED: dict[str, str] = {
@@ -37,6 +40,9 @@ DERIVED: dict[str, str] = {
     "@owner": "tag of the item that owns this one",
     "@loop": "loop of the item",
     "@segment_tag": "the one complete tag common to all segments of a line group",
+    SEGMENTS + "COLUMN": "the value common to all segments of a line, else the different ones joined by `; `",
+    SEGMENT_LIST
+    + "COLUMN,COLUMN": "one entry for each segment of a line, joined by `; `, its values by ` | `",
     REGISTRY_TAG: "tag in Plant 3D's tag registry",
     "@modified": "when Plant 3D last stored the row, ISO 8601 in UTC",
     "@pnpid": "PnPID of the item",
@@ -65,7 +71,18 @@ def is_derived(name: str) -> bool:
     """Whether an `@` name is one we know; a fixed text must not be empty."""
     if name.startswith(CONST):
         return bool(name.removeprefix(CONST).strip())
+    if name.startswith((SEGMENTS, SEGMENT_LIST)):
+        return all(of_segments(name))
     return name in DERIVED
+
+
+def of_segments(name: str) -> tuple[str, ...]:
+    """The columns of segments, in lower case, that an `@segments:` or `@segment_list:` name asks for; else none."""
+    if name.startswith(SEGMENTS):
+        return (name.removeprefix(SEGMENTS).strip().lower(),)
+    if name.startswith(SEGMENT_LIST):
+        return tuple(one.strip().lower() for one in name.removeprefix(SEGMENT_LIST).split(","))
+    return ()
 
 
 def iso_time(ticks: int) -> str | None:
@@ -249,6 +266,8 @@ def _tag_resolver(one: FieldPlan, getters: tuple[tuple[_Getter, str], ...], tags
             if tags.problem(text) is None:
                 return text, column
             unusable = unusable or (text, column)
+        if item.number is not None:  # a line by its number, which stands on its other groups or its segments
+            return item.number, "@segment_tag"
         return None if unread else unusable or (None, one.target)
 
     return resolve
@@ -262,6 +281,8 @@ def _getter(source: Source, plan: ClassPlan) -> _Getter:
     if source.name in _FROM_ITEM:
         from_item = _FROM_ITEM[source.name]
         return lambda item, fields: _filled(from_item(item))
+    if of_segments(source.name):
+        return _segments_getter(of_segments(source.name), listed=source.name.startswith(SEGMENT_LIST))
     constant = _constant(source.name, plan)
     return lambda item, fields: constant
 
@@ -286,6 +307,27 @@ def _column_getter(column: str, default: str | None) -> _Getter:
         return None if not text or (default is not None and text.lower() == default) else value
 
     return get
+
+
+def _segments_getter(columns: tuple[str, ...], *, listed: bool) -> _Getter:
+    """What the segments of a line hold; unknown as soon as one of them cannot be read."""
+
+    def get(item: PlantItem, fields: Mapping[str, Value]) -> Value | _Missing:
+        values = item.segment_values
+        if values is None or not item.segments:
+            return None
+        if any(column not in values for column in columns):
+            return _MISSING
+        texts = [[_text(value) for value in values[column]] for column in columns]
+        if listed:
+            return "; ".join(" | ".join(entry) for entry in zip(*texts, strict=True))
+        return "; ".join(sorted({text for text in texts[0] if text})) or None
+
+    return get
+
+
+def _text(value: Value) -> str:
+    return "" if value is None else plain_text(value).strip()
 
 
 def _isa_getter(plan: ClassPlan, *, named: bool) -> _Getter:

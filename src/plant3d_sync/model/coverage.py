@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import Any
 
+SAME_LINE = "same_line"
+"""Reason of rows that are part of another item: line groups with one number. They are neither missing nor a second item."""
+
 WARN = 0.5
 """Share below which a project is in trouble, unless its `coverage: {warn: …}` says otherwise."""
 
@@ -22,11 +25,17 @@ class Coverage:
     @property
     def share(self) -> float | None:
         """Between 0 and 1, rounded down so that it is never better than it is; None where nothing was asked for."""
-        return floor(self.handed_over / self.whole * 10_000) / 10_000 if self.whole else None
+        items = self._items
+        return floor(self.handed_over / items * 10_000) / 10_000 if items else None
 
     def is_below(self, warn: float) -> bool:
         """Whether less arrives than the project's floor."""
-        return self.whole > 0 and self.handed_over < warn * self.whole
+        return self._items > 0 and self.handed_over < warn * self._items
+
+    @property
+    def _items(self) -> int:
+        """What there is to hand over: rows of one line count once."""
+        return self.whole - self.reasons.get(SAME_LINE, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """As in JSON, the largest reason first."""
@@ -60,17 +69,19 @@ class Coverage:
         return f"{self.handed_over} of {self.whole}{share}" + (f"; the rest: {rest}" if rest else "")
 
 
-def settled(stats: Mapping[str, int], planned: Mapping[str, int], whole: int) -> Coverage:
+def settled(stats: Mapping[str, int], planned: Mapping[str, int], whole: int, same_line: int = 0) -> Coverage:
     """Of one kind of asset after its run.
 
     `planned`: reasons the plan gave; items of which a write failed since are `not_written`, items of a mapped class
-    that were not compared at all are `not_read`.
+    that were not compared at all are `not_read`. `same_line`: rows that are part of another item.
     """
     reasons = {code: count for code, count in planned.items() if count}
     failed = stats["skipped"] + stats["errors"] - sum(reasons.values())
     if failed > 0:
         reasons["not_written"] = failed
-    whole = max(whole, stats["total"])
-    if whole > stats["total"]:
-        reasons["not_read"] = whole - stats["total"]
+    if same_line:
+        reasons[SAME_LINE] = same_line
+    whole = max(whole, stats["total"] + same_line)
+    if whole > stats["total"] + same_line:
+        reasons["not_read"] = whole - stats["total"] - same_line
     return Coverage(whole=whole, handed_over=whole - sum(reasons.values()), reasons=reasons)

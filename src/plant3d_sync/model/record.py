@@ -38,6 +38,11 @@ class PlantItem(msgspec.Struct, kw_only=True, gc=False):
     level has a table but no row for this item is absent and named in `unknown`.
     `timestamp`: .NET ticks (100 ns since year 1, UTC) of `PnPBase.PnPTimestamp`.
     Relations hold PnPIDs and, where asked for, tags. Mutable only for speed; nobody changes it after reading.
+
+    A line by its number: `number`, and `groups`, all its line groups; `pnpid` is the row that stands for it. `row_guid`:
+    that row's PnPGuid where the line is known by another one. `follows`: the row that stood for it before.
+    `segment_values`: column in lower case -> its values on the segments, in the order of `segments`; a column that one
+    of them lacks the row for is left out. None for what is no line.
     """
 
     pnpid: int
@@ -61,6 +66,11 @@ class PlantItem(msgspec.Struct, kw_only=True, gc=False):
     segment_tag: str | None = None
     registry_tag: str | None = None
     digest: bytes = b""
+    number: str | None = None
+    groups: tuple[int, ...] = ()
+    row_guid: str = ""
+    follows: int | None = None
+    segment_values: Mapping[str, tuple[Value, ...]] | None = None
     sharing: tuple[int, ...] = ()
     """PnPIDs of all items with this PnPGuid, this one among them; empty when it is its own."""
 

@@ -222,7 +222,10 @@ class Archive(_OfPair, kw_only=True, tag=Op.ARCHIVE.value):
 
 
 class Push(_OfPair, kw_only=True, tag=Op.PUSH.value):
-    """Write cells into Plant 3D. `needs`: the way in which a person writes them; `undo`: "undo" when it puts back."""
+    """Write cells into Plant 3D. `needs`: the way in which a person writes them; `undo`: "undo" when it puts back.
+
+    `row_guid`: PnPGuid of the row they are in, where that is not the identity of the item.
+    """
 
     op: ClassVar[Op] = Op.PUSH
 
@@ -232,6 +235,7 @@ class Push(_OfPair, kw_only=True, tag=Op.PUSH.value):
     drawing: str | None = None
     undo_change: int | None = None
     undo: str | None = None
+    row_guid: str = ""
 
 
 class Settle(_OfPair, kw_only=True, tag=Op.SETTLE.value):

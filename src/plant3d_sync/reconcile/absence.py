@@ -73,7 +73,7 @@ def _missed(link: Link, on: Context, older: bool) -> Decision:
     told = _finding(
         link,
         "missing",
-        f"Not in Plant 3D since {since.since} ({since.reads} counted reads).",
+        f"Not in Plant 3D since {since.since} ({since.reads} counted reads).{_of_line(link, on)}",
         _hint(policy, since),
     )
     choice = on.choice(link, GONE_FROM_PLANT3D)
@@ -98,6 +98,14 @@ def _missed(link: Link, on: Context, older: bool) -> Decision:
         return _archive(missed, link, after, "missing_confirmed", unattended=absence.unattended)
     asked = (questions.gone_from_plant3d(link, edited),) if absence.archive else ()
     return replace(missed, steps=(_absent(link, after),), conflicts=asked)
+
+
+def _of_line(link: Link, on: Context) -> str:
+    return (
+        f" No segment carries the line number {link.tag}."
+        if link.class_name in on.rules.reading.lines
+        else ""
+    )
 
 
 def _hint(policy: MissingPolicy, since: Missing) -> str:

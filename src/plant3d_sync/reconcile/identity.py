@@ -52,6 +52,8 @@ def problem_of(item: PlantItem, link: Link | None, other: Link | None, entity: s
     """
     if link is None:
         return unlinked_problem(item) or _row_of_another(item, other)
+    if link.pnpid != item.pnpid and item.follows == link.pnpid:
+        return None  # a line goes on with another of its members
     if link.pnpid != item.pnpid and link.pnpid in item.sharing:
         return _error(
             item,

@@ -17,7 +17,7 @@ _UNCHANGED = Decision(fate=Fate.UNCHANGED)
 def decide(case: Case, on: Context, *, link_id: int | None = None) -> Decision:
     """`link_id`: the link of an asset that SYNAPSE lost, which the new asset takes over."""
     item, tag, fields = case.item, case.tag, case.translated.fields
-    if tag is None:
+    if tag is None or on.rules.reading.is_undrawn(item):
         return _untagged(case, on)
     if not on.pulls:
         return _UNCHANGED
@@ -75,6 +75,8 @@ def _untagged(case: Case, on: Context) -> Decision:
         )
     elif not item.segments and _is_group(item, on):
         code, message = "line_not_drawn", "No segment of this line group is drawn, and it has no number."
+        if case.tag is not None:
+            message = f"No segment carries the line number {case.tag}: the line is not drawn."
         hint = "Nothing to do, unless the line should be there: then draw it."
     else:
         code, message, hint = _why_no_tag(on.rules.reading.tags, shown)

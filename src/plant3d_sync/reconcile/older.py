@@ -33,7 +33,7 @@ def row_went_back(link: Link, item: PlantItem) -> bool:
     A clock that is behind does not make a row older: Plant 3D raises the revision of a row in every later session. A
     link that knows no revision (a state of an earlier version) has no evidence.
     """
-    if link.revision is None or link.ticks is None:
+    if link.revision is None or link.ticks is None or link.pnpid != item.pnpid:
         return False
     if item.revision != link.revision:
         return item.revision < link.revision

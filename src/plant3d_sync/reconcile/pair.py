@@ -294,6 +294,7 @@ def _steps(
         why={cell.field: cell.why or "" for cell in sum_.cells},
         drawing=case.item.drawing,
         needs=None if mode is WriteMode.SQL else "write_" + mode.value,
+        row_guid=case.item.row_guid,
     )
     return push, step
 

@@ -143,7 +143,7 @@ class Planner:
             self._findings.extend(remarks(case))
         if registered:
             self._tags.only_registered(item.pnpid)
-        if tag is not None:
+        if tag is not None and not on.rules.reading.is_undrawn(item):
             self._tags.claim(tag, item.pnpid, Claim(item.class_name, item.guid, entity))
         if asked:
             self._look_at(item.guid, (WHOLE,))

@@ -94,6 +94,15 @@ link = sa.Table(
     sa.Index("ix_link_project_pnpid", "project", "pnpid"),
 )
 
+line_members = sa.Table(
+    "line_members",
+    metadata,
+    sa.Column("project", sa.Integer, primary_key=True),
+    sa.Column("plant3d_id", sa.String(128), primary_key=True),
+    sa.Column("row_guid", sa.String(128), nullable=False),
+    sa.Column("members", Json, nullable=False),
+)
+
 definitions = sa.Table(
     "definitions",
     metadata,

@@ -23,7 +23,8 @@ def expected_coverage(snapshot: PlantSnapshot, rules: RuleSet) -> Coverage:
             planner.see(item, None, None)
     draft = planner.finish()
     whole = by_entity(rules, snapshot.counts(classes))
+    same_line = by_entity(rules, snapshot.folded)
     return Coverage.total(
-        settled(stats.to_dict(), draft.reasons.get(name, {}), whole.get(name, 0))
+        settled(stats.to_dict(), draft.reasons.get(name, {}), whole.get(name, 0), same_line.get(name, 0))
         for name, stats in draft.by_entity.items()
     )

@@ -33,7 +33,7 @@ from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.state import audit, intents, links, mappings, runs
+from plant3d_sync.state import audit, intents, lines, links, mappings, runs
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
@@ -876,6 +876,7 @@ class Engine:
                 planned_choices=planned.choices,
             )
             if complete and _reads_all_of_plant3d(request):
+                lines.remember(connection, execution.known.number, planned.lines)
                 failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
                 self._remember_compared(connection, planned, execution.known, draft.uncompared | failed)
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
@@ -1012,7 +1013,12 @@ class Engine:
         if report.direction == Direction.PUSH.value:
             return
         parts = {
-            entity: settled(stats, planned.draft.reasons.get(entity, {}), planned.whole.get(entity, 0))
+            entity: settled(
+                stats,
+                planned.draft.reasons.get(entity, {}),
+                planned.whole.get(entity, 0),
+                planned.same_line.get(entity, 0),
+            )
             for entity, stats in report.by_entity.items()
         }
         whole = Coverage.total(parts.values())

@@ -23,6 +23,7 @@ from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import preflight
 from plant3d_sync.usecases.bookkeeping import change_row
 from plant3d_sync.usecases.feed import read_feed
+from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.project import Project, World
 
 
@@ -64,12 +65,16 @@ def _candidates(world: World, project: Project) -> _Candidates:
         preflight.check_neighbours(world, project, snapshot.identity)
         preflight.check_source(known, snapshot.identity)
         rules = project.rules(snapshot.catalog)
-        for batch in snapshot.scan(sorted(rules.classes), {}, rules.reading):
+        with world.state.read() as connection:
+            reading = reading_of(connection, known.number, rules)
+        for batch in snapshot.scan(sorted(rules.classes), {}, reading):
             for item in batch.changed:
                 link = linked.get(item.guid)
+                if reading.is_undrawn(item):
+                    continue  # a line without a segment is not there
                 if unlinked_problem(item) is not None:
                     continue  # its identity is not its own
-                if link is not None and link.pnpid != item.pnpid:
+                if link is not None and link.pnpid not in (item.pnpid, item.follows):
                     moved.append(_moved_row(item, link))
                 elif link is None:
                     tag = rules.translate[item.class_name](item).fields.get("tag")

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from plant3d_sync.connectors.base import ItemBatch, PlantSnapshot
 from plant3d_sync.model.link import InSynapse, Link, LinkState
 from plant3d_sync.model.plan import GuardHit
+from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Asset, Finding, PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
@@ -20,9 +21,11 @@ from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents, links, mappings, ours
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed, stored_unlinked, stray_assets
+from plant3d_sync.usecases.lines import made_of, reading_of
 from plant3d_sync.usecases.project import Project, World, iso
 from plant3d_sync.usecases.spool import LineSpool
 from plant3d_sync.usecases.unread import UnreadFields
@@ -57,6 +60,10 @@ class Planned:
     """How often something had asked for a comparison when the state was read for it."""
     whole: dict[str, int] = field(default_factory=dict)
     """Entity -> items of Plant 3D that the mapping's classes hold."""
+    same_line: dict[str, int] = field(default_factory=dict)
+    """Entity -> those of them that are part of another item: line groups with one number."""
+    lines: dict[str, Made] = field(default_factory=dict)
+    """Identity of a line -> what it is made of, where that is not what was known of it."""
     newly_gone: bool = False
     """Whether some linked asset was found archived in SYNAPSE since the last run that ended."""
 
@@ -82,7 +89,8 @@ def make_plan(
     everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
     with world.state.read() as connection:
         stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
-        briefs = {brief.pnpid: brief for brief in links.briefs(connection, known.number)}
+        briefs = _by_row(links.briefs(connection, known.number))
+        reading = reading_of(connection, known.number, rules)
         resolutions = finding_state.resolutions(connection, project.name)
         knowledge = Knowledge(
             now=read_at,
@@ -121,11 +129,12 @@ def make_plan(
         }
         briefs = {pnpid: brief for pnpid, brief in briefs.items() if brief.plant3d_id in only}
     seen: set[int] = set()
+    lines: dict[str, Made] = {}
     done = 0
     classes = sorted(rules.classes)
     whole = snapshot.counts(classes)
     total = sum(whole.values())
-    for batch in snapshot.scan(classes, digests, rules.reading):
+    for batch in snapshot.scan(classes, digests, reading):
         if only is not None:
             batch = ItemBatch(
                 unchanged=[],
@@ -136,9 +145,13 @@ def make_plan(
             planner.see_unchanged([briefs[pnpid] for pnpid in batch.unchanged])
             seen.update(batch.unchanged)
         if batch.changed:
+            there = batch.changed
             if briefs:
-                seen.update([item.pnpid for item in batch.changed])
-            _see_changed(world, known, planner, feed, batch.changed, unread)
+                there = [item for item in there if not _is_missed_line(item, briefs, reading)]
+                seen.update([item.pnpid for item in there])
+                seen.update([item.follows for item in there if item.follows is not None])
+            lines |= made_of(there, reading)
+            _see_changed(world, known, planner, feed, there, unread)
         if batch.unsettled:  # there, but unknown this time: neither compared nor missed
             seen.update(batch.unsettled)
             planner.set_aside([briefs[one] for one in batch.unsettled if one in briefs])
@@ -163,8 +176,28 @@ def make_plan(
         choices=frozenset(choice.conflict_id for choice in resolutions.values()),
         stirs=stirs,
         whole=by_entity(rules, whole),
+        same_line=by_entity(rules, snapshot.folded),
+        lines=lines,
         newly_gone=any(brief.in_synapse is InSynapse.ARCHIVED for brief in briefs.values()),
     )
+
+
+def _by_row(briefs: Iterable[Brief]) -> dict[int, Brief]:
+    """Links by the row of their item; a live one hides a dead one, whose row stands for another line now."""
+    found: dict[int, Brief] = {}
+    for brief in briefs:
+        other = found.get(brief.pnpid)
+        if other is None or other.state not in GUARD_STATES:
+            found[brief.pnpid] = brief
+    return found
+
+
+def _is_missed_line(item: PlantItem, briefs: Mapping[int, Brief], reading: Reading) -> bool:
+    """Whether it is a line with an asset of which no segment is drawn any more: it counts as not seen."""
+    if not reading.is_undrawn(item):
+        return False
+    brief = briefs.get(item.pnpid if item.follows is None else item.follows)
+    return brief is not None and brief.plant3d_id == item.guid
 
 
 def by_entity(rules: RuleSet, counts: Mapping[str, int]) -> dict[str, int]:
@@ -303,7 +336,7 @@ def _see_changed(
             asset = loose.get(item.guid)
         if asset is None and link is not None:
             asset = unread.asset_of(link, item)
-        other = by_pnpid.get(item.pnpid) if link is None else None
+        other = by_pnpid.get(item.pnpid) if link is None and not item.row_guid else None
         planner.see(
             item,
             link,

@@ -15,13 +15,13 @@ from plant3d_sync.errors import ConfigError, LeaseLost
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
-from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
 from plant3d_sync.state import audit, intents, links
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.apply import Execution
+from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.project import Writer
 from plant3d_sync.usecases.push_backup import PushBackup
 from plant3d_sync.usecases.recount import recount
@@ -83,7 +83,7 @@ def cells_of(step: Push) -> list[CellWrite]:
     return [
         CellWrite(
             pnpid=step.pnpid,
-            plant3d_id=step.plant3d_id,
+            plant3d_id=step.row_guid or step.plant3d_id,
             class_name=step.class_name,
             table_class=cell.table_class,
             column=cell.column,
@@ -372,7 +372,7 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
         intent.intent_id: [step for step in intent.steps if isinstance(step, Push)] for intent in waiting
     }
     wanted = {step.pnpid for steps in written.values() for step in steps}
-    items = _items(snapshot, execution.rules, wanted)
+    items = _items(execution, snapshot, wanted)
     found = 0
     for intent in waiting:
         steps = written[intent.intent_id]
@@ -397,10 +397,13 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
     return found
 
 
-def _items(snapshot: PlantSnapshot, rules: RuleSet, wanted: set[int]) -> dict[int, PlantItem]:
+def _items(execution: Execution, snapshot: PlantSnapshot, wanted: set[int]) -> dict[int, PlantItem]:
+    rules = execution.rules
+    with execution.world.state.read() as connection:
+        reading = reading_of(connection, execution.known.number, rules)
     return {
         item.pnpid: item
-        for batch in snapshot.scan(sorted(rules.classes), {}, rules.reading)
+        for batch in snapshot.scan(sorted(rules.classes), {}, reading)
         for item in batch.changed
         if item.pnpid in wanted
     }

@@ -26,6 +26,7 @@ from plant3d_sync.model.step import (
 from plant3d_sync.state import links
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.feed import Feed
+from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.project import Project, World
 
 UNDOING = ("undo", "undo_create")
@@ -50,11 +51,15 @@ def split_stale(
     seen: set[int] = set()
     items: dict[int, PlantItem] = {}
     wanted = {step.pnpid for step in steps}
-    for batch in snapshot.scan(sorted(rules.classes), digests, rules.reading):
+    with world.state.read() as connection:
+        reading = reading_of(connection, known.number, rules)
+    for batch in snapshot.scan(sorted(rules.classes), digests, reading):
         seen.update(batch.unchanged)
         seen.update(batch.unsettled)
         moved.update(batch.unsettled)
         for item in batch.changed:
+            if reading.is_undrawn(item):
+                continue  # a line without a segment is not there
             seen.add(item.pnpid)
             if item.pnpid in digests:
                 moved.add(item.pnpid)

@@ -17,7 +17,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, to_text
 from plant3d_sync.model.version import is_counted
-from plant3d_sync.state import intents, links, runs
+from plant3d_sync.state import intents, lines, links, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.state.tables import plant_write
@@ -286,6 +286,7 @@ def _undo_push(
             cells=cells,
             undo_change=change["id"],
             undo="undo",
+            row_guid=lines.row_guid(connection, change["project"], link.plant3d_id),
         )
     )
 

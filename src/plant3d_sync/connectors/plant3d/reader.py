@@ -23,6 +23,7 @@ from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep
 from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, NIL, guid_bytes, guid_text
+from plant3d_sync.connectors.plant3d.lines import Group, Line, Lines, find_lines
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import (
     GROUP_RELATION,
@@ -32,6 +33,7 @@ from plant3d_sync.connectors.plant3d.relations import (
     Relations,
     several_drawings,
 )
+from plant3d_sync.connectors.plant3d.segments import SegmentValues, segment_values
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding, PlantItem, Value
@@ -51,7 +53,7 @@ _MARSHAL_FORMAT = 2
 """The last format without back references: equal values give equal bytes in every process."""
 
 Row = tuple[object, ...]
-Extras = tuple[
+_Common = tuple[
     str | None,  # drawing number
     str | None,  # drawing title
     int | None,  # drawing id
@@ -65,6 +67,10 @@ Extras = tuple[
     str | None,  # segment tag
     str | None,  # registry tag
 ]
+_OfSegments = dict[str, tuple[Value, ...]]
+"""Column -> what each segment of a line holds."""
+Extras = _Common | tuple[_Common, _OfSegments]
+"""What belongs to an item; to a line also what its segments hold, if the mapping asks for that."""
 Prepared = tuple[Row, Row, Extras, bytes, bytes]
 """Row, its values, what belongs to it, both as JSON, and the digest (empty: the row has to be read cell by cell)."""
 Note = Callable[[Finding], None]
@@ -238,6 +244,12 @@ class Scan:
         self.missing_levels: set[str] = set()
         self.sharing: dict[int, tuple[int, ...]] = {}
         """PnPID -> all items with its PnPGuid, for those whose PnPGuid is not theirs alone."""
+        self.folded: dict[str, int] = {}
+        """Class -> rows that are no item of their own, because their line is another one's item."""
+        self._lines = Lines()
+        self._segment_values: SegmentValues = {}
+        self._held_back: dict[int, tuple[ClassPlan, Row]] = {}
+        """Rows of lines that need more than their own row."""
         self._previous: int | None = None
 
     def run(self, classes: Mapping[str, Sequence[str]], known: Mapping[int, bytes]) -> Iterator[ItemBatch]:
@@ -246,20 +258,27 @@ class Scan:
         try:
             self._load_drawings()
             self._find_shared_guids()
+            plans = {
+                name: plan_class(self.discovery, name, number, self.note, self.table)
+                for number, name in enumerate(classes)
+                if classes[name]
+            }
+            self._find_lines(plans)
             extras_of = self._extras_reader()
             batch = ItemBatch(unchanged=[], changed=[])
-            for number, name in enumerate(classes):
-                if not classes[name]:
-                    continue
-                plan = plan_class(self.discovery, name, number, self.note, self.table)
+            for name, plan in plans.items():
                 self._previous = None
+                of_lines = name in self.reading.lines
                 for rows in self._rows(plan):
+                    if of_lines:
+                        rows = self._hold_back(plan, rows)
                     self._take(plan, rows, known, batch, extras_of)
                     if len(batch.unchanged) + len(batch.changed) >= BATCH:
                         yield self._with_sharing(batch)
                         batch = ItemBatch(unchanged=[], changed=[])
             if batch.unchanged or batch.changed:
                 yield self._with_sharing(batch)
+            yield from self._special_lines(plans, known)
         finally:
             self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
 
@@ -268,6 +287,168 @@ class Scan:
             for item in batch.changed:
                 item.sharing = self.sharing.get(item.pnpid, ())
         return batch
+
+    # ------------------------------------------------------------ lines by number
+
+    def _find_lines(self, plans: Mapping[str, ClassPlan]) -> None:
+        """Sort the line groups by their numbers, before anything else is read of them."""
+        rules = self.reading.lines
+        if self.reading.segment_columns:
+            self._segment_values = segment_values(
+                self.connection, self.tolerant, self.discovery, self.reading.segment_columns, self.relations
+            )
+        self.relations.numbers.clear()
+        self.relations.segment_numbers.clear()
+        if not rules:
+            return
+        groups = [group for name, plan in plans.items() if name in rules for group in self._groups(plan)]
+        from_segments = all(rules[name].from_segments for name in rules)
+        self._lines = find_lines(
+            groups, self.relations, self.reading.known_lines, self._guid_of, from_segments=from_segments
+        )
+        for finding in self._lines.findings:
+            self.note(finding)
+        for name in self._lines.hidden.values():
+            self.folded[name] = self.folded.get(name, 0) + 1
+
+    def _groups(self, plan: ClassPlan) -> Iterator[Group]:
+        """The number of every group of a class, read off the few columns it may stand in."""
+        rule = self.reading.lines[plan.class_name]
+        wanted = {name.lower() for name in rule.columns}
+        found = [
+            (column, index)
+            for index, level in enumerate(plan.levels)
+            for column in level.columns
+            if column.name.lower() in wanted
+        ]
+        statement = _statement(self.discovery, plan.levels, found, self.table)
+        registry_of, segment_tag = self.relations.registry.get, self.relations.segment_tag
+        cursor = self.connection.cursor()
+        self.connection.text_factory = decode_or_keep
+        try:
+            rows = cursor.execute(statement, (plan.number, _BEFORE_ALL)).fetchall()
+        finally:
+            self.connection.text_factory = str
+        previous = None
+        for row in rows:
+            pnpid: int = row[0]
+            if pnpid == previous:
+                continue
+            previous = pnpid
+            values: dict[str, Value] = {}
+            unknown: set[str] = set()
+            for (column, index), raw in zip(found, row[plan.first :], strict=True):
+                checked = check_cell(column, raw)
+                if row[_FIXED + index] is None or not checked.known:
+                    unknown.add(column.name)
+                else:
+                    values[column.name] = checked.value
+            light = PlantItem(
+                pnpid=pnpid,
+                guid="",
+                class_name=plan.class_name,
+                timestamp=0,
+                revision=0,
+                values=values,
+                unknown=frozenset(unknown),
+                segment_tag=segment_tag(pnpid),
+                registry_tag=registry_of(pnpid),
+            )
+            yield Group(
+                pnpid=pnpid,
+                class_name=plan.class_name,
+                guid=guid_text(row[1]),
+                number=rule.number(light),
+            )
+
+    def _guid_of(self, pnpid: int) -> str:
+        return guid_text(self._base_row(pnpid)[0])
+
+    def _base_row(self, pnpid: int) -> tuple[object, object, object]:
+        """GUID, stamp and revision of any row of `PnPBase`."""
+        key, guid, stamp, revision = (
+            self.discovery.table_column(ROOT, column) or "NULL"
+            for column in ("PnPID", "PnPGuid", "PnPTimestamp", "PnPRevision")
+        )
+        found: tuple[object, object, object] | None = self.connection.execute(
+            f"SELECT {_as_guid(guid)}, {stamp}, {revision} FROM {self.discovery.table(ROOT)} WHERE {key} = ?",
+            (pnpid,),
+        ).fetchone()
+        return found or (None, None, None)
+
+    def _hold_back(self, plan: ClassPlan, rows: list[Row]) -> list[Row]:
+        """The rows that are items as they stand; those of other lines wait until all were seen."""
+        special, hidden = self._lines.special, self._lines.hidden
+        if not special:
+            return rows
+        plain: list[Row] = []
+        for row in rows:
+            if row[0] in special or row[0] in hidden:
+                self._held_back.setdefault(row[0], (plan, row))
+            else:
+                plain.append(row)
+        return plain
+
+    def _special_lines(
+        self, plans: Mapping[str, ClassPlan], known: Mapping[int, bytes]
+    ) -> Iterator[ItemBatch]:
+        batch = ItemBatch(unchanged=[], changed=[])
+        for pnpid in sorted(self._lines.special):
+            line = self._lines.special[pnpid]
+            item = self._item_of_line(line, plans[line.class_name])
+            if line.follows is None and known.get(pnpid) == item.digest:
+                batch.unchanged.append(pnpid)
+            else:
+                batch.changed.append(item)
+            if len(batch.unchanged) + len(batch.changed) >= BATCH:
+                yield self._with_sharing(batch)
+                batch = ItemBatch(unchanged=[], changed=[])
+        if batch.unchanged or batch.changed:
+            yield self._with_sharing(batch)
+
+    def _item_of_line(self, line: Line, plan: ClassPlan) -> PlantItem:
+        """The row that stands for the line, with what its other groups and all its segments have.
+
+        Of the other groups a column is taken that the row itself leaves empty and nobody writes.
+        """
+        extras = self._extras_of_line(
+            line.carrier, tuple(line.segments), self.relations.registry.get(line.carrier), line.groups
+        )
+        held = self._held_back.get(line.carrier)
+        parts: list[bytes] = []
+        if held is None:
+            item = self._item_of_segment(line, plan, extras)
+        else:
+            item = self._careful(held[0], held[1], extras)
+        pushed = self.reading.lines[line.class_name].pushed
+        for other in line.groups:
+            if other == line.carrier or other not in self._held_back:
+                continue
+            more = self._careful(*self._held_back[other], extras)
+            parts.append(more.digest)
+            for name, value in more.values.items():
+                if name.lower() in pushed or name.lower() == "tag" or not _is_empty(item.values.get(name)):
+                    continue
+                if name not in item.unknown and not _is_empty(value):
+                    item.values[name] = value
+        item.number = line.number
+        item.groups = tuple(line.groups)
+        item.follows = line.follows
+        if line.identity:
+            item.row_guid, item.guid = item.guid, line.identity
+        facts = orjson.dumps((line.number, line.identity, line.groups, line.mixed))
+        item.digest = blake2b(b"".join((item.digest, *parts, facts)), digest_size=_DIGEST_BYTES).digest()
+        return item
+
+    def _item_of_segment(self, line: Line, plan: ClassPlan, extras: Extras) -> PlantItem:
+        """A line that stands on segments only: it has nothing of a group, and no cell that could be written."""
+        pushed = self.reading.lines[line.class_name].pushed
+        values: dict[str, Value] = {name: None for name in plan.names if name.lower() not in pushed}
+        row = (line.carrier, *self._base_row(line.carrier))
+        content = marshal.dumps((guid_text(row[1]), extras), _MARSHAL_FORMAT)
+        digest = blake2b(plan.prefix + b"\x01" + content, digest_size=_DIGEST_BYTES).digest()
+        unknown = frozenset(plan.names).difference(values) | plan.unknown
+        return _item(plan, row, values, unknown, extras, digest)
 
     # ------------------------------------------------------------ which items
 
@@ -311,6 +492,10 @@ class Scan:
         if lines is not None and segment is not None:
             run(
                 f"INSERT OR IGNORE INTO temp.drawn SELECT {segment} FROM {lines} WHERE typeof({segment}) = 'integer'"
+            )
+        if self.reading.lines and self.relations.loose:
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO temp.drawn VALUES (?)", [(one,) for one in self.relations.loose]
             )
         found, drawings = self.drawing_of, self.drawings
         several: dict[int, list[Drawing]] = {}
@@ -500,9 +685,12 @@ class Scan:
         )
         tag_of, lines_of, of_line = relations.tags.get, relations.lines_of, self._extras_of_line
         known_lines, no_lines = relations.infos.get, ((), ())
+        dangling = relations.dangling
 
         def extras(pnpid: int) -> Extras:
             in_group = segments_in(pnpid)
+            if in_group is not None and dangling:
+                in_group = tuple(one for one in in_group if one not in dangling)
             if in_group is not None:
                 return of_line(pnpid, in_group, registry_of(pnpid))
             number, title, drawing = drawing_of(pnpid, NO_DRAWING)
@@ -534,16 +722,23 @@ class Scan:
 
         return extras
 
-    def _extras_of_line(self, pnpid: int, segments: Ids, registry: str | None) -> Extras:
+    def _extras_of_line(
+        self, pnpid: int, segments: Ids, registry: str | None, groups: Sequence[int] = ()
+    ) -> Extras:
         relations = self.relations
         drawings = {self.drawing_of.get(segment, NO_DRAWING) for segment in segments}
-        own = self.drawing_of.get(pnpid)
-        if own:
+        for own in filter(None, map(self.drawing_of.get, (pnpid, *groups))):
             drawings.add(own)
         number, title, drawing = drawings.pop() if len(drawings) == 1 else several_drawings(drawings)
         start, end = relations.ends_of(segments)
         tag = relations.segment_tag(pnpid)
-        return (number, title, drawing, segments, (), (), start, end, None, None, tag, registry)
+        values = {
+            name: tuple(found[one] for one in segments)
+            for name, found in self._segment_values.items()
+            if all(one in found for one in segments)
+        }
+        common = (number, title, drawing, segments, (), (), start, end, None, None, tag, registry)
+        return (common, values) if self._segment_values else common
 
     # ------------------------------------------------------------ findings
 
@@ -609,6 +804,10 @@ class Scan:
 
 
 _BEFORE_ALL = -(2**63)
+
+
+def _is_empty(value: Value) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _prefix(facts: list[object]) -> bytes:
@@ -712,9 +911,21 @@ def _item(
     extras: Extras,
     digest: bytes,
 ) -> PlantItem:
-    number, title, drawing, segments, lines, groups, start, end, owner, owner_id, segment_tag, registry = (
-        extras
-    )
+    common, of_segments = extras if len(extras) == 2 else (extras, None)
+    (
+        number,
+        title,
+        drawing,
+        segments,
+        lines,
+        groups,
+        start,
+        end,
+        owner,
+        owner_id,
+        segment_tag,
+        registry,
+    ) = common
     loop = values.get(plan.names[plan.loop]) if plan.loop is not None else None
     return PlantItem(
         pnpid=row[0],  # type: ignore[arg-type]
@@ -737,5 +948,6 @@ def _item(
         loop=str(loop) if loop is not None and str(loop).strip() else None,
         segment_tag=segment_tag,
         registry_tag=registry,
+        segment_values=of_segments,
         digest=digest,
     )

@@ -21,6 +21,8 @@ from plant3d_sync.model.tags import TagRule
 ASSET_RELATIONS = ("LineInlineAsset", "LineStartAsset", "LineEndAsset")
 """Only the union of the three finds an item's line segments; drafters fill them differently."""
 GROUP_RELATION = ("PipeLineGroupRelationship", "PipeLineGroup", "PipeLine")
+SEGMENTS = "PipeLines"
+"""Class of the segments of pipe lines."""
 OWNER_RELATION = ("AssetOwnership", "Owned", "Owner")
 USED: tuple[tuple[str, str, str], ...] = (
     *((name, "Line", "Asset") for name in ASSET_RELATIONS),
@@ -49,6 +51,14 @@ class Relations:
     """Segment -> line groups."""
     segments_in: dict[int, Ids] = field(default_factory=dict)
     """Line group -> segments."""
+    loose: frozenset[int] = frozenset()
+    """Pipe line segments in no group."""
+    dangling: frozenset[int] = frozenset()
+    """Segments that groups name and that do not exist."""
+    numbers: dict[int, str] = field(default_factory=dict)
+    """Line group -> its number, where lines are told by their numbers."""
+    segment_numbers: dict[int, str] = field(default_factory=dict)
+    """Segment -> its own number, where that is not the one of its group."""
     owner_of: dict[int, int] = field(default_factory=dict)
     owners: frozenset[int] = frozenset()
     starts: dict[int, Ids] = field(default_factory=dict)
@@ -74,14 +84,21 @@ class Relations:
         if info is None:
             groups = tuple(sorted({g for s in segments for g in self.groups_of.get(s, ())}))
             info = self.infos[segments] = (
-                tuple(sorted({t for g in groups if (t := self.line_tag(g))})),
+                tuple(sorted({t for s in segments for t in self._line_tags(s)})),
                 groups,
             )
         return info
 
+    def _line_tags(self, segment: int) -> Iterable[str]:
+        """Tags of the lines a segment belongs to."""
+        own = self.segment_numbers.get(segment)
+        if own is not None:
+            return (own,)
+        return [tag for group in self.groups_of.get(segment, ()) if (tag := self.line_tag(group))]
+
     def line_tag(self, group: int) -> str | None:
-        """A line's tag is its group's tag, else the one complete tag common to all its segments."""
-        return self.tags.get(group) or self.segment_tag(group)
+        """A line's tag is its number, else its group's tag, else the one complete tag common to all its segments."""
+        return self.numbers.get(group) or self.tags.get(group) or self.segment_tag(group)
 
     def segment_tag(self, group: int) -> str | None:
         """The one complete tag that all segments of the group carry, or None."""
@@ -164,7 +181,8 @@ def load_relations(
         relations.owner_of[item] = owners[0]
     relations.owners = frozenset(relations.owner_of.values())
     relations.registry = _registry(connection, tolerant, discovery, relations.owner_of)
-    wanted = _named_items(relations)
+    relations.loose, relations.dangling = _loose_and_dangling(connection, discovery)
+    wanted = _named_items(relations) | relations.loose
     relations.tags = _tags(connection, tolerant, discovery, wanted, rule)
     for item in wanted.intersection(relations.registry).difference(relations.tags):
         tag = rule.usable(relations.registry[item])
@@ -200,6 +218,38 @@ def _grouped(
         item: tuple(others) if len(others) == 1 else tuple(sorted(set(others)))
         for item, others in found.items()
     }
+
+
+def _loose_and_dangling(
+    connection: sqlite3.Connection, discovery: Discovery
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Pipe line segments without a group, and segments of groups that do not exist."""
+    base, base_key = discovery.table("PnPBase"), discovery.table_column("PnPBase", "PnPID")
+    name, group, segment = GROUP_RELATION
+    relation, of_segment = discovery.table(name), discovery.table_column(name, segment)
+    cls = discovery.catalog.find(SEGMENTS)
+    table = discovery.table(cls.physical) if cls is not None else None
+    key = discovery.table_column(cls.physical, "PnPID") if cls is not None else None
+    loose: set[int] = set()
+    if base_key is None:
+        return frozenset(), frozenset()
+    if table is not None and key is not None:
+        grouped = {one for one, _ in pairs(connection, discovery, name, segment, group)}
+        rows = connection.execute(f"SELECT {key} FROM {table} WHERE typeof({key}) = 'integer'")
+        loose = {one for (one,) in rows} - grouped
+    if loose:  # rows without an item are no segments
+        marks = ", ".join(map(str, sorted(loose)))
+        rows = connection.execute(f"SELECT {base_key} FROM {base} WHERE {base_key} IN ({marks})")
+        loose = {one for (one,) in rows}
+    dangling: set[int] = set()
+    if relation is not None and of_segment is not None:
+        rows = connection.execute(
+            f"SELECT r.{of_segment} FROM {relation} AS r "
+            f"WHERE typeof(r.{of_segment}) = 'integer' "
+            f"AND NOT EXISTS (SELECT 1 FROM {base} AS b WHERE b.{base_key} = r.{of_segment})"
+        )
+        dangling = {one for (one,) in rows}
+    return frozenset(loose), frozenset(dangling)
 
 
 def _merge(into: dict[int, Ids], more: Mapping[int, Ids]) -> None:

@@ -49,6 +49,7 @@ class Snapshot:
         self._relations: Relations | None = None
         self._drawings: dict[int, Drawing] | None = None
         self._missing_levels: set[str] = set()
+        self.folded: dict[str, int] = {}
         self._findings: dict[_FindingKey, Finding] = {}
         for finding in discovery.findings:
             self._note(finding)
@@ -186,6 +187,7 @@ class Snapshot:
             raise errors.from_sqlite(error, self.name, 0.0) from error
         finally:
             self._missing_levels |= scan.missing_levels
+            self.folded = scan.folded
 
     def _set_aside(self, batch: ItemBatch) -> ItemBatch:
         """The same batch, with the items nobody can speak for in a list of their own."""

@@ -1,0 +1,266 @@
+"""Lines by number: which line groups and segments are one line, and which known line it is.
+
+A line is what carries one line number. The number often stands on several groups, since inline equipment splits
+them, on the segments only, or on groups of which nothing is drawn any more. Pure: works on ids and numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from plant3d_sync.connectors.plant3d.relations import Relations
+from plant3d_sync.model.reading import KnownLine
+from plant3d_sync.model.record import Finding
+from plant3d_sync.words import said
+
+GuidOf = Callable[[int], str]
+"""PnPGuid of a row of `PnPBase`, empty if it has none."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """One row of a class of line groups. `number`: as the mapping reads it, None without a usable one."""
+
+    pnpid: int
+    class_name: str
+    guid: str
+    number: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """What carries one number. `mixed`: groups with several numbers, this one among them.
+
+    `carrier`: the row that stands for it. `identity`: whose it is, where that is not the carrier's own PnPGuid.
+    `follows`: the row that stood for it before. `class_name`: of the group whose columns it has.
+    """
+
+    number: str | None
+    groups: list[int] = field(default_factory=list)
+    mixed: list[int] = field(default_factory=list)
+    segments: list[int] = field(default_factory=list)
+    carrier: int = 0
+    class_name: str = ""
+    identity: str = ""
+    follows: int | None = None
+
+    @property
+    def members(self) -> set[int]:
+        """Every row with its number."""
+        return {*self.groups, *self.mixed, *self.segments}
+
+
+@dataclass(slots=True)
+class Lines:
+    """The lines of one read that are more, or other, than one group with its segments, by the row that carries them.
+
+    `hidden`: groups that are no item of their own. Every other group is read like any item.
+    """
+
+    special: dict[int, Line] = field(default_factory=dict)
+    hidden: dict[int, str] = field(default_factory=dict)
+    """Group -> its class."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+def find_lines(
+    groups: Sequence[Group],
+    relations: Relations,
+    known: Sequence[KnownLine],
+    guid_of: GuidOf,
+    *,
+    from_segments: bool,
+) -> Lines:
+    """Sort groups and segments by number. Tells `relations` the numbers, for everything that names a line.
+
+    `from_segments`: whether the mapping takes the tag of a segment for a number.
+    """
+    found = Lines()
+    by_number, numberless = _by_number(groups, relations, found, from_segments)
+    class_of = {group.pnpid: group.class_name for group in groups}
+    guids = {group.pnpid: group.guid for group in groups}
+    matched = _matched(by_number, known, guids)
+    used: set[int] = set()
+    plain = {group.pnpid: group.number for group in groups}
+    for number in sorted(by_number, key=lambda one: (one not in matched, one)):
+        line = by_number[number]
+        link = matched.get(number)
+        _choose_carrier(line, link, used)
+        used.add(line.carrier)
+        line.class_name = class_of.get(line.carrier) or (groups[0].class_name if groups else "")
+    taken = {link.identity for link in matched.values()}
+    for number, line in by_number.items():
+        link = matched.get(number)
+        own = guids.get(line.carrier) or guid_of(line.carrier)
+        if link is not None:
+            line.identity = link.identity if link.identity != own else ""
+            line.follows = link.pnpid if link.pnpid != line.carrier else None
+        elif own in taken:
+            line.identity = _free_identity(line, guids, guid_of, taken | {one.identity for one in known})
+        if not _is_plain(line, relations, plain):
+            found.special[line.carrier] = line
+    numbers = {link.identity for link in matched.values()}
+    for link in known:  # a line that lost its number stays the line it was
+        if link.identity not in numbers and link.pnpid in numberless:
+            own = guids[link.pnpid]
+            if own != link.identity and own == link.row_guid:
+                segments = relations.segments_in.get(link.pnpid, ())
+                found.special[link.pnpid] = Line(
+                    number=None,
+                    groups=[link.pnpid],
+                    segments=list(segments),
+                    carrier=link.pnpid,
+                    class_name=class_of[link.pnpid],
+                    identity=link.identity,
+                )
+    for line in found.special.values():
+        for one in (*line.groups, *line.mixed):
+            if one not in found.special:
+                found.hidden[one] = class_of[one]
+    relations.infos.clear()
+    return found
+
+
+def _by_number(
+    groups: Iterable[Group], relations: Relations, found: Lines, from_segments: bool
+) -> tuple[dict[str, Line], set[int]]:
+    lines: dict[str, Line] = {}
+    numberless: set[int] = set()
+    tag_of = relations.tags.get
+
+    def line(number: str) -> Line:
+        made = lines.get(number)
+        if made is None:
+            made = lines[number] = Line(number=number)
+        return made
+
+    for group in groups:
+        segments = [s for s in relations.segments_in.get(group.pnpid, ()) if s not in relations.dangling]
+        tags = {tag for s in segments if (tag := tag_of(s))} if from_segments else set()
+        number = group.number
+        if number is None and len(tags) == 1:
+            (number,) = tags
+        others = tags if number is None else (tags - {number} if number in tags else set())
+        if number is None and not others:
+            numberless.add(group.pnpid)
+            continue
+        if others:
+            found.findings.append(_several_numbers(group, sorted(tags)))
+        if number is None:
+            for one in others:
+                line(one).mixed.append(group.pnpid)
+        else:
+            line(number).groups.append(group.pnpid)
+            relations.numbers[group.pnpid] = number
+        for segment in segments:
+            own = tag_of(segment)
+            if own is not None and own in others:
+                line(own).segments.append(segment)
+                relations.segment_numbers[segment] = own
+            elif number is not None:
+                line(number).segments.append(segment)
+    if from_segments:
+        for segment in relations.loose:
+            own = tag_of(segment)
+            if own is not None:
+                line(own).segments.append(segment)
+                relations.segment_numbers[segment] = own
+    for made in lines.values():
+        made.groups.sort()
+        made.segments = sorted(set(made.segments))
+    return lines, numberless
+
+
+def _matched(
+    lines: Mapping[str, Line], known: Sequence[KnownLine], guids: Mapping[int, str]
+) -> dict[str, KnownLine]:
+    """Which known line each number is: it keeps its number, else its members; a number without members goes on too."""
+    if not known:
+        return {}
+    of_member: dict[int, list[KnownLine]] = {}
+    for link in known:
+        for member in link.members:
+            if member != link.pnpid:
+                of_member.setdefault(member, []).append(link)
+        own = guids.get(link.pnpid)
+        if own is None or own == link.row_guid:  # else another object has that row now
+            of_member.setdefault(link.pnpid, []).append(link)
+    shared: list[tuple[bool, bool, int, str, KnownLine]] = []
+    for number, line in lines.items():
+        counts: Counter[str] = Counter()
+        links: dict[str, KnownLine] = {}
+        members = line.members
+        for member in members:
+            for link in of_member.get(member, ()):
+                counts[link.identity] += 1
+                links[link.identity] = link
+        shared += [
+            (link.tag == number, link.pnpid in members, counts[identity], number, link)
+            for identity, link in links.items()
+        ]
+    shared.sort(key=lambda one: (not one[0], not one[1], -one[2], one[3], one[4].identity))
+    matched: dict[str, KnownLine] = {}
+    used: set[str] = set()
+    for _same, _carried, _count, number, link in shared:
+        if number not in matched and link.identity not in used:
+            matched[number] = link
+            used.add(link.identity)
+    alive = {one for line in lines.values() for one in line.members} | guids.keys()
+    for link in known:
+        if (
+            link.live
+            and link.identity not in used
+            and link.tag in lines
+            and link.tag not in matched
+            and link.pnpid not in alive
+        ):
+            matched[link.tag] = link
+            used.add(link.identity)
+    return matched
+
+
+def _choose_carrier(line: Line, link: KnownLine | None, used: set[int]) -> None:
+    """The row that stood for the line before; else its first group, else its first segment."""
+    if link is not None and link.pnpid in line.members and link.pnpid not in used:
+        line.carrier = link.pnpid
+        return
+    rows = [*line.groups, *sorted(line.mixed), *line.segments]
+    line.carrier = next((one for one in rows if one not in used), rows[0])
+
+
+def _free_identity(line: Line, guids: Mapping[int, str], guid_of: GuidOf, taken: set[str]) -> str:
+    """The carrier's own PnPGuid went on with another number: that of a member nobody else is known by."""
+    for one in (*line.groups, *line.segments, *line.mixed):
+        guid = guids.get(one) or guid_of(one)
+        if guid and guid not in taken:
+            return guid
+    return ""
+
+
+def _is_plain(line: Line, relations: Relations, read: Mapping[int, str | None]) -> bool:
+    """Whether the line is one group with its own segments, whose number and identity are read off that group."""
+    return (
+        line.groups == [line.carrier]
+        and not line.mixed
+        and not line.identity
+        and line.follows is None
+        and read[line.carrier] == line.number
+        and line.segments == list(relations.segments_in.get(line.carrier, ()))
+    )
+
+
+def _several_numbers(group: Group, tags: Sequence[str]) -> Finding:
+    shown = ", ".join(said(tag) for tag in tags[:5])
+    more = f" and {len(tags) - 5} more" if len(tags) > 5 else ""
+    return Finding(
+        code="several_line_numbers",
+        message=f"The segments of line group {group.pnpid} carry {len(tags)} line numbers: {shown}{more}. "
+        "Each segment counts to the line whose number it carries.",
+        pnpid=group.pnpid,
+        class_name=group.class_name,
+        tag=group.number,
+        hint="If it is one line, give all its segments one number; if not, put them into groups of their own.",
+        data={"numbers": list(tags)},
+    )

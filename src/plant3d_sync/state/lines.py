@@ -1,0 +1,90 @@
+"""What each line was made of when it was last read: its groups and segments, and the row that stands for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.model.link import LinkState
+from plant3d_sync.model.reading import KnownLine
+from plant3d_sync.state.links import CHUNK
+from plant3d_sync.state.tables import line_members, link
+
+_DEAD = (LinkState.ARCHIVED.value, LinkState.UNLINKED.value)
+_MEMBERS = msgspec.json.Decoder(tuple[int, ...])
+
+
+class Made(NamedTuple):
+    """What a line is made of. `row_guid`: PnPGuid of the row that stands for it."""
+
+    row_guid: str
+    members: tuple[int, ...]
+
+
+def known(connection: Connection, number: int, classes: Collection[str]) -> tuple[KnownLine, ...]:
+    """The lines that have an asset. One linked before members were remembered has its own row alone."""
+    rows = connection.execute(
+        sa.select(
+            link.c.plant3d_id,
+            link.c.pnpid,
+            link.c.tag,
+            link.c.state,
+            line_members.c.row_guid,
+            line_members.c.members,
+        )
+        .outerjoin(
+            line_members,
+            sa.and_(line_members.c.project == link.c.project, line_members.c.plant3d_id == link.c.plant3d_id),
+        )
+        .where(link.c.project == number, link.c.class_name.in_(sorted(classes)))
+        .order_by(link.c.id)
+    )
+    return tuple(
+        KnownLine(
+            identity=row.plant3d_id,
+            pnpid=row.pnpid,
+            row_guid=row.row_guid or row.plant3d_id,
+            tag=row.tag,
+            members=_MEMBERS.decode(row.members) if row.members else (row.pnpid,),
+            live=row.state not in _DEAD,
+        )
+        for row in rows
+    )
+
+
+def remember(connection: Connection, number: int, lines: Mapping[str, Made]) -> None:
+    """Identity -> what the line is made of now."""
+    names = sorted(lines)
+    for start in range(0, len(names), CHUNK):
+        piece = names[start : start + CHUNK]
+        connection.execute(
+            sa.delete(line_members).where(
+                line_members.c.project == number, line_members.c.plant3d_id.in_(piece)
+            )
+        )
+        connection.execute(
+            sa.insert(line_members),
+            [
+                {
+                    "project": number,
+                    "plant3d_id": one,
+                    "row_guid": lines[one].row_guid,
+                    "members": msgspec.json.encode(lines[one].members).decode(),
+                }
+                for one in piece
+            ],
+        )
+
+
+def row_guid(connection: Connection, project: int, identity: str) -> str:
+    """PnPGuid of the row that stands for a line, where that is not the line's identity; else empty."""
+    found = connection.execute(
+        sa.select(line_members.c.row_guid).where(
+            line_members.c.project == project, line_members.c.plant3d_id == identity
+        )
+    ).scalar()
+    return "" if found is None or found == identity else str(found)

@@ -1,0 +1,35 @@
+"""Lines by number, between the reader that finds them and the state that remembers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.model.reading import Reading
+from plant3d_sync.model.record import PlantItem
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.state import lines
+from plant3d_sync.state.lines import Made
+
+
+def reading_of(connection: Connection, number: int, rules: RuleSet) -> Reading:
+    """How to read a project of which some lines are known: each keeps its identity while a member of it lives."""
+    reading = rules.reading
+    if not reading.lines:
+        return reading
+    return replace(reading, known_lines=lines.known(connection, number, reading.lines))
+
+
+def made_of(items: Iterable[PlantItem], reading: Reading) -> dict[str, Made]:
+    """What the lines among these items are made of, as far as that is not what is known of them."""
+    known = {one.identity: Made(one.row_guid, one.members) for one in reading.known_lines}
+    found: dict[str, Made] = {}
+    for item in items:
+        if item.class_name in reading.lines and item.segments and item.guid:
+            members = tuple(dict.fromkeys((item.pnpid, *item.groups, *item.segments)))
+            made = Made(item.row_guid or item.guid, members)
+            if known.get(item.guid) != made:
+                found[item.guid] = made
+    return found
