@@ -16,12 +16,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import openpyxl
+import pytest
 import yaml
 
+from plant3d_sync.bootstrap import make_app
+from plant3d_sync.errors import SyncError
+from plant3d_sync.model.side import Direction
+from plant3d_sync.usecases import push
+from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.make_plan import Asked
 from tests.support.dcf import ROLES, Dcf
 from tests.support.freezer import Freezer, Frozen
 from tests.support.synapse_dev import RunningSynapse
@@ -340,6 +349,12 @@ class User:
                 client.patch(path, json={"description": text}).raise_for_status()
                 self.story.typed("synapse", tag, "description", text)
 
+    def purges(self, tag: str) -> None:
+        """Remove an asset for good."""
+        with self.story.world.client() as client:
+            path = f"/dev/projects/{self.story.world.uuid}/assets/{self.story.asset(tag)['id']}"
+            client.delete(path).raise_for_status()
+
     def archives(self, tag: str) -> None:
         """Archive an asset."""
         self.story.edit_asset(self.story.asset(tag)["id"], deleted_at=True)
@@ -424,6 +439,41 @@ class Runs:
         points = {**OUR_POINTS, "P3DSYNC_FAILPOINTS": f"{at}:1:kill"}
         dead = self.story.freezer.start(self.story.world, *(words or ("now", NAME)), env=points)
         assert dead.code == -9, f"{at} was not met: {dead.said()}"
+
+    @contextmanager
+    def overtaken(self, at: str, *, dies_at: str = "") -> Iterator[None]:
+        """A run stands still at this point until its lease has run out, and another run takes over.
+
+        Then it goes on, and dies at `dies_at`: nobody hears of what it wrote meanwhile.
+        """
+        self.story.world.env["P3DSYNC_LEASE_SECONDS"] = "2"
+        dies = f",{dies_at}:1:kill" if dies_at else ""
+        points = {**OUR_POINTS, "P3DSYNC_FAILPOINTS": f"{at}:1:stop{dies}"}
+        frozen = self.story.freezer.start(self.story.world, "now", NAME, env=points)
+        assert frozen.frozen, f"{at} was not met: {frozen.said()}"
+        yield
+        self.takes_over()
+        said = frozen.go_on()
+        assert not dies_at or said.code == -9, f"{dies_at} was not met: {said}"
+
+    def cut(self, phase: str, direction: Direction = Direction.BOTH, *, after: int = 1) -> None:
+        """A run of the schedule whose time is over once it has done so much of a phase: compare, write or push.
+
+        It writes one item at a time.
+        """
+        world = self.story.world
+        app = make_app(world.config, world.environment({"SYNC_BATCH_SIZE": "1"}))
+        request = Request(asked=Asked(direction=direction), trigger="schedule", by="schedule", deadline=inf)
+
+        def progress(name: str, done: int, _total: int) -> None:
+            if name == phase and done >= after:
+                request.deadline = 0.0
+
+        ours = app.world()
+        ours.progress = progress
+        with patch.object(push, "GROUP", 1), pytest.raises(SyncError) as ended:
+            Engine(ours, app.project(NAME)).run(request)
+        assert ended.value.error_code == "deadline", ended.value
 
     def takes_over(self) -> Said:
         """`now`, again and again until the lease of a run that stands still has run out."""
@@ -654,6 +704,24 @@ class Story:
         """The state database is gone."""
         for path in self.world.folder.glob("state.db*"):
             path.unlink()
+
+    def keeps_its_state(self) -> Path:
+        """A copy of the state database, as a nightly backup makes it."""
+        day = len(list(self.world.folder.glob("state-of-*")))
+        kept = self.world.folder / f"state-of-{day}"
+        with closing(sqlite3.connect(self.world.state)) as one, closing(sqlite3.connect(kept)) as other:
+            one.backup(other)
+        return kept
+
+    def puts_its_state_back(self, kept: Path) -> None:
+        """An administrator puts that copy in the place of the state database."""
+        self.loses_its_state()
+        shutil.copyfile(kept, self.world.state)
+
+    def backups(self) -> list[str]:
+        """Backups of Plant 3D that pushes made, oldest first."""
+        items = self.world.cli("backups", NAME).json["items"]
+        return [item["path"] for item in sorted(items, key=lambda item: (item["created_at"], item["path"]))]
 
     def another_synapse_project(self) -> World:
         """A SYNAPSE project of another plant."""

@@ -39,7 +39,9 @@ def decide(link: Link, on: Context, *, older: bool = False) -> Decision:
         return replace(_NOTHING, steps=(_absent(link, After(state=LinkState.OUT)),))
     if link.state in _WITHOUT_ITEM:
         return _lives_without_item(link)
-    if link.archived_in_synapse:  # gone on both sides: nothing is left to do or to ask
+    if (
+        link.archived_in_synapse or link.lost_in_synapse
+    ):  # gone on both sides: nothing is left to do or to ask
         return replace(
             _NOTHING,
             steps=(_absent(link, After(state=LinkState.ARCHIVED)),),
@@ -137,7 +139,7 @@ def _absent(link: Link, after: After) -> Absent:
 
 def _lives_without_item(link: Link) -> Decision:
     """A person keeps the asset of an item that is gone: said in every run, nothing is done."""
-    if link.archived_in_synapse:
+    if link.archived_in_synapse or link.lost_in_synapse:
         return _NOTHING
     code, message = _WITHOUT_ITEM[link.state]
     told = _finding(

@@ -210,6 +210,11 @@ def refused(link: Link, asset: Asset, *, at: float, last_read: float | None) -> 
     return replace(seen(link, asset, at=at, last_read=last_read), digest=b"")
 
 
+def lost(link: Link) -> Link:
+    """SYNAPSE answered that there is no such asset any more. The item is compared again."""
+    return replace(link, in_synapse=InSynapse.LOST, digest=b"")
+
+
 def see_asset(link: Link, asset: Asset) -> Link:
     """What the asset says of itself; its fields are not looked at."""
     info = asset.field_info.get("description")

@@ -13,10 +13,13 @@ from plant3d_sync.reconcile.context import Context
 
 
 def is_so(case: Case) -> bool:
-    """Whether the asset was archived when it was last seen, whoever did it: one that a person restored lives."""
+    """Whether the asset was archived when it was last seen, whoever did it: one that a person restored lives.
+
+    So is one that is gone altogether and not to be made again.
+    """
     if case.asset is not None:
         return case.asset.archived
-    return case.link is not None and case.link.archived_in_synapse
+    return case.link is not None and (case.link.archived_in_synapse or case.link.lost_in_synapse)
 
 
 def decide(case: Case, on: Context) -> Decision:

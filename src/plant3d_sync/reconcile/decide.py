@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Finding, PlantItem
 from plant3d_sync.reconcile import archived, identity, newcomer, pair
@@ -16,7 +17,7 @@ def decide(case: Case, on: Context) -> Decision:
     link = case.link
     if link is None and case.asset is None:
         return newcomer.decide(case, on)
-    if link is not None and case.item.guid in on.know.lost:
+    if link is not None and case.item.guid in on.know.lost and WHOLE not in link.holds:
         return _lost(case, link, on)
     if archived.is_so(case):
         return archived.decide(case, on)

@@ -62,7 +62,7 @@ class FieldCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCase | None:
-    """Merge one field; None if both sides and the base agree."""
+    """Merge one field; None if both sides and the base agree and the field has nothing open."""
     name, link = rule.field, pair.link
     synapse = pair.held.get(name)
     agreed = link.base
@@ -72,8 +72,9 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
         and name in agreed
         and plant3d == agreed[name]
         and name not in link.base_plant
+        and not (name in link.pending or name in link.observed or name in link.holds)
     ):
-        return None  # the usual case
+        return None  # the usual case: nothing moved, and nothing that is remembered of the field ends
     base, base_plant = _base(link, name)
     same = on.rules.same[name]
     plant_away = not isinstance(base_plant, NoBase) and not same(plant3d, base_plant)
@@ -167,9 +168,26 @@ def _synapse_is_older(pair: Pair) -> bool:
 
 
 def _is_late_in_synapse(pair: Pair, name: str, same: Same) -> bool:
-    """Whether SYNAPSE holds what a run of ours wrote that was overtaken meanwhile."""
+    """Whether SYNAPSE holds what a run of ours wrote that was overtaken meanwhile; a user may have had the same idea."""
     late = pair.case.late
-    return late is not None and name in late and same(pair.held.get(name), late[name])
+    return (
+        late is not None
+        and name in late
+        and same(pair.held.get(name), late[name])
+        and not _author(pair, name).startswith(_OTHERS)
+    )
+
+
+_OTHERS = ("user:", "rule:", "import:")
+"""How SYNAPSE names authors who are not us."""
+
+
+def _author(pair: Pair, name: str) -> str:
+    """Who edited the field last in SYNAPSE; "" where it does not say."""
+    asset = pair.case.asset
+    if asset is not None and name in asset.field_info:
+        return asset.field_info[name].by
+    return (pair.link.description_by or "") if name == "description" else ""
 
 
 def _alive(pair: Pair, rule: FieldRule, on: Context) -> Sequence[Ours]:

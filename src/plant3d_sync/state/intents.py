@@ -10,7 +10,8 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.model.step import Step, from_text, list_text
+from plant3d_sync.model.record import Value
+from plant3d_sync.model.step import Restore, Step, Update, from_text, list_text
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
@@ -81,9 +82,15 @@ def record(
     return int(key_row[0])
 
 
+NOT_APPLIED = "not_applied"
+"""Status of an intent that was found not carried out. If its run only slept, it may still be."""
+
+
 def close(connection: Connection, intent_id: int, *, status: str, at: float) -> None:
-    """Mark an intent: done, nothing (found not applied), superseded. Its body is not needed any more."""
-    values = {"status": status, "done_at": at, "body": b"", "lines": b"[]"}
+    """Mark an intent: done, or not applied; of the latter the steps are kept. Its body is not needed any more."""
+    values: dict[str, object] = {"status": status, "done_at": at, "body": b""}
+    if status != NOT_APPLIED:
+        values["lines"] = b"[]"
     set_columns(connection, intent, "id", intent_id, values)
 
 
@@ -197,8 +204,13 @@ LATE = "late"
 """Outcome of a write into SYNAPSE that an overtaken run made after another one had taken over."""
 
 
-def late_values(connection: Connection, link_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Link -> field -> what SYNAPSE holds of an overtaken run, where nothing of ours was written there since."""
+def late_values(
+    connection: Connection, project: str, link_ids: Sequence[int]
+) -> dict[int, Mapping[str, Value]]:
+    """Link -> field -> what SYNAPSE may hold of an overtaken run, where nothing of ours was written there since.
+
+    The run has noted that it wrote it, or it died before it could say so.
+    """
     if not link_ids:
         return {}
     newest = (
@@ -206,10 +218,37 @@ def late_values(connection: Connection, link_ids: Sequence[int]) -> dict[int, di
         .where(change.c.link_id.in_(link_ids), change.c.side == "synapse")
         .group_by(change.c.link_id)
     )
-    rows = connection.execute(sa.select(change).where(change.c.id.in_(newest), change.c.outcome == LATE))
-    return {
+    rows = connection.execute(sa.select(change).where(change.c.id.in_(newest))).fetchall()
+    late: dict[int, Mapping[str, Value]] = _never_heard_of(
+        connection, project, {one: 0 for one in link_ids} | {row.link_id: row.intent_id or 0 for row in rows}
+    )
+    return late | {
         row.link_id: {name: new for name, (_old, new) in fields_of(row.op, row.fields).items()}
         for row in rows
+        if row.outcome == LATE
+    }
+
+
+def _never_heard_of(
+    connection: Connection, project: str, since: Mapping[int, int]
+) -> dict[int, Mapping[str, Value]]:
+    """What closed intents meant to write into these links. `since`: link -> intent of our newest write there."""
+    rows = connection.execute(
+        sa.select(intent)
+        .where(
+            intent.c.project == project,
+            intent.c.side == "synapse",
+            intent.c.status == NOT_APPLIED,
+            intent.c.id > min(since.values()),
+        )
+        .order_by(intent.c.id)
+    )
+    return {
+        step.link_id: step.set
+        for row in rows
+        for step in _steps(connection, row.plan_id, row.lines)
+        if isinstance(step, Update | Restore) and step.link_id is not None and step.link_id in since
+        if row.id > since[step.link_id]
     }
 
 

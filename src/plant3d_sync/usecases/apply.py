@@ -596,6 +596,8 @@ class _Receipts:
                 self.moved.append(advance.refused(link, asset, at=self.at, last_read=last_read))
             elif code == "exists" and not isinstance(step, Archive):
                 self.made.append(advance.accepted(step, asset, link_id=_new_id(self.execution)))
+        if code == "not_found" and link is not None:
+            self.moved.append(advance.lost(link))
         message = (
             _REFUSALS.get(code)
             or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."

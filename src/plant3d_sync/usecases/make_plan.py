@@ -257,14 +257,18 @@ def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
 
 
 def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
-    """Live pairs whose asset a complete read of SYNAPSE, this one or an earlier one, did not show any more."""
+    """Pairs whose asset is not in SYNAPSE any more: by its answer to a write, or because a complete read of it, this one
+    or an earlier one, did not show the asset of a live pair.
+    """
     return frozenset(
         brief.plant3d_id
         for brief in briefs
-        if brief.state in links.SHOWN
-        and brief.plant3d_id not in feed.seen
+        if brief.plant3d_id not in feed.seen
         and brief.plant3d_id not in feed.news
-        and (brief.in_synapse is InSynapse.LOST or (feed.complete and brief.in_synapse is InSynapse.LIVE))
+        and (
+            brief.in_synapse is InSynapse.LOST
+            or (feed.complete and brief.in_synapse is InSynapse.LIVE and brief.state in links.SHOWN)
+        )
     )
 
 
@@ -328,7 +332,7 @@ def _see_changed(
         ]
         known_as_ours = ours.by_pnpid(connection, known.name, moved)
         away = [link.link_id for link in found if link.synapse_delta or link.plant3d_id in feed.news]
-        late = intents.late_values(connection, away)
+        late = intents.late_values(connection, known.name, away)
     for item in items:
         link = by_guid.get(item.guid) if item.guid else None
         asset = feed.news.get(item.guid)

@@ -46,7 +46,9 @@ def recover_synapse(execution: Execution, feed: Feed) -> int:
         else:
             with execution.world.state.write() as connection:
                 execution.lease.fence.check(connection)
-                intents.close(connection, intent.intent_id, status="not_applied", at=execution.world.clock())
+                intents.close(
+                    connection, intent.intent_id, status=intents.NOT_APPLIED, at=execution.world.clock()
+                )
         failpoint("recover.receipts_stored")
     execution.outcome.counts.clear()
     execution.outcome.errors.clear()
