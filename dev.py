@@ -3,6 +3,7 @@
 
     python3 dev.py demo          the whole journey on a sample project
     python3 dev.py contrib       the modules that contrib/synapse shares with us
+    python3 dev.py mutants       break the program on purpose: do the tests notice?
     python3 dev.py test          style, types, import rules, tests with coverage
 
 The first call makes `.venv` beside this file and installs the locked requirements into it (hashes
@@ -369,6 +370,12 @@ def contrib(options: argparse.Namespace, rest: list[str]) -> int:
     return subprocess.call([sys.executable, str(ROOT / "contrib" / "build.py"), *rest])
 
 
+def mutants(options: argparse.Namespace, rest: list[str]) -> int:
+    """Break the program on purpose and see whether the tests notice; what follows goes to tests/mutants/runner.py."""
+    ensure("dev")
+    return python("-m", "tests.mutants", *rest)
+
+
 COMMANDS = {
     "demo": demo,
     "test": test,
@@ -377,6 +384,7 @@ COMMANDS = {
     "bench": bench,
     "contrib": contrib,
     "lock": lock,
+    "mutants": mutants,
     "setup": setup,
 }
 
@@ -388,9 +396,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():
         text = (function.__doc__ or "").strip()
-        # bench, contrib and demo hand every option on, so they have none of their own, not even --help.
+        # bench, contrib, demo and mutants hand every option on, so they have none of their own, not even --help.
         commands.add_parser(
-            name, help=text, description=text, add_help=name not in {"bench", "contrib", "demo"}
+            name, help=text, description=text, add_help=name not in {"bench", "contrib", "demo", "mutants"}
         )
     testing = commands.choices["test"]
     testing.add_argument("--long", action="store_true", help="also the tests marked long")
@@ -407,7 +415,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     top = parser()
     options, rest = top.parse_known_args(arguments)
-    if rest and options.command not in {"demo", "bench", "contrib", "test"}:
+    if rest and options.command not in {"demo", "bench", "contrib", "mutants", "test"}:
         top.error(f"{options.command} takes no {' '.join(rest)}")
     try:
         return COMMANDS[options.command](options, rest)

@@ -1,6 +1,7 @@
 """Writes the reference pages that follow from the program: commands and error codes.
 
-    python docs/generate.py            writes docs/reference/cli.md and docs/reference/error-codes.md
+    python docs/generate.py            writes docs/reference/cli.md and docs/reference/error-codes.md, and what
+                                       docs/explanation/what-we-promise.md says of promises, tests and breaks
 
 tests/unit/test_docs.py fails while a page differs from what this would write.
 """
@@ -21,10 +22,11 @@ import typer
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "plant3d_sync"
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from plant3d_sync import errors  # noqa: E402
 from plant3d_sync.cli.main import GROUPS  # noqa: E402
+from tests.mutants.breaks import Break, all_breaks, promises  # noqa: E402
 
 PAGES = {"cli.md": "cli_page", "error-codes.md": "error_page"}
 
@@ -195,6 +197,48 @@ def _distinct(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(text for text in cleaned if text and text != "…"))
 
 
+# ---------------------------------------------------------------- promises
+
+PROMISES = ROOT / "docs" / "explanation" / "what-we-promise.md"
+MADE = "<!-- made by docs/generate.py from tests/mutants: do not edit by hand -->"
+END = "<!-- end -->"
+
+
+def promise_page(text: str) -> str:
+    """docs/explanation/what-we-promise.md with its two tables made anew: promises, and the breaks that hold them."""
+    before, _, rest = text.partition(MADE)
+    _, _, between = rest.partition(END)
+    between, _, rest = between.partition(MADE)
+    _, _, after = rest.partition(END)
+    return f"{before}{MADE}\n{_promises()}{END}{between}{MADE}\n{_breaks()}{END}{after}"
+
+
+def _promises() -> str:
+    of: dict[str, list[Break]] = {}
+    for one in all_breaks():
+        of.setdefault(one.promise, []).append(one)
+    lines = ["| promise | how it is kept | held by | breaks |", "|---|---|---|---|"]
+    for key, known in promises().items():
+        mine = of.get(key, [])
+        files = sorted({Path(test.partition("::")[0]).name for one in mine for test in one.tests})
+        held = [known["held"], *(f"`{name}`" for name in files if name not in known["held"])]
+        count = f"[{len(mine)}](#{key})" if mine else "0"
+        lines.append(f"| {known['promise']} | {known['how']} | {', '.join(held)} | {count} |")
+    return "\n".join(lines) + "\n"
+
+
+def _breaks() -> str:
+    lines = []
+    for key, known in promises().items():
+        mine = [one for one in all_breaks() if one.promise == key]
+        if mine:
+            lines += ["", f'<a id="{key}"></a>**{known["promise"]}**', ""]
+        for one in mine:
+            name = one.name.replace("<", "&lt;")
+            lines.append(f"- {name} (`{one.where}`)" + (f": {one.equivalent}" if one.equivalent else ""))
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[str, str]:
     """File name -> text."""
     return {name: globals()[function]() for name, function in PAGES.items()}
@@ -204,6 +248,8 @@ def main() -> int:
     for name, text in pages().items():
         (ROOT / "docs" / "reference" / name).write_text(text, encoding="utf-8", newline="\n")
         print(f"docs/reference/{name}")
+    PROMISES.write_text(promise_page(PROMISES.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    print(PROMISES.relative_to(ROOT).as_posix())
     return 0
 
 

@@ -132,6 +132,11 @@ def test_a_generated_page_is_current(name: str) -> None:
     assert written == generate.pages()[name], "run: python docs/generate.py"
 
 
+def test_the_tables_of_promises_are_current() -> None:
+    written = generate.PROMISES.read_text(encoding="utf-8")
+    assert written == generate.promise_page(written), "run: python docs/generate.py"
+
+
 def test_every_exit_code_of_an_error_is_on_the_page() -> None:
     text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
     rows = {

@@ -501,3 +501,12 @@ def test_a_late_write_of_ours_into_synapse_is_no_edit_and_plant3d_holds(owner: O
         assert outcome.reason != "late_write_of_ours", "never written from Plant 3D"
     else:
         assert (outcome.verdict, outcome.value, outcome.loses) == (Verdict.TO_SYNAPSE, plant3d, B)
+
+
+@pytest.mark.parametrize("blank", [None, "", "  ", "\t\n", "\u00a0"])
+@pytest.mark.parametrize("owner", [Owner.PLANT3D, Owner.SHARED])
+def test_a_text_without_a_visible_character_erases_nothing_where_blanks_are_kept(
+    owner: Owner, blank: Value
+) -> None:
+    outcome = merge(rule(owner, blank=BlankPolicy.KEEP), (A, A), blank, A)
+    assert (outcome.verdict, outcome.reason) == (Verdict.LEAVE, "blank_kept")

@@ -384,6 +384,19 @@ def test_an_asset_whose_item_is_back_is_merged_with_what_people_typed_meanwhile(
     assert line["after"]["pending"]["description"]["why"] == "waits_for_push"
 
 
+def test_what_synapse_owns_is_written_neither_at_birth_nor_when_an_asset_lives_again() -> None:
+    born = writes(plan([item(1, "P-1", note="of the drawing")]))
+    assert [line["op"] for line in born] == ["create"] and "attributes.note" not in born[0]["set"]
+    one = item(1, "P-1", note="of the drawing")
+    since = Missing(
+        since="1970-01-01T00:00:00+00:00", reads=3, last_counted="1970-01-01T00:00:00+00:00", signature=None
+    )
+    base = {"tag": "P-1", "description": None, "attributes.note": "of SYNAPSE"}
+    known = link(one, base=base, state=LinkState.ARCHIVED, in_synapse=InSynapse.ARCHIVED, missing=since)
+    [line] = writes(plan([one], [known]))
+    assert line["op"] == "restore" and "attributes.note" not in line.get("set", {})
+
+
 def test_the_tag_of_an_asset_archived_in_synapse_is_free() -> None:
     draft = plan([item(1, "P-2"), item(2, "P-1")], [link(item(1, "P-1"), in_synapse=InSynapse.ARCHIVED)])
     assert order_of(draft) == [2]
