@@ -373,6 +373,20 @@ def test_an_asset_known_to_be_archived_is_not_news_again(
     assert moved.in_synapse is after
 
 
+def test_who_restores_an_asset_that_we_archived_takes_that_back() -> None:
+    since = Missing(
+        since="2026-01-01T00:00:00Z", reads=3, last_counted="2026-01-02T00:00:00Z", signature=None
+    )
+    known = link(state=LinkState.ARCHIVED, in_synapse=InSynapse.ARCHIVED, missing=since)
+    assert advance.see_asset(known, asset(3, archived=True)).missing == since
+    assert advance.see_asset(known, asset(3)).missing is None
+
+
+def test_a_row_that_moved_says_nothing_of_the_age_of_the_new_one() -> None:
+    moved = advance.row_moved(link(ticks=5, revision=6), 8)
+    assert (moved.pnpid, moved.digest, moved.ticks, moved.revision) == (8, b"", None, None)
+
+
 def test_an_archived_pair_remembers_how_its_item_was_missed() -> None:
     missed = Missing(since="2026", reads=3, last_counted="2026", signature=None)
     hold = {"*": Hold(side="synapse", value=None)}

@@ -202,6 +202,7 @@ def test_a_change_counter_is_compared_only_with_one_of_the_same_engine() -> None
     on_server = replace(KNOWN, engine="sqlserver", change_counter=None)
     assert check_identity(KNOWN, on_server) == []
     assert check_identity(on_server, replace(KNOWN, change_counter=1)) == []
+    assert check_identity(KNOWN, replace(on_server, change_counter=1)) == []
 
 
 def test_a_synapse_that_lost_most_assets_stops_the_run() -> None:

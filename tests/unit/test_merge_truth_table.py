@@ -384,6 +384,9 @@ def at(
         (at((100, 400), (300, 600), synapse_stamp=410.0, skew=0.0), "changed_at_about_the_same_time"),
         (at((None, 400), (None, 600), synapse_stamp=350.0, skew=0.0), "changed_at_about_the_same_time"),
         (at((100, 400), None, synapse_stamp=10_500.0, skew=0.0), "synapse_time_implausible"),
+        (at((100, 400), (300, 600), synapse_stamp=900.0, skew=0.0), "synapse_time_implausible"),
+        (at((400, 100), (500, 600)), "our_clock_went_back"),
+        (at((100, 200), (600, 500)), "our_clock_went_back"),
     ],
 )
 def test_what_cannot_be_known_is_left_to_a_person_with_the_reason(times: Times, why: str) -> None:

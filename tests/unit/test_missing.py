@@ -63,6 +63,8 @@ def test_without_a_signature_only_time_counts() -> None:
     """SQL Server gives no cheap token of "nothing happened"."""
     steps = reads(MissingPolicy(), (0, None), (5, None), (10, None), (30, None), (60, None))
     assert [absence.missing.reads for absence in steps] == [1, 1, 1, 2, 3]
+    moved_while_copied = reads(MissingPolicy(), (0, "a"), (5, None), (10, None))
+    assert [absence.missing.reads for absence in moved_while_copied] == [1, 1, 1]
 
 
 def test_a_clock_that_goes_back_counts_nothing() -> None:
