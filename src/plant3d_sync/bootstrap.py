@@ -16,7 +16,7 @@ from plant3d_sync import texts
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.open import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
-from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts
+from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts, root_of
 from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
 from plant3d_sync.connectors.synapse_v02.client import SynapseV02, missing_login
 from plant3d_sync.errors import ConfigError, NotFoundError
@@ -32,6 +32,7 @@ from plant3d_sync.settings import (
     Settings,
     config_path,
     default_state_url,
+    learn_secrets,
     load_config,
     load_settings,
     unset_names,
@@ -246,6 +247,7 @@ class App:
                 hint="Set `synapse: {url: …}` in the configuration file, or SYNAPSE_API_URL.",
                 code="synapse_url_missing",
             )
+        root_of(url)
         return url
 
     def synapse_key(self) -> SecretStr:
@@ -611,5 +613,6 @@ def make_app(config: str | Path | None = None, environ: Mapping[str, str] | None
     env = dict(os.environ if environ is None else environ)
     settings = load_settings(env)
     file, base_dir = load_config(config, settings)
+    learn_secrets(settings, file, env)
     path, _origin = config_path(config, settings)
     return App(settings=settings, config=file, base_dir=base_dir, environ=env, file=path)

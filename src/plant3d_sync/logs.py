@@ -19,13 +19,10 @@ from typing import Any, TextIO
 
 import structlog
 
+from plant3d_sync.address import HIDDEN, MASK, without
+
 SECRET_KEYS = re.compile(r"password|passwd|secret|api_?key|authorization|token|cookie|pwd\b", re.IGNORECASE)
 NOT_SECRET = frozenset({"key_id", "mapping_token"})
-HIDDEN = "***"
-
-_IN_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*):[^/\s@]+@")
-_OUR_KEY = re.compile(r"p3s_[A-Za-z0-9]+_[A-Za-z0-9_-]+")
-_ODBC = re.compile(r"(?i)\b(pwd|password)\s*=\s*[^;\s]+")
 
 
 class Redaction:
@@ -58,11 +55,7 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """A text without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        text = _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", text)
-        text = _OUR_KEY.sub("p3s_" + HIDDEN, text)
-        return _ODBC.sub(rf"\1={HIDDEN}", text)
+        return MASK.text(without(text, *self._secrets))
 
 
 class OncePerMinute(logging.Handler):

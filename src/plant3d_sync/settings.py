@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, V
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from plant3d_sync import texts
+from plant3d_sync.address import MASK, secrets_in
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.model.coverage import WARN
@@ -401,6 +402,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
     """The settings as far as they can be used (what is wrong has its default), and every problem."""
     env = dict(os.environ if environ is None else environ)
+    MASK.forget()
     problems = _unknown_names(env)
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
@@ -410,6 +412,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, l
         elif upper in SECRET_NAMES and env.get(upper + "_FILE"):
             secret = _secret_file(upper, _variable(f"{upper}_FILE", env[f"{upper}_FILE"], problems), problems)
             values[name] = _variable(f"The content of {upper}_FILE", secret, problems)
+    for name in values.keys() & {name.lower() for name in SECRET_NAMES} - {"synapse_user"}:
+        value = str(values[name])
+        MASK.know(*(secrets_in(value) if "://" in value else [value]))
     try:
         return Settings.model_validate(values), problems
     except ValidationError as error:
@@ -578,6 +583,23 @@ def weak_points(settings: Settings, config: ConfigFile, key_env: Mapping[str, st
         if (user or "").lower() == "sa"
     ]
     return found
+
+
+def learn_secrets(settings: Settings, config: ConfigFile, environ: Mapping[str, str]) -> None:
+    """Let this process hide, in whatever it prints, every secret of its settings and its configuration."""
+    held = (settings.synapse_api_key, settings.synapse_password, settings.plant3d_db_password)
+    MASK.know(*(secret.get_secret_value() for secret in held if secret is not None))
+    MASK.know(environ.get(config.synapse.api_key_env))
+    urls = (settings.state_db_url, settings.redis_url, settings.plant3d_db_url)
+    texts = [url.get_secret_value() for url in urls if url is not None]
+    texts += [settings.synapse_api_url or "", config.synapse.url or "", config.state_db_url or ""]
+    texts += [entry.source or "" for entry in config.projects.values()]
+    texts += settings.p3dsync_cors_origins.split(",")
+    texts.append(f"mssql://{settings.plant3d_db_host}" if "@" in (settings.plant3d_db_host or "") else "")
+    for text in texts:
+        MASK.know(*secrets_in(text))
+    for address in server_addresses(settings, config).values():
+        MASK.know(*address.secrets())
 
 
 def server_addresses(settings: Settings, config: ConfigFile) -> dict[str, ServerAddress]:

@@ -16,6 +16,7 @@ from plant3d_sync.jobqueue import make_bell
 from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import (
     Settings,
+    learn_secrets,
     load_config,
     read_settings,
     shared_projects,
@@ -55,6 +56,7 @@ def check_configuration(config: str | None) -> Found:
     except ConfigError as error:
         found.add(error)
         return found
+    learn_secrets(settings, file, environ)
     app = App(settings=settings, config=file, base_dir=base_dir, environ=environ)
     found.projects = sorted(file.projects)
     _addresses(app, found)
@@ -81,6 +83,9 @@ def _settings(environ: dict[str, str], found: Found) -> Settings:
 
 
 def _addresses(app: App, found: Found) -> None:
+    _address(
+        found, "SYNAPSE_API_URL", app.config.synapse.url or app.settings.synapse_api_url, ("http", "https")
+    )
     named = " ".join(found.problems)
     for name, ask in (
         ("SYNAPSE_API_URL", app.synapse_url),
@@ -92,9 +97,6 @@ def _addresses(app: App, found: Found) -> None:
             if name not in named:  # it is set, and what is wrong with it is said already
                 found.add(error)
     _web(app.settings, found)
-    _address(
-        found, "SYNAPSE_API_URL", app.config.synapse.url or app.settings.synapse_api_url, ("http", "https")
-    )
     redis_url = app.settings.redis_url
     parsed: tuple[Callable[[], object], ...] = (
         lambda: make_bell(redis_url.get_secret_value() if redis_url else None).close(),

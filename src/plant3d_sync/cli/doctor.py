@@ -21,6 +21,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from plant3d_sync import __version__
+from plant3d_sync.address import MASK
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.doctor_source import check_source
@@ -88,7 +89,7 @@ def run_doctor(app: App, names: Sequence[str]) -> list[dict[str, Any]]:
     finally:
         if state is not None:
             state.close()
-    return [line.to_dict() for line in lines]
+    return [MASK.value(line.to_dict()) for line in lines]
 
 
 def show_doctor(checks: Sequence[Mapping[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from plant3d_sync import __version__
+from plant3d_sync.address import hide_in_tracebacks
 from plant3d_sync.cli.common import CHOICES
 from plant3d_sync.cli.output import print_error, print_json
 from plant3d_sync.errors import Interrupted, NotFoundError, SyncError
@@ -146,6 +147,7 @@ def _usage(problem: typer.BadParameter) -> SyncError:
 
 def main() -> None:
     """Console script."""
+    hide_in_tracebacks()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # a run makes many small objects and no cycles
     sys.exit(run())

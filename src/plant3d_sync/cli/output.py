@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from plant3d_sync.address import MASK
 from plant3d_sync.errors import SyncError
 from plant3d_sync.words import bare
 
@@ -62,14 +63,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def print_error(error: SyncError, *, as_json: bool) -> None:
     """An error for a person (stderr) and, if asked, for a script (stdout)."""
-    first, *more = error.message.split("\n")
+    first, *more = MASK.text(error.message).split("\n")
     sys.stderr.write(f"error[{error.error_code}]: {plain(first)}\n")
     for line in more:  # indented, so that no value can pass for a line of ours
         sys.stderr.write(f"  {plain(line)}\n")
     if error.hint:
-        sys.stderr.write(f"  what to do: {plain(error.hint)}\n")
+        sys.stderr.write(f"  what to do: {plain(MASK.text(error.hint))}\n")
     if as_json:
-        print_json({"error": error.to_dict()})
+        print_json({"error": MASK.value(error.to_dict())})
 
 
 class ProgressLine:

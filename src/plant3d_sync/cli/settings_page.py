@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from plant3d_sync.address import shown
 from plant3d_sync.bootstrap import App
-from plant3d_sync.logs import Redaction
 from plant3d_sync.settings import (
     SECRET_NAMES,
     ConfigFile,
@@ -166,8 +166,8 @@ def settings_values(app: App, option: str | None = None) -> list[dict[str, str]]
         origin = "environment" if environ.get(upper) else "default"
         if origin == "default" and upper in SECRET_NAMES and environ.get(upper + "_FILE"):
             origin = f"file {environ[upper + '_FILE']}"
-        shown = "***" if isinstance(value, SecretStr) else bare(value)
-        values.append({"name": upper, "value": shown, "from": origin})
+        told = "***" if isinstance(value, SecretStr) else shown(bare(value))
+        values.append({"name": upper, "value": told, "from": origin})
     overruled = _overruled(app, option)
     return [one | overruled.get(one["name"], {}) for one in values] + _file_values(app)
 
@@ -187,18 +187,16 @@ def _overruled(app: App, option: str | None) -> dict[str, dict[str, str]]:
     if app.file is not None:
         _path, origin = config_path(option, app.settings)
         found["P3DSYNC_CONFIG"] = {"value": str(app.file), "from": origin}
-    hide = Redaction().text
-    return {name: {**one, "value": hide(one["value"])} for name, one in found.items()}
+    return {name: {**one, "value": shown(one["value"])} for name, one in found.items()}
 
 
 def _file_values(app: App) -> list[dict[str, str]]:
     """What the file says itself, by the path of its names."""
     if app.file is None:
         return []
-    hide = Redaction().text
     said = app.config.model_dump(mode="json", exclude_unset=True)
     return [
-        {"name": name, "value": hide(bare(value)), "from": f"file {app.file}"}
+        {"name": name, "value": shown(bare(value)), "from": f"file {app.file}"}
         for name, value in _leaves(said)
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from plant3d_sync import patience
+from plant3d_sync.address import MASK
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.errors import (
     ConfigError,
@@ -364,7 +365,9 @@ class Engine:
             self._store_counts(connection)
 
     def _end_failed(self, run: Run, error: SyncError, *, outcome: str = "failed") -> None:
-        self.ended_early = self._end_early(run, status="failed", outcome=outcome, error=error.to_dict())
+        self.ended_early = self._end_early(
+            run, status="failed", outcome=outcome, error=MASK.value(error.to_dict())
+        )
 
     def _end_cancelled(self, run: Run) -> Report:
         return self._end_early(run, status="completed", outcome="cancelled")

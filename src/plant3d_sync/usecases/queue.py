@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.run import RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
@@ -418,7 +419,7 @@ def requeue(world: World, run: Run, error: SyncError, *, interval: float) -> boo
     pause = min(PAUSES[min(max(run.attempts, 1), len(PAUSES)) - 1], interval)
     if error.error_code == "project_busy":
         pause = min(BUSY_PAUSE, interval)
-    document = error.to_dict()
+    document: dict[str, object] = MASK.value(error.to_dict())
     if error.error_code == "deadline":
         fruitless = 0 if error.details.get("done") else _fruitless(run) + 1
         if fruitless >= FRUITLESS_LIMIT:
@@ -507,7 +508,11 @@ def fail(world: World, run: Run, error: SyncError) -> bool:
     with world.state.write() as connection:
         found = connection.execute(
             _mine(run).values(
-                status="failed", outcome="failed", completed_at=now, error=dump(error.to_dict()), phase=None
+                status="failed",
+                outcome="failed",
+                completed_at=now,
+                error=dump(MASK.value(error.to_dict())),
+                phase=None,
             )
         )
         if found.rowcount == 1:

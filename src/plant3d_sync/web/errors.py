@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from plant3d_sync.address import MASK
 from plant3d_sync.errors import StateRefused, SyncError
 from plant3d_sync.web.schemas import NO_NUL
 from plant3d_sync.words import complaint, nearest, said
@@ -106,15 +107,15 @@ def problem_body(
 ) -> dict[str, object]:
     """The members of a problem. `extra` never replaces one of them."""
     body: dict[str, object] = {
-        **(extra or {}),
+        **MASK.value(extra or {}),
         "type": f"urn:plant3d-sync:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": MASK.text(detail),
         "instance": request.url.path,
         "code": code,
         "request_id": request_id(request),
-        "hint": hint,
+        "hint": MASK.text(hint),
         "errors": [dict(error) for error in errors],
     }
     if did_not_happen:

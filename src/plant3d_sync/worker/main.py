@@ -7,7 +7,6 @@ found by its dead holder and carried on by another worker, five times at most.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import threading
 import time
@@ -15,15 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from plant3d_sync.address import MASK, hide_in_tracebacks
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
-from plant3d_sync.jobqueue import Bell, Heard, make_bell, redis_address
+from plant3d_sync.jobqueue import Bell, Heard, make_bell
 from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
-from plant3d_sync.settings import server_addresses, weak_points
+from plant3d_sync.settings import weak_points
 from plant3d_sync.state import runs
-from plant3d_sync.state.address import state_url
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
@@ -291,7 +290,6 @@ def prepare(app: App) -> None:
         level=settings.log_level,
         form=settings.log_format,
         service=settings.service_name,
-        secrets=secrets_of(app),
     )
     weak = weak_points(settings, app.config, app.environ)
     if weak and not settings.debug:
@@ -301,29 +299,6 @@ def prepare(app: App) -> None:
             code="weak_secrets",
             details={"problems": weak},
         )
-
-
-def secrets_of(app: App) -> list[str]:
-    """Values that must not appear in a log."""
-    settings = app.settings
-    held = (settings.synapse_api_key, settings.synapse_password, settings.plant3d_db_password)
-    values = [secret.get_secret_value() for secret in held if secret is not None]
-    values.append(app.environ.get(app.config.synapse.api_key_env, ""))
-    for address in server_addresses(settings, app.config).values():
-        values += address.secrets()
-    values += _passwords(app)
-    return [value for value in values if value]
-
-
-def _passwords(app: App) -> list[str]:
-    """Passwords in the addresses of the state database and Redis; an address that cannot be read is refused elsewhere."""
-    found = []
-    with contextlib.suppress(ConfigError):
-        found.append(str(state_url(app.state_url).password or ""))
-    if app.settings.redis_url is not None:
-        with contextlib.suppress(ConfigError):
-            found.append(redis_address(app.settings.redis_url.get_secret_value()).password or "")
-    return found
 
 
 def run_worker(app: App, *, burst: bool = False, parent_pipe: bool = False) -> int:
@@ -347,13 +322,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--burst", action="store_true", help="end when nothing is due")
     parser.add_argument("--config", help="configuration file (P3DSYNC_CONFIG)")
     chosen = parser.parse_args(arguments)
+    hide_in_tracebacks()
     try:
         run_worker(make_app(chosen.config), burst=chosen.burst)
     except SyncError as error:
         if tell(error):
             return error.exit_code
-        sys.stderr.write(f"error[{error.error_code}]: {error.message}\n")
+        sys.stderr.write(f"error[{error.error_code}]: {MASK.text(error.message)}\n")
         if error.hint:
-            sys.stderr.write(f"  what to do: {error.hint}\n")
+            sys.stderr.write(f"  what to do: {MASK.text(error.hint)}\n")
         return error.exit_code
     return 0

@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+from plant3d_sync.address import MASK
 from plant3d_sync.bootstrap import App
 from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
 from plant3d_sync.errors import SyncError
@@ -92,7 +93,7 @@ def _answer(world: World, error: SyncError | None) -> dict[str, Any]:
         "ok": error is None,
         "checked_at": world.clock(),
         "code": error.error_code if error else None,
-        "message": error.message if error else None,
+        "message": MASK.text(error.message) if error else None,
     }
 
 

@@ -99,8 +99,10 @@ class Stop:
     def when_a_thread_fails(self) -> None:
         """End when a thread does: whoever started this process starts it again, with all its threads."""
 
+        before = threading.excepthook
+
         def failed(arguments: threading.ExceptHookArgs) -> None:
-            threading.__excepthook__(arguments)
+            before(arguments)
             name = arguments.thread.name if arguments.thread is not None else "?"
             get_logger().error("thread.failed", thread=name, error=arguments.exc_type.__name__)
             self.failure = arguments.exc_value

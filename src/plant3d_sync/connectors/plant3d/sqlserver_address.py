@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from sqlalchemy import URL
 
+from plant3d_sync.address import split
 from plant3d_sync.errors import ConfigError
 
 DEFAULT_PORT: Final = 1433
@@ -36,12 +37,8 @@ _LOCAL_NAMES = frozenset({".", "(local)", "localhost"})
 _HIGHEST_PORT = 65535
 _HOW = "Write HOST, HOST\\INSTANCE or HOST,PORT (SQL Server listens on TCP/IP)."
 
-_URL = re.compile(
-    r"(?P<scheme>mssql(?:\+\w+)?)://"
-    r"(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
-    r"(?P<server>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
-    re.IGNORECASE | re.DOTALL,
-)
+_SCHEME = re.compile(r"mssql(?:\+\w+)?", re.IGNORECASE)
+_EXAMPLE = "mssql://USER:PASSWORD@HOST:1433/DATABASE"
 _CONNECTION_STRING = re.compile(
     r"(?:^|;)\s*(?:driver|server|data source|addr|address|dsn)\s*=", re.IGNORECASE
 )
@@ -189,8 +186,11 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _refused(given: str, why: str) -> ConfigError:
+    told = (
+        f"***@{given.rpartition('@')[2]!r}" if "@" in given else repr(given)
+    )  # a login that stands in the wrong place
     return ConfigError(
-        f"The server {given!r} cannot be used: {why}. Nothing was read or written.",
+        f"The server {told} cannot be used: {why}. Nothing was read or written.",
         hint=_HOW,
         code="source_url",
     )
@@ -322,28 +322,30 @@ def parse_address(spec: str | URL) -> ServerAddress:
     text = (spec.render_as_string(hide_password=False) if isinstance(spec, URL) else spec).strip()
     if _is_connection_string(text):
         return _from_connection_string(text, None)
-    found = _URL.fullmatch(text)
-    if found is None:
+    scheme, colon, rest = text.partition("://")
+    if not colon or not _SCHEME.fullmatch(scheme):
         raise _not_understood("it is no mssql:// URL and no connection string")
-    driver = _module(found["scheme"])
-    options = _options(found["query"] or "")
+    driver = _module(scheme)
+    found = split(rest, name="The address of the SQL Server database", code="source_url", example=_EXAMPLE)
+    path, _, query = found.tail.partition("?")
+    options = _options(query)
     words = _taken(options, "odbc_connect")
     if words is not None:
         inner = _from_connection_string(words, driver or "pyodbc")
         return replace(inner, options={**inner.options, **options})
-    server = _server_of_url(found["server"], _taken(options, "port"))
+    server = _server_of_url(found.host, _taken(options, "port"))
     dsn, odbc = _taken(options, "dsn"), _taken(options, "driver")
-    user = unquote(found["user"] or "") or None
-    database = unquote(found["database"] or "")
+    user = found.user or None
+    database = unquote(path.removeprefix("/"))
     if server is not None and not database and driver == "pyodbc" and odbc is None:
-        server, dsn = None, dsn or unquote(found["server"])  # SQLAlchemy's spelling of a data source
+        server, dsn = None, dsn or unquote(found.host)  # SQLAlchemy's spelling of a data source
     if server is None and dsn is None:
         raise _not_understood("it names no server")
     return ServerAddress(
         server=server,
         database=database if dsn else _named_database(database),
         user=user,
-        password=unquote(found["password"]) if found["password"] is not None and user else None,
+        password=found.password if user else None,
         driver=driver,
         odbc_driver=odbc,
         dsn=dsn,

@@ -778,7 +778,7 @@ def root_of(url: str) -> str:
     else:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             wrong = "it must start with http:// or https:// and a host name"
-        elif parts.username is not None or parts.password is not None:
+        elif "@" in url:  # also behind a / or #, where the library would not see a login
             wrong = "it must not hold a user or a password"
         elif parts.query or parts.fragment:
             wrong = "it must not hold '?' or '#'"
