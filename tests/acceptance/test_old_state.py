@@ -9,7 +9,9 @@ process died between a call and its receipt, so that an intent is open.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,28 @@ def test_the_commands_that_read_say_what_is_there(tmp_path: Path) -> None:
         (disputed,) = world.conflicts()
         assert disputed["field"] == "description"
         assert ok(world.cli("runs", NAME))["total"] == len(world.rows("SELECT id FROM run"))
+
+
+def test_what_is_older_than_the_seals_is_told_apart_from_what_was_added_since(tmp_path: Path) -> None:
+    with unpacked(ARCHIVE, "waiting", tmp_path / "world") as world:
+        found = ok(world.cli("audit", "verify"))
+        assert found["broken"] == []
+        assert {"plan", "change", "intent", "plant_write"} <= found["not_covered"].keys()
+        plan_id = waiting_plan(world)
+        with closing(sqlite3.connect(world.state)) as connection:
+            connection.execute(
+                "INSERT INTO plan SELECT 'added', " + PLAN + " FROM plan WHERE id = ?", [plan_id]
+            )
+            connection.execute("UPDATE plan SET status = 'draft' WHERE id <> ? AND lines > 0", [plan_id])
+            connection.commit()
+        refused = world.apply("added")
+        assert (refused.code, refused.error) == (3, "row_altered"), "slipped in among the older ones"
+        broken = world.cli("audit", "verify").json["error"]["details"]["broken"]
+        assert {(place["table"], place["code"]) for place in broken} == {("plan", "row_altered")}
+        assert "added" in {place["row"] for place in broken} and plan_id not in {p["row"] for p in broken}
+
+
+PLAN = (
+    "project, direction, status, created_at, created_by, run_id, fingerprint, mapping_digest, identity, signature,"
+    " header, lines, chunks, applied_at, applied_by, undo_of, version"
+)

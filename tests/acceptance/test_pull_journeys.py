@@ -631,9 +631,10 @@ def test_a_dry_run_stores_a_plan_and_changes_no_other_byte(settled: World) -> No
     edits.set_value(settled.dcf, valve.pnpid, "Description", "Vanne neuve")
     edits.delete_item(settled.dcf, settled.items("instruments")[0].pnpid)
     settled.user_edits(settled.asset_of(user_edited.pnpid)["id"], attributes={"size": "13"})
-    before = settled.every_table(but=("plan", "plan_chunk")), settled.fingerprint(), settled.assets()
+    left_out = ("plan", "plan_chunk", "audit", "audit_head")
+    before = settled.every_table(but=left_out), settled.fingerprint(), settled.assets()
     dry = settled.pulled("--dry-run")
-    after = settled.every_table(but=("plan", "plan_chunk")), settled.fingerprint(), settled.assets()
+    after = settled.every_table(but=left_out), settled.fingerprint(), settled.assets()
     assert after == before
     assert dry["dry_run"] is True and dry["run_id"] is None and dry["stats"]["updated"] == 2
     shown = settled.cli("show", dry["plan_id"])

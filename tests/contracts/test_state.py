@@ -837,7 +837,7 @@ def test_changes_come_back_by_run_and_by_item(state: State) -> None:
         for n in range(4)
     ]
     with state.write() as connection:
-        intents.put_changes(connection, rows)
+        intents.put_changes(connection, "mine", rows)
     with state.read() as connection:
         assert [change["fields"]["tag"][1] for change in intents.changes_of_run(connection, "r")] == [
             f"T-{n}" for n in range(4)
@@ -1093,7 +1093,7 @@ def test_an_inserted_entry_is_named_even_with_a_good_hash(state: State) -> None:
     write_audit(state)
     with state.read() as connection:
         last = connection.execute(sa.select(audit_table).where(at_seq(4))).one()
-    good = audit._hash(last.hash, 5, "mine", "{}")
+    good = audit.hash_of(last.hash, 5, "mine", "{}")
     found = tamper(
         state, sa.insert(audit_table).values(project="mine", seq=5, body="{}", prev=last.hash, hash=good)
     )
@@ -1130,7 +1130,16 @@ def test_an_entry_tells_only_what_was_committed_with_it(state: State) -> None:
 
 
 def test_the_digest_of_changes_covers_every_column_and_the_order() -> None:
-    one = {"pnpid": 1, "tag": "T", "side": "synapse", "op": "update", "outcome": "updated", "fields": "{}"}
+    one = {
+        "link_id": 7,
+        "pnpid": 1,
+        "tag": "T",
+        "side": "synapse",
+        "op": "update",
+        "outcome": "updated",
+        "fields": "{}",
+        "at": 1.0,
+    }
     digests = {audit.digest_of([one | {name: "changed"}]) for name in one} | {
         audit.digest_of([one]),
         audit.digest_of([]),

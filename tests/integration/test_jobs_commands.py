@@ -101,7 +101,7 @@ def test_a_changed_audit_entry_is_found_and_named(cli, plant: Plant) -> None:  #
     with plant.app().state.read() as connection:
         checked = audit.last_check(connection)
     assert checked is not None, "the metrics show what this walk found"
-    assert (checked.entries, checked.broken) == (2, {SYSTEM: "entry 1: the entry was changed"})
+    assert (checked.entries, checked.broken) == (4, {SYSTEM: "entry 1: the entry was changed"})
 
 
 def test_an_export_holds_every_entry_with_what_verifies_it(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -109,10 +109,12 @@ def test_an_export_holds_every_entry_with_what_verifies_it(cli, tmp_path: Path) 
         cli("keys", "create", f"k{number}", "--scopes", "read")
     assert cli("audit", "export", "--output", str(tmp_path / "audit.jsonl")).code == 0
     lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-    assert len(lines) == 3
-    for before, after in zip(lines, lines[1:], strict=False):
-        assert after["prev"] == before["hash"]
-    assert lines[0]["prev"] == audit.GENESIS
+    chains = {name: [line for line in lines if line["project"] == name] for name in (SYSTEM, "rows:system")}
+    assert [len(chain) for chain in chains.values()] == [3, 3] and len(lines) == 6
+    for chain in chains.values():
+        for before, after in zip(chain, chain[1:], strict=False):
+            assert after["prev"] == before["hash"]
+        assert chain[0]["prev"] == audit.GENESIS
 
 
 def test_check_config_names_every_problem_at_once(cli, plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

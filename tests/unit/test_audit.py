@@ -104,7 +104,7 @@ def test_an_export_kept_elsewhere_shows_a_trail_that_was_written_anew(
 
 
 def test_the_digest_of_changes_covers_each_of_them() -> None:
-    names = ("pnpid", "tag", "side", "op", "outcome", "fields")
+    names = ("link_id", "pnpid", "tag", "side", "op", "outcome", "fields", "at")
     change = dict.fromkeys(names, "x")
     seen = {audit.digest_of([change])} | {audit.digest_of([{**change, name: "y"}]) for name in names}
     assert len(seen) == len(names) + 1

@@ -21,8 +21,9 @@ from plant3d_sync.cli.output import print_json, say, table
 from plant3d_sync.cli.settings_page import settings_page, settings_values
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.logs import get_logger
-from plant3d_sync.state import audit, keys
+from plant3d_sync.state import audit, keys, seals
 from plant3d_sync.usecases.project import iso
+from plant3d_sync.usecases.set_aside import set_aside
 from plant3d_sync.worker.main import prepare, run_worker
 from plant3d_sync.worker.process import Stop, wait_for_state
 from plant3d_sync.worker.scheduler import run_scheduler
@@ -312,7 +313,10 @@ def audit_verify(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Walk every chain of the audit trail; exit code 78 if an entry was changed, removed or moved.
+    """Walk every chain of the audit trail, and recompute the digest of every row that may lead to a write.
+
+    Exit code 78 if an entry was changed, removed or moved, or a row is not what was stored (`row_altered`).
+    Rows older than these digests are counted as `not_covered`.
 
     A trail that was restored from a backup is sound in itself: only an export kept elsewhere shows what is gone.
 
@@ -322,27 +326,61 @@ def audit_verify(
     with app() as made:
         state = made.kept_state
         with state.read() as connection:
-            count, broken = audit.verify(connection)
+            found = seals.verify(connection)
+            count, broken = found.entries, found.broken
             if against is not None:
                 broken += audit.compare(connection, _exported(against))
         with state.write() as connection:
             audit.keep_check(connection, count, broken, time.time())
-    places = [{"project": item.project, "seq": item.seq, "what": item.what} for item in broken]
+    places = [_place(item) for item in broken]
     if broken:
         first = broken[0]
         raise ConfigError(
-            f"The audit trail does not hold: {first.project}, entry {first.seq}: {first.what}"
+            f"The audit trail does not hold: {first.project}, {first}"
             + (f", and {len(broken) - 1} more" if len(broken) > 1 else "")
             + ". Nothing was changed.",
             hint="The state database was restored from a backup, or somebody wrote into it from outside. "
             "Compare with an export or a backup.",
             code="audit_broken",
-            details={"entries": count, "broken": places},
+            details={"entries": count, "broken": places, "not_covered": found.not_covered},
         )
     if as_json:
-        print_json({"entries": count, "broken": []})
-    else:
-        say(f"{count} entries, every chain whole.")
+        print_json({"entries": count, "broken": [], "not_covered": found.not_covered})
+        return
+    say(f"{count} entries, every chain whole.")
+    if found.not_covered:
+        older = ", ".join(f"{table} {number}" for table, number in sorted(found.not_covered.items()))
+        say(f"not_covered, being older than the seals (nobody can say whether they were altered): {older}")
+
+
+@audit_app.command("set-aside")
+def audit_set_aside(json: JsonOption = False) -> None:
+    """Close every row that `audit verify` names, so that none of them leads to a write and the runs go on.
+
+    A plan is superseded, a choice void, a request ended, a key revoked; what a call may have written is compared
+    anew. Change entries stay named, and their runs cannot be undone. A backup from before is the better way.
+
+    Example: plant3d-sync audit set-aside
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        found = set_aside(made.world(), by="cli")
+    if as_json:
+        print_json({"set_aside": [_place(item) for item in found]})
+        return
+    for item in found:
+        say(f"{item.project}: {item.what}")
+    say(f"{len(found)} rows were set aside." if found else "Every row is as it was stored.")
+
+
+def _place(item: audit.Broken) -> dict[str, object]:
+    place: dict[str, object] = {
+        "project": item.project,
+        "seq": item.seq,
+        "what": item.what,
+        "code": item.code,
+    }
+    return place if item.row is None else {**place, "table": item.table, "row": item.row}
 
 
 def _exported(path: Path) -> Iterator[dict[str, object]]:

@@ -21,7 +21,7 @@ from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Push
 from plant3d_sync.reconcile.guard import check_amounts
 from plant3d_sync.reconcile.merge import is_blank
-from plant3d_sync.state import links, ours, runs
+from plant3d_sync.state import links, ours, runs, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.lines import reading_of
@@ -56,6 +56,8 @@ def make_workbook(
         plan.guards if not approved else [hit for hit in plan.guards if hit.name not in PUSHED], plan
     )
     with app.state.read() as connection:
+        seals.one_moment(connection)
+        seals.check_plan(connection, name, str(plan.plan_id), nothing="No workbook was written.")
         stored = runs.get_plan(connection, str(plan.plan_id))
         steps = runs.all_steps(connection, stored) if stored else iter(())
         pushes = [step for step in steps if isinstance(step, Push)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -20,17 +21,22 @@ from plant3d_sync.state.tables import audit, audit_head, component
 GENESIS = "0" * 64
 
 
-def digest_of(changes: Iterable[Mapping[str, object]]) -> str:
-    """SHA-256 over change entries in order (link, pnpid, side, op, outcome, fields)."""
-    names = ("pnpid", "tag", "side", "op", "outcome", "fields")
-    return digest_of_rows([entry[name] for name in names] for entry in changes)
+def digest_of(changes: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 over change entries in the order in which they are stored, see `change_lines`."""
+    return digest_of_lines(change_lines(changes))
 
 
-def digest_of_rows(rows: Iterable[Sequence[object]]) -> str:
-    """The same digest over rows that begin with those six columns."""
-    lines = [orjson.dumps(row[:6]) for row in rows]
-    lines.append(b"")  # each line ends with a line break
-    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+def change_lines(changes: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """What the digest of change entries is taken over, a line each: every column but those all of one call share."""
+    return [orjson.dumps([entry[name] for name in _OF_CHANGE], default=repr) for entry in changes]
+
+
+_OF_CHANGE = ("link_id", "pnpid", "tag", "side", "op", "outcome", "fields", "at")
+
+
+def digest_of_lines(lines: Iterable[bytes]) -> str:
+    """The digest over lines that were made already."""
+    return hashlib.sha256(b"\n".join([*lines, b""])).hexdigest()  # each line ends with a line break
 
 
 _HEAD = (
@@ -48,7 +54,7 @@ def append(
     head = connection.execute(_HEAD, {"whose": project}).first()
     seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
     body = canonical({"action": action, "actor": actor, "at": f"{at:.6f}", **facts})
-    entry_hash = _hash(prev, seq + 1, project, body)
+    entry_hash = hash_of(prev, seq + 1, project, body)
     connection.execute(
         _INSERT, {"project": project, "seq": seq + 1, "body": body, "prev": prev, "hash": entry_hash}
     )
@@ -59,7 +65,8 @@ def append(
     return int(seq) + 1
 
 
-def _hash(prev: str, seq: int, project: str, body: str) -> str:
+def hash_of(prev: str, seq: int, project: str, body: str) -> str:
+    """The hash of an entry with this number and text, after the entry with the hash `prev`."""
     return hashlib.sha256(f"{prev}|{project}|{seq}|{body}".encode()).hexdigest()
 
 
@@ -70,6 +77,19 @@ class Broken:
     project: str
     seq: int
     what: str
+    code: str = "entry_altered"
+    """`row_altered` for a row beside the chain (`plant3d_sync.state.seals`); `table` and `row` name it then."""
+    table: str | None = None
+    row: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.code})" if self.row is not None else f"entry {self.seq}: {self.what}"
+
+
+def project_of(chain: str) -> str:
+    """The project a chain belongs to: the name of the chain, or what follows the kind of its rows."""
+    kind, _, name = chain.partition(":")
+    return name if name and kind in ("rows", "choices", "requests") else chain
 
 
 def verify(connection: Connection) -> tuple[int, list[Broken]]:
@@ -87,7 +107,7 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
             broken.append(Broken(project=row.project, seq=row.seq, what=f"entries after {seq} are missing"))
         elif row.prev != prev:
             broken.append(Broken(project=row.project, seq=row.seq, what="does not follow the entry before"))
-        if row.hash != _hash(row.prev, row.seq, row.project, row.body):
+        if row.hash != hash_of(row.prev, row.seq, row.project, row.body):
             broken.append(Broken(project=row.project, seq=row.seq, what="the entry was changed"))
         expected[row.project] = (row.seq, row.hash)
     for head in connection.execute(sa.select(audit_head)):
@@ -119,7 +139,7 @@ def keep_check(connection: Connection, count: int, broken: Sequence[Broken], at:
     """Remember what a walk found, for those who watch."""
     first: dict[str, str] = {}
     for item in broken:
-        first.setdefault(item.project, f"entry {item.seq}: {item.what}")
+        first.setdefault(project_of(item.project), str(item))
     values = {"kind": CHECK, "seen_at": at, "data": dump({"entries": count, "broken": first})}
     if not insert_if_new(connection, component, {"name": CHECK, **values}):
         connection.execute(sa.update(component).where(component.c.name == CHECK).values(**values))

@@ -12,6 +12,9 @@ from sqlalchemy import Table, Update, bindparam, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from plant3d_sync.errors import NeedsPersonError
+from plant3d_sync.words import said
+
 T = TypeVar("T")
 
 
@@ -23,13 +26,30 @@ def dump(value: object) -> str | None:
 
 
 def load(text: str | None) -> Any:
-    """The value, None for NULL."""
-    return orjson.loads(text) if text else None
+    """The value, None for NULL. Raises NeedsPersonError `row_altered` for what is no JSON: we never stored it."""
+    try:
+        return orjson.loads(text) if text else None
+    except orjson.JSONDecodeError as error:
+        raise _no_json(text) from error
 
 
 def load_map(text: str | None) -> dict[str, Any]:
-    """A mapping, empty for NULL."""
-    return orjson.loads(text) if text else {}
+    """A mapping, empty for NULL. Raises NeedsPersonError `row_altered` as `load` does."""
+    found = load(text)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise _no_json(text)
+    return found
+
+
+def _no_json(text: object) -> NeedsPersonError:
+    return NeedsPersonError(
+        f"The state database holds {said(text)[:80]} where plant3d-sync stores JSON of its own: it was altered from "
+        "outside. Nothing was done with it.",
+        hint="`plant3d-sync audit verify` names the row. Restore the state database from a backup.",
+        code="row_altered",
+    )
 
 
 def canonical(value: Mapping[str, object]) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.record import Finding
+from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map
 from plant3d_sync.state.tables import conflict, finding, link, work_item
 
@@ -209,6 +210,7 @@ def sync_conflicts(
         for row in connection.execute(open_ones.with_for_update())
     }
     created: list[str] = []
+    touched: list[int] = []
     chosen = {(row.plant3d_id, row.field): row for row in _waiting_choices(connection, project)}
     for draft in drafts:
         row = known.pop((draft["plant3d_id"], draft["field"]), None)
@@ -218,15 +220,19 @@ def sync_conflicts(
                 continue  # decided while this run was under way: the next one carries it out
             if choice is not None:
                 _end_choice(connection, choice, void="a side moved elsewhere")
-            created.append(_insert_conflict(connection, project, draft, new_id(), run_id, at))
+                touched.append(choice.seq)
+            created.append(new_id())
+            touched.append(_insert_conflict(connection, project, draft, created[-1], run_id, at))
             continue
         old = load_map(row.data)
         if row.asset_tag != draft["tag"]:  # renamed meanwhile; the question is the same
+            touched.append(row.seq)
             connection.execute(
                 sa.update(conflict).where(conflict.c.seq == row.seq).values(asset_tag=draft["tag"])
             )
         moved = old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]
         if moved or row.kind != draft["kind"]:
+            touched.append(row.seq)
             connection.execute(
                 sa.update(conflict)
                 .where(conflict.c.seq == row.seq)
@@ -243,6 +249,7 @@ def sync_conflicts(
     for row in known.values():
         if not examined({"link_id": row.link_id, "plant3d_id": row.plant3d_id, "field": row.field}):
             continue
+        touched.append(row.seq)
         connection.execute(
             sa.update(conflict)
             .where(conflict.c.seq == row.seq)
@@ -254,7 +261,8 @@ def sync_conflicts(
                 version=row.version + 1,
             )
         )
-    _close_choices(connection, project, fates)
+    touched += _close_choices(connection, project, fates)
+    seals.seal(connection, "conflict", sorted(set(touched)), at=at)
     return created
 
 
@@ -288,14 +296,22 @@ def _same_values(choice: Row[Any], draft: Mapping[str, Any]) -> bool:
     return all(made_on.get(side) == draft.get(side) for side in ("plant3d", "synapse"))
 
 
-def _close_choices(connection: Connection, project: str, fates: Mapping[str, str]) -> None:
-    """A choice ends when it was carried out on its own link, or when what it was made on moved; nothing else ends it."""
+def _close_choices(connection: Connection, project: str, fates: Mapping[str, str]) -> list[int]:
+    """A choice ends when it was carried out on its own link, or when what it was made on moved; nothing else ends it.
+
+    Returns the numbers of those that ended.
+    """
+    ended = []
     for choice in _waiting_choices(connection, project):
         fate = fates.get(choice.id)
         if fate:
             _end_choice(connection, choice, void=fate)
         elif fate is not None and _is_carried_out(choice):
             _end_choice(connection, choice)
+        else:
+            continue
+        ended.append(choice.seq)
+    return ended
 
 
 def _is_carried_out(choice: Row[Any]) -> bool:
@@ -316,10 +332,24 @@ def _end_choice(connection: Connection, choice: Row[Any], *, void: str = "") -> 
     connection.execute(sa.update(conflict).where(conflict.c.seq == choice.seq).values(**values))
 
 
+def void(connection: Connection, numbers: Sequence[int], why: str, *, at: float) -> None:
+    """End these choices, without carrying them out; questions among them stay, as they are now."""
+    waiting = sa.select(conflict).where(
+        conflict.c.seq.in_(numbers), conflict.c.status != "pending", conflict.c.carried_out == 0
+    )
+    for row in connection.execute(waiting).fetchall():
+        connection.execute(
+            sa.update(conflict)
+            .where(conflict.c.seq == row.seq)
+            .values(carried_out=VOID, data=dump({"void": why}), note=f"[void: {why}]")
+        )
+    seals.seal(connection, "conflict", numbers, at=at)
+
+
 def _insert_conflict(
     connection: Connection, project: str, draft: Mapping[str, Any], conflict_id: str, run_id: str, at: float
-) -> str:
-    connection.execute(
+) -> int:
+    done = connection.execute(
         sa.insert(conflict).values(
             id=conflict_id,
             project=project,
@@ -335,7 +365,10 @@ def _insert_conflict(
             detected_run=run_id,
         )
     )
-    return conflict_id
+    key_row = done.inserted_primary_key
+    if key_row is None:
+        raise AssertionError("an inserted conflict has a number")
+    return int(key_row[0])
 
 
 def conflicts(
@@ -416,7 +449,11 @@ def choose(
             version=version + 1,
         )
     )
-    return done.rowcount == 1
+    if done.rowcount != 1:
+        return False
+    number = connection.execute(sa.select(conflict.c.seq).where(conflict.c.id == conflict_id)).scalar()
+    seals.seal(connection, "conflict", [number], at=at)
+    return True
 
 
 def resolutions(connection: Connection, project: str) -> dict[tuple[int, str], Resolution]:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.step import Restore, Step, Update, from_text, list_text
-from plant3d_sync.state import audit, runs
+from plant3d_sync.state import audit, runs, seals
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.links import CREATED_COLUMNS, CreatedRow
@@ -79,6 +79,7 @@ def record(
     key_row = done.inserted_primary_key
     if key_row is None:
         raise AssertionError("an inserted intent has an id")
+    seals.seal(connection, "intent", [key_row[0]], at=at)
     return int(key_row[0])
 
 
@@ -92,6 +93,7 @@ def close(connection: Connection, intent_id: int, *, status: str, at: float) -> 
     if status != NOT_APPLIED:
         values["lines"] = b"[]"
     set_columns(connection, intent, "id", intent_id, values)
+    seals.seal(connection, "intent", [intent_id], at=at)
 
 
 def settled_elsewhere(connection: Connection, project: str, intent_id: int, key: str) -> bool:
@@ -126,6 +128,11 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
     ]
 
 
+def any_open(connection: Connection, project: str) -> bool:
+    """Whether the outcome of some call is not stored."""
+    return connection.execute(_OPEN.limit(1), {"whose": project}).first() is not None
+
+
 def _steps(connection: Connection, plan_id: str, stored: bytes) -> list[Step]:
     """The steps themselves, or looked up in the plan they stand in."""
     if stored.startswith(b"["):
@@ -136,10 +143,15 @@ def _steps(connection: Connection, plan_id: str, stored: bytes) -> list[Step]:
     return steps
 
 
-def put_changes(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """What was really written, one row per asset or item, in bulk. `fields`: field -> [old, new]."""
-    if rows:
-        bulk_insert(connection, change, tuple(rows[0]), [tuple(row.values()) for row in rows])
+def put_changes(connection: Connection, project: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What one call really wrote, one row per asset or item, in bulk; returns the digest for the audit.
+
+    `fields`: field -> [old, new].
+    """
+    if not rows:
+        return audit.digest_of(())
+    bulk_insert(connection, change, tuple(rows[0]), [tuple(row.values()) for row in rows])
+    return seals.seal_changes(connection, project, rows[0], audit.change_lines(rows), at=rows[0]["at"])
 
 
 _OF_CREATED = (
@@ -177,19 +189,26 @@ _PUT_CREATED = sa.insert(change).from_select(
 )
 
 
-_PNPID, _TAG, _BASE = (CREATED_COLUMNS.index(name) for name in ("pnpid", "tag", "base"))
+_PNPID, _TAG, _BASE, _PROJECT, _RUN = (
+    CREATED_COLUMNS.index(name) for name in ("pnpid", "tag", "base", "project", "run_id")
+)
 
 
-def put_created(connection: Connection, rows: Sequence[CreatedRow], *, intent_id: int, at: float) -> str:
+def put_created(
+    connection: Connection, project: str, rows: Sequence[CreatedRow], *, intent_id: int, at: float
+) -> str:
     """The change entries of pairs that were just stored by `links.insert_created`; returns the digest for the audit.
 
     What a creation changed is its base, so the database copies it from there. The link ids follow one another.
     """
     given = {"intent": intent_id, "at": at, "first": rows[0][0], "last": rows[-1][0]}
     connection.execute(_PUT_CREATED, given)
-    return audit.digest_of_rows(
-        (row[_PNPID], row[_TAG], "synapse", "create", "created", row[_BASE]) for row in rows
-    )
+    lines = [
+        orjson.dumps((row[0], row[_PNPID], row[_TAG], "synapse", "create", "created", row[_BASE], at))
+        for row in rows
+    ]
+    first = {"project": rows[0][_PROJECT], "run_id": rows[0][_RUN], "intent_id": intent_id}
+    return seals.seal_changes(connection, project, first, lines, at=at)
 
 
 def changes_of_run(connection: Connection, run_id: str, *, limit: int | None = None) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.errors import NotFoundError
-from plant3d_sync.state import audit
+from plant3d_sync.state import audit, seals
 from plant3d_sync.state.codec import dump, load
 from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.state.tables import api_key
@@ -28,6 +28,9 @@ SCOPES = ("read", "sync", "resolve", "write", "admin")
 
 AUDIT_CHAIN = SYSTEM
 """Chain of the audit entries that belong to no project. A project's entries stand in the chain of its name."""
+
+KIND = "api_key"
+"""The name of a key's row among the seals."""
 
 PREFIX = "p3s"
 HOUR = 3600.0
@@ -107,6 +110,7 @@ def create(
             expires_at=None if expires_days is None else now + expires_days * DAY,
         )
     )
+    seals.seal(connection, KIND, [key_id], at=now)
     audit.append(
         connection,
         AUDIT_CHAIN,
@@ -148,6 +152,7 @@ def revoke(connection: Connection, key_id: str, *, now: float, by: str = "cli") 
         .values(revoked_at=now)
     )
     if done.rowcount == 1:
+        seals.seal(connection, KIND, [key_id], at=now)
         audit.append(
             connection, AUDIT_CHAIN, action="key.revoked", actor=by, at=now, key=key_id, name=known.name
         )
@@ -156,7 +161,7 @@ def revoke(connection: Connection, key_id: str, *, now: float, by: str = "cli") 
 
 
 def verify(connection: Connection, presented: str, *, now: float) -> ApiKey | None:
-    """The key somebody presents, None unless it is whole, known, not revoked and not expired."""
+    """The key somebody presents, None unless it is whole, known, as it was made, not revoked and not expired."""
     if len(presented) > LONGEST:
         return None
     prefix, _, rest = presented.partition("_")
@@ -166,7 +171,7 @@ def verify(connection: Connection, presented: str, *, now: float) -> ApiKey | No
     row = connection.execute(sa.select(api_key).where(api_key.c.id == key_id)).first()
     stored = row.secret_hash if row is not None else _NOBODY
     same = hmac.compare_digest(_hash(secret), stored)
-    if row is None or not same:
+    if row is None or not same or not seals.key_holds(connection, row):
         return None
     key = _model(row)
     return key if key.valid(now) else None

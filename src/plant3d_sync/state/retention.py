@@ -8,12 +8,13 @@ stays whole), links and bases, conflicts, the record of every cell written into 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.run import OVER
-from plant3d_sync.state import audit
+from plant3d_sync.state import audit, seals
 from plant3d_sync.state.store import State
 from plant3d_sync.state.tables import (
     change,
@@ -71,7 +72,8 @@ def prune(state: State, *, now: float, days: float, batch: int = BATCH) -> dict[
             ).rowcount
         ),
     }
-    removed = {name: _until_done(state, step) for name, step in steps.items()}
+    begun = _Begun(now, limit)
+    removed = {name: _until_done(state, step, begun) for name, step in steps.items()}
     found = {name: count for name, count in removed.items() if count}
     if found:
         with state.write() as connection:
@@ -87,11 +89,35 @@ def prune(state: State, *, now: float, days: float, batch: int = BATCH) -> dict[
     return removed
 
 
-def _until_done(state: State, step: Callable[[Connection], int]) -> int:
+@dataclass(slots=True)
+class _Begun:
+    """Whether the audit knows of this pruning: what is gone since is no forgery, also if it is killed half-way."""
+
+    at: float
+    limit: float
+    told: bool = False
+
+    def tell(self, connection: Connection) -> None:
+        """With the first rows that go."""
+        if not self.told:
+            audit.append(
+                connection,
+                SYSTEM,
+                action=seals.PRUNED,
+                actor="retention",
+                at=self.at,
+                before=f"{self.limit:.6f}",
+            )
+            self.told = True
+
+
+def _until_done(state: State, step: Callable[[Connection], int], begun: _Begun) -> int:
     total = 0
     while True:
         with state.write() as connection:
             done = step(connection)
+            if done:
+                begun.tell(connection)
         total += done
         if not done:
             return total

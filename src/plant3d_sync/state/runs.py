@@ -11,8 +11,10 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.step import Step, from_text
+from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
 from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
 
@@ -57,6 +59,14 @@ def _not_before(end: float | None, start: float | None) -> float | None:
     return end if end is None or start is None else max(end, start)
 
 
+def _options(text: str | None) -> dict[str, Any]:
+    """What was asked; nothing where somebody put what is no JSON: the request's seal tells (`seals.check_request`)."""
+    try:
+        return load_map(text)
+    except NeedsPersonError:
+        return {}
+
+
 def _run(row: Row[Any]) -> Run:
     return Run(
         run_id=row.id,
@@ -68,7 +78,7 @@ def _run(row: Row[Any]) -> Run:
         dry_run=bool(row.dry_run),
         requested_by=row.requested_by,
         request_id=row.request_id,
-        options=load_map(row.options),
+        options=_options(row.options),
         created_at=row.created_at,
         started_at=row.started_at,
         completed_at=_not_before(row.completed_at, row.started_at),
@@ -296,8 +306,8 @@ class StoredPlan:
     version: int = 1
 
 
-def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> None:
-    """Store a plan with its lines, in chunks."""
+def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> list[str]:
+    """Store a plan with its lines, in chunks. Returns the digest of each chunk, for `steps_of`."""
     connection.execute(
         sa.insert(plan).values(
             id=item.plan_id,
@@ -317,11 +327,14 @@ def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -
             undo_of=item.undo_of,
         )
     )
-    rest, number = iter(lines), 0
+    rest, digests = iter(lines), list[str]()
     while piece := list(islice(rest, CHUNK_LINES)):
-        chunk_row = {"plan_id": item.plan_id, "n": number, "lines": b"[" + b",".join(piece) + b"]"}
-        connection.execute(_INSERT_CHUNK, chunk_row)
-        number += 1
+        text = b"[" + b",".join(piece) + b"]"
+        connection.execute(_INSERT_CHUNK, {"plan_id": item.plan_id, "n": len(digests), "lines": text})
+        digests.append(seals.digest_of(text))
+    if digests or item.lines or item.chunks:  # what holds no step leads to no write
+        seals.seal_plan(connection, item.project, item.plan_id, digests, at=item.created_at)
+    return digests
 
 
 def get_plan(connection: Connection, plan_id: str) -> StoredPlan | None:
@@ -382,9 +395,14 @@ def _plan(row: Row[Any]) -> StoredPlan:
     )
 
 
-def steps_of(connection: Connection, plan_id: str, number: int) -> list[Step]:
-    """The steps of one chunk."""
+def steps_of(connection: Connection, plan_id: str, number: int, *, digest: str | None = None) -> list[Step]:
+    """The steps of one chunk. `digest`: what `put_plan` returned for it; NeedsPersonError `row_altered` if it is not so."""
     text = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
+    if digest is not None and seals.digest_of(text or b"") != digest:
+        raise seals.refusal(
+            [f"plan_chunk {plan_id}/{number} was changed"],
+            "Nothing of it was written; the run stopped there.",
+        )
     return from_text(text) if text else []
 
 
@@ -401,4 +419,11 @@ def set_plan(connection: Connection, plan_id: str, *, expect: Sequence[str] = ()
         statement = statement.where(plan.c.status.in_(list(expect)))
     if "header" in values:
         values["header"] = dump(values["header"])
-    return connection.execute(statement.values(version=plan.c.version + 1, **values)).rowcount == 1
+    if connection.execute(statement.values(version=plan.c.version + 1, **values)).rowcount != 1:
+        return False
+    row = connection.execute(
+        sa.select(plan.c.lines, plan.c.created_at, plan.c.applied_at).where(plan.c.id == plan_id)
+    ).one()
+    if row.lines:
+        seals.seal(connection, "plan", [plan_id], at=row.applied_at or row.created_at)
+    return True

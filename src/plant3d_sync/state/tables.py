@@ -359,6 +359,7 @@ plant_write = sa.Table(
     sa.Column("at", Time, nullable=False),
     sa.Index("ix_plant_write_run", "run_id"),
     sa.Index("ix_plant_write_item", "project", "pnpid"),
+    sa.Index("ix_plant_write_intent", "intent_id"),
 )
 
 backup = sa.Table(

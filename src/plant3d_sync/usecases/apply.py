@@ -358,7 +358,7 @@ def _store_as_sent(
         links.insert_created(connection, rows)
         if links.any_unlinked(connection, number):
             links.drop_unlinked(connection, number, [echo.asset_id for echo in echoes])
-        digest = intents.put_created(connection, rows, intent_id=intent_id, at=now)
+        digest = intents.put_created(connection, execution.project.name, rows, intent_id=intent_id, at=now)
         _audit_batch(execution, connection, run, now, len(rows), digest, found_after_crash=False)
         intents.close(connection, intent_id, status="done", at=now)
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
@@ -418,8 +418,8 @@ def _note_late_batch(
         created = [result.plant3d_id for result in results if result.status == "created"]
         if not changes and not created:
             return
-        intents.put_changes(connection, changes)
-        items, digest = len(changes) + len(created), audit.digest_of(changes)
+        digest = intents.put_changes(connection, execution.project.name, changes)
+        items = len(changes) + len(created)
         _audit_batch(
             execution, connection, execution.run_id, now, items, digest, created=created, after_takeover=True
         )
@@ -473,11 +473,10 @@ def store_results(
         links.save(connection, receipts.moved)
         if receipts.made and links.any_unlinked(connection, known.number):
             links.drop_unlinked(connection, known.number, [link.asset_id for link in receipts.made])
-        intents.put_changes(connection, receipts.changes)
+        digest = intents.put_changes(connection, execution.project.name, receipts.changes)
         for link_id, before, after in receipts.tags:
             links.remember_tag(connection, known.number, link_id, before, after, now, run)
         if receipts.changes:
-            digest = audit.digest_of(receipts.changes)
             _audit_batch(
                 execution, connection, run, now, len(receipts.changes), digest, found_after_crash=found
             )

@@ -11,7 +11,7 @@ from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.link import known
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.side import Side
-from plant3d_sync.state import State, audit, links
+from plant3d_sync.state import State, audit, links, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.project import World, iso
@@ -171,6 +171,9 @@ def resolve_conflict(
         row = finding_state.get_conflict(connection, conflict_id)
         if row is None:
             raise NotFoundError(f"There is no conflict {conflict_id}. Nothing was decided.")
+        seals.check_choices(
+            connection, row["project"], conflict_id=conflict_id, nothing="Nothing was decided."
+        )
         if row["status"] != "pending" or (version is not None and version != row["version"]):
             raise _moved(row)
         whole = row["field"] == "*"

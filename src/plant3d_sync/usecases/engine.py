@@ -34,7 +34,7 @@ from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.state import audit, intents, lines, links, mappings, runs
+from plant3d_sync.state import audit, intents, lines, links, mappings, runs, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
@@ -66,6 +66,7 @@ from plant3d_sync.usecases.unfinished import SoFar
 OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
 """What may become of a record, by the names of the statistics."""
 
+NOTHING_WRITTEN = "Nothing was written."
 HEADER_ERRORS = 5000
 """How many row errors a stored plan carries; the run table holds them all."""
 
@@ -138,6 +139,7 @@ class Engine:
         self._copied_after = 0.0
         """When the last copy began: what it does not show yet happened after this moment."""
         self._so_far = SoFar()
+        self._sealed: dict[str, list[str]] = {}
         self._done = 0
         """What the run had done at its last safe point."""
         self.ended_early: Report | None = None
@@ -198,6 +200,8 @@ class Engine:
     def apply(self, plan_id: str, *, approve_guards: bool, request: Request) -> Report:
         """Carry out exactly a stored plan; lines whose values moved since are refused as stale."""
         with self._world.state.read() as connection:
+            seals.one_moment(connection)
+            seals.check_plan(connection, self._project.name, plan_id, nothing=NOTHING_WRITTEN)
             stored = runs.get_plan(connection, plan_id)
         if stored is None or stored.project != self._project.name:
             raise NotFoundError(
@@ -263,7 +267,7 @@ class Engine:
                         recount(connection, ended)
                     begun = _Beginning(
                         known=project_state.ensure(connection, self._project.name),
-                        open_intents=bool(intents.still_open(connection, self._project.name)),
+                        open_intents=intents.any_open(connection, self._project.name),
                         begun_plans=leftovers.begun(connection, self._project.name, but=applying),
                     )
                 report = work(run, lease, begun)
@@ -600,6 +604,9 @@ class Engine:
         snapshot: PlantSnapshot,
         request: Request,
     ) -> _Recovered:
+        with self._world.state.read() as connection:
+            seals.one_moment(connection)
+            seals.check_recovery(connection, self._project.name, nothing=NOTHING_WRITTEN)
         execution = self._execution(run, lease, known, rules, "recovery", request, approved=False)
         return _Recovered(
             synapse=recover_synapse(execution, feed),
@@ -672,11 +679,12 @@ class Engine:
 
     def _chunks(self, plan_id: str, lines: int) -> list[Chunk]:
         count = (lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES
+        digests = self._sealed.pop(plan_id)
 
         def reader(number: int) -> Chunk:
             def read() -> Sequence[Step]:
                 with self._world.state.read() as connection:
-                    return runs.steps_of(connection, plan_id, number)
+                    return runs.steps_of(connection, plan_id, number, digest=digests[number])
 
             return read
 
@@ -747,7 +755,7 @@ class Engine:
         )
         failpoint("plan.before_store")
         with world.state.write() as connection:
-            runs.put_plan(connection, stored, draft.lines)
+            self._sealed[plan_id] = runs.put_plan(connection, stored, draft.lines)
             if run_id is not None:
                 runs.update(connection, run_id, plan_id=plan_id)
         if follows is None:
@@ -1122,6 +1130,8 @@ class Engine:
                     )
                 runs.update(connection, run.run_id, plan_id=stored.plan_id)
             with world.state.read() as connection:
+                seals.one_moment(connection)
+                seals.check_plan(connection, project.name, stored.plan_id, nothing=NOTHING_WRITTEN)
                 before = leftovers.done_steps(connection, stored)
                 steps = [
                     step

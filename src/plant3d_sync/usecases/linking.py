@@ -369,7 +369,7 @@ def _store_links(
                 )
         links.add(connection, made, number=number, run_id=run.run_id)
         links.drop_unlinked(connection, number, [link.asset_id for link in made])
-        intents.put_changes(connection, changes)
+        digest = intents.put_changes(connection, project.name, changes)
         if changes:
             audit.append(
                 connection,
@@ -379,7 +379,7 @@ def _store_links(
                 at=now,
                 run=run.run_id,
                 items=len(changes),
-                changes=audit.digest_of(changes),
+                changes=digest,
             )
         if intent_id:
             intents.close(connection, intent_id, status="done", at=now)

@@ -19,7 +19,7 @@ from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import intents, links, mappings, ours
+from plant3d_sync.state import intents, links, mappings, ours, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief
@@ -88,6 +88,8 @@ def make_plan(
     read_at = world.clock()
     everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
     with world.state.read() as connection:
+        seals.one_moment(connection)
+        seals.check_choices(connection, project.name, nothing="Nothing was planned or written.")
         stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
         briefs = _by_row(links.briefs(connection, known.number))
         reading = reading_of(connection, known.number, rules)

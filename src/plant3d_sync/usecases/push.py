@@ -17,7 +17,7 @@ from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
-from plant3d_sync.state import audit, intents, links
+from plant3d_sync.state import audit, intents, links, seals
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.apply import Execution
@@ -140,6 +140,7 @@ def _write_group(
                 for cell in step.cells
             ],
         )
+        seals.seal_cells(connection, execution.project.name, intent_id, at=world.clock())
     failpoint("push.intent_stored")
     grouped: list[list[CellReceipt]] = []
     for step in steps:
@@ -206,6 +207,7 @@ def store_receipts(
         for step, answers in zip(steps, receipts, strict=True):
             for answer in answers:
                 _note_receipt(connection, intent_id, step, answer)
+        seals.seal_cells(connection, execution.project.name, intent_id, at=now)
         intents.close(connection, intent_id, status="done", at=now)
         if run != execution.run_id:
             recount(connection, run)
@@ -240,6 +242,7 @@ def _note_late_writes(
             written += len(done)
             for _cell, answer in done:
                 _note_receipt(connection, intent_id, step, answer)
+        seals.seal_cells(connection, execution.project.name, intent_id, at=now)
         _note_changes(connection, execution, changes, run_id=execution.run_id, at=now, after_takeover=True)
     return written
 
@@ -294,7 +297,7 @@ def _note_changes(
     **more: Any,
 ) -> None:
     """Changes, and one audit entry for each."""
-    intents.put_changes(connection, changes)
+    intents.put_changes(connection, execution.project.name, changes)
     for entry in changes:
         audit.append(
             connection,

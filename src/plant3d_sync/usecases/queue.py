@@ -23,7 +23,7 @@ from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.run import RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
-from plant3d_sync.state import audit, runs
+from plant3d_sync.state import audit, runs, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump, insert_if_new, load_map
 from plant3d_sync.state.lease import is_held
@@ -181,6 +181,8 @@ def enqueue_in(
     )
     runs.insert(connection, run)
     runs.update(connection, run.run_id, next_try_at=run.next_try_at)
+    if trigger != "schedule":
+        seals.seal(connection, "run", [run.run_id], at=now)
     runs.event(connection, run.run_id, "queued", now, trigger=trigger)
     return _get(connection, run.run_id)
 
@@ -279,6 +281,8 @@ def _join(connection: Connection, world: World, run: Run, wish: Wish, trigger: s
         values["next_try_at"] = world.clock()  # somebody asks now: do not sit out the pause
     if values:
         runs.update(connection, run.run_id, **values)
+        if "options" in values:
+            seals.seal(connection, "run", [run.run_id], at=world.clock())
         runs.event(connection, run.run_id, "joined", world.clock(), trigger=trigger)
     return _get(connection, run.run_id)
 
@@ -490,6 +494,7 @@ def _absorb(connection: Connection, run: Run, now: float) -> None:
         return
     merged = merge(held, wish)
     runs.update(connection, run.run_id, direction=merged.direction.value, options=merged.options())
+    seals.seal(connection, "run", [run.run_id], at=now)
     runs.update(
         connection,
         newer.run_id,
@@ -598,6 +603,8 @@ def _cancel_now(connection: Connection, run: Run, now: float) -> None:
     )
     if run.attempts:
         recount(connection, run.run_id)
+    if run.options.get("plan_id"):
+        seals.end_request(connection, run.project, run.run_id, at=now)
     runs.event(connection, run.run_id, "cancelled", now)
 
 

@@ -17,7 +17,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, to_text
 from plant3d_sync.model.version import is_counted
-from plant3d_sync.state import intents, lines, links, runs
+from plant3d_sync.state import intents, lines, links, runs, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.state.tables import plant_write
@@ -64,6 +64,7 @@ def undo_plan(
     Raises NotFoundError (no such run or change), NeedsPersonError (nothing to undo, the run still runs).
     """
     with world.state.read() as connection:
+        seals.one_moment(connection)
         run = runs.get(connection, run_id)
         if run is None or (project is not None and run.project != project):
             raise NotFoundError(
@@ -71,6 +72,7 @@ def undo_plan(
             )
         if is_live(run.status):
             raise NeedsPersonError("The run is not over. Nothing was planned.", hint="Wait for its end.")
+        seals.check_run(connection, run.project, run_id, nothing="Nothing was planned.")
         changes = intents.changes_of_run(connection, run_id)
         if change_id is not None:
             changes = [change for change in changes if change["id"] == change_id]

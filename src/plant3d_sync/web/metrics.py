@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -271,8 +272,11 @@ def _service(connection: Connection) -> Iterator[Metric]:
         if at is not None:
             yield GaugeMetricFamily(P + name, text, value=at)
     entries = CounterMetricFamily(P + "audit_entries", "Entries of the audit.", labels=["project"])
+    by_project: Counter[str] = Counter()
     for row in connection.execute(sa.select(audit_head.c.project, audit_head.c.seq)):
-        entries.add_metric([row.project], row.seq)
+        by_project[audit.project_of(row.project)] += row.seq
+    for name, number in by_project.items():
+        entries.add_metric([name], number)
     yield entries
     info = GaugeMetricFamily(P + "build_info", "What runs.", labels=["version", "schema"])
     info.add_metric([__version__, SCHEMA], 1)
@@ -404,7 +408,7 @@ def _audited(connection: Connection) -> Iterator[Metric]:
     whole = GaugeMetricFamily(
         P + "audit_chain_ok", "1 if the audit chain held when last walked over.", labels=["project"]
     )
-    names = set(connection.execute(sa.select(audit_head.c.project)).scalars())
+    names = set(map(audit.project_of, connection.execute(sa.select(audit_head.c.project)).scalars()))
     for name in sorted(names | set(checked.broken)):
         whole.add_metric([name], 0 if name in checked.broken else 1)
     yield whole

@@ -22,7 +22,7 @@ from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
 from plant3d_sync.settings import weak_points
-from plant3d_sync.state import runs
+from plant3d_sync.state import runs, seals
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
@@ -248,6 +248,9 @@ class Worker:
         )
 
     def _do(self, world: World, run: Run, request: Request) -> None:
+        with world.state.read() as connection:
+            seals.one_moment(connection)
+            seals.check_request(connection, run.run_id, nothing="Nothing was done for the request.")
         wish = queue.Wish.of(run)
         engine = Engine(world, self.app.project(run.project, request_id=run.request_id))
         if wish.plan_id is not None:

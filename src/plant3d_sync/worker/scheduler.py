@@ -23,7 +23,7 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
-from plant3d_sync.state import audit, retention
+from plant3d_sync.state import audit, retention, seals
 from plant3d_sync.state.codec import dump, insert_if_new
 from plant3d_sync.state.tables import component
 from plant3d_sync.state.tables import slot as slot_table
@@ -185,12 +185,12 @@ def verify_when_due(world: World) -> int | None:
     if not _first_today(world, audit.CHECK, now):
         return None
     with world.state.read() as connection:
-        count, broken = audit.verify(connection)
+        found = seals.verify(connection)
     with world.state.write() as connection:
-        audit.keep_check(connection, count, broken, now)
-    for item in broken:
-        get_logger().error("audit.broken", project=item.project, seq=item.seq, reason=item.what)
-    return count
+        audit.keep_check(connection, found.entries, found.broken, now)
+    for item in found.broken:
+        get_logger().error("audit.broken", project=item.project, seq=item.seq, reason=str(item))
+    return found.entries
 
 
 def _first_today(world: World, name: str, now: float) -> bool:

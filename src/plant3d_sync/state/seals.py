@@ -1,0 +1,842 @@
+"""Seals: digests in the hash chain of the rows that may lead to a write.
+
+A plain UPDATE in the state database could make `undo`, `apply` or a recovery write a value nobody decided. So every
+such row is sealed when it is stored and each time it moves on: its digest is entered in a chain of the audit beside
+the project's own (`rows:PROJECT`; `choices:` and `requests:` for what people decide; `rows:system` for keys). The
+newest seal of a row counts. Whoever is about to act on rows recomputes them first (`check_…`), `verify` all of them.
+
+Change entries have one seal a call (ADR 10): the digest over them, and four bytes of each that tell which one moved.
+Rows written before seals existed are known by the first entry of `rows:system` and are `not_covered`.
+Not sealed: links and what a read found, which no write puts into Plant 3D unless SYNAPSE holds it or held it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.errors import NeedsPersonError
+from plant3d_sync.model.run import OVER
+from plant3d_sync.state import audit
+from plant3d_sync.state.audit import Broken
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.tables import (
+    Name,
+    api_key,
+    audit_head,
+    change,
+    conflict,
+    intent,
+    plan,
+    plan_chunk,
+    plant_write,
+    run,
+)
+from plant3d_sync.state.tables import audit as audit_table
+from plant3d_sync.state.tables import project as project_table
+
+BEGUN = "seals.begun"
+SEALED = "rows.sealed"
+ACTOR = "plant3d-sync"
+ROWS, CHOICES, REQUESTS = "rows", "choices", "requests"
+SYSTEM = f"{ROWS}:system"
+WAITING_PLANS = ("draft", "guarded", "approved", "applying")
+PRUNED = "retention.begun"
+ENDED = "ended"
+"""Stands in place of a digest for a request that must never be carried out any more."""
+_AT_ONCE = 500
+"""Keys in one statement, and digests in one entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A table whose rows are sealed one by one, and the columns under the seal."""
+
+    table: sa.Table
+    key: sa.Column[Any]
+    chain: str
+    columns: tuple[str, ...]
+
+
+def _all_but(table: sa.Table, *left_out: str) -> tuple[str, ...]:
+    return tuple(str(column.name) for column in table.columns if column.name not in left_out)
+
+
+_KINDS = {
+    "plan": _Kind(plan, plan.c.id, ROWS, _all_but(plan)),
+    "intent": _Kind(intent, intent.c.id, ROWS, _all_but(intent)),
+    "conflict": _Kind(conflict, conflict.c.seq, CHOICES, _all_but(conflict)),
+    "api_key": _Kind(api_key, api_key.c.id, SYSTEM, _all_but(api_key, "last_used_at")),
+    "run": _Kind(
+        run,
+        run.c.id,
+        REQUESTS,
+        (
+            "id",
+            "project",
+            "direction",
+            "trigger",
+            "requested_by",
+            "request_id",
+            "dry_run",
+            "options",
+            "created_at",
+        ),
+    ),
+}
+_CELL_COLUMNS = _all_but(plant_write)
+
+
+def columns(kind: str) -> tuple[str, ...]:
+    """The columns of a table that are under a seal."""
+    if kind == "change":
+        return _all_but(change)
+    return _CELL_COLUMNS if kind == "plant_write" else _KINDS[kind].columns
+
+
+def chain_name(kind: str, project: str) -> str:
+    """The chain that holds a project's seals of one kind; a name too long for the column stands as its digest."""
+    name = f"{kind}:{project}"
+    if len(name) <= (Name.length or 0):
+        return name
+    return f"{kind}:{hashlib.blake2b(project.encode(), digest_size=20).hexdigest()}"
+
+
+def one_moment(connection: Connection) -> None:
+    """Let a reading transaction see one moment only; must be its first statement. SQLite's always do."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+# ---------------------------------------------------------------- digests
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else repr(value)
+
+
+def _digest(row: Row[Any], columns: Sequence[str]) -> str:
+    """Over the columns that hold something, by name: a column that a later version adds changes no digest."""
+    values = {name: value for name in columns if (value := getattr(row, name)) is not None}
+    return digest_of(orjson.dumps(values, default=_plain, option=orjson.OPT_SORT_KEYS))
+
+
+def digest_of(text: bytes) -> str:
+    """The digest of a stored piece, as hexadecimal text."""
+    return hashlib.blake2b(text, digest_size=32).hexdigest()
+
+
+def _marks(lines: Iterable[bytes]) -> str:
+    return base64.b64encode(b"".join(zlib.crc32(line).to_bytes(4, "big") for line in lines)).decode()
+
+
+# ---------------------------------------------------------------- sealing
+
+
+def _enter(connection: Connection, chain: str, at: float, **facts: object) -> None:
+    audit.append(connection, chain, action=SEALED, actor=ACTOR, at=at, **facts)
+
+
+def seal(connection: Connection, kind: str, keys: Iterable[object], *, at: float) -> None:
+    """Enter the digests of these rows as they are now, in the transaction that wrote them."""
+    what = _KINDS[kind]
+    wanted = list(keys)
+    for start in range(0, len(wanted), _AT_ONCE):
+        rows = connection.execute(
+            sa.select(what.table).where(what.key.in_(wanted[start : start + _AT_ONCE])).order_by(what.key)
+        ).fetchall()
+        by_chain: dict[str, dict[str, str]] = {}
+        for row in rows:
+            chain = what.chain if what.chain == SYSTEM else chain_name(what.chain, row.project)
+            name = f"{kind}:{row._mapping[what.key]}"
+            by_chain.setdefault(chain, {})[name] = _digest(row, what.columns)
+        for chain, digests in by_chain.items():
+            _enter(connection, chain, at, rows=digests)
+
+
+def seal_plan(
+    connection: Connection, project: str, plan_id: str, chunks: Sequence[str], *, at: float
+) -> None:
+    """A new plan, with the digest of each chunk of its steps."""
+    row = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).one()
+    digests = {f"plan:{plan_id}": _digest(row, _KINDS["plan"].columns)}
+    _enter(
+        connection, chain_name(ROWS, project), at, rows=digests, chunks={f"chunks:{plan_id}": list(chunks)}
+    )
+
+
+def seal_changes(
+    connection: Connection, project: str, first: Mapping[str, Any], lines: Sequence[bytes], *, at: float
+) -> str:
+    """The change entries of one call, of which `first` names project, run and intent; returns their digest.
+
+    `lines`: see `audit.change_lines`; computed where the rows are written, so nothing is read again.
+    """
+    digest = audit.digest_of_lines(lines)
+    facts = {
+        "project": first["project"],
+        "run": first["run_id"],
+        "intent": first["intent_id"],
+        "rows": len(lines),
+        "digest": digest,
+        "marks": _marks(lines),
+    }
+    _enter(connection, chain_name(ROWS, project), at, changes=facts)
+    return digest
+
+
+def seal_cells(connection: Connection, project: str, intent_id: int, *, at: float) -> None:
+    """The before-images of one intent as they are now."""
+    digests = [_digest(row, _CELL_COLUMNS) for row in _cells(connection, intent_id)]
+    _enter(connection, chain_name(ROWS, project), at, rows={f"cells:{intent_id}": digests})
+
+
+def end_request(connection: Connection, project: str, run_id: str, *, at: float) -> None:
+    """A request that is not to be carried out any more, whatever its row may say later."""
+    _enter(connection, chain_name(REQUESTS, project), at, rows={f"run:{run_id}": ENDED})
+
+
+def _cells(connection: Connection, intent_id: int) -> Sequence[Row[Any]]:
+    return connection.execute(
+        sa.select(plant_write).where(plant_write.c.intent_id == intent_id).order_by(plant_write.c.id)
+    ).fetchall()
+
+
+# ---------------------------------------------------------------- reading the chains
+
+
+class _ChainBroken(Exception):
+    """A chain of seals does not hold in itself."""
+
+    def __init__(self, chain: str, seq: int) -> None:
+        super().__init__(chain)
+        self.chain, self.seq = chain, seq
+
+
+def _walk(connection: Connection, chain: str) -> Iterator[dict[str, Any]]:
+    """The entries of a chain in order, each with its number. Raises _ChainBroken where it does not hold."""
+    seq, last = 0, audit.GENESIS
+    rows = connection.execute(
+        sa.select(audit_table)
+        .where(audit_table.c.project == chain)
+        .order_by(audit_table.c.seq)
+        .execution_options(yield_per=1000)
+    )
+    for row in rows:
+        if (
+            row.seq != seq + 1
+            or row.prev != last
+            or row.hash != audit.hash_of(last, row.seq, chain, row.body)
+        ):
+            raise _ChainBroken(chain, row.seq)
+        seq, last = row.seq, row.hash
+        yield {**orjson.loads(row.body), "seq": seq}
+    head = connection.execute(sa.select(audit_head).where(audit_head.c.project == chain)).first()
+    if (head.seq, head.hash) != (seq, last) if head is not None else seq:
+        raise _ChainBroken(chain, seq)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The seal of the change entries of one call."""
+
+    chain: str
+    seq: int
+    project: int
+    run: str
+    intent: int
+    rows: int
+    digest: str
+    at: float
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the chains say: the newest seal by row, and the seals of change entries by intent, oldest first."""
+
+    rows: dict[str, Any] = field(default_factory=dict)
+    batches: dict[int, list[_Batch]] = field(default_factory=dict)
+
+    def read(
+        self,
+        connection: Connection,
+        chain: str,
+        wanted: set[str] | None = None,
+        runs: set[str] | None = None,
+    ) -> None:
+        """Take in a chain; only these rows and the changes of these runs, None for all."""
+        for entry in _walk(connection, chain):
+            if entry["action"] != SEALED:
+                continue
+            for part in ("rows", "chunks"):
+                for name, digest in entry.get(part, {}).items():
+                    if wanted is None or name in wanted:
+                        self.rows[name] = digest
+            facts = entry.get("changes")
+            if facts is not None and (runs is None or facts["run"] in runs):
+                self.batches.setdefault(facts["intent"], []).append(
+                    _Batch(
+                        chain=chain,
+                        seq=entry["seq"],
+                        project=facts["project"],
+                        run=facts["run"],
+                        intent=facts["intent"],
+                        rows=facts["rows"],
+                        digest=facts["digest"],
+                        at=float(entry["at"]),
+                    )
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What `rows:system` says: which rows are older than the seals, and the newest seal of each key."""
+
+    begun: Mapping[str, Any]
+    keys: Mapping[str, str]
+
+    def is_older(self, kind: str, row: Row[Any]) -> bool:
+        """Whether the row may stand without a seal: it was written before there were any."""
+        begun = self.begun
+        if not begun:
+            return False
+        match kind:
+            case "plan":
+                if row.status in WAITING_PLANS:
+                    return row.id in begun["plans"]
+                return bool(row.created_at <= float(begun["at"]))
+            case "intent":
+                return row.id in begun["open"] if row.status == "open" else row.id <= begun["intent"]
+            case "conflict":
+                if row.status != "pending" and row.carried_out == 0:
+                    return row.seq in begun["choices"]
+                return bool(row.seq <= begun["conflict"])
+            case "api_key":
+                return row.id in begun["keys"]
+            case "run":
+                return bool(row.seq <= begun["run"])
+            case "plant_write":
+                return bool(row.id <= begun["plant_write"] and (row.intent_id or 0) <= begun["intent"])
+            case _:  # change
+                return bool(row.id <= begun["change"] and row.intent_id <= begun["intent"])
+
+
+_systems: dict[str, _System] = {}
+"""By the hash of the chain's head: the same head, the same entries. Asked at every request with a key."""
+
+
+def _system(connection: Connection) -> _System:
+    head = connection.execute(sa.select(audit_head.c.hash).where(audit_head.c.project == SYSTEM)).scalar()
+    if head is None:
+        if connection.execute(sa.select(audit_table.c.id).where(audit_table.c.project == SYSTEM)).first():
+            raise _ChainBroken(SYSTEM, 0)
+        return _System({}, {})
+    known = _systems.get(head)
+    if known is not None:
+        return known
+    begun: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    for entry in _walk(connection, SYSTEM):
+        if entry["action"] == BEGUN and entry["seq"] == 1:
+            begun = {name: set(value) if isinstance(value, list) else value for name, value in entry.items()}
+        keys |= entry.get("rows", {})
+    if len(_systems) >= 8:
+        _systems.clear()
+    _systems[head] = found = _System(begun, keys)
+    return found
+
+
+# ---------------------------------------------------------------- what does not hold
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """A row that is not what was stored, or that nobody of ours stored."""
+
+    project: str
+    table: str
+    row: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.row} of {self.project} {self.what}"
+
+
+CHANGED, ADDED, GONE = "was changed", "was added", "was removed"
+
+
+def refusal(found: Sequence[Altered | str], nothing: str) -> NeedsPersonError:
+    """Says which rows were altered, and that nothing was done with them. `nothing`: what did not happen."""
+    rest = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return NeedsPersonError(
+        f"The state database was altered from outside: {found[0]}{rest}. {nothing}",
+        hint="`plant3d-sync audit verify` names every row. Restore the state database from a backup, or set the rows "
+        "aside with `plant3d-sync audit set-aside`, then make a new plan.",
+        code="row_altered",
+        details={
+            "rows": [
+                {"project": one.project, "table": one.table, "row": one.row, "what": one.what}
+                if isinstance(one, Altered)
+                else {"what": one}
+                for one in found[:100]
+            ]
+        },
+    )
+
+
+def _of_row(
+    kind: str, row: Row[Any], found: Mapping[str, Any], system: _System, project: str
+) -> tuple[Altered | None, bool]:
+    """What does not hold of a row that is sealed by itself, and whether a seal covers it."""
+    what = _KINDS[kind]
+    key = row._mapping[what.key]
+    sealed = found.get(f"{kind}:{key}")
+    if sealed is not None:
+        holds = row.status in OVER if sealed == ENDED else sealed == _digest(row, what.columns)
+        return (None if holds else Altered(project, kind, str(key), CHANGED)), True
+    if kind == "plan" and row.lines == 0 and row.chunks == 0:
+        return None, True  # nothing can be written by it
+    if system.is_older(kind, row):
+        return None, False
+    return Altered(project, kind, str(key), ADDED), True
+
+
+def _of_chunks(
+    connection: Connection, plan_id: str, sealed: Sequence[str] | None, project: str
+) -> list[Altered]:
+    """The chunks of a plan's steps; one that is older than the seals has none (None)."""
+    if sealed is None:
+        return []
+    rows = connection.execute(
+        sa.select(plan_chunk.c.n, plan_chunk.c.lines)
+        .where(plan_chunk.c.plan_id == plan_id)
+        .order_by(plan_chunk.c.n)
+        .execution_options(yield_per=10)
+    )
+    digests = {row.n: digest_of(row.lines if isinstance(row.lines, bytes) else b"") for row in rows}
+    found = [
+        Altered(project, "plan_chunk", f"{plan_id}/{n}", CHANGED if n in digests else GONE)
+        for n, digest in enumerate(sealed)
+        if digests.get(n) != digest
+    ]
+    return found + [
+        Altered(project, "plan_chunk", f"{plan_id}/{n}", ADDED) for n in sorted(digests) if n >= len(sealed)
+    ]
+
+
+def _of_cells(
+    rows: Sequence[Row[Any]], sealed: Sequence[str] | None, system: _System
+) -> tuple[list[Altered], int]:
+    """What does not hold of the before-images of one intent, and how many are older than the seals."""
+    if sealed is None:
+        older = [row for row in rows if system.is_older("plant_write", row)]
+        found = [Altered(row.project, "plant_write", str(row.id), ADDED) for row in rows if row not in older]
+        return found, len(older)
+    digests = [_digest(row, _CELL_COLUMNS) for row in rows]
+    found = [
+        Altered(row.project, "plant_write", str(row.id), CHANGED)
+        for row, digest in zip(rows, digests, strict=True)
+        if digest not in sealed
+    ]
+    if not found and digests != list(sealed):
+        where = f"of intent {rows[0].intent_id}" if rows else "of an intent"
+        found.append(Altered(rows[0].project if rows else "?", "plant_write", where, GONE))
+    return found, 0
+
+
+def _of_changes(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    batches: Sequence[_Batch],
+    system: _System,
+    project: str,
+    pruned: float,
+) -> tuple[list[Altered], int]:
+    """What does not hold of the change entries of one intent, in the order they were stored, and how many are older."""
+    older = [row for row in rows if system.is_older("change", row)]
+    rest = rows[len(older) :]
+    found: list[Altered] = []
+    for batch in batches:
+        part, rest = rest[: batch.rows], rest[batch.rows :]
+        lines = [_line(row) for row in part]
+        heads = all((row.project, row.run_id) == (batch.project, batch.run) for row in part)
+        if heads and len(part) == batch.rows and audit.digest_of_lines(lines) == batch.digest:
+            continue
+        if not part:
+            if batch.at >= pruned:
+                where = f"entries of run {batch.run}, intent {batch.intent}"
+                found.append(Altered(project, "change", where, GONE))
+            continue
+        found += _which(connection, part, lines, batch, project)
+    found += [Altered(project, "change", str(row.id), ADDED) for row in rest]
+    return found, len(older)
+
+
+def _line(row: Row[Any]) -> bytes:
+    return audit.change_lines([dict(row._mapping)])[0]
+
+
+def _which(
+    connection: Connection, rows: Sequence[Row[Any]], lines: Sequence[bytes], batch: _Batch, project: str
+) -> list[Altered]:
+    """The rows of a batch that moved, by their four bytes."""
+    body = connection.execute(
+        sa.select(audit_table.c.body).where(
+            audit_table.c.project == batch.chain, audit_table.c.seq == batch.seq
+        )
+    ).scalar()
+    marks = base64.b64decode(load_map(body)["changes"]["marks"])
+    sealed = [marks[start : start + 4] for start in range(0, len(marks), 4)]
+    found = []
+    for row, line in zip(rows, lines, strict=True):
+        known = zlib.crc32(line).to_bytes(4, "big") in sealed
+        if not known or (row.project, row.run_id) != (batch.project, batch.run):
+            found.append(Altered(project, "change", str(row.id), CHANGED))
+    if not found:
+        where = f"one of {rows[0].id} to {rows[-1].id}"
+        found.append(Altered(project, "change", where, "was changed, moved or removed"))
+    return found
+
+
+# ---------------------------------------------------------------- before a write
+
+
+def _chain_says(error: _ChainBroken) -> str:
+    return f"the audit chain {error.chain} does not hold at entry {error.seq}"
+
+
+def check_plan(connection: Connection, project: str, plan_id: str, *, nothing: str) -> None:
+    """A stored plan, its steps, and what was written of it already. Raises NeedsPersonError `row_altered`."""
+    row = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).first()
+    if row is None:
+        return
+    begun = connection.execute(
+        sa.select(intent).where(intent.c.project == project, intent.c.plan_id == plan_id)
+    ).fetchall()
+    wanted = {f"plan:{plan_id}", f"chunks:{plan_id}", *(f"intent:{one.id}" for one in begun)}
+    whose = {one.run_id for one in begun}
+    try:
+        system, found = _system(connection), _Found()
+        found.read(connection, chain_name(ROWS, project), wanted, whose)
+    except _ChainBroken as error:
+        raise refusal([_chain_says(error)], nothing) from error
+    altered = [one for one in [_of_row("plan", row, found.rows, system, project)[0]] if one]
+    altered += _of_chunks(connection, plan_id, found.rows.get(f"chunks:{plan_id}"), project)
+    altered += [
+        one for item in begun if (one := _of_row("intent", item, found.rows, system, project)[0]) is not None
+    ]
+    for run_id in sorted(whose):
+        altered += _altered_changes(connection, project, run_id, found, system)
+    if altered:
+        raise refusal(altered, nothing)
+
+
+def check_run(connection: Connection, project: str, run_id: str, *, nothing: str) -> None:
+    """What a run wrote, with every before-image of its items. Raises NeedsPersonError `row_altered`."""
+    ours = sa.select(plant_write.c.pnpid).where(plant_write.c.run_id == run_id)
+    written = sa.select(change.c.pnpid).where(change.c.run_id == run_id, change.c.side == "plant3d")
+    counted = sa.and_(
+        plant_write.c.project == project,
+        plant_write.c.pnpid.in_(ours.union(written)),
+        plant_write.c.status.in_(("applied", "found_applied", "intended")),
+    )
+    of_run = sa.and_(plant_write.c.run_id == run_id, plant_write.c.intent_id.is_not(None))
+    cells = connection.execute(sa.select(plant_write).where(sa.or_(counted, of_run))).fetchall()
+    wanted = {f"cells:{row.intent_id}" for row in cells}
+    try:
+        system, found = _system(connection), _Found()
+        found.read(connection, chain_name(ROWS, project), wanted, {run_id})
+    except _ChainBroken as error:
+        raise refusal([_chain_says(error)], nothing) from error
+    altered = _altered_changes(connection, project, run_id, found, system)
+    for intent_id in sorted({row.intent_id for row in cells if row.intent_id is not None}):
+        rows = _cells(connection, intent_id)
+        altered += _of_cells(rows, found.rows.get(f"cells:{intent_id}"), system)[0]
+    altered += [Altered(project, "plant_write", str(row.id), ADDED) for row in cells if row.intent_id is None]
+    if altered:
+        raise refusal(altered, nothing)
+
+
+def _altered_changes(
+    connection: Connection, project: str, run_id: str, found: _Found, system: _System
+) -> list[Altered]:
+    rows = connection.execute(
+        sa.select(change).where(change.c.run_id == run_id).order_by(change.c.intent_id, change.c.id)
+    ).fetchall()
+    by_intent = {number: list(group) for number, group in groupby(rows, key=lambda row: row.intent_id)}
+    pruned = pruned_before(connection)
+    altered: list[Altered] = []
+    for number in sorted(
+        by_intent.keys() | {n for n, seals in found.batches.items() if seals[0].run == run_id}
+    ):
+        seals = [one for one in found.batches.get(number, ()) if one.run == run_id]
+        altered += _of_changes(connection, by_intent.get(number, []), seals, system, project, pruned)[0]
+    return altered
+
+
+def check_recovery(connection: Connection, project: str, *, nothing: str) -> None:
+    """Open intents, the plans their steps stand in, and their cells. Raises NeedsPersonError `row_altered`."""
+    waiting = connection.execute(
+        sa.select(intent).where(intent.c.project == project, intent.c.status == "open").order_by(intent.c.id)
+    ).fetchall()
+    if not waiting:
+        return
+    plans = sorted({row.plan_id for row in waiting if not _is_inline(row.lines)})
+    wanted = {f"{kind}:{row.id}" for row in waiting for kind in ("intent", "cells")}
+    wanted |= {f"{kind}:{plan_id}" for plan_id in plans for kind in ("plan", "chunks")}
+    try:
+        system, found = _system(connection), _Found()
+        found.read(connection, chain_name(ROWS, project), wanted, set())
+    except _ChainBroken as error:
+        raise refusal([_chain_says(error)], nothing) from error
+    altered: list[Altered] = []
+    for row in waiting:
+        altered += [one for one in [_of_row("intent", row, found.rows, system, project)[0]] if one]
+        cells = _cells(connection, row.id)
+        if cells or f"cells:{row.id}" in found.rows:
+            altered += _of_cells(cells, found.rows.get(f"cells:{row.id}"), system)[0]
+    for plan_id in plans:
+        stored = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).first()
+        if stored is not None:
+            altered += [one for one in [_of_row("plan", stored, found.rows, system, project)[0]] if one]
+        altered += _of_chunks(connection, plan_id, found.rows.get(f"chunks:{plan_id}"), project)
+    if altered:
+        raise refusal(altered, nothing)
+
+
+def _is_inline(lines: bytes | str) -> bool:
+    """Whether an intent holds its steps itself; else it names places in a plan."""
+    return lines[:1] in (b"[", "[")
+
+
+def check_choices(
+    connection: Connection, project: str, *, nothing: str, conflict_id: str | None = None
+) -> None:
+    """Choices that wait to be carried out, or one conflict. Raises NeedsPersonError `row_altered`."""
+    which = (
+        sa.and_(conflict.c.carried_out == 0, conflict.c.chosen.is_not(None))
+        if conflict_id is None
+        else conflict.c.id == conflict_id
+    )
+    statement = sa.select(conflict).where(conflict.c.project == project, which)
+    if conflict_id is not None:
+        statement = (
+            statement.with_for_update()
+        )  # in a writing transaction: seal and row are of one moment then
+    rows = connection.execute(statement).fetchall()
+    if not rows:
+        return
+    try:
+        system, found = _system(connection), _Found()
+        wanted = {f"conflict:{row.seq}" for row in rows}
+        found.read(connection, chain_name(CHOICES, project), wanted, set())
+    except _ChainBroken as error:
+        raise refusal([_chain_says(error)], nothing) from error
+    altered = [one for row in rows if (one := _of_row("conflict", row, found.rows, system, project)[0])]
+    if altered:
+        raise refusal(altered, nothing)
+
+
+def check_request(connection: Connection, run_id: str, *, nothing: str) -> None:
+    """A queued request somebody made. Raises NeedsPersonError `row_altered`.
+
+    The scheduler's own ask for what the configuration says and are not sealed; they may name no plan.
+    """
+    row = connection.execute(sa.select(run).where(run.c.id == run_id)).first()
+    if row is None:
+        return
+    try:
+        system, found = _system(connection), _Found()
+        found.read(connection, chain_name(REQUESTS, row.project), {f"run:{run_id}"}, set())
+    except _ChainBroken as error:
+        raise refusal([_chain_says(error)], nothing) from error
+    if f"run:{run_id}" not in found.rows and _is_slot(row):
+        return
+    altered, _covered = _of_row("run", row, found.rows, system, row.project)
+    if altered is not None:
+        raise refusal([altered], nothing)
+
+
+def _needs_a_seal(row: Row[Any]) -> bool:
+    """Whether somebody asked for this run; what a command does at once is not asked for."""
+    return bool(load_map(row.options).get("queued")) and not _is_slot(row)
+
+
+def _is_slot(row: Row[Any]) -> bool:
+    return row.trigger == "schedule" and not load_map(row.options).get("plan_id") and not row.dry_run
+
+
+def key_holds(connection: Connection, row: Row[Any]) -> bool:
+    """Whether a key's row is what was stored when it was made, or ended."""
+    try:
+        system = _system(connection)
+    except _ChainBroken:
+        return False
+    return _of_row("api_key", row, system.keys, system, "system")[0] is None
+
+
+# ---------------------------------------------------------------- everything
+
+
+def pruned_before(connection: Connection) -> float:
+    """Change entries older than this may be gone: retention removed them."""
+    newest = 0.0
+    rows = connection.execute(
+        sa.select(audit_table.c.body).where(
+            audit_table.c.project == "system", audit_table.c.body.like(f'%"{PRUNED}"%')
+        )
+    )
+    for row in rows:
+        newest = max(newest, float(load_map(row.body).get("before", 0)))
+    return newest
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The entries seen, what does not hold, and by table the rows that are older than the seals."""
+
+    entries: int
+    broken: list[Broken]
+    not_covered: dict[str, int]
+
+
+def verify(connection: Connection) -> Verified:
+    """Walk every chain and recompute the digest of every sealed row. First in its reading transaction."""
+    one_moment(connection)
+    count, broken = audit.verify(connection)
+    try:
+        system = _system(connection)
+        found = _read_all(connection)
+    except _ChainBroken as error:  # told by `audit.verify` too
+        if not broken:
+            broken.append(Broken(project=error.chain, seq=error.seq, what="does not hold"))
+        return Verified(count, broken, {})
+    altered: list[Altered] = []
+    older: dict[str, int] = {}
+    for kind in _KINDS:
+        _verify_rows(connection, kind, found, system, altered, older)
+    _verify_cells(connection, found, system, altered, older)
+    _verify_changes(connection, found, system, altered, older)
+    broken += [
+        Broken(
+            project=one.project,
+            seq=0,
+            what=f"{one.table} {one.row} {one.what}",
+            code="row_altered",
+            table=one.table,
+            row=one.row,
+        )
+        for one in altered
+    ]
+    return Verified(count, broken, older)
+
+
+def _read_all(connection: Connection) -> _Found:
+    found = _Found()
+    there: set[str] = set()
+    for kind, what in _KINDS.items():
+        there |= {f"{kind}:{key}" for key in connection.execute(sa.select(what.key)).scalars()}
+    there |= {name.replace("plan:", "chunks:", 1) for name in there if name.startswith("plan:")}
+    cells = sa.select(plant_write.c.intent_id).where(plant_write.c.intent_id.is_not(None)).distinct()
+    there |= {f"cells:{number}" for number in connection.execute(cells).scalars()}
+    names = connection.execute(sa.select(audit_head.c.project)).scalars().all()
+    for chain in sorted(names):
+        if chain.startswith((f"{ROWS}:", f"{CHOICES}:", f"{REQUESTS}:")):
+            found.read(connection, chain, there)
+    return found
+
+
+def _verify_rows(
+    connection: Connection,
+    kind: str,
+    found: _Found,
+    system: _System,
+    altered: list[Altered],
+    older: dict[str, int],
+) -> None:
+    what = _KINDS[kind]
+    for row in _pages(connection, what.table, what.key):
+        if kind == "run" and f"run:{row.id}" not in found.rows and not _needs_a_seal(row):
+            continue
+        project = "system" if kind == "api_key" else row.project
+        one, covered = _of_row(kind, row, found.rows, system, project)
+        if one is not None:
+            altered.append(one)
+        elif not covered:
+            older[kind] = older.get(kind, 0) + 1
+        if kind == "plan":
+            altered += _of_chunks(connection, row.id, found.rows.get(f"chunks:{row.id}"), project)
+
+
+def _pages(connection: Connection, table: sa.Table, key: sa.Column[Any]) -> Iterator[Row[Any]]:
+    """All rows by their key, a page at a time: other statements may run in between."""
+    last: Any = None
+    while True:
+        statement = sa.select(table).order_by(key).limit(_AT_ONCE)
+        rows = connection.execute(statement if last is None else statement.where(key > last)).fetchall()
+        yield from rows
+        if len(rows) < _AT_ONCE:
+            return
+        last = rows[-1]._mapping[key]
+
+
+def _verify_cells(
+    connection: Connection, found: _Found, system: _System, altered: list[Altered], older: dict[str, int]
+) -> None:
+    numbers = connection.execute(
+        sa.select(plant_write.c.intent_id).where(plant_write.c.intent_id.is_not(None)).distinct()
+    ).scalars()
+    for number in sorted(numbers):
+        rows = _cells(connection, number)
+        more, before = _of_cells(rows, found.rows.get(f"cells:{number}"), system)
+        altered += more
+        if before:
+            older["plant_write"] = older.get("plant_write", 0) + before
+    loose = sa.select(plant_write).where(
+        plant_write.c.intent_id.is_(None), plant_write.c.status.in_(("applied", "found_applied", "intended"))
+    )
+    altered += [
+        Altered(row.project, "plant_write", str(row.id), ADDED)
+        for row in connection.execute(loose).fetchall()
+    ]
+
+
+def _verify_changes(
+    connection: Connection, found: _Found, system: _System, altered: list[Altered], older: dict[str, int]
+) -> None:
+    pruned = pruned_before(connection)
+    numbers = connection.execute(sa.select(project_table.c.number, project_table.c.name))
+    names = {row.number: row.name for row in numbers}
+    held: dict[int, list[Row[Any]]] = {}
+    seen: dict[int, int] = {}
+
+    def compare(number: int, rows: Sequence[Row[Any]], batches: Sequence[_Batch]) -> None:
+        whose = names.get(batches[0].project, "?")
+        altered.extend(_of_changes(connection, rows, batches, system, whose, pruned)[0])
+
+    for row in _pages(connection, change, change.c.id):
+        number = row.intent_id
+        if system.is_older("change", row):
+            older["change"] = older.get("change", 0) + 1
+            continue
+        batches, place = found.batches.get(number, []), seen.get(number, 0)
+        if place == len(batches):
+            altered.append(Altered(names.get(row.project, "?"), "change", str(row.id), ADDED))
+            continue
+        held.setdefault(number, []).append(row)
+        if len(held[number]) == batches[place].rows:
+            compare(number, held.pop(number), batches[place : place + 1])
+            seen[number] = place + 1
+    for number, batches in found.batches.items():
+        left = batches[seen.get(number, 0) :]
+        if left:
+            compare(number, held.get(number, []), left)
