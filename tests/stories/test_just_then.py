@@ -477,6 +477,104 @@ def test_kind_08_an_asset_purged_since_the_run_was_cut_is_told_or_made_again(tel
     then.all_is_well()
 
 
+@pytest.mark.long
+def test_kind_08_an_asset_that_was_archived_and_then_purged_can_be_had_again(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    user.archives("HV-1")
+    run.now()
+    user.purges("HV-1")
+    run.now()
+    designer.types("HV-1", "description", "The designer goes on")
+    run.now()
+    if story.asset_or_none("HV-1") is None:
+        then.is_told("HV-1")
+        run.resolve("HV-1", "plant3d", "*")
+        run.now()
+        run.now()
+    then.lives("HV-1")
+    then.both_sides_hold("HV-1", "The designer goes on")
+    then.all_is_well()
+
+
+@pytest.mark.long
+def test_kind_08_what_was_undone_and_purged_is_not_made_again_by_itself(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    designer.adds("HV-7", "GateValve", description="Drawn by mistake")
+    run.undone(run.now())
+    then.is_archived("HV-7")
+    user.purges("HV-7")
+    run.now()
+    designer.types("P-1", "description", "The designer goes on")
+    run.now()
+    promise(story.asset_or_none("HV-7") is None, "what was undone is there again")
+    then.both_sides_hold("P-1", "The designer goes on")
+    then.is_told("HV-7")
+
+
+@pytest.mark.long
+def test_kind_08_an_asset_a_person_kept_and_another_purged_comes_back_with_its_item(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    user.types("HV-1", "description", "The user's words")
+    deleted = designer.deletes("HV-1")
+    run.now()
+    run.resolve("HV-1", "synapse", "*")
+    then.lives("HV-1")
+    user.purges("HV-1")
+    story.typed("synapse", "HV-1", "description", None)
+    run.pull("--full")  # no feed tells of a purge
+    designer.brings_back(deleted)
+    run.now()
+    run.now()
+    then.lives("HV-1")
+    user.types("HV-1", "description", "Typed into the new one")
+    run.now()
+    then.both_sides_hold("HV-1", "Typed into the new one")
+    then.all_is_well()
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.long
+def test_kind_08_an_asset_purged_while_its_item_is_missed(tell: Tell, edited: bool) -> None:
+    story = tell(missing={"reads": 2, "minutes": 0, "policy": "archive"})
+    designer, user, run, then = story.cast
+    deleted = designer.deletes("HV-1")
+    if edited:
+        user.types("HV-1", "description", "Asks whether it may go")
+    run.now()
+    user.purges("HV-1")
+    story.typed("synapse", "HV-1", "description", None)
+    run.pull("--full")
+    run.now()
+    then.is_not_asked("HV-1", "*")
+    designer.brings_back(deleted)
+    designer.types("HV-1", "description", "Back again")
+    run.now()
+    run.now()
+    then.lives("HV-1")
+    then.both_sides_hold("HV-1", "Back again")
+    then.all_is_well()
+
+
+@pytest.mark.long
+def test_kind_06_a_plan_made_before_the_asset_was_purged_ends_with_a_reason(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    designer.types("HV-1", "description", "The designer's")
+    designer.types("P-1", "description", "The designer's too")
+    plan = run.plan()
+    user.purges("HV-1")
+    run.apply(plan)
+    run.now()
+    run.now()
+    then.lives("HV-1")
+    then.both_sides_hold("HV-1", "The designer's")
+    then.both_sides_hold("P-1", "The designer's too")
+    then.all_is_well()
+
+
 # ---------------------------------------------------------------- kind 9: doors around the checks
 
 

@@ -19,9 +19,6 @@ from plant3d_sync.state.tables import link, project, tag_history, unlinked_asset
 
 CHUNK = 500
 
-SHOWN = frozenset({LinkState.ACTIVE.value, LinkState.OUT.value})
-"""States of links whose asset a complete read of SYNAPSE has to show."""
-
 
 def key_of(identity: str) -> int:
     """A short stand-in for an identity in the index: 64 bits of its BLAKE2b.
@@ -423,10 +420,12 @@ def gone_is_known(connection: Connection, number: int) -> None:
 
 
 def mark_lost(connection: Connection, number: int, seen: set[str]) -> int:
-    """Remember which live pairs a complete read of SYNAPSE did not show. Returns how many are new."""
+    """Remember which live assets a complete read of SYNAPSE did not show, whatever became of their items. Returns how
+    many are new.
+    """
     rows = connection.execute(
         sa.select(link.c.id, link.c.plant3d_id).where(
-            link.c.project == number, link.c.state.in_(SHOWN), link.c.gone_in_synapse == InSynapse.LIVE
+            link.c.project == number, link.c.gone_in_synapse == InSynapse.LIVE
         )
     ).fetchall()
     lost = [row.id for row in rows if row.plant3d_id not in seen]

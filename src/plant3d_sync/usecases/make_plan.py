@@ -260,17 +260,14 @@ def _lost_in_synapse(brief: Brief, feed: Feed) -> bool:
 
 def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
     """Pairs whose asset is not in SYNAPSE any more: by its answer to a write, or because a complete read of it, this one
-    or an earlier one, did not show the asset of a live pair.
+    or an earlier one, did not show a live one.
     """
     return frozenset(
         brief.plant3d_id
         for brief in briefs
         if brief.plant3d_id not in feed.seen
         and brief.plant3d_id not in feed.news
-        and (
-            brief.in_synapse is InSynapse.LOST
-            or (feed.complete and brief.in_synapse is InSynapse.LIVE and brief.state in links.SHOWN)
-        )
+        and (brief.in_synapse is InSynapse.LOST or (feed.complete and brief.in_synapse is InSynapse.LIVE))
     )
 
 
