@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from plant3d_sync.connectors.synapse_v02.wire import SAVED_TYPES
+from plant3d_sync.state.store import State
 from plant3d_sync.synapse_dev.v02.main import Running
 from plant3d_sync.synapse_dev.v02.traps import Traps
+from plant3d_sync.usecases import health
 from tests.support.journey import KILLED_AT, SETTINGS, Journey, Seen
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.synapse_v02 import synapse_v02
@@ -211,15 +216,29 @@ def test_a_poisoned_row_stops_neither_the_others_nor_itself_for_ever(make_both: 
     journey.at_rest()
 
 
+def told_limits(world: World) -> dict[str, str]:
+    """What the status says that this SYNAPSE cannot do: code -> sentence."""
+    watched = health.Watched(name=NAME, active=True, interval=300.0)
+    with closing(State(f"sqlite:///{world.state}")) as state, state.read() as connection:
+        found = health.read_status(connection, watched, now=time.time())
+    assert all("docs/howto/synapse-integration.md" in limit.hint for limit in found.limits)
+    return {limit.code: limit.message for limit in found.limits}
+
+
 def test_every_word_that_synapse_can_save_is_used_and_lines_are_said(make_both: MakeBoth) -> None:
     both = make_both(**SETTINGS)
     assert both.world.cli("pull", NAME).code == 0
     words = {row["type"] for row in both.side.rows()}
     assert {"INSTRUMENT", "VALVE", "PUMP", "TANK"} <= words
+    limits = told_limits(both.world)
+    assert list(limits) == ["synapse_no_times", "synapse_no_archive", "synapse_full_read", "synapse_types"]
+    assert "newest-wins is impossible" in limits["synapse_no_times"]
+    unsaved = sum(row["type"] not in SAVED_TYPES for row in both.side.rows())
+    assert limits["synapse_types"].startswith(f"{unsaved} assets are of types")
     said = both.world.cli("doctor", NAME)
     lines = {line["check"]: line for line in said.json["checks"]}
     assert "no integration API" in lines["synapse contract"]["message"]
-    assert "cannot save" in lines["synapse types"]["message"]
+    assert lines["synapse types"]["message"] == limits["synapse_types"]
     assert said.code == 0, said.out
 
 
@@ -271,6 +290,7 @@ def test_a_project_of_the_integration_api_goes_on_where_it_was_taken_out_again(
     world.synapse, world.url, world.top = reference_synapse, reference_synapse.url, {}
     world.configure()
     assert world.cli("now", NAME).code == 0
+    assert told_limits(world) == {}
     for asset in world.assets():
         backend.create(world.uuid, asset["tag"], id=asset["id"], description=asset["description"])
     world.synapse, world.url, world.top = here
@@ -280,4 +300,5 @@ def test_a_project_of_the_integration_api_goes_on_where_it_was_taken_out_again(
     journey.now()
     assert {row["tag"]: row["id"] for row in both.side.rows()} == before
     assert all(ours(row).get("plant3d_id") for row in both.side.rows()), "our part is put back"
+    assert "synapse_no_times" in told_limits(world)
     journey.at_rest()

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from plant3d_sync.model.limit import Limit
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.web import pages
 from tests.support.webapp import Desk, desk
 
@@ -34,6 +36,36 @@ def test_a_browser_is_told_what_this_is_where_the_docs_are_and_how_to_get_in(ser
     for part in ("plant3d-sync", 'href="/docs"', "keys create", "X-API-Key", '<html lang="en">'):
         assert part in answer.text
     assert service.client.head("/", headers={"Accept": BROWSER}).status_code == 200
+
+
+LIMITS = [
+    Limit(code="synapse_no_times", message="SYNAPSE 0.2.2 keeps no times.", hint="Install the API."),
+    Limit(code="synapse_types", message="417 assets cannot be saved there.", hint="Install the API."),
+]
+
+
+def test_what_a_synapse_cannot_do_is_on_the_page_and_in_the_status(service: Desk) -> None:
+    def page(lang: str) -> str:
+        return service.client.get(f"/?lang={lang}", headers={"Accept": BROWSER}).text
+
+    assert "What this SYNAPSE cannot do" not in page("en")
+    assert service.get("/api/v1/sync/status", project_id="mine").json()["synapse_limits"] == []
+    with service.state.write() as connection:
+        project_state.ensure(connection, "mine")
+        project_state.update(connection, "mine", probe={"limits": [limit.to_dict() for limit in LIMITS]})
+    assert service.get("/api/v1/sync/status", project_id="mine").json()["synapse_limits"] == [
+        limit.to_dict() for limit in LIMITS
+    ]
+    for part in (
+        "What this SYNAPSE cannot do",
+        "newest-wins is impossible",
+        "cannot be saved",
+        "howto/synapse-integration",
+    ):
+        assert part in page("en")
+    assert "417" not in page("en"), "figures are for holders of a key"
+    for part in ("Ce que ce SYNAPSE ne peut pas faire", "écrans de SYNAPSE", "synapse-integration.fr.md"):
+        assert part in page("fr")
 
 
 @pytest.mark.parametrize(

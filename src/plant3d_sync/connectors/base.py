@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Asset, FieldInfo, Fields, Finding, PlantItem, SourceIdentity
 
@@ -240,6 +241,10 @@ class SynapsePort(Protocol):
 
     def get(self, asset_id: str) -> Asset | None:
         """One asset, or None."""
+        ...
+
+    def limits(self) -> Sequence[Limit]:
+        """What this SYNAPSE cannot do, as far as was seen; nothing where it has the whole contract."""
         ...
 
     def close(self) -> None:

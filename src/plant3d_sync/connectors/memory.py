@@ -27,6 +27,7 @@ from plant3d_sync.connectors.base import (
 )
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.record import Asset
 
 Row = dict[str, object]
@@ -191,6 +192,10 @@ class MemorySynapse:
         self.reads += 1
         row = self._rows.get(asset_id)
         return None if row is None else wire.read_asset(row, self.project_id)
+
+    def limits(self) -> list[Limit]:
+        """None: it has the whole contract."""
+        return []
 
     def close(self) -> None:
         """Nothing to give back; the content stays."""

@@ -994,6 +994,10 @@ class Engine:
             "feed_read_at": feed.started_at,
         }
         values |= project_state.succeeded(request.asked.direction, report.completed_at)
+        probe = project_state.ensure(connection, self._project.name).probe
+        limits = [limit.to_dict() for limit in self._project.synapse.limits()]
+        if probe.get("limits", []) != limits:
+            values["probe"] = {**probe, "limits": limits}
         if complete and _reads_all_of_plant3d(request):
             values |= {
                 "signature": planned.signature if not report.writes["plant3d"] else None,

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.coverage import WARN, Coverage
+from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import OVER, RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import projects as project_state
@@ -164,6 +165,8 @@ class Status:
     coverage: Coverage | None = None
     """As the last complete run left it; None before the first one."""
     skew: float | None = None
+    limits: list[Limit] = field(default_factory=list)
+    """What the project's SYNAPSE cannot do, as the last run that ended found it."""
     components: Components = field(default_factory=Components)
 
 
@@ -237,6 +240,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         pending_conflicts=_pending(connection, watched.name),
         coverage=covered(known.last_counts) if known is not None else None,
         skew=skew if skew is not None else (known.skew if known is not None else None),
+        limits=limits_in(probe),
         components=components,
     )
     expected = _expected_success(known, watched.direction)
@@ -251,6 +255,22 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
     ]
     status.health = worst(reason.level for reason in status.reasons)
     return status
+
+
+def limits_in(probe: Mapping[str, Any]) -> list[Limit]:
+    """What is stored of a project's SYNAPSE."""
+    stored = probe.get("limits")
+    found = [Limit.from_dict(one) for one in stored] if isinstance(stored, list) else []
+    return [one for one in found if one is not None]
+
+
+def limits_of(connection: Connection, names: Iterable[str]) -> list[str]:
+    """Codes of what the SYNAPSE of any of these projects cannot do."""
+    codes: dict[str, None] = {}
+    for name in names:
+        known = project_state.get(connection, name)
+        codes |= dict.fromkeys(one.code for one in limits_in(known.probe if known is not None else {}))
+    return list(codes)
 
 
 def _last_success(known: project_state.ProjectState | None) -> float | None:

@@ -206,6 +206,7 @@ def status(found: Status, queue_kind: str) -> s.SyncStatus:
             "connections": {side: connection(one) for side, one in found.connections.items()},
             "pending_conflicts": found.pending_conflicts,
             "coverage": found.coverage.to_dict() if found.coverage is not None else None,
+            "synapse_limits": [one.to_dict() for one in found.limits],
             "clock_skew_seconds": found.skew,
             "worker_seen_at": when(found.components.worker),
             "scheduler_seen_at": when(found.components.scheduler),

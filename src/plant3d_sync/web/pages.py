@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -40,6 +40,8 @@ _WELCOME = {
         "plain": "the same on one page, without scripts",
         "health": "how the service is (JSON)",
         "folder": "Guides and every command, setting and error: the folder <code>docs/</code> of the program.",
+        "limits": "What this SYNAPSE cannot do",
+        "how": "Installing the integration API in SYNAPSE removes this: <code>docs/howto/synapse-integration.md</code>.",
         "in": "How to get in",
         "key": "Everything but the health checks needs a key. On the machine of the service, make one:",
         "send": "Then send it in the header <code>X-API-Key</code>, or put it into the field "
@@ -54,6 +56,8 @@ _WELCOME = {
         "plain": "la même sur une page, sans script",
         "health": "l'état du service (JSON)",
         "folder": "Guides, commandes, réglages et erreurs : le dossier <code>docs/</code> du programme.",
+        "limits": "Ce que ce SYNAPSE ne peut pas faire",
+        "how": "Installer l'API d'intégration dans SYNAPSE y remédie : <code>docs/howto/synapse-integration.fr.md</code>.",
         "in": "Comment entrer",
         "key": "Tout demande une clé, sauf les contrôles de santé. Sur la machine du service, en créer une :",
         "send": "Puis l'envoyer dans l'en-tête <code>X-API-Key</code>, ou la mettre dans le champ <b>Authorize</b> de la "
@@ -61,6 +65,27 @@ _WELCOME = {
         "other": '<a href="/?lang=en" hreflang="en" lang="en">English</a>',
     },
 }
+
+
+_LIMITS = {
+    "en": {
+        "synapse_no_times": "SYNAPSE 0.2 keeps no times: newest-wins is impossible, a field that both sides changed goes to a "
+        "person.",
+        "synapse_no_archive": "An archive is only a mark: SYNAPSE goes on showing the asset.",
+        "synapse_full_read": "Everything is read in each run.",
+        "synapse_types": "Lines and other equipment cannot be saved in SYNAPSE's own screens, so their descriptions cannot be "
+        "edited there; <code>plant3d-sync doctor</code> counts them.",
+    },
+    "fr": {
+        "synapse_no_times": "SYNAPSE 0.2 ne garde aucune heure : « le plus récent gagne » est impossible, un champ modifié des "
+        "deux côtés attend une personne.",
+        "synapse_no_archive": "Une archive n'est qu'une marque : SYNAPSE continue de montrer l'objet.",
+        "synapse_full_read": "Chaque exécution relit tout.",
+        "synapse_types": "Les lignes et autres équipements ne peuvent pas être enregistrés dans les écrans de SYNAPSE ; leur "
+        "description ne s'y modifie donc pas. <code>plant3d-sync doctor</code> les compte.",
+    },
+}
+"""What a SYNAPSE may not be able to do, by code. Numbers and projects are for holders of a key."""
 
 
 def wants_html(accept: str) -> bool:
@@ -107,9 +132,12 @@ def page(html: str, *, lang: str = "en") -> Response:
     return HTMLResponse(html, headers=headers)
 
 
-def welcome(version: str, lang: str) -> str:
-    """What somebody sees who opens the service's address."""
-    text = _WELCOME[lang]
+def welcome(version: str, lang: str, limits: Sequence[str] = ()) -> str:
+    """What somebody sees who opens the service's address. `limits`: codes of what a SYNAPSE of ours cannot do."""
+    text, words = _WELCOME[lang], _LIMITS[lang]
+    told = "".join(f"<li>{words[code]}</li>" for code in limits if code in words)
+    if told:
+        told = f"<h2>{text['limits']}</h2><ul>{told}</ul><p>{text['how']}</p>"
     return (
         f'<!doctype html><html lang="{lang}"><head><title>plant3d-sync</title>{_HEAD}</head><body class="plain"><main>'
         f"<p>{text['other']}</p><h1>plant3d-sync {escape(version)}</h1><p>{text['what']}</p>"
@@ -117,7 +145,7 @@ def welcome(version: str, lang: str) -> str:
         f'<li><a href="/docs">{text["reference"]}</a> (<a href="/docs/plain">{text["plain"]}</a>)</li>'
         f"<li>{text['folder']}</li>"
         f'<li><a href="/health">/health</a>: {text["health"]}</li></ul>'
-        f"<h2>{text['in']}</h2><p>{text['key']}</p>"
+        f"{told}<h2>{text['in']}</h2><p>{text['key']}</p>"
         "<pre>plant3d-sync keys create NAME --scopes read</pre>"
         f"<p>{text['send']}</p></main></body></html>"
     )

@@ -351,6 +351,14 @@ class CoverageNow(BaseModel):
     reasons: dict[str, int]
 
 
+class SynapseLimit(BaseModel):
+    """Something that the project's SYNAPSE cannot do, and what removes the limit."""
+
+    code: str
+    message: str
+    hint: str
+
+
 class SyncStatus(BaseModel):
     """A project now. `next_scheduled` is null when nothing would start it."""
 
@@ -364,6 +372,10 @@ class SyncStatus(BaseModel):
     connections: dict[str, ConnectionState]
     pending_conflicts: int
     coverage: CoverageNow | None = None
+    synapse_limits: list[SynapseLimit] = Field(
+        default=[],
+        description="What this SYNAPSE cannot do, as the last run found it; empty with the integration API.",
+    )
     clock_skew_seconds: float | None = None
     worker_seen_at: datetime | None = None
     scheduler_seen_at: datetime | None = None

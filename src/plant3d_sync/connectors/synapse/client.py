@@ -34,6 +34,7 @@ from plant3d_sync.connectors.synapse import errors, wire
 from plant3d_sync.connectors.synapse.errors import Transient, WireError
 from plant3d_sync.errors import ConfigError, SyncError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.record import Asset
 
 if TYPE_CHECKING:
@@ -334,6 +335,10 @@ class SynapseClient:
             ),
             missing_is_none=True,
         )
+
+    def limits(self) -> list[Limit]:
+        """None: it has the whole contract."""
+        return []
 
     def close(self) -> None:
         """Give connections back. The next call would open new ones."""

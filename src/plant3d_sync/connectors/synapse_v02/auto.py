@@ -16,6 +16,7 @@ from plant3d_sync.connectors.base import (
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.record import Asset
 
 
@@ -104,6 +105,10 @@ class AutoSynapse:
     def get(self, asset_id: str) -> Asset | None:
         """One asset, or None."""
         return self._port.get(asset_id)
+
+    def limits(self) -> Sequence[Limit]:
+        """What the SYNAPSE that was found cannot do; nothing before anything was asked."""
+        return [] if self._chosen is None else self._chosen.limits()
 
     def close(self) -> None:
         """Give connections back."""

@@ -30,6 +30,7 @@ from plant3d_sync.connectors.synapse_v02.index import Index
 from plant3d_sync.connectors.synapse_v02.read import PAGE, Reader, Reading, by_identity
 from plant3d_sync.connectors.synapse_v02.write import BATCH, FRESH, Writer
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.record import Asset
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 
 TITLE: Final = "SYNAPSE"
 CURSOR: Final = "v02."
+NO_TIMES: Final = (
+    "It keeps no times and no versions: newest-wins is impossible, so a field that both sides changed goes to a person, and "
+    "an edit between our last look and our write can be lost."
+)
+NO_ARCHIVE: Final = "An archive is only a mark in our own part of the asset: SYNAPSE goes on showing it."
 _WRITABLE: Final = ("tag", "asset_type", "asset_subtype", "description", "attributes")
 
 Identities = Callable[[], Mapping[str, str]]
@@ -195,6 +201,21 @@ class SynapseV02:
             plant3d_id = str(ours["plant3d_id"])
         self._index.put(row, plant3d_id)
         return wire.to_asset(row, plant3d_id)
+
+    def limits(self) -> list[Limit]:
+        """What SYNAPSE 0.2 cannot do; after a read also how many assets its own screens cannot save."""
+        read = f" ({len(self._index)} assets)" if self._index.is_filled else ""
+        found = [
+            errors.limit("synapse_no_times", f"SYNAPSE {self.version()}, no integration API. {NO_TIMES}"),
+            errors.limit("synapse_no_archive", NO_ARCHIVE),
+            errors.limit(
+                "synapse_full_read", f"Everything is read in each run{read}: there is no feed of changes."
+            ),
+        ]
+        unsaved = self._index.count_but(wire.SAVED_TYPES)
+        if unsaved:
+            found.append(errors.limit("synapse_types", errors.unsaved(unsaved)))
+        return found
 
     def close(self) -> None:
         """Give connections back."""

@@ -6,10 +6,24 @@ from typing import Final
 
 from plant3d_sync.connectors.synapse.errors import outcome
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.model.limit import Limit
 
 HOW_TO_GET_THE_API: Final = (
     "Installing the integration API in SYNAPSE removes this limit: docs/howto/synapse-integration.md."
 )
+
+
+def limit(code: str, message: str) -> Limit:
+    """Something that SYNAPSE 0.2 cannot do."""
+    return Limit(code=code, message=message, hint=HOW_TO_GET_THE_API)
+
+
+def unsaved(count: int) -> str:
+    """Of how many assets the words in `type` are none that SYNAPSE's screens send back."""
+    return (
+        f"{count} assets are of types that SYNAPSE's own screens cannot save (lines, other equipment): their descriptions "
+        "cannot be edited there."
+    )
 
 
 def login_refused(url: str, user: str) -> ConfigError:

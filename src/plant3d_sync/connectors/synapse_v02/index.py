@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 import orjson
@@ -91,6 +91,12 @@ class Index:
             return None
         row: Raw = orjson.loads(entry.text)
         return row
+
+    def count_but(self, types: Collection[str]) -> int:
+        """How many assets that can be shown have another `type` than these."""
+        with self._lock:
+            texts = [entry.text for entry in self._entries.values() if entry.text]
+        return sum(orjson.loads(text)["type"] not in types for text in texts)
 
     def is_fresh(self, asset_id: str, seconds: float) -> bool:
         """Whether it was read within the last seconds."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from plant3d_sync.connectors.synapse.probe import NAMES, Check, reach
-from plant3d_sync.connectors.synapse_v02 import wire
-from plant3d_sync.connectors.synapse_v02.client import SynapseV02
+from plant3d_sync.connectors.synapse_v02 import errors, wire
+from plant3d_sync.connectors.synapse_v02.client import NO_ARCHIVE, NO_TIMES, SynapseV02
 from plant3d_sync.connectors.synapse_v02.errors import HOW_TO_GET_THE_API
 from plant3d_sync.errors import SyncError
 
@@ -15,11 +15,6 @@ _CHECK_OF = {
     "synapse_project_unknown": "project",
     "synapse_tls": "encryption",
 }
-
-NO_TIMES = (
-    "SYNAPSE 0.2 keeps no times and no versions: who edited last is never known, so a field that both sides changed goes to "
-    "a person; an edit between our last look and our write can be lost. Archived is only a mark."
-)
 
 
 def probe(client: SynapseV02) -> list[Check]:
@@ -42,7 +37,7 @@ def _talk(client: SynapseV02) -> list[Check]:
         said = Check(
             name="contract",
             status="warning",
-            message=f"SYNAPSE {able.version}, no integration API. {NO_TIMES}",
+            message=f"SYNAPSE {able.version}, no integration API. {NO_TIMES} {NO_ARCHIVE}",
             hint=HOW_TO_GET_THE_API,
             code="synapse_v02",
         )
@@ -64,10 +59,7 @@ def _talk(client: SynapseV02) -> list[Check]:
     checks.append(Check(name="project", status="ok" if reading.complete else "warning", message=text))
     unsaved = sum(str(row.get("type")) not in wire.SAVED_TYPES for row in reading.rows.values())
     if unsaved:
-        message = (
-            f"{unsaved} assets are of types that SYNAPSE's own screens cannot save (lines, other equipment): their "
-            "descriptions cannot be edited there"
-        )
+        message = errors.unsaved(unsaved)
         checks.append(
             Check(
                 name="types", status="warning", message=message, hint=HOW_TO_GET_THE_API, code="synapse_types"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from plant3d_sync import __version__
+from plant3d_sync.errors import SyncError
 from plant3d_sync.state.keys import AUDIT_CHAIN
+from plant3d_sync.usecases.health import limits_of
 from plant3d_sync.web import pages
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import HEADER, Call, Needs
@@ -103,7 +106,12 @@ def root(request: Request) -> Response:
     if not pages.wants_html(request.headers.get("accept", "")):
         raise HTTPException(404)
     lang = pages.language(request.query_params.get("lang"), request.headers.get("accept-language", ""))
-    return pages.page(pages.welcome(__version__, lang), lang=lang)
+    limits: list[str] = []
+    context = request.app.state.context
+    # the page is for finding one's way, also while the state database is away
+    with suppress(SyncError), context.state.read() as connection:
+        limits = limits_of(connection, context.app.project_names())
+    return pages.page(pages.welcome(__version__, lang, limits), lang=lang)
 
 
 @router.get("/docs", include_in_schema=False)
