@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from plant3d_sync.connectors.synapse_v02.wire import SAVED_TYPES
+from plant3d_sync.sample import edits
 from plant3d_sync.state.store import State
 from plant3d_sync.synapse_dev.v02.main import Running
 from plant3d_sync.synapse_dev.v02.traps import Traps
@@ -175,6 +177,52 @@ def test_a_broken_call_is_made_good(make_both: MakeBoth, call: tuple[str, str], 
     journey.at_rest()
     assert len({row["tag"] for row in both.side.rows()}) == len(both.side.rows())
     assert not both.traps.harms, "the harm was not met"
+
+
+KILLS = (
+    ("pull.request_sent", 3),
+    pytest.param("pull.receipts_stored", 1, marks=pytest.mark.long),
+    pytest.param("pull.intent_stored", 2, marks=pytest.mark.long),
+    pytest.param("pull.reply_received", 2, marks=pytest.mark.long),
+    pytest.param("feed.page_stored", 1, marks=pytest.mark.long),
+)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a thing of POSIX systems")
+@pytest.mark.parametrize(
+    "first", [pytest.param(True, id="first pull", marks=pytest.mark.long), pytest.param(False, id="edits")]
+)
+@pytest.mark.parametrize(("point", "time"), KILLS)
+def test_a_run_killed_anywhere_makes_nothing_twice_and_loses_no_edit(
+    make_both: MakeBoth, point: str, time: int, first: bool
+) -> None:
+    both = make_both(items=40, **SETTINGS)
+    world = both.world
+    journey = Journey(world=world, side=both.side)
+    valves = [item for item in edits.find(world.dcf, "HandValves") if item.tag]
+    pumps = [item for item in edits.find(world.dcf, "Equipment") if item.tag and "?" not in item.tag]
+    if not first:
+        journey.now()
+        edits.swap_tags(world.dcf, valves[0].pnpid, valves[1].pnpid)
+        edits.add_item(world.dcf, valves[2].class_name, {"Tag": "HV-9999"})
+        journey.redescribes(valves[3].pnpid, "Dit dans Plant 3D")
+        both.side.describes(str(pumps[0].tag), "Dit dans SYNAPSE")
+    ids = {tag: seen.id for tag, seen in both.side.live().items()}
+    points = {"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": f"{point}:{time}:kill", "SYNC_BATCH_SIZE": "2"}
+    dead = world.process("now", NAME, env=points)
+    assert dead.code == -9, f"{point} was not met: {dead.out} {dead.err}"
+    journey.now(0, 3)
+    journey.at_rest()
+    live = both.side.live()
+    identities = [ours(row)["plant3d_id"] for row in both.side.rows()]
+    assert len(identities) == len(set(identities)), "made twice"
+    drawn = {item.tag: item.description for item in (*edits.find(world.dcf, "HandValves"), *pumps)}
+    assert {tag for tag in drawn if tag} <= set(live)
+    if not first:
+        assert live[str(valves[0].tag)].id == ids[str(valves[1].tag)]
+        assert live[str(valves[1].tag)].id == ids[str(valves[0].tag)]
+        journey.both_hold(valves[3].pnpid, "Dit dans Plant 3D")
+        journey.both_hold(pumps[0].pnpid, "Dit dans SYNAPSE")
 
 
 def test_a_stale_sheet_that_puts_our_part_back_or_away_is_repaired(make_both: MakeBoth) -> None:
