@@ -30,8 +30,10 @@ from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import WriteMode
 from plant3d_sync.reconcile.guard import check_identity
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.coverage import expected_coverage
 from plant3d_sync.usecases.project import ProjectConfig
+from plant3d_sync.usecases.schema import look_at
 
 LOCK_BUDGET_MS: Final = 1000.0
 """While we hold the read lock Plant 3D cannot save: well under a second is the promise."""
@@ -67,6 +69,7 @@ def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) 
         mapping_lines, rules = _mapping(app, config, snapshot)
         lines += mapping_lines
         if rules is not None:
+            lines.append(_schema(app, config, snapshot, rules))
             lines.append(_coverage(config, snapshot, rules))
         return lines + _way_back(app, config, source, snapshot, rules)
     finally:
@@ -292,6 +295,23 @@ def _coverage(config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> Line
         hint = "After a run `plant3d-sync findings` names the items; `coverage: {warn: …}` sets the floor."
         return warning("coverage", message, hint, "coverage_low")
     return ok("coverage", message)
+
+
+def _schema(app: App, config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> Line:
+    """Whether the classes and columns that the mapping uses are those that were accepted."""
+    look = None
+    with app.kept_state.read() as connection:
+        known = project_state.get(connection, config.name)
+        if known is not None:
+            token = app.project(config.name).mapping_token()
+            look = look_at(connection, known.number, token, rules, snapshot, 0.0)
+    if look is None or look.kept is None:
+        return ok("schema", "nothing was accepted yet; the first complete run accepts it as it is")
+    if look.step is None:
+        return ok("schema", "the one that was accepted")
+    message = " ".join(change.said() for change in look.step.changes[:5])
+    hint = f"plant3d-sync schema show {config.name}; `schema accept` accepts it. Until then these fields are unknown."
+    return warning("schema", message, hint, "schema_step")
 
 
 def _mapping_line(config: ProjectConfig, problems: Iterable[Problem]) -> Line:

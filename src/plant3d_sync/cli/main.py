@@ -53,7 +53,7 @@ def options(
         raise typer.Exit
 
 
-GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "service_commands")
+GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "schema_commands", "service_commands")
 """Modules with commands, in the order of the help."""
 
 DAILY = frozenset({"pull", "push", "now", "plan", "apply", "runs", "show", "links", "findings"})

@@ -45,6 +45,13 @@ def report(item: Report) -> None:
     if covered := item.extra.get("coverage"):
         found = Coverage.from_dict(covered).said()
         say(("Would hand over: " if item.dry_run else "Handed over: ") + f"{found}.")
+    if step := item.extra.get("schema_step"):
+        say(f"The schema of Plant 3D changed (plant3d-sync schema show {item.project}):")
+        for change in step["changes"]:
+            say(f"  {plain(change['message'])}")
+        for name, what in (("enter", "Items that enter"), ("leave", "Items that leave")):
+            if step[name]["count"]:
+                say(f"  {what} what the mapping brings: {step[name]['count']}.")
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")

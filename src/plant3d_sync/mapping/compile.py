@@ -17,6 +17,7 @@ from plant3d_sync.mapping.compare import COMPARATORS
 from plant3d_sync.mapping.convert import CONVERTERS
 from plant3d_sync.mapping.file import (
     STOCK,
+    FieldEntry,
     FieldSpec,
     MappingFile,
     Mark,
@@ -40,6 +41,7 @@ from plant3d_sync.model.rules import (
     RuleSet,
     Translated,
 )
+from plant3d_sync.model.schema import Used
 from plant3d_sync.model.side import ASSET_TYPES, Entity, Owner
 from plant3d_sync.model.tags import TagRule
 from plant3d_sync.words import said
@@ -202,6 +204,8 @@ class _Compiler:
         self._touched: dict[str, list[object]] = {}
         self._made: dict[tuple[object, ...], _Made] = {}
         self._by_number: list[str] = []
+        self._uses_of: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._pushing: dict[str, set[str]] = {}
         self._segment_columns: dict[str, bool] = {}
         self._reading = Reading(tags=TagRule(mapping.placeholders))
         self._check_classes()
@@ -230,6 +234,8 @@ class _Compiler:
                 lines={name: self._line_rule(name) for name in self._by_number},
                 segment_columns=frozenset(name for name, has in self._segment_columns.items() if has),
             ),
+            used=self._used(),
+            uses=self._uses_of,
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
             definition=_Definitions(self.plans),
             spellings=CONVERTERS,
@@ -400,6 +406,7 @@ class _Compiler:
         use = self._uses.setdefault((entry_class, name), _Use(entry_class, name, spec))
         use.classes.append(class_name)
         columns = self._columns_of(class_name)
+        self._note_use(class_name, name, spec.entry)
         candidates = tuple(
             (each, columns.get(each.lower()))
             for each in spec.entry.column or ()
@@ -418,6 +425,49 @@ class _Compiler:
         rules[name] = made.rule
         plans.append(made.plan)
         self._touched.setdefault(class_name, []).extend(made.facts)
+
+    def _note_use(self, class_name: str, name: str, entry: FieldEntry) -> None:
+        named = [each for each in entry.column or () if not each.startswith("@") or of_segments(each)]
+        if any(each.startswith("@isa_") for each in entry.column or ()):
+            named.append("Type")
+        self._uses_of.setdefault(class_name, {})[name] = tuple(named)
+        if entry.owner is Owner.SHARED and entry.push is not False:
+            self._pushing.setdefault(class_name, set()).update(named)
+
+    def _used(self) -> dict[str, Used]:
+        """What the mapping uses of the catalogue, class by class; those that inherit a column share its facts."""
+        shared: dict[tuple[int, bool], list[object]] = {}
+        found: dict[str, Used] = {}
+        for name, uses in self._uses_of.items():
+            if name not in self.rules:
+                continue
+            columns, pushing = self._columns_of(name), self._pushing.get(name, ())
+            facts: dict[str, list[object] | None] = {}
+            for one in {each for named in uses.values() for each in named}:
+                column = self._segment_column(one) if one.startswith("@") else columns.get(one.lower())
+                key = (id(column), one in pushing)
+                if column is None:
+                    facts[one] = None
+                    continue
+                made = shared.get(key)
+                if made is None:
+                    values = self.catalog.picklists.get(column.picklist or "", ()) if one in pushing else ()
+                    made = shared[key] = [*_column_facts(one, column)[2:], list(values)]
+                facts[one] = made
+            found[name] = Used(base=self.catalog.classes[name].base, columns=facts)
+        return found
+
+    def _segment_column(self, name: str) -> Column | None:
+        """The column of the segments that an `@segments:` name asks for, as the topmost class of them has it."""
+        return next(
+            (
+                column
+                for of_class in self.catalog.descendants("PipeLines")
+                for one in of_segments(name)
+                if (column := self.catalog.column(of_class, one)) is not None
+            ),
+            None,
+        )
 
     def _columns_of(self, class_name: str) -> Mapping[str, Column]:
         cls = self.catalog.find(class_name)

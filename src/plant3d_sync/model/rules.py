@@ -11,6 +11,7 @@ import msgspec
 
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.schema import Used
 from plant3d_sync.model.side import Entity, Owner
 
 REGISTRY_TAG = "@registry_tag"
@@ -113,6 +114,10 @@ class RuleSet:
     same: Mapping[str, Callable[[Value, Value], bool]] = field(repr=False)
     reading: Reading = PLAIN
     warnings: tuple[str, ...] = ()
+    used: Mapping[str, Used] = field(default_factory=dict, repr=False)
+    """Class -> what the mapping uses of it in the catalogue."""
+    uses: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
+    """Class -> field -> the columns it may come from as the mapping writes them, those that the project lacks among them."""
     definition: Callable[[str, str], str] = field(default=_not_told, repr=False)
     """(class, field) -> digest of where the field's value comes from."""
     spellings: Mapping[str, Spelling] = field(default_factory=dict, repr=False)

@@ -11,6 +11,7 @@ from plant3d_sync.model.link import Link
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limits, MissingPolicy
 from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
+from plant3d_sync.model.schema import Step
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
 from plant3d_sync.reconcile.definitions import Definitions
 
@@ -48,6 +49,8 @@ class Knowledge:
     """The mapping as it is and as it was; None: nothing is known to have changed."""
     lost: frozenset[str] = frozenset()
     """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
+    schema: Step | None = None
+    """A change of the schema that nobody accepted yet."""
     first_pull: bool = False
     """The links so far are of a first pull that was interrupted; it goes on as it began, without the create guard."""
 
@@ -67,6 +70,17 @@ class Context:
             owned = frozenset(one for one, its in rule.fields.items() if its.owner is Owner.SYNAPSE)
             if owned:
                 self.theirs[name] = owned
+
+    def as_accepted(self, class_name: str, translated: Translated) -> Translated:
+        """Without the fields that a change of the schema concerns: they are unknown until somebody accepts it."""
+        names = self.know.schema.fields.get(class_name) if self.know.schema is not None else None
+        if not names:
+            return translated
+        return Translated(
+            fields={name: value for name, value in translated.fields.items() if name not in names},
+            columns=translated.columns,
+            problems=tuple(one for one in translated.problems if one[0] not in names),
+        )
 
     def tag_of(self, translated: Translated) -> str | None:
         """The tag of an item; None if it has no complete one."""

@@ -32,7 +32,7 @@ from plant3d_sync.model.step import (
     to_text,
 )
 from plant3d_sync.reconcile import absence, guard, older
-from plant3d_sync.reconcile.case import Case, Decision, Fate
+from plant3d_sync.reconcile.case import Case, Decision, Fate, skipped
 from plant3d_sync.reconcile.context import Context, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines, Pile
@@ -120,6 +120,15 @@ class Planner:
         if asked:
             self._stats[entity]["total"] += 1
         translated = on.rules.translate[item.class_name](item)
+        if on.know.schema is not None:
+            translated = on.as_accepted(item.class_name, translated)
+            if item.class_name in on.know.schema.entering:
+                self._uncompared.add(item.guid)
+                if asked:
+                    self._add(_enters(item, on.tag_of(translated)), item.pnpid, item.guid, entity)
+                return
+            if item.class_name in on.know.schema.fields:
+                self._uncompared.add(item.guid)
         tag = on.tag_of(translated)
         registered = tag is not None and on.tag_from_registry(translated)
         if (
@@ -337,6 +346,17 @@ class Planner:
             pile.withdraw(entity, pnpid)
         self._end(pnpid, entity, fate, code)
         self._waiting += 1
+
+
+def _enters(item: PlantItem, tag: str | None) -> Decision:
+    return skipped(
+        item,
+        tag,
+        "schema_step",
+        f"The class {item.class_name} came into what the mapping brings by a change of the schema. "
+        "Nothing was done with the item.",
+        "`plant3d-sync schema show` shows the step; once it is accepted, the next run takes the item along.",
+    )
 
 
 __all__ = ["Draft", "Knowledge", "Planner"]

@@ -94,6 +94,17 @@ link = sa.Table(
     sa.Index("ix_link_project_pnpid", "project", "pnpid"),
 )
 
+catalogue = sa.Table(
+    "catalogue",
+    metadata,
+    sa.Column("project", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("accepted", Json, nullable=False),
+    sa.Column("accepted_at", Time, nullable=False),
+    sa.Column("accepted_by", Name, nullable=False),
+    sa.Column("step", Json),
+    sa.Column("offered", Json),
+)
+
 line_members = sa.Table(
     "line_members",
     metadata,

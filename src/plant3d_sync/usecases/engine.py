@@ -41,7 +41,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
-from plant3d_sync.usecases import leftovers, preflight, second_look
+from plant3d_sync.usecases import leftovers, preflight, schema, second_look
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -784,6 +784,8 @@ class Engine:
         report.extra["findings_by_code"] = _by_code(draft.findings)
         self._cover(report, planned)
         report.extra["planned_writes"] = draft.writes
+        if planned.schema is not None and planned.schema.document:
+            report.extra["schema_step"] = planned.schema.document
         if request.asked.direction is Direction.BOTH:
             report.pull_stats = draft.stats.to_dict()
         if request.asked.direction is not Direction.PULL:
@@ -888,6 +890,10 @@ class Engine:
             )
             if complete and _reads_all_of_plant3d(request):
                 lines.remember(connection, execution.known.number, planned.lines)
+                if planned.schema is not None:
+                    schema.remember(
+                        connection, execution.known.number, planned.schema, at=planned.read_at, by="sync"
+                    )
                 failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
                 self._remember_compared(connection, planned, execution.known, draft.uncompared | failed)
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
@@ -1343,6 +1349,8 @@ def _outcome(report: Report) -> str:
     if report.guards:
         return "guarded"
     if report.errors or report.stats["errors"] or report.stats["conflicts"]:
+        return "with_issues"
+    if report.extra.get("schema_step"):
         return "with_issues"
     covered = report.extra.get("coverage")
     return "with_issues" if covered is not None and covered["below"] else "clean"

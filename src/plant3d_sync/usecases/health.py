@@ -26,7 +26,7 @@ from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import OVER, RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state import runs
+from plant3d_sync.state import runs, schemas
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import component, conflict, run
@@ -251,6 +251,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         *_success_reasons(watched, expected, now),
         *_run_reasons(connection, status, now),
         *_coverage_reasons(status),
+        *_schema_reasons(schemas.waiting(connection, known.number) if known is not None else {}, watched),
         *_people_reasons(status),
     ]
     status.health = worst(reason.level for reason in status.reasons)
@@ -517,6 +518,20 @@ def _coverage_reasons(status: Status) -> list[Reason]:
             level=Health.DEGRADED,
             message=f"Of what the mapping asks for arrives {found.said()}.",
             hint="`plant3d-sync findings` names the items; `coverage: {warn: …}` sets the floor of a project.",
+        )
+    ]
+
+
+def _schema_reasons(step: Mapping[str, Any], watched: Watched) -> list[Reason]:
+    if not step:
+        return []
+    return [
+        Reason(
+            code="schema_step",
+            level=Health.DEGRADED,
+            message="The schema of Plant 3D changed: "
+            + " ".join(one["message"] for one in step["changes"][:3]),
+            hint=f"`plant3d-sync schema show {watched.name}`, then `schema accept`; until then these fields are unknown.",
         )
     ]
 

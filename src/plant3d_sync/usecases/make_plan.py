@@ -24,6 +24,7 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.usecases import schema
 from plant3d_sync.usecases.feed import Feed, stored_unlinked, stray_assets
 from plant3d_sync.usecases.lines import made_of, reading_of
 from plant3d_sync.usecases.project import Project, World, iso
@@ -64,6 +65,8 @@ class Planned:
     """Entity -> those of them that are part of another item: line groups with one number."""
     lines: dict[str, Made] = field(default_factory=dict)
     """Identity of a line -> what it is made of, where that is not what was known of it."""
+    schema: schema.Look | None = None
+    """The catalogue as it was accepted and as it is."""
     newly_gone: bool = False
     """Whether some linked asset was found archived in SYNAPSE since the last run that ended."""
 
@@ -93,6 +96,7 @@ def make_plan(
         stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
         briefs = _by_row(links.briefs(connection, known.number))
         reading = reading_of(connection, known.number, rules)
+        look = schema.look_at(connection, known.number, project.mapping_token(), rules, snapshot, read_at)
         resolutions = finding_state.resolutions(connection, project.name)
         knowledge = Knowledge(
             now=read_at,
@@ -116,6 +120,7 @@ def make_plan(
             definitions=_definitions(connection, known, rules, mapping_digest),
             strays=stray_assets(connection, known.number, feed, briefs.values()),
             lost=_lost(briefs.values(), feed),
+            schema=look.step,
             first_pull=project_state.first_pull_is_unfinished(known),
         )
     planner = Planner(rules, knowledge, LineSpool)
@@ -166,7 +171,7 @@ def make_plan(
         hits += check_synapse(links=live, missing_assets=lost, limits=project.config.limits)
     draft = planner.finish(hits)
     if only is None:
-        draft.findings.extend([*snapshot.findings(), *_mapping_findings(rules)])
+        draft.findings.extend([*snapshot.findings(), *_mapping_findings(rules), *look.findings()])
     draft.stats.findings = len(draft.findings)
     return Planned(
         draft=draft,
@@ -180,6 +185,7 @@ def make_plan(
         whole=by_entity(rules, whole),
         same_line=by_entity(rules, snapshot.folded),
         lines=lines,
+        schema=look,
         newly_gone=any(brief.in_synapse is InSynapse.ARCHIVED for brief in briefs.values()),
     )
 

@@ -239,6 +239,7 @@ def told_of(report: Report) -> dict[str, Any]:
         "guards": [asdict(hit) for hit in report.guards],
         "errors": len(report.errors),
         "coverage": report.extra.get("coverage"),
+        "schema_step": report.extra.get("schema_step"),
         "planned_writes": report.extra.get("planned_writes") if report.guards else None,
     }
 
@@ -264,7 +265,9 @@ def repeat(decided: Standing, asked: Asked, report: Report, errors: Sequence[Row
         below = whole.is_below(covered["warn"])
         covered = {**whole.to_dict(), "warn": covered["warn"], "below": below, "by_entity": parts}
         report.extra["coverage"] = covered
-    stands = decided.waiting or bool(covered and covered["below"])
+    if told.get("schema_step"):
+        report.extra["schema_step"] = told["schema_step"]
+    stands = decided.waiting or bool(covered and covered["below"]) or "schema_step" in report.extra
     report.outcome = told["outcome"] if stands else "clean"
     report.waiting_for_person = dict(told["waiting_for_person"])
     report.guards = [GuardHit(**hit) for hit in told["guards"]]

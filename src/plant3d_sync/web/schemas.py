@@ -115,6 +115,66 @@ class ApplyBody(In):
     approve_guards: bool = Field(False, description="Go past the guards that stopped the plan.")
 
 
+class AcceptSchemaBody(In):
+    """Accept the change of a project's schema that waits."""
+
+    step: Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)] | None = Field(
+        None, description="The step that you looked at; another one is refused with 409."
+    )
+
+
+class SchemaChange(BaseModel):
+    """One difference between the catalogue as it was accepted and as it is."""
+
+    kind: Literal[
+        "column_removed", "column_added", "column_changed", "class_added", "class_removed", "class_moved"
+    ]
+    message: str
+    column: str | None
+    classes: list[str]
+    fields: list[str] = Field(
+        description="Fields of which Plant 3D's value counts as unknown until it is accepted."
+    )
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    items: int
+
+
+class ScopeItem(BaseModel):
+    """An item that enters or leaves what the mapping brings."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    pnpid: int
+    tag: str | None
+    class_name: str = Field(alias="class")
+
+
+class ScopeItems(BaseModel):
+    """How many, and the first of them by name."""
+
+    count: int
+    items: list[ScopeItem]
+
+
+class SchemaStep(BaseModel):
+    """A change of the schema that waits for a person."""
+
+    step: str
+    since: datetime | None
+    changes: list[SchemaChange]
+    enter: ScopeItems
+    leave: ScopeItems
+
+
+class SchemaNow(BaseModel):
+    """What waits, if anything does, and who accepted the schema last."""
+
+    step: SchemaStep | None
+    accepted_at: datetime | None
+    accepted_by: str | None
+
+
 class UndoBody(In):
     """Make a plan that puts back what a run wrote."""
 

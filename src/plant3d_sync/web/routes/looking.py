@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, Path, Response
 from plant3d_sync.mapping.file import ClassSpec, MappingFile, load_mapping
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import keys, links
+from plant3d_sync.state import keys, links, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tables import project as project_table
 from plant3d_sync.usecases import health
 from plant3d_sync.usecases.health import Status
+from plant3d_sync.usecases.schema import accept
 from plant3d_sync.web import documents, queries
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -25,6 +26,7 @@ from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, 
 router = APIRouter(prefix="/api/v1")
 
 CanRead = Annotated[Call, Depends(Needs("read"))]
+CanResolve = Annotated[Call, Depends(Decides("resolve"))]
 IsAdmin = Annotated[Call, Depends(Needs("admin"))]
 AdminDecides = Annotated[Call, Depends(Decides("admin"))]
 
@@ -110,6 +112,57 @@ def project(
             "mapping": list(call.context.entry(name).mapping),
         }
     )
+
+
+@router.get(
+    "/projects/{project_id}/schema",
+    operation_id="getSchema",
+    tags=["projects"],
+    summary="Get the change of the schema that waits",
+    response_model=s.SchemaNow,
+    responses=refusals(),
+)
+def schema(
+    project_id: Annotated[str, Path(min_length=1, max_length=200, pattern=s.NO_NUL)], call: CanRead
+) -> s.SchemaNow:
+    """What the last complete run found changed in the classes and columns that the mapping uses."""
+    return _schema(call, call.project(project_id))
+
+
+def _schema(call: Call, name: str) -> s.SchemaNow:
+    with call.context.state.read() as connection:
+        kept = schemas.get(connection, _number(call, name))
+    return s.SchemaNow.model_validate(
+        {
+            "step": (kept.step or None) if kept is not None else None,
+            "accepted_at": documents.when(kept.accepted_at) if kept is not None else None,
+            "accepted_by": kept.accepted_by if kept is not None else None,
+        }
+    )
+
+
+@router.post(
+    "/projects/{project_id}/schema/accept",
+    operation_id="acceptSchema",
+    tags=["projects"],
+    summary="Accept the change of the schema that waits",
+    response_model=s.SchemaNow,
+    responses=refusals(400, 409, 413),
+)
+def accept_schema(
+    project_id: Annotated[str, Path(min_length=1, max_length=200, pattern=s.NO_NUL)],
+    body: s.AcceptSchemaBody,
+    call: CanResolve,
+) -> Response:
+    """From the next run on, the fields concerned are compared again. Nothing is archived by it."""
+    name = call.project(project_id)
+
+    def work(_ticket: Ticket) -> Answer:
+        context = call.context
+        accept(context.state, name, step=body.step, by=call.by, at=context.clock())
+        return Answer(status=200, body=_schema(call, name))
+
+    return once(call, body, work)
 
 
 def _number(call: Call, name: str) -> int:

@@ -1,0 +1,63 @@
+"""The catalogue as a person, or the first run, accepted it for each project, and the step that waits for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.model.schema import Schema
+from plant3d_sync.state.codec import dump, load_map
+from plant3d_sync.state.tables import catalogue
+
+_SCHEMA = msgspec.json.Decoder(Schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """`accepted`: what was accepted last; `step`: the change that waits, as it is shown; `offered`: what accepting it accepts."""
+
+    accepted: Schema
+    accepted_at: float
+    accepted_by: str
+    step: dict[str, Any] = field(default_factory=dict)
+    offered: Schema | None = None
+
+
+def get(connection: Connection, number: int) -> Kept | None:
+    """What is kept of a project; None before its first complete read."""
+    row = connection.execute(sa.select(catalogue).where(catalogue.c.project == number)).first()
+    if row is None:
+        return None
+    return Kept(
+        accepted=_SCHEMA.decode(row.accepted),
+        accepted_at=row.accepted_at,
+        accepted_by=row.accepted_by,
+        step=load_map(row.step),
+        offered=_SCHEMA.decode(row.offered) if row.offered else None,
+    )
+
+
+def waiting(connection: Connection, number: int) -> dict[str, Any]:
+    """The step that waits, empty if none does."""
+    return load_map(
+        connection.execute(sa.select(catalogue.c.step).where(catalogue.c.project == number)).scalar()
+    )
+
+
+def put(connection: Connection, number: int, kept: Kept) -> None:
+    """Keep this of a project."""
+    connection.execute(sa.delete(catalogue).where(catalogue.c.project == number))
+    connection.execute(
+        sa.insert(catalogue).values(
+            project=number,
+            accepted=msgspec.json.encode(kept.accepted).decode(),
+            accepted_at=kept.accepted_at,
+            accepted_by=kept.accepted_by,
+            step=dump(kept.step) if kept.step else None,
+            offered=msgspec.json.encode(kept.offered).decode() if kept.offered is not None else None,
+        )
+    )

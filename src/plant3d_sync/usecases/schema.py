@@ -1,0 +1,176 @@
+"""A change of the schema: found before anything is decided, shown, and accepted by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.model.record import Finding
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.schema import Schema, Step, difference, without_change
+from plant3d_sync.state import State, audit, links, schemas
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.schemas import Kept
+from plant3d_sync.usecases.project import Project, World, iso
+
+SHOWN = 200
+"""Items that are named; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The catalogue as it was accepted and as it is. `document`: the step that waits, as it is shown; empty if none does."""
+
+    kept: Kept | None
+    now: Schema
+    step: Step | None = None
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def findings(self) -> list[Finding]:
+        """One for each change."""
+        if self.step is None:
+            return []
+        return [
+            Finding(
+                code="schema_step",
+                message=f"{change.said()} Until somebody accepts it, what these fields hold in Plant 3D counts as unknown.",
+                class_name=change.classes[0] if len(change.classes) == 1 else None,
+                column=change.column or None,
+                hint="`plant3d-sync schema show` shows the step, `schema accept` accepts it; or put it right in Project Setup.",
+                data={
+                    "step": self.step.step_id,
+                    "classes": list(change.classes),
+                    "fields": list(change.fields),
+                },
+            )
+            for change in self.step.changes
+        ]
+
+
+def look_at(
+    connection: Connection, number: int, token: str, rules: RuleSet, snapshot: PlantSnapshot, at: float
+) -> Look:
+    """Compare the catalogue of a snapshot with the accepted one. `token`: of the project's mapping. Writes nothing."""
+    kept = schemas.get(connection, number)
+    now = Schema(mapping=token, classes=rules.used)
+    if kept is None:
+        return Look(kept=None, now=now)
+    counts = snapshot.counts(sorted(rules.classes))
+    step = difference(kept.accepted, now, rules.uses, counts)
+    if step is None:
+        return Look(kept=kept, now=now)
+    since = kept.step.get("since") if kept.step.get("step") == step.step_id else iso(at)
+    leaving = [
+        {"pnpid": brief.pnpid, "tag": brief.tag, "class": brief.class_name}
+        for brief in links.briefs(connection, number)
+        if brief.class_name in step.leaving
+    ]
+    entering: list[dict[str, Any]] = []
+    if step.entering:
+        for batch in snapshot.scan(sorted(step.entering), {}, rules.reading):
+            for item in batch.changed:
+                tag = rules.translate[item.class_name](item).fields.get("tag")
+                entering.append({"pnpid": item.pnpid, "tag": tag, "class": item.class_name})
+    return Look(kept=kept, now=now, step=step, document=_document(step, counts, since, entering, leaving))
+
+
+def _document(
+    step: Step, counts: Mapping[str, int], since: str | None, entering: list[Any], leaving: list[Any]
+) -> dict[str, Any]:
+    return {
+        "step": step.step_id,
+        "since": since,
+        "changes": [
+            {
+                "kind": change.kind.value,
+                "message": change.said(),
+                "column": change.column or None,
+                "classes": list(change.classes),
+                "fields": list(change.fields),
+                "before": change.before,
+                "after": change.after,
+                "items": sum(counts.get(name, 0) for name in change.classes),
+            }
+            for change in step.changes
+        ],
+        "enter": {"count": len(entering), "items": entering[:SHOWN]},
+        "leave": {"count": len(leaving), "items": leaving[:SHOWN]},
+    }
+
+
+def remember(connection: Connection, number: int, look: Look, *, at: float, by: str) -> None:
+    """After a complete read: what nobody has to accept is accepted, the rest waits. A word of a person goes before it."""
+    kept = schemas.get(connection, number)
+    before = look.kept
+    if (kept is None) != (before is None) or (kept and before and kept.accepted_at != before.accepted_at):
+        return  # accepted meanwhile: the next run sees it
+    accepted = look.now if before is None else without_change(before.accepted, look.now, look.step)
+    offered = look.now if look.step is not None else None
+    if kept is not None and (kept.accepted, kept.step, kept.offered) == (accepted, look.document, offered):
+        return
+    schemas.put(
+        connection,
+        number,
+        Kept(
+            accepted=accepted,
+            accepted_at=at if before is None else before.accepted_at,
+            accepted_by=by if before is None else before.accepted_by,
+            step=look.document,
+            offered=offered,
+        ),
+    )
+
+
+def look_now(world: World, project: Project) -> tuple[Look, int]:
+    """Read the source and compare. Returns also the project's number. Raises what a read of the source raises."""
+    with world.state.write() as connection:
+        number = project_state.ensure(connection, project.name).number
+    snapshot = project.source.snapshot()
+    try:
+        rules = project.rules(snapshot.catalog)
+        with world.state.read() as connection:
+            return look_at(
+                connection, number, project.mapping_token(), rules, snapshot, world.clock()
+            ), number
+    finally:
+        snapshot.close()
+
+
+def accept(state: State, name: str, *, step: str | None, by: str, at: float) -> dict[str, Any]:
+    """Accept the step that waits, as the last look found it. `step`: its id, if only that one is meant.
+
+    Raises NotFoundError `schema_no_step`; NeedsPersonError `schema_moved` when another one waits. Decides nothing by itself:
+    the next run compares, and nothing is archived by it.
+    """
+    with state.write() as connection:
+        known = project_state.get(connection, name)
+        kept = schemas.get(connection, known.number) if known is not None else None
+        if known is None or kept is None or kept.offered is None:
+            raise NotFoundError(
+                f"No change of the schema of {name} waits. Nothing was done.",
+                hint="`plant3d-sync schema show` compares now.",
+                code="schema_no_step",
+            )
+        if step is not None and step != kept.step["step"]:
+            raise NeedsPersonError(
+                f"The schema of {name} changed since: step {kept.step['step']} waits, not {step}. Nothing was accepted.",
+                hint="Look at it again, then accept it.",
+                code="schema_moved",
+            )
+        schemas.put(connection, known.number, Kept(accepted=kept.offered, accepted_at=at, accepted_by=by))
+        project_state.update(connection, name, force_compare=True)
+        audit.append(
+            connection,
+            name,
+            action="schema.accepted",
+            actor=by,
+            at=at,
+            step=kept.step["step"],
+            changes=[change["message"] for change in kept.step["changes"]],
+        )
+    return {"project": name, "accepted": kept.step["step"], "changes": kept.step["changes"]}
