@@ -363,6 +363,36 @@ def test_kind_06_a_plan_of_the_state_that_was_thrown_away_is_unknown(tell: Tell)
     then.all_is_well()
 
 
+def test_kind_06_what_was_undone_and_taken_back_can_be_typed_again_on_purpose(tell: Tell) -> None:
+    story = tell()
+    _designer, user, run, then = story.cast
+    user.types("HV-1", "description", "Undone once")
+    run.undone(run.push())
+    run.now()
+    user.types("HV-1", "description", DRAWN)
+    run.now()
+    user.types("HV-1", "description", "Undone once")
+    run.now()
+    then.both_sides_hold("HV-1", "Undone once")
+    then.all_is_well()
+
+
+@pytest.mark.long
+def test_kind_06_what_a_designer_takes_back_after_an_undo_can_be_drawn_again(tell: Tell) -> None:
+    story = tell()
+    designer, _user, run, then = story.cast
+    designer.types("HV-1", "description", "Undone once")
+    run.undone(run.now())
+    run.now()
+    then.synapse_holds("HV-1", DRAWN)
+    designer.types("HV-1", "description", DRAWN)
+    run.now()
+    designer.types("HV-1", "description", "Undone once")
+    run.now()
+    then.both_sides_hold("HV-1", "Undone once")
+    then.all_is_well()
+
+
 # ---------------------------------------------------------------- kind 7: what guards compare with
 
 
