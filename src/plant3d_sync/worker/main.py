@@ -21,6 +21,7 @@ from plant3d_sync.jobqueue import Bell, Heard, make_bell
 from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
+from plant3d_sync.scratch import sweep
 from plant3d_sync.settings import weak_points
 from plant3d_sync.state import runs, seals
 from plant3d_sync.state.runs import Run
@@ -312,6 +313,8 @@ def run_worker(app: App, *, burst: bool = False, parent_pipe: bool = False) -> i
     if parent_pipe:
         stop.when_parent_ends()
     stop.when_a_thread_fails()
+    for folder in sweep():
+        get_logger().warning("copy.removed", folder=str(folder), why="left by a process that was killed")
     if not burst and not wait_for_state(lambda: app.state, stop):
         return 0
     done = Worker(app, stop=stop).work(burst=burst)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import sqlite3
 import tempfile
 import time
@@ -33,6 +32,7 @@ from plant3d_sync.connectors.plant3d.open import SqliteSource, open_source
 from plant3d_sync.connectors.plant3d.write_sqlite import refuse_unsafe_places
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.scratch import Scratch
 from plant3d_sync.sqlitefile import sqlite_uri
 
 DEFAULT_DEADLINE: Final = 60.0
@@ -471,11 +471,11 @@ def _prove_restorable(file: Path, wanted: _State, deadline: float) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="p3dsync-"))
+    scratch = Scratch()
     try:
-        yield folder / "proof.db"
+        yield scratch.file("proof.db")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.close()
 
 
 # -- SQL Server ---------------------------------------------------------------------------------------------------

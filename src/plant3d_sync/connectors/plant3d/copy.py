@@ -9,12 +9,9 @@ from __future__ import annotations
 import errno
 import io
 import os
-import shutil
 import sqlite3
-import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +19,7 @@ from pathlib import Path
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.regularfile import NotRegular, regular
+from plant3d_sync.scratch import Scratch
 from plant3d_sync.sqlitefile import sqlite_uri
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
@@ -55,17 +53,19 @@ def file_guard(path: Path) -> Iterator[None]:
 
 
 class LocalCopy:
-    """A private SQLite file in the temporary folder, gone when closed, collected or at exit.
+    """A private SQLite file in a folder for us alone (`plant3d_sync.scratch`), gone when closed, collected or at exit.
 
     `connection` decodes text strictly (fast), `tolerant` replaces what is not UTF-8 and never fails on it.
     Where the system allows it (not on Windows) the file has no name while it is read, so that not even a
-    killed process leaves customer data behind.
+    killed process leaves customer data behind. Raises RetryLaterError `no_space` when there is no place for it.
     """
 
     def __init__(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="p3dsync-"))
-        self.path = folder / "copy.db"
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        try:
+            self._scratch = Scratch()
+            self.path = self._scratch.file("copy.db")
+        except OSError as error:
+            raise errors.no_space(error.strerror or str(error)) from error
         self.connection: sqlite3.Connection
         self.tolerant: sqlite3.Connection
         self._open: list[sqlite3.Connection] = []
@@ -87,7 +87,7 @@ class LocalCopy:
         self.connection, self.tolerant = self._open
         self.tolerant.text_factory = _tolerant_text
         if os.name == "posix":
-            self._remove()
+            self._scratch.close()
 
     def _leave_wal_mode(self) -> None:
         """A copied WAL database says so in its header, and would want a second file beside it."""
@@ -104,7 +104,7 @@ class LocalCopy:
         for connection in self._open:
             connection.close()
         self._open = []
-        self._remove()
+        self._scratch.close()
 
 
 def _tolerant_text(raw: bytes) -> str:
@@ -249,6 +249,7 @@ def _copy_resting_wal(path: Path, copy: LocalCopy, until: float, deadline: float
         for source, target in ((path, copy.path), (log, Path(f"{copy.path}-wal"))):
             target.unlink(missing_ok=True)
             if source.exists():
+                os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                 with source.open("rb", buffering=0) as stream:
                     _copy_bytes(stream, target, path, until, deadline)
         if before == _look_at(path, log):
