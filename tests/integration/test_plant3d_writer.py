@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -21,8 +22,10 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.connectors.plant3d import write_sqlserver
+from plant3d_sync.connectors.plant3d import writer as writing
 from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.mounts import mount_kind
+from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
 from plant3d_sync.connectors.plant3d.writer import HIGHEST_REVISION
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from tests.support.plant_writing import NOW, Project, all_tables, differences, make_project, statuses
@@ -654,3 +657,56 @@ def test_the_file_is_not_held_between_two_items(project: Project) -> None:
             )
             designer.commit()
         assert statuses(writer.write(cells[1:])) == [("applied", "")]
+
+
+# ---------------------------------------------------------------- others want to save too
+
+
+class Watch:
+    """A clock that moves only while the lock is held or somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.held: list[tuple[float, float]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_push_of_many_cells_leaves_a_gap_that_a_client_of_100_ms_cannot_miss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project", items=120)
+    watch, commit = Watch(), SqliteCells.commit
+
+    def commit_slowly(store: SqliteCells) -> None:
+        commit(store)
+        watch.held.append((watch.now, watch.now + 0.012))
+        watch.now += 0.012
+
+    monkeypatch.setattr(SqliteCells, "commit", commit_slowly)
+    monkeypatch.setattr(writing, "time", watch)
+    receipts = project.write(*project.items(100))
+    assert [receipt.status for receipt in receipts] == ["applied"] * 100
+    gaps = [later[0] - earlier[1] for earlier, later in itertools.pairwise(watch.held)]
+    between = [i for i, gap in enumerate(gaps) if gap >= 0.025]
+    longest = max(watch.held[b][1] - watch.held[a + 1][0] for a, b in itertools.pairwise([-1, *between]))
+    assert longest <= 0.1 - 0.025, "a client that looks every 25 ms may find the file locked for 100 ms"
+
+
+def test_a_push_that_is_slow_by_itself_does_not_wait_in_addition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project", items=60)
+    watch = Watch()
+    slept: list[float] = []
+    monkeypatch.setattr(watch, "sleep", slept.append)
+    monkeypatch.setattr(writing, "time", watch)
+    with project.writer() as writer:
+        for cell in project.items(30):
+            assert writer.write([cell])[0].status == "applied"
+            watch.now += 0.2  # the state database, or a slow disk
+    assert slept == []

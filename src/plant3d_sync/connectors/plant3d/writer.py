@@ -35,6 +35,15 @@ from plant3d_sync.words import said
 HIGHEST_REVISION: Final = 32_766
 """`PnPRevision` is a 16-bit column; it is raised up to here and then left alone."""
 
+BURST: Final = 0.04
+GAP: Final = 0.05
+"""Seconds of transactions in a row on a file, and of the pause behind them.
+
+Who waits for a locked SQLite file looks again after 1, 2, 5, 10, 15, 20 and then every 25 ms, and is no queue: between two
+of our transactions it would never look. A pause longer than 25 ms is always seen, also by a client with 100 ms, and one
+of twice that still is when somebody else saves in it.
+"""
+
 _HIGHEST_STAMP: Final = 2**63 - 1
 _ACQUISITION: Final = "AcquisitionProperties"
 
@@ -103,6 +112,8 @@ class PlantWriter:
         self._synced = synced
         self._store: CellStore | None = None
         self._lockable = False
+        self._burst_since = 0.0
+        self._worked_at = float("-inf")
 
     def __enter__(self) -> PlantWriter:
         self._store = self._open()
@@ -143,9 +154,22 @@ class PlantWriter:
         for positions in groups.values():
             item, refused = self._sorted_out([cells[position] for position in positions])
             if item.cells:
+                self._let_others_in()
                 self._transaction(item, self._steps)
+                self._worked_at = time.monotonic()
             receipts.update(zip(positions, self._receipts_of(item, refused), strict=True))
         return [receipts[position] for position in range(len(cells))]
+
+    def _let_others_in(self) -> None:
+        """Pause after a burst of transactions on a file, unless something else made a pause already."""
+        if not isinstance(self._store, SqliteCells):
+            return
+        now = time.monotonic()
+        if now - self._worked_at >= GAP:
+            self._burst_since = now
+        elif now - self._burst_since >= BURST:
+            time.sleep(GAP)
+            self._burst_since = time.monotonic()
 
     def look(self, cells: Sequence[CellWrite]) -> list[CellReceipt] | None:
         """What `write` would answer for the cells of one item if it wrote none of them; None if it would write one.
