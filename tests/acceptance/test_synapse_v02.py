@@ -350,3 +350,19 @@ def test_a_project_of_the_integration_api_goes_on_where_it_was_taken_out_again(
     assert all(ours(row).get("plant3d_id") for row in both.side.rows()), "our part is put back"
     assert "synapse_no_times" in told_limits(world)
     journey.at_rest()
+
+
+def test_a_conflict_says_that_synapse_has_no_time_and_waits_whatever_the_policy_is(
+    make_both: MakeBoth,
+) -> None:
+    both = make_both(**{**SETTINGS, "conflict": {"policy": "newest"}})
+    journey = Journey(world=both.world, side=both.side)
+    journey.now()
+    (valve,) = journey.items("valve", 0, 1)
+    journey.redescribes(valve.pnpid, "Dit dans Plant 3D")
+    both.side.describes(str(valve.tag), "Dit dans SYNAPSE")
+    journey.now(3)
+    (conflict,) = both.world.conflicts()
+    assert conflict["kind"] == "synapse_time_missing"
+    assert journey.drawn(valve.pnpid).description == "Dit dans Plant 3D"
+    assert both.side.live()[str(valve.tag)].description == "Dit dans SYNAPSE"
