@@ -88,7 +88,14 @@ def test_kind_01_edits_around_a_run_that_was_cut_are_no_younger_for_it(tell: Tel
 # ---------------------------------------------------------------- kind 2: decisions that hang on one message
 
 
-@pytest.mark.parametrize("phase", ["compare", "write", "push"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param("compare", marks=pytest.mark.long),
+        "write",
+        pytest.param("push", marks=pytest.mark.long),
+    ],
+)
 def test_kind_02_what_a_run_read_before_it_was_cut_is_acted_upon(tell: Tell, phase: str) -> None:
     story = tell()
     designer, user, run, then = story.cast
@@ -217,7 +224,7 @@ def test_kind_04_a_plan_made_before_a_backup_was_put_back_overwrites_nothing(tel
 # ---------------------------------------------------------------- kind 5: memory of one step
 
 
-@pytest.mark.parametrize("field", ["description", "model"])
+@pytest.mark.parametrize("field", ["description", pytest.param("model", marks=pytest.mark.long)])
 def test_kind_05_a_late_write_into_synapse_that_nobody_heard_of_is_ours(tell: Tell, field: str) -> None:
     story = tell(share_model=True)
     designer, user, run, then = story.cast

@@ -18,7 +18,7 @@ KINDS: list[Any] = [
         "measure", "12,5 bar", "12,5 bar", "13 bar", "13 bar", id="a measure", marks=pytest.mark.long
     ),
     pytest.param("upper", "ab", "AB", "CD", "CD", id="capitals", marks=pytest.mark.long),
-    pytest.param("text", "twelve", "twelve", 13, "13", id="a number in a text"),
+    pytest.param("text", "twelve", "twelve", 13, "13", id="a number in a text", marks=pytest.mark.long),
 ]
 
 
@@ -87,6 +87,7 @@ def test_an_old_session_is_known_although_the_field_is_a_number(tell: Tell) -> N
     then.plant3d_holds("P-1", "15", "D1")
 
 
+@pytest.mark.long
 def test_a_designer_who_types_just_before_a_number_is_pushed_is_not_overwritten(tell: Tell) -> None:
     story = sharing(tell, "number", "12,50", conflict={"policy": "ask"})
     designer, _user, run, then = story.cast
@@ -96,6 +97,29 @@ def test_a_designer_who_types_just_before_a_number_is_pushed_is_not_overwritten(
     run.now()
     then.plant3d_holds("P-1", "14", "D1")
     then.is_asked("P-1", "note", "13", "14")
+
+
+@pytest.mark.parametrize(
+    ("choice", "value", "decided", "stored"),
+    [
+        pytest.param("synapse", "", 13, "13", marks=pytest.mark.long),
+        pytest.param("plant3d", "", 14, "14", marks=pytest.mark.long),
+        ("manual", "15,5", 15.5, "15.5"),
+    ],
+)
+def test_a_choice_about_a_number_stays_a_number(
+    tell: Tell, choice: str, value: str, decided: float, stored: str
+) -> None:
+    story = sharing(tell, "number", "12,50", conflict={"policy": "ask"})
+    designer, _user, run, then = story.cast
+    types(story, 13)
+    designer.types("P-1", "D1", "14")
+    run.now()
+    run.resolve("P-1", choice, "note", value=value)
+    run.now()
+    promise(story.held("P-1", "note") == decided, f"SYNAPSE holds {story.held('P-1', 'note')!r}")
+    then.plant3d_holds("P-1", stored, "D1")
+    is_quiet(story)
 
 
 def test_what_is_no_number_waits_with_the_reason_and_the_others_go_on(tell: Tell) -> None:

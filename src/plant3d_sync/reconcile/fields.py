@@ -81,6 +81,9 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
     synapse_away = not isinstance(base, NoBase) and not same(synapse, base)
     observed = _observed(pair, name, on, (plant3d, plant_away), (synapse, synapse_away))
     choice = on.know.resolutions.get((link.link_id, name))
+    if choice is not None and rule.convert != "text":  # a person typed it, as into a cell
+        by = on.rules.spellings.get(rule.convert)
+        choice = replace(choice, chosen=spelling.read(choice.chosen, by))
     known = link.pending.get(name)
     given: tuple[Value, Value] | UnsetType = UNSET
     if choice is not None and known is not None and known.given == (choice.chosen, synapse):
