@@ -56,7 +56,7 @@ def options(
 GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "schema_commands", "service_commands")
 """Modules with commands, in the order of the help."""
 
-DAILY = frozenset({"pull", "push", "now", "plan", "apply", "runs", "show", "links", "findings"})
+DAILY = frozenset({"pull", "push", "now", "plan", "apply", "discard", "runs", "show", "links", "findings"})
 """Commands of the first group: a scheduled pull should not wait for the imports of the web and the worker."""
 
 SERVICES = frozenset({"serve", "worker", "scheduler", "up"})

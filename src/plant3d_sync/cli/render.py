@@ -266,7 +266,9 @@ def plan(document: Mapping[str, Any]) -> None:
         say(document["note"])
     settled = document.get("settled")
     if settled:
-        say(f"settled by run {settled['run_id']}: {settled['written']} written, {settled['left']} left")
+        by = f" by run {settled['run_id']}" if settled["run_id"] else ""
+        why = f" ({settled['why']})" if settled.get("why") else ""
+        say(f"settled{by}{why}: {settled['written']} written, {settled['left']} left")
         for line in settled["left_lines"][:SHOWN]:
             say(f"  left: {line['op']} {plain(line['tag'])}")
     waiting = document["waiting_for_person"]

@@ -14,7 +14,7 @@ import typer
 
 from plant3d_sync.cli import render
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, wants_json
-from plant3d_sync.cli.output import ProgressLine, print_error, print_json
+from plant3d_sync.cli.output import ProgressLine, print_error, print_json, say
 from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import findings as finding_state
@@ -25,10 +25,11 @@ from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.naming import check_assets
+from plant3d_sync.usecases.plans import WAITING
+from plant3d_sync.usecases.plans import discard as discard_plan
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import (
-    WAITING,
     missing_items,
     open_findings,
     plan_brief,
@@ -212,6 +213,23 @@ def apply(
     _show(report, as_json)
 
 
+def discard(
+    plan_id: Annotated[str, typer.Argument(help="Id of a plan that waits.")], json: JsonOption = False
+) -> None:
+    """Close a stored plan that nobody wants. Nothing of it is written; the next run decides anew.
+
+    Example: plant3d-sync discard 7f3a9c…
+    """
+    as_json = wants_json(json)
+    with app() as made:
+        world = made.world()
+        done = discard_plan(made.kept_state, plan_id, by="cli", at=world.clock())
+    if as_json:
+        print_json(plan_brief(done))
+    else:
+        say(f"Plan {plan_id} is closed. Nothing of it was written.")
+
+
 def runs(
     project: ProjectArgument,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 20,
@@ -351,6 +369,6 @@ def links_accept(
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    for command in (pull, push, now, plan, apply, runs, show, findings):
+    for command in (pull, push, now, plan, apply, discard, runs, show, findings):
         cli.command()(command)
     cli.add_typer(links_app, name="links")

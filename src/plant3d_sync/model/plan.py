@@ -30,10 +30,10 @@ class PlanStatus(StrEnum):
     APPROVED = "approved"
     APPLYING = "applying"
     APPLIED = "applied"
-    EXPIRED = (
-        "expired"  # no code sets it yet: issue 15 (plans that can no longer be applied close themselves)
+    EXPIRED = "expired"  # its rules or its database are others now, so it cannot be applied any more
+    SUPERSEDED = (
+        "superseded"  # a later run decided it anew, it was discarded, or its application ended half-way
     )
-    SUPERSEDED = "superseded"  # its application ended half-way; what is left is planned anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
-from plant3d_sync.usecases import leftovers, preflight, schema, second_look
+from plant3d_sync.usecases import leftovers, plans, preflight, schema, second_look
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -213,11 +213,11 @@ class Engine:
                 hint="Make a new plan.",
                 code="plan_applied",
             )
-        if stored.status == "superseded":
+        if stored.status in ("superseded", "expired"):
             raise NeedsPersonError(
                 f"{_superseded(stored)} Nothing was written.",
                 hint="What is left is planned anew by the next run; make a new plan to see it.",
-                code="plan_superseded",
+                code=f"plan_{stored.status}",
             )
         if stored.status == "guarded" and not approve_guards:
             self.ended_early = self._refused(stored)
@@ -825,6 +825,12 @@ class Engine:
             )
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
             _tell_what_was_done(report, recount(connection, run.run_id))
+            if (
+                complete
+                and request.asked.only_assets is None
+                and all(h.name in AMOUNTS for h in report.guards)
+            ):
+                self._close_plans(connection, planned, report, request, guarded=True)
             # the next run must stop here again, whatever did not change: a guard is not forgotten
             self._remember_decision(
                 connection,
@@ -909,6 +915,8 @@ class Engine:
                 phase=None,
             )
             runs.set_plan(connection, str(report.plan_id), status="applied")
+            if complete and request.asked.only_assets is None:
+                self._close_plans(connection, planned, report, request, guarded=False)
             if complete and planned.newly_gone:
                 links.gone_is_known(connection, execution.known.number)
             self._remember_project(connection, planned, report, feed, request, complete, waiting)
@@ -941,6 +949,21 @@ class Engine:
             self._store_counts(connection)
         failpoint("run.finished")
         return report
+
+    def _close_plans(
+        self, connection: Connection, planned: Planned, report: Report, request: Request, *, guarded: bool
+    ) -> None:
+        plans.close_after(
+            connection,
+            self._project.name,
+            plan_id=str(report.plan_id),
+            run_id=str(report.run_id),
+            direction=request.asked.direction,
+            mapping_digest=planned.mapping_digest,
+            dbid=planned.snapshot.identity.dbid,
+            before=planned.read_at,
+            guarded=guarded,
+        )
 
     def _remember_compared(
         self, connection: Connection, planned: Planned, known: ProjectState, uncompared: frozenset[str]
@@ -1337,7 +1360,9 @@ def _what_changed(then: str, now: str) -> str:
 
 
 def _superseded(stored: StoredPlan) -> str:
-    """What became of a plan whose application ended half-way."""
+    """What became of a plan that was closed, or whose application ended half-way."""
+    if why := plans.said_of(stored):
+        return f"Plan {stored.plan_id} is closed: {why}."
     settled = stored.header.get("settled") or {}
     return (
         f"Plan {stored.plan_id} was begun and not finished: {settled.get('written', 0)} of its lines were written, "

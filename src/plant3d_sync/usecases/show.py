@@ -15,11 +15,9 @@ from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.usecases import leftovers
+from plant3d_sync.usecases.plans import WAITING
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import always
-
-WAITING = ("draft", "guarded")
-"""Plans that nobody has begun: `apply` carries them out."""
 
 
 def run_document(run: Run) -> dict[str, Any]:

@@ -590,18 +590,24 @@ class LeftLine(BaseModel):
 
 
 class Settled(BaseModel):
-    """What another run found of a plan whose application was interrupted."""
+    """What became of a plan that ended without being applied whole.
 
-    run_id: str
+    `why`: `decided_anew`, `guarded_anew` (by the run `run_id`), `rules_changed`, `other_database`, `discarded`; missing:
+    its application was interrupted, and the run `run_id` found what was written and what was not.
+    """
+
+    why: str | None = None
+    run_id: str | None
     written: int
     left: int
     left_lines: list[LeftLine]
 
 
 class PlanInfo(BaseModel):
-    """A stored plan. `status`: draft, guarded, approved, applying, applied or superseded.
+    """A stored plan. `status`: draft, guarded, approved, applying, applied, superseded or expired.
 
-    Superseded: its application was interrupted, and another run found what was written and what was not (`settled`).
+    Superseded: a later run decided it anew, it was discarded, or its application was interrupted. Expired: its mapping, its
+    schema or its database are others now. `settled` says which, and what was written.
     """
 
     plan_id: str

@@ -11,6 +11,7 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.state import audit, runs
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.usecases import leftovers
+from plant3d_sync.usecases.plans import discard as discard_plan
 from plant3d_sync.web import documents, queries
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -160,6 +161,24 @@ def apply(
             return job_answer(await_end(call, run, seconds))
 
     return once(call, wanted, work)
+
+
+@router.post(
+    "/{plan_id}/discard",
+    operation_id="discardPlan",
+    summary="Discard a plan",
+    response_model=s.PlanInfo,
+    responses=refusals(400, 409),
+)
+def discard(plan_id: IdPath, call: CanWrite) -> Response:
+    """Close a plan that nobody wants. Nothing of it is written; the next run decides anew."""
+    _visible(call, plan_id)
+
+    def work(_ticket: Ticket) -> Answer:
+        done = discard_plan(call.context.state, plan_id, by=call.by, at=call.context.clock())
+        return Answer(status=200, body=s.PlanInfo.model_validate(documents.plan_members(done)))
+
+    return once(call, None, work)
 
 
 def _check(stored: StoredPlan, wanted: s.ApplyBody, version: int | None) -> None:

@@ -1,0 +1,147 @@
+"""Plans that wait for somebody, and how they end without being applied: they close themselves, or are discarded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.model.plan import PlanStatus
+from plant3d_sync.model.run import RunStatus
+from plant3d_sync.model.side import Direction
+from plant3d_sync.state import State, audit, runs
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.runs import StoredPlan
+from plant3d_sync.state.tables import plan as plan_table
+from plant3d_sync.state.tables import run as run_table
+
+WAITING = (PlanStatus.DRAFT.value, PlanStatus.GUARDED.value)
+"""Plans that nobody has begun: `apply` carries them out."""
+
+DECIDED_ANEW, GUARDED_ANEW, RULES_CHANGED, OTHER_DATABASE, DISCARDED = (
+    "decided_anew",
+    "guarded_anew",
+    "rules_changed",
+    "other_database",
+    "discarded",
+)
+"""Why a plan was closed."""
+
+_SAID = {
+    DECIDED_ANEW: "a later run decided everything anew",
+    GUARDED_ANEW: "a guard stopped a later run, whose plan takes its place",
+    RULES_CHANGED: "the mapping, a setting or the schema of Plant 3D changed",
+    OTHER_DATABASE: "the Plant 3D database is another one now",
+    DISCARDED: "somebody discarded it",
+}
+
+
+def said_of(stored: StoredPlan) -> str:
+    """Why the plan cannot be applied any more, in words; empty if it was not closed so."""
+    return _SAID.get((stored.header.get("settled") or {}).get("why", ""), "")
+
+
+def close_after(
+    connection: Connection,
+    project: str,
+    *,
+    plan_id: str,
+    run_id: str,
+    direction: Direction,
+    mapping_digest: str,
+    dbid: str,
+    before: float,
+    guarded: bool,
+) -> int:
+    """Close the older plans that a complete run made pointless; returns how many.
+
+    Expired: made under other rules, or of another database. Superseded: the run decided all of it anew (what waits for a
+    person stays), or it was stopped by a guard as they were. Undo plans are about what was written, and stay.
+    """
+    rows = connection.execute(
+        sa.select(plan_table.c.id).where(
+            plan_table.c.project == project,
+            plan_table.c.status.in_(WAITING),
+            plan_table.c.created_at < before,
+            plan_table.c.id != plan_id,
+            plan_table.c.undo_of.is_(None),
+        )
+    ).scalars()
+    closed = 0
+    asked_for = _asked_for(connection, project)
+    for one in rows.fetchall():
+        if one in asked_for:
+            continue  # somebody approved it, and its turn comes
+        stored = runs.get_plan(connection, one)
+        if stored is None:
+            continue
+        why = _why_closed(stored, direction, mapping_digest, dbid, guarded=guarded)
+        if why is None:
+            continue
+        status = PlanStatus.EXPIRED if why in (RULES_CHANGED, OTHER_DATABASE) else PlanStatus.SUPERSEDED
+        closed += _close(connection, stored, status, {"why": why, "run_id": run_id})
+    return closed
+
+
+def _asked_for(connection: Connection, project: str) -> set[str]:
+    """Plans that a request which waits, or goes on, is to apply."""
+    rows = connection.execute(
+        sa.select(run_table.c.options).where(
+            run_table.c.project == project, run_table.c.status.in_((RunStatus.QUEUED, RunStatus.RUNNING))
+        )
+    ).scalars()
+    return {str(options["plan_id"]) for text in rows if (options := load_map(text)).get("plan_id")}
+
+
+def _why_closed(
+    stored: StoredPlan, direction: Direction, mapping_digest: str, dbid: str, *, guarded: bool
+) -> str | None:
+    if stored.mapping_digest != mapping_digest:
+        return RULES_CHANGED
+    if stored.identity is not None and stored.identity.dbid != dbid:
+        return OTHER_DATABASE
+    if guarded:
+        same = stored.status == PlanStatus.GUARDED and stored.direction == direction.value
+        return GUARDED_ANEW if same and stored.run_id is not None else None
+    covered = direction is Direction.BOTH or stored.direction == direction.value
+    return DECIDED_ANEW if covered and not stored.header.get("waiting_for_person") else None
+
+
+def _close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, Any]) -> bool:
+    return runs.set_plan(
+        connection,
+        stored.plan_id,
+        expect=WAITING,
+        status=status.value,
+        header={
+            **stored.header,
+            "settled": {"written": 0, "left": stored.lines, "left_lines": [], **settled},
+        },
+    )
+
+
+def discard(state: State, plan_id: str, *, by: str, at: float) -> StoredPlan:
+    """Close a plan that nobody wants. Nothing of it is written; the next run decides anew.
+
+    Raises NotFoundError; NeedsPersonError `plan_begun` when it was begun, applied or closed before.
+    """
+    with state.write() as connection:
+        stored = runs.get_plan(connection, plan_id)
+        if stored is None:
+            raise NotFoundError(
+                f"There is no plan {plan_id}. Nothing was done.",
+                hint="`plant3d-sync runs PROJECT` lists plan ids.",
+            )
+        if not _close(connection, stored, PlanStatus.SUPERSEDED, {"why": DISCARDED, "run_id": None}):
+            raise NeedsPersonError(
+                f"Plan {plan_id} is {stored.status}, so it does not wait any more. Nothing was done.",
+                hint=f"`plant3d-sync show {plan_id}` says what became of it.",
+                code="plan_begun",
+            )
+        audit.append(connection, stored.project, action="plan.discarded", actor=by, at=at, plan=plan_id)
+        found = runs.get_plan(connection, plan_id)
+        if found is None:
+            raise AssertionError("the plan was just stored")
+        return found
