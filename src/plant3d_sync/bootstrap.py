@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from plant3d_sync import texts
+from plant3d_sync import language, texts
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.open import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
@@ -123,6 +123,11 @@ class App:
             return url
         beside = self.base_dir / path
         return url if path.is_file() and not beside.is_file() else f"{prefix}{beside.as_posix()}"
+
+    @property
+    def language(self) -> str:
+        """What to speak where nobody asks for another language: P3DSYNC_LANGUAGE, else the file, else English."""
+        return language.known(self.settings.p3dsync_language or self.config.language) or language.DEFAULT
 
     def world(self, progress: Progress = no_progress) -> World:
         """State, clock and ids."""

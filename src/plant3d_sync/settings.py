@@ -24,6 +24,7 @@ from plant3d_sync import texts
 from plant3d_sync.address import MASK, secrets_in
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_sqlserver, parse_address
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.language import LANGUAGES, known
 from plant3d_sync.model.coverage import WARN
 from plant3d_sync.regularfile import read_limited
 from plant3d_sync.words import complaint, said
@@ -44,6 +45,17 @@ SECRET_NAMES = (
     "STATE_DB_URL",
     "REDIS_URL",
 )
+
+
+def spoken(tag: str | None) -> str | None:
+    """The tag of a language that we speak, or None for none. Raises ValueError for another one."""
+    if not tag:
+        return None
+    if known(tag) is None:
+        raise ValueError(
+            f"{said(tag)} is no language this program speaks; choose one of {', '.join(LANGUAGES)}"
+        )
+    return tag
 
 
 class Settings(BaseSettings):
@@ -167,7 +179,18 @@ class Settings(BaseSettings):
             "believed. Empty = nobody's, not even this machine's."
         ),
     ] = ""
+    p3dsync_language: Annotated[
+        str | None,
+        Field(
+            description="Language of what is said to people where nobody asks for another: en, fr, or a tag such as fr-CA."
+        ),
+    ] = None
     p3dsync_test: Annotated[bool, Field(description="Enables failpoints; for tests only.")] = False
+
+    @field_validator("p3dsync_language")
+    @classmethod
+    def _language_we_speak(cls, value: str | None) -> str | None:
+        return spoken(value)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -330,8 +353,14 @@ class ConfigFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state_db_url: str | None = None
+    language: str | None = None
     synapse: SynapseFile = SynapseFile()
     projects: dict[str, ProjectFile] = Field(default_factory=dict)
+
+    @field_validator("language")
+    @classmethod
+    def _language_we_speak(cls, value: str | None) -> str | None:
+        return spoken(value)
 
     @field_validator("projects")
     @classmethod

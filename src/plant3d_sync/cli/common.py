@@ -11,6 +11,7 @@ import typer
 
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.errors import Interrupted, NotFoundError
+from plant3d_sync.language import choose
 from plant3d_sync.model.side import Entity
 from plant3d_sync.words import said
 
@@ -21,6 +22,7 @@ class Choices:
 
     config: str | None = None
     json: bool = False
+    language: str | None = None
 
 
 CHOICES = Choices()
@@ -39,6 +41,8 @@ def wants_json(flag: bool) -> bool:
 def app() -> Iterator[App]:
     """Settings, configuration, state; closed at the end. Raises Interrupted (Ctrl-C)."""
     made = make_app(CHOICES.config)
+    if CHOICES.language is None:
+        choose(made.language)
     try:
         yield made
     except KeyboardInterrupt:

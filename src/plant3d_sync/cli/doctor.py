@@ -34,6 +34,7 @@ from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 from plant3d_sync.connectors.synapse_v02.probe import probe as probe_v02
 from plant3d_sync.errors import SyncError
 from plant3d_sync.jobqueue import RedisBell
+from plant3d_sync.language import tr
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.settings import shared_projects, unset_names, weak_points
 from plant3d_sync.sqlitefile import sqlite_uri
@@ -100,10 +101,10 @@ def show_doctor(checks: Sequence[Mapping[str, Any]]) -> None:
         if check["project"] != shown:
             shown = check["project"]
             say(f"\nProject {plain(shown)}")
-        say(f"  {check['result']:8} {check['check']:{width}}  {_sentence(check['message'])}")
+        say(f"  {check['result']:8} {check['check']:{width}}  {_sentence(tr(check['message']))}")
         if check["hint"] and check["result"] in ("warning", "failed"):
             code = f"   [{check['code']}]" if check["code"] else ""
-            say(f"  {'':8} {'':{width}}  -> {plain(check['hint'])}{code}")
+            say(f"  {'':8} {'':{width}}  -> {tr(plain(check['hint']))}{code}")
     bad = sum(check["result"] == "failed" for check in checks)
     soft = sum(check["result"] == "warning" for check in checks)
     say(f"\n{len(checks)} checks: {bad} failed, {soft} warnings. Nothing was written.")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 
 gc.disable()  # nothing that is imported is garbage; collecting it over and over costs 30 ms a start
+import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from plant3d_sync import __version__
+from plant3d_sync import __version__, language
 from plant3d_sync.address import hide_in_tracebacks
 from plant3d_sync.cli.common import CHOICES
 from plant3d_sync.cli.output import print_error, print_json
@@ -43,11 +44,17 @@ def options(
         typer.Option("--config", help="Configuration file (P3DSYNC_CONFIG).", envvar="P3DSYNC_CONFIG"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option("--lang", help="Language of what is said: en or fr (LC_ALL; else the settings)."),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
     """Options that stand before the command."""
     CHOICES.config = config
     CHOICES.json = CHOICES.json or json
+    if lang is not None and language.known(lang) is None:
+        raise typer.BadParameter(f"{lang} is not one of {', '.join(language.LANGUAGES)}", param_hint="--lang")
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -78,9 +85,9 @@ def _command(arguments: Sequence[str]) -> str | None:
     """The command's name on a command line, None if there is none or an option we do not know stands before it."""
     rest = iter(arguments)
     for word in rest:
-        if word == "--config":
+        if word in ("--config", "--lang"):
             next(rest, None)
-        elif word != "--json" and not word.startswith("--config="):
+        elif word != "--json" and not word.startswith(("--config=", "--lang=")):
             return word
     return None
 
@@ -90,8 +97,41 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     # looked up by hand: a command line that cannot be parsed is answered as JSON too
     CHOICES.config, CHOICES.json = None, "--json" in words
+    CHOICES.language = language.known(_language(words)) or language.of_environment()
+    with language.speaking(CHOICES.language or language.DEFAULT):
+        return _run(words, arguments)
+
+
+def _language(words: Sequence[str]) -> str | None:
+    """What stands behind `--lang`, looked up by hand: what cannot be parsed is told in that language too."""
+    for place, word in enumerate(words):
+        if word.startswith("--lang="):
+            return word.partition("=")[2]
+        if word == "--lang":
+            return words[place + 1] if place + 1 < len(words) else None
+    return None
+
+
+def _translate(command: Any) -> None:
+    """Help of a command and of all below it, in the language of this call."""
+    if language.current() == language.DEFAULT:
+        return
+    if command.help:
+        parts = inspect.cleandoc(command.help).split("\n\n")
+        command.help = "\n\n".join(
+            one if one.startswith("Example") else language.tr(" ".join(one.split())) for one in parts
+        )
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            parameter.help = language.tr(parameter.help)
+    for one in getattr(command, "commands", {}).values():
+        _translate(one)
+
+
+def _run(words: list[str], arguments: list[str] | None) -> int:
     _register(words)
     command = typer.main.get_command(cli)
+    _translate(command)
     try:
         checked = check_words(words)
         result = command.main(
@@ -114,7 +154,9 @@ def run(arguments: list[str] | None = None) -> int:
             print_json({"error": _usage(error).to_dict()})
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What was written is recorded; the next run continues.\n")
+        sys.stderr.write(
+            language.tr("Interrupted. What was written is recorded; the next run continues.") + "\n"
+        )
         return 130
     except BrokenPipeError:
         return 0

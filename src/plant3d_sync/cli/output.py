@@ -12,12 +12,15 @@ import orjson
 
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import SyncError
+from plant3d_sync.language import TOLD, tr, tr_members
 from plant3d_sync.words import bare
 
 
 def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON document."""
-    text = orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str)
+    text = orjson.dumps(
+        tr_members(data, TOLD), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str
+    )
     stream = getattr(sys.stdout, "buffer", None)
     if stream is None:  # a captured stdout
         sys.stdout.write(text.decode() + "\n")
@@ -41,7 +44,8 @@ def _visible(char: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line for people on stdout."""
+    """One line for people on stdout, in their language."""
+    text = tr(text)
     try:
         print(text)
     except UnicodeEncodeError:  # a Windows console with an old code page
@@ -51,7 +55,7 @@ def say(text: str) -> None:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A plain table, columns aligned."""
-    cells = [[plain(value) for value in row] for row in rows]
+    cells = [[_cell(value) for value in row] for row in rows]
     widths = [
         max([len(header), *(len(row[index]) for row in cells)]) if cells else len(header)
         for index, header in enumerate(headers)
@@ -61,14 +65,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         say("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _cell(value: object) -> str:
+    """One cell; a sentence of ours (never a single word, which may be a tag or a code) in the reader's language."""
+    text = plain(value)
+    return tr(text) if " " in text else text
+
+
 def print_error(error: SyncError, *, as_json: bool) -> None:
     """An error for a person (stderr) and, if asked, for a script (stdout)."""
-    first, *more = MASK.text(error.message).split("\n")
+    first, *more = MASK.text(tr(error.message)).split("\n")
     sys.stderr.write(f"error[{error.error_code}]: {plain(first)}\n")
     for line in more:  # indented, so that no value can pass for a line of ours
         sys.stderr.write(f"  {plain(line)}\n")
     if error.hint:
-        sys.stderr.write(f"  what to do: {plain(MASK.text(error.hint))}\n")
+        sys.stderr.write(f"  {tr('what to do')}: {plain(MASK.text(tr(error.hint)))}\n")
     if as_json:
         print_json({"error": MASK.value(error.to_dict())})
 
@@ -101,10 +111,11 @@ class ProgressLine:
             return
         self.close()
         self._phase = ""
-        sys.stderr.write(
+        told = (
             f"SYNAPSE did not answer as it should ({plain(facts['reason'])}): "
-            f"attempt {int(str(facts['attempt'])) + 1} of {facts['attempts']} in {facts['wait_seconds']:g} s\n"
+            f"attempt {int(str(facts['attempt'])) + 1} of {facts['attempts']} in {facts['wait_seconds']:g} s"
         )
+        sys.stderr.write(f"{tr(told)}\n")
         sys.stderr.flush()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plant3d_sync.cli.output import plain, say, table
+from plant3d_sync.language import tr
 from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import absence
@@ -23,7 +24,7 @@ def report(item: Report) -> None:
     if item.guards:
         say("Stopped before the first write:")
         for hit in item.guards:
-            say(f"  {hit.name}: {plain(hit.actual)} (limit {plain(hit.limit)}). {plain(hit.message)}")
+            say(f"  {hit.name}: {plain(hit.actual)} (limit {plain(hit.limit)}). {tr(plain(hit.message))}")
         say(f"If this is right: plant3d-sync apply {item.plan_id} --approve-guards")
     names = (
         "total",
@@ -44,7 +45,7 @@ def report(item: Report) -> None:
         say("Into Plant 3D: " + _listed(pushed))
     if covered := item.extra.get("coverage"):
         found = Coverage.from_dict(covered).said()
-        say(("Would hand over: " if item.dry_run else "Handed over: ") + f"{found}.")
+        say(f"Would hand over: {found}." if item.dry_run else f"Handed over: {found}.")
     if step := item.extra.get("schema_step"):
         say(f"The schema of Plant 3D changed (plant3d-sync schema show {item.project}):")
         for change in step["changes"]:
@@ -81,7 +82,7 @@ def _error(error: Mapping[str, Any]) -> None:
     """A row error, and what to do about it."""
     field = f" {error['field']}" if error.get("field") else ""
     who = plain(error.get("tag") or error.get("pnpid"))
-    say(f"  ! {who}{field} [{error['code']}] {plain(error['message'])}")
+    say(f"  ! {who}{field} [{error['code']}] {tr(plain(error['message']))}")
     if error.get("hint"):
         say(f"      what to do: {plain(error['hint'])}")
 
@@ -141,7 +142,7 @@ def findings(
             f"PnPID {item['pnpid']}" if item["pnpid"] else None,
         )
         where = "  ".join(plain(word) for word in words if word)
-        say(f"{where}  since {item['first_seen']}: {plain(item['message'])}")
+        say(f"{where}  {tr('since')} {item['first_seen']}: {tr(plain(item['message']))}")
         if item["hint"]:
             say(f"  what to do: {plain(item['hint'])}")
     total, shown = document["total"], len(document["findings"])

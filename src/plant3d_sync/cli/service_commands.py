@@ -20,6 +20,7 @@ from plant3d_sync.cli.common import CHOICES, JsonOption, app, wants_json
 from plant3d_sync.cli.output import print_json, say, table
 from plant3d_sync.cli.settings_page import settings_page, settings_values
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.language import tr
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state import audit, keys, seals
 from plant3d_sync.usecases.project import iso
@@ -249,7 +250,8 @@ def keys_create(
         print_json({"id": key_id, "key": key})
     else:
         say(key)
-        sys.stderr.write(f"Key {key_id}. It is shown this once; send it as the header X-API-Key.\n")
+        told = tr(f"Key {key_id}. It is shown this once; send it as the header X-API-Key.")
+        sys.stderr.write(f"{told}\n")
 
 
 @keys_app.command("list")
@@ -443,7 +445,7 @@ def check_config(json: JsonOption = False) -> None:
         print_json({"problems": [], "projects": found.projects, "warnings": found.warnings})
         return
     for warning in found.warnings:
-        sys.stderr.write(f"note: {warning}\n")
+        sys.stderr.write(tr(f"note: {warning}") + "\n")
     say(f"The configuration is usable. Projects: {', '.join(found.projects) or 'none'}.")
 
 

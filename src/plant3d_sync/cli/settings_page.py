@@ -26,6 +26,7 @@ from plant3d_sync.words import bare
 
 MEANINGS: dict[str, str] = {
     "state_db_url": "Our state database, unless STATE_DB_URL is set. A relative path (`sqlite:///state.db`) means the file's folder.",
+    "language": "Language of what is said to people where nobody asks for another (`fr-CA`), unless P3DSYNC_LANGUAGE is set.",
     "synapse": "How to reach SYNAPSE, below.",
     "projects": "Projects by name, below.",
     "synapse.url": "Root of the SYNAPSE API, in place of SYNAPSE_API_URL.",

@@ -16,6 +16,7 @@ from plant3d_sync.cli import render
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, wants_json
 from plant3d_sync.cli.output import ProgressLine, print_error, print_json, say
 from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, SyncError
+from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
@@ -87,10 +88,11 @@ def _failures_as_documents(
         ended = begun.engine.ended_early if begun.engine is not None else None
         print_error(error, as_json=False)
         if ended is not None and ended.run_id:
-            sys.stderr.write(
+            told = (
                 f"Run id: {ended.run_id}. Written before it ended: {ended.writes['synapse']} in SYNAPSE, "
-                f"{ended.writes['plant3d']} in Plant 3D.\n"
+                f"{ended.writes['plant3d']} in Plant 3D."
             )
+            sys.stderr.write(f"{tr(told)}\n")
         if json:
             document = ended or Report(
                 project=project,

@@ -22,6 +22,7 @@ from plant3d_sync.web import errors
 from plant3d_sync.web.auth import HEADER, Gate, RateLimits
 from plant3d_sync.web.connections import trusted_proxies
 from plant3d_sync.web.context import Context
+from plant3d_sync.web.languages import Languages
 from plant3d_sync.web.layers import BodyLimit, Envelope, HeadAsGet, KnownHosts
 from plant3d_sync.web.metrics import Metrics
 from plant3d_sync.web.parameters import only_known
@@ -76,6 +77,7 @@ def create_app(
     web.add_middleware(BodyLimit, most=settings.p3dsync_max_body_bytes)
     _add_cors(web, settings)
     _add_known_hosts(web, settings)
+    web.add_middleware(Languages, default=lambda: app.language)
     web.add_middleware(Envelope)
     if proxies := trusted_proxies(settings.p3dsync_trusted_proxies):
         web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)

@@ -1,0 +1,227 @@
+"""What is said to people, in their language: the last step before a text leaves the program.
+
+Inside, every sentence is English and made from a template (`"The tag {tag} is also on {names}. {end}"`). The template is
+the identity of the message, what was put in are its parameters; both can be read back from the sentence, also from one
+that was stored long ago. Catalogues (`locale/LANGUAGE.po`) say each template in another language. Nothing above the
+edges (command line, API, workbook) knows that there are languages. Codes, names of JSON members, logs and metrics stay
+English. See `docs/adr/0025-a-sentence-is-its-template.md`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+LOCALE: Final = Path(__file__).parent / "locale"
+DEFAULT: Final = "en"
+LANGUAGES: Final = ("en", "fr")
+PSEUDO: Final = "qps"
+"""A made-up language for tests: every sentence that was recognised stands in ⟦brackets⟧."""
+VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
+
+_current: ContextVar[str] = ContextVar("language", default=DEFAULT)
+_PLACE = re.compile(r"\{(\w+)\}")
+_DEPTH: Final = 2
+_SENTENCES: Final = 8
+"""How deep a sentence may stand in another one, and how many may follow one another."""
+_BESIDE: Final = " · "
+_SPLIT = re.compile(r"(?<=[.!?])\s+")
+
+
+def known(tag: str | None) -> str | None:
+    """`fr-CA`, `fr_CA.UTF-8`, `FR` -> `fr`; None for a language that we do not speak, and for `C`, which is none."""
+    name = re.split(r"[-_.@]", (tag or "").strip().lower(), maxsplit=1)[0]
+    return name if name in (*LANGUAGES, PSEUDO) else None
+
+
+def of_environment() -> str | None:
+    """What `LC_ALL`, `LC_MESSAGES` and `LANG` say, the first one that is set; None if they say nothing we know."""
+    return next((known(os.environ[name]) for name in VARIABLES if os.environ.get(name)), None)
+
+
+def accepted(header: str | None) -> str | None:
+    """The best of an `Accept-Language` header that we speak, None if there is none."""
+    wishes: list[tuple[float, int, str]] = []
+    for place, part in enumerate((header or "").split(",")[:20]):
+        tag, _, quality = part.partition(";q=")
+        try:
+            weight = float(quality) if quality else 1.0
+        except ValueError:
+            continue
+        language = known(tag)
+        if language is not None and weight > 0:
+            wishes.append((-weight, place, language))
+    return min(wishes)[2] if wishes else None
+
+
+def current() -> str:
+    """The language of this command or request."""
+    return _current.get()
+
+
+def choose(language: str) -> None:
+    """Speak this language from now on, in this context."""
+    _current.set(language)
+
+
+@contextmanager
+def speaking(language: str | None) -> Iterator[None]:
+    """Speak this language inside; None changes nothing."""
+    if language is None:
+        yield
+        return
+    before = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+def tr(text: str) -> str:
+    """A text of ours in the language of this context; what no template made stays as it is."""
+    language = _current.get()
+    return text if language == DEFAULT or not text else _translated(language, text)
+
+
+def tr_members(document: Any, names: frozenset[str]) -> Any:
+    """A JSON document whose members of these names, at any depth, are translated."""
+    if _current.get() == DEFAULT:
+        return document
+    if isinstance(document, Mapping):
+        return {
+            key: tr(value) if key in names and isinstance(value, str) else tr_members(value, names)
+            for key, value in document.items()
+        }
+    if isinstance(document, list | tuple):
+        return [tr_members(one, names) for one in document]
+    return document
+
+
+TOLD: Final = frozenset({"message", "hint", "detail", "title", "did_not_happen", "what_to_do", "reason_text"})
+"""Members of our JSON documents that are sentences for people."""
+
+
+# ---------------------------------------------------------------- sentences and their templates
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One message: its English text with `{names}`, and the same in the other language."""
+
+    text: str
+    other: str
+    pattern: re.Pattern[str]
+    weight: int
+
+    @classmethod
+    def of(cls, text: str, other: str) -> Template:
+        """A pattern that finds the parameters again. A name that stands twice has to be the same twice."""
+        parts: list[str] = []
+        seen: set[str] = set()
+        end = 0
+        for place in _PLACE.finditer(text):
+            parts.append(re.escape(_unescaped(text[end : place.start()])))
+            name = place[1]
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.*?)")
+            seen.add(name)
+            end = place.end()
+        parts.append(re.escape(_unescaped(text[end:])))
+        literal = len(_PLACE.sub("", text))
+        return cls(text, other, re.compile("".join(parts), re.DOTALL), literal)
+
+    def filled(self, values: Mapping[str, str]) -> str:
+        """The other text with these parameters."""
+        return _unescaped(_PLACE.sub(lambda place: values.get(place[1], place[0]), self.other))
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+class Catalogue:
+    """The templates of one language."""
+
+    def __init__(self, messages: Mapping[str, str]) -> None:
+        self.plain = {
+            _unescaped(one): _unescaped(other) for one, other in messages.items() if not _PLACE.search(one)
+        }
+        self._by_word: dict[str, list[Template]] = {}
+        self.templates = [Template.of(one, other) for one, other in messages.items() if _PLACE.search(one)]
+        for template in sorted(self.templates, key=lambda one: -one.weight):
+            self._by_word.setdefault(_first_word(template.text), []).append(template)
+
+    @classmethod
+    def read(cls, language: str) -> Catalogue:
+        """From `locale/`. What is not translated stays English."""
+        from babel.messages.pofile import read_po
+
+        name = "fr" if language == PSEUDO else language
+        with (LOCALE / f"{name}.po").open("rb") as file:
+            catalogue = read_po(file)
+        found = {str(one.id): str(one.string or one.id) for one in catalogue if one.id and not one.fuzzy}
+        if language == PSEUDO:
+            found = {one: f"⟦{one}⟧" for one in found}
+        return cls(found)
+
+    def said(self, text: str, depth: int = 0) -> str | None:
+        """The text in this language; None if no template made it, nor its sentences one by one."""
+        whole = self._whole(text, depth)
+        if whole is not None or depth > _DEPTH:
+            return whole
+        if _BESIDE in text:  # a line of a list: what, where, why
+            parts = text.split(_BESIDE)
+            said = [self.said(part, depth + 1) for part in parts]
+            if any(said):
+                return _BESIDE.join(new or old for new, old in zip(said, parts, strict=True))
+        ends = [gap.span() for gap in _SPLIT.finditer(text)][:_SENTENCES]
+        for end, start in reversed(ends):
+            first = self._whole(text[:end], depth)
+            if first is not None:
+                rest = text[start:]
+                return first + text[end:start] + (self.said(rest, depth + 1) or rest)
+        return None
+
+    def _whole(self, text: str, depth: int) -> str | None:
+        plain = self.plain.get(text)
+        if plain is not None:
+            return plain
+        for word in dict.fromkeys((_first_word(text), "")):
+            for template in self._by_word.get(word, ()):
+                found = template.pattern.fullmatch(text)
+                if found is not None:
+                    return template.filled(
+                        {name: self._value(value, depth) for name, value in found.groupdict().items()}
+                    )
+        return None
+
+    def _value(self, value: str, depth: int) -> str:
+        """What was put in; a sentence of ours is said too."""
+        if depth >= _DEPTH or (" " not in value and value not in self.plain):
+            return value
+        return self.said(value, depth + 1) or value
+
+
+def _first_word(text: str) -> str:
+    """What a text begins with up to its first blank, if no parameter stands in it."""
+    word = text.split(" ", 1)[0]
+    return "" if "{" in word or "}" in word else word
+
+
+@functools.cache
+def catalogue(language: str) -> Catalogue:
+    """The catalogue of a language, read once."""
+    return Catalogue.read(language)
+
+
+@functools.lru_cache(maxsize=8192)
+def _translated(language: str, text: str) -> str:
+    body = text.lstrip()
+    indent = text[: len(text) - len(body)]
+    return indent + (catalogue(language).said(body) or body)

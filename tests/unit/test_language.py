@@ -1,0 +1,169 @@
+"""Sentences for people, in English and French: what was put into a template is found again, and nothing escapes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from docs import texts
+from plant3d_sync import language
+from plant3d_sync.cli.main import run
+from plant3d_sync.language import PSEUDO, Catalogue, accepted, known, of_environment, speaking, tr, tr_members
+
+ROOT = Path(__file__).resolve().parents[2]
+FRENCH = {str(one.id): str(one.string) for one in texts.catalogue("fr") if one.id}
+PLACES = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("fr", "fr"),
+        ("fr-CA", "fr"),
+        ("fr_CA.UTF-8", "fr"),
+        (" FR ", "fr"),
+        ("en_US", "en"),
+        ("C.UTF-8", None),
+        ("POSIX", None),
+        ("de", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_tag_names_a_language_we_speak(tag: str | None, meant: str | None) -> None:
+    assert known(tag) == meant
+
+
+@pytest.mark.parametrize(
+    ("header", "meant"),
+    [
+        ("fr-CA,fr;q=0.9,en;q=0.8", "fr"),
+        ("de, en;q=0.3, fr;q=0.7", "fr"),
+        ("de", None),
+        ("fr;q=0, en", "en"),
+        ("fr;q=x", None),
+        ("*", None),
+        (None, None),
+        ("," * 5000, None),
+    ],
+)
+def test_a_browser_gets_the_best_of_its_languages(header: str | None, meant: str | None) -> None:
+    assert accepted(header) == meant
+
+
+def test_the_environment_is_asked_in_the_order_of_posix(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in language.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert of_environment() is None
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    monkeypatch.setenv("LC_ALL", "fr_CA.UTF-8")
+    assert of_environment() == "fr"
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    assert of_environment() is None, "C says nothing about a language"
+
+
+def test_the_catalogue_knows_every_message_of_the_source_and_no_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/texts.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"run `python docs/texts.py`, then translate:\n{done.stdout[-3000:]}"
+
+
+def test_a_translation_has_the_same_places_as_its_message() -> None:
+    wrong = {
+        english: french
+        for english, french in FRENCH.items()
+        if french and set(PLACES.findall(english)) != set(PLACES.findall(french))
+    }
+    assert not wrong
+
+
+def test_what_was_put_into_a_message_is_found_again() -> None:
+    """Read back in the made-up language, every message is recognised, whatever stands in its places."""
+    catalogue = Catalogue.read(PSEUDO)
+    values = ["P-101", "l'eau (µ) 100 %", "0", "{brace}", "a, b and 3 more"]
+    unknown = []
+    for number, english in enumerate(FRENCH):
+        value = values[number % len(values)]
+        filled = language._unescaped(PLACES.sub(lambda _, value=value: value, english))  # type: ignore[misc]
+        if catalogue.said(filled) is None:
+            unknown.append(filled)
+    assert not unknown
+
+
+def test_a_sentence_put_into_another_one_is_translated_too() -> None:
+    messages = {
+        "The tag {tag} is held. {end}": "L'étiquette {tag} est prise. {end}",
+        "Nothing was done.": "Rien n'a été fait.",
+    }
+    assert (
+        Catalogue(messages).said("The tag P-1 is held. Nothing was done.")
+        == "L'étiquette P-1 est prise. Rien n'a été fait."
+    )
+
+
+def test_sentences_that_follow_one_another_are_translated_one_by_one() -> None:
+    catalogue = Catalogue({"All was read.": "Tout a été lu.", "Nothing was done.": "Rien n'a été fait."})
+    assert catalogue.said("All was read. Nothing was done.") == "Tout a été lu. Rien n'a été fait."
+    assert catalogue.said("Somebody else's words.") is None
+
+
+def test_codes_names_and_values_stay_as_they_are() -> None:
+    document = {
+        "code": "untagged",
+        "tag": "Nothing was done.",
+        "errors": [{"message": "Nothing was done.", "hint": "", "field": "tag"}],
+    }
+    with speaking("fr"):
+        said = tr_members(document, language.TOLD)
+    assert said["code"] == "untagged" and said["tag"] == "Nothing was done."
+    assert said["errors"][0] == {"message": FRENCH["Nothing was done."], "hint": "", "field": "tag"}
+    assert tr_members(document, language.TOLD) is document
+
+
+def spoken_by(capfdbinary: pytest.CaptureFixture[bytes], *words: str) -> tuple[int, dict[str, object], str]:
+    code = run(list(words))
+    out, err = capfdbinary.readouterr()
+    return code, orjson.loads(out), err.decode()
+
+
+def test_a_command_speaks_the_language_of_its_option_and_of_the_environment(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in language.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "plant3d-sync.yml"
+    file.write_text(f"state_db_url: sqlite:///{tmp_path}/state.db\n", encoding="utf-8")
+    command = ("--config", str(file), "--json", "runs", "nowhere")
+    _, english, _ = spoken_by(capfdbinary, *command)
+    _, french, told = spoken_by(capfdbinary, "--lang", "fr-CA", *command)
+    assert french["error"]["code"] == english["error"]["code"]  # type: ignore[index]
+    assert french["error"]["message"] != english["error"]["message"]  # type: ignore[index]
+    assert "nowhere" in french["error"]["message"] and "nowhere" in told  # type: ignore[index]
+    monkeypatch.setenv("LC_ALL", "fr_CA.UTF-8")
+    assert spoken_by(capfdbinary, *command)[1] == french
+    assert spoken_by(capfdbinary, "--lang", "en", *command)[1] == english
+    monkeypatch.delenv("LC_ALL")
+    file.write_text(file.read_text(encoding="utf-8") + "language: fr-CA\n", encoding="utf-8")
+    assert spoken_by(capfdbinary, *command)[1] == french
+    assert language.current() == language.DEFAULT, "one command's language is not the next one's"
+
+
+def test_a_language_nobody_speaks_here_is_a_mistake_of_usage(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    code, document, _ = spoken_by(capfdbinary, "--json", "--lang", "tlh", "runs", "mine")
+    assert (code, document["error"]["code"]) == (2, "usage")  # type: ignore[index]
+
+
+def test_help_is_told_in_french(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["--lang", "fr", "pull", "--help"]) == 0
+    french = capfd.readouterr().out
+    assert run(["pull", "--help"]) == 0
+    assert french != capfd.readouterr().out
+    assert tr("Nothing was done.") == "Nothing was done."
