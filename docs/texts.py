@@ -114,8 +114,13 @@ def _is_command(node: ast.FunctionDef) -> bool:
         ".command(" in ast.unparse(one) or ".callback(" in ast.unparse(one) for one in node.decorator_list
     )
     shown = ("Annotated", "JsonOption", "ProjectArgument")
-    return typed or any(
-        one.annotation is not None and ast.unparse(one.annotation).startswith(shown) for one in node.args.args
+    return (
+        typed
+        or node.name in ("serve", "scheduler", "up")
+        or any(
+            one.annotation is not None and ast.unparse(one.annotation).startswith(shown)
+            for one in node.args.args
+        )
     )
 
 
