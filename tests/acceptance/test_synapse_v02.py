@@ -308,6 +308,16 @@ def test_a_login_that_does_not_work_is_told_before_any_write(
     assert both.side.rows() == []
 
 
+def test_a_login_that_fails_for_now_is_tried_again_later(make_both: MakeBoth) -> None:
+    both = make_both()
+    both.traps.harms += [("POST", "/auth/login", "failed_500")] * 9
+    said = both.world.cli("pull", NAME)
+    assert (said.code, said.error) == (75, "synapse_unavailable"), said.out
+    assert both.side.rows() == []
+    both.traps.harms.clear()
+    assert both.world.cli("pull", NAME).code == 0
+
+
 def test_an_inactive_user_and_an_unknown_project_are_told_apart(make_both: MakeBoth) -> None:
     both = make_both()
     both.running.backend.users[both.running.user].active = False

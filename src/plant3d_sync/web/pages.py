@@ -79,7 +79,7 @@ _LIMITS = {
     "fr": {
         "synapse_no_times": "SYNAPSE 0.2 ne garde aucune heure : « le plus récent gagne » est impossible, un champ modifié des "
         "deux côtés attend une personne.",
-        "synapse_no_archive": "Une archive n'est qu'une marque : SYNAPSE continue de montrer l'objet.",
+        "synapse_no_archive": "Une archive n'est qu'une marque : SYNAPSE continue de montrer l'actif.",
         "synapse_full_read": "Chaque exécution relit tout.",
         "synapse_types": "Les lignes et autres équipements ne peuvent pas être enregistrés dans les écrans de SYNAPSE ; leur "
         "description ne s'y modifie donc pas. <code>plant3d-sync doctor</code> les compte.",
