@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -277,10 +277,14 @@ class App:
             )
         return SecretStr(value)
 
-    def project(self, name: str, *, request_id: str | None = None) -> Project:
-        """Everything needed to run one project."""
+    def project(
+        self, name: str, *, request_id: str | None = None, mapping_files: Sequence[str] = ()
+    ) -> Project:
+        """Everything needed to run one project. `mapping_files`: another mapping than the configured one, to try it."""
         name = self.project_name(name)
         config = self.project_config(name)
+        if mapping_files:
+            config = replace(config, mapping=tuple(mapping_files))
         mapping = MappingCache(config.mapping, self.base_dir)
         counts = Counts()
         synapse = self.synapse(name, request_id, counts=counts)

@@ -204,3 +204,36 @@ def test_the_api_shows_and_accepts_the_step(world: World) -> None:
         done = client.post(f"/api/v1/projects/{NAME}/schema/accept", json={"step": shown["step"]["step"]})
         assert done.status_code == 200 and done.json()["step"] is None
         assert client.post(f"/api/v1/projects/{NAME}/schema/accept", json={}).status_code == 404
+
+
+# ---------------------------------------------------------------- a changed mapping
+
+
+def test_what_a_changed_mapping_would_do_is_shown_before_it_does(world: World, tmp_path: Path) -> None:
+    unchanged = world.cli("mapping", "diff", NAME).json
+    assert unchanged["fields"] == {} and unchanged["changed"] is False
+    (tmp_path / "other.yml").write_text(
+        "version: 1\nextends: mine.yml\nclasses:\n"
+        "  Pumps: {fields: {attributes.note: {column: ACME_Desc}}}\n  HandValves: {entity: none}\n"
+    )
+    before = world.every_table()
+    shown = world.cli("mapping", "diff", NAME, "--mapping", str(tmp_path / "other.yml")).json
+    assert shown["changed"] is True and shown["fields"]["attributes.note"]["changes"] == 40
+    example = shown["fields"]["attributes.note"]["examples"][0]
+    assert example["was"] is None and example["now"].startswith("Pump ")
+    assert [item["tag"] for item in shown["leave"]["items"]] == ["HV-1"] and shown["archived"] == 0
+    assert world.every_table() == before, "nothing was stored"
+    world.configure(mapping=[str(tmp_path / "other.yml")])
+    report = world.pulled()
+    assert report["stats"]["updated"] == 40 and report["stats"]["archived"] == 0 and "HV-1" in world.live()
+
+
+def test_every_mapping_that_was_used_is_kept(world: World, tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text(MAPPING.replace("[ACME_Desc, Description]", "Description"))
+    world.pulled()
+    versions = world.cli("mapping", "versions", NAME).json
+    columns = [
+        one["mapping"]["classes"]["engineeringitems"]["fields"]["description"]["column"]
+        for one in versions["items"]
+    ]
+    assert columns == [["Description"], ["ACME_Desc", "Description"]]

@@ -213,8 +213,10 @@ def test_the_share_in_step_and_the_records_set_aside_are_those_of_the_last_compl
     with service.state.write() as connection:
         project_state.ensure(connection, MINE)
         project_state.update(connection, MINE, last_counts={"valves": counts})
-    found = samples(service.get("/metrics", "read").text)
+    text = service.get("/metrics", "read").text
+    found = samples(text)
     assert found[mine("coverage_ratio", class_kind="valves")] == 0.7
+    assert text.count("# TYPE plant3d_sync_coverage_ratio ") == 1, "one family of one name"
     assert found[mine("quarantined_records", class_kind="valves")] == 2
 
 

@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
-from plant3d_sync.cli.common import JsonOption, app, wants_json
+from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
 
-mapping_app = typer.Typer(help="Check the mapping.", no_args_is_help=True)
+mapping_app = typer.Typer(help="Check the mapping, and see what it changes.", no_args_is_help=True)
 db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
 
 
@@ -125,6 +125,60 @@ def mapping_check(
         else:
             say("The mapping is usable.")
     raise typer.Exit(78 if bad or unknown else 0)
+
+
+@mapping_app.command("diff")
+def mapping_diff(
+    project: ProjectArgument,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--mapping", help="Try this mapping instead of the configured one; may be repeated."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """What the mapping would change in SYNAPSE, before a run does it. Writes nothing, stores nothing.
+
+    Example: plant3d-sync mapping diff mine --mapping stock --mapping mine.yml
+    """
+    from plant3d_sync.usecases.engine import Engine, Request
+
+    as_json = wants_json(json)
+    files = [one if one == "stock" else os.path.abspath(one) for one in mapping or ()]
+    with app() as made:
+        engine = Engine(made.world(), made.project(project, mapping_files=files))
+        found = engine.mapping_diff(Request())
+    if as_json:
+        print_json(found)
+        return
+    for name, one in found["fields"].items():
+        say(f"{name}: {one['changes']} values change")
+        for example in one["examples"][:3]:
+            say(f"  {plain(example['tag'])}: {plain(example['was'])} -> {plain(example['now'])}")
+    for name, what in (("enter", "Items that enter"), ("leave", "Items that leave, their assets stay")):
+        tags = ", ".join(plain(item["tag"]) for item in found[name]["items"][:10])
+        say(f"{what}: {found[name]['count']}" + (f" ({tags})" if tags else "") + ".")
+    say(f"Questions for a person: {found['questions']}. Archived: {found['archived']}.")
+
+
+@mapping_app.command("versions")
+def mapping_versions(project: ProjectArgument, json: JsonOption = False) -> None:
+    """Every mapping that a complete run of the project used, the newest first.
+
+    Example: plant3d-sync mapping versions mine --json
+    """
+    from plant3d_sync.state import mappings
+    from plant3d_sync.usecases.project import iso
+
+    as_json = wants_json(json)
+    with app() as made:
+        name = made.project_name(project)
+        with made.kept_state.read() as connection:
+            items = [one | {"first_used": iso(one["first_used"])} for one in mappings.kept(connection, name)]
+    if as_json:
+        print_json({"items": items, "total": len(items)})
+        return
+    for item in items:
+        say(f"{item['first_used']}  {item['digest']}  {', '.join(map(plain, item['mapping']['files']))}")
 
 
 def doctor(

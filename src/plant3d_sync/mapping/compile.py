@@ -234,6 +234,7 @@ class _Compiler:
                 lines={name: self._line_rule(name) for name in self._by_number},
                 segment_columns=frozenset(name for name, has in self._segment_columns.items() if has),
             ),
+            source={"files": list(self.mapping.sources), **self.mapping.canonical()},
             used=self._used(),
             uses=self._uses_of,
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),

@@ -114,6 +114,8 @@ class RuleSet:
     same: Mapping[str, Callable[[Value, Value], bool]] = field(repr=False)
     reading: Reading = PLAIN
     warnings: tuple[str, ...] = ()
+    source: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """The mapping as it was written, all files merged, with their names."""
     used: Mapping[str, Used] = field(default_factory=dict, repr=False)
     """Class -> what the mapping uses of it in the catalogue."""
     uses: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import dump, load_map
-from plant3d_sync.state.tables import definitions, link
+from plant3d_sync.state.codec import dump, insert_if_new, load_map
+from plant3d_sync.state.tables import definitions, link, mapping_version
 
 ByClass = Mapping[str, Mapping[str, str]]
 """Class -> field -> digest of where its value comes from."""
@@ -32,6 +33,26 @@ def add(connection: Connection, number: int, fields: ByClass) -> int:
     n = int(newest or 0) + 1
     connection.execute(sa.insert(definitions).values(project=number, n=n, fields=dump(fields) or "{}"))
     return n
+
+
+def keep(
+    connection: Connection, project: str, digest: str, source: Mapping[str, object], *, at: float
+) -> None:
+    """Keep a mapping as it was written, from the first complete run on that used it."""
+    values = {"project": project, "digest": digest, "first_used": at, "sources": dump(source) or "{}"}
+    insert_if_new(connection, mapping_version, values)
+
+
+def kept(connection: Connection, project: str) -> list[dict[str, Any]]:
+    """Every mapping that was used, the newest first."""
+    rows = connection.execute(
+        sa.select(mapping_version)
+        .where(mapping_version.c.project == project)
+        .order_by(mapping_version.c.first_used.desc(), mapping_version.c.digest)
+    )
+    return [
+        {"digest": row.digest, "first_used": row.first_used, "mapping": load_map(row.sources)} for row in rows
+    ]
 
 
 def forget(connection: Connection, number: int, current: int) -> None:

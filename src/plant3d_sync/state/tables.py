@@ -387,7 +387,6 @@ backup = sa.Table(
     sa.Index("ix_backup_project", "project", "created_at"),
 )
 
-# Nothing writes this yet: issue 15 (a change of the schema or the mapping is shown before it acts) fills it.
 mapping_version = sa.Table(
     "mapping_version",
     metadata,

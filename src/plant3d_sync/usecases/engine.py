@@ -26,6 +26,7 @@ from plant3d_sync.errors import (
 )
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.coverage import Coverage, settled
+from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
@@ -41,7 +42,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
-from plant3d_sync.usecases import leftovers, plans, preflight, schema, second_look
+from plant3d_sync.usecases import leftovers, mapping_diff, plans, preflight, schema, second_look
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -174,6 +175,32 @@ class Engine:
         report.outcome = "guarded" if planned.draft.guards else _outcome(report)
         report.completed_at = world.clock()
         return report
+
+    def mapping_diff(self, request: Request) -> dict[str, Any]:
+        """What the mapping as it is now would change in SYNAPSE. Stores and writes nothing."""
+        world, project = self._world, self._project
+        with self._clock(request, None):
+            with world.state.read() as connection:
+                known = project_state.get(connection, project.name)
+            known = known or ProjectState(name=project.name, number=0)
+            preflight.check_synapse_project(project, known)
+            known.skew = project.synapse.capabilities().skew_seconds
+            feed = read_feed(world, project, known, full=True, keep=False)
+            snapshot, signature = self._snapshot()
+            try:
+                planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
+                with world.state.read() as connection:
+                    leaving = [
+                        {"pnpid": brief.pnpid, "tag": brief.tag, "class": brief.class_name}
+                        for brief in links.briefs(connection, known.number)
+                        if brief.class_name not in planned.rules.classes
+                        and brief.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
+                    ]
+                return mapping_diff.document(
+                    planned, leaving, project=project.name, last=known.mapping_digest
+                )
+            finally:
+                snapshot.close()
 
     # ------------------------------------------------------------------ run
 
@@ -976,6 +1003,13 @@ class Engine:
             links.not_compared(connection, number, uncompared, at, version or UNKNOWN)
             version = mappings.add(connection, number, planned.rules.definitions())
             project_state.update(connection, self._project.name, mapping_version=version)
+            mappings.keep(
+                connection,
+                self._project.name,
+                planned.mapping_digest.partition(":")[0],
+                planned.rules.source,
+                at=planned.read_at,
+            )
         mappings.forget(connection, number, version)
 
     def _count_records(self, report: Report) -> None:

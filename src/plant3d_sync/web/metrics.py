@@ -363,11 +363,6 @@ def _buckets(
 
 
 def _coverage(connection: Connection) -> Iterator[Metric]:
-    ratio = GaugeMetricFamily(
-        P + "coverage_ratio",
-        "Share of the records of the last complete read that are in step, between 0 and 1.",
-        labels=["project", "class_kind"],
-    )
     aside = GaugeMetricFamily(
         P + "quarantined_records",
         "Records of the last complete read that were set aside with an error.",
@@ -375,7 +370,7 @@ def _coverage(connection: Connection) -> Iterator[Metric]:
     )
     share = GaugeMetricFamily(
         P + "coverage_ratio",
-        "Share of the items of the mapping's classes that the last complete run handed over.",
+        "Share of the items of the mapping's classes that the last complete run handed over, between 0 and 1.",
         labels=["project", "class_kind"],
     )
     left = GaugeMetricFamily(
@@ -388,13 +383,12 @@ def _coverage(connection: Connection) -> Iterator[Metric]:
         for entity, counts in sorted(load_map(text).items()):
             aside.add_metric([name, entity], counts["errors"])
             covered = counts.get("coverage")
-            if covered is not None and covered["whole"]:
+            if covered is not None and covered["share"] is not None:
                 share.add_metric([name, entity], covered["share"])
                 for reason, count in covered["reasons"].items():
                     left.add_metric([name, entity, reason], count)
-            if counts["total"]:
-                ratio.add_metric([name, entity], counts["unchanged"] / counts["total"])
-    yield ratio
+            elif covered is None and counts["total"]:  # counted by an earlier version
+                share.add_metric([name, entity], counts["unchanged"] / counts["total"])
     yield aside
     yield share
     yield left
