@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,13 @@ from sqlalchemy.engine import make_url
 
 from plant3d_sync.cli.main import run as cli
 from plant3d_sync.errors import RetryLaterError, StateRefused
-from plant3d_sync.state import State, store
+from plant3d_sync.state import State, store, trouble
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.tables import component
+from plant3d_sync.usecases.project import World
+from plant3d_sync.worker import process
 from tests.support import postgres
+from tests.support.jobs import wait_until
 from tests.support.webapp import MINE, desk
 
 PASSWORD = "correct@horse/battery#staple?100%"
@@ -253,3 +258,122 @@ def test_a_process_whose_connections_are_all_in_use_says_busy(
                 connection.close()
         state.close()
     assert caught.value.error_code == "state_busy"
+
+
+# ---------------------------------------------------------------- a server that is there and says nothing
+
+
+@contextmanager
+def frozen(server: str, url: str) -> Iterator[None]:
+    """Every process of the server that we talk to stands still; its lines stay up."""
+    with psycopg.connect(server, autocommit=True) as admin:
+        folder = admin.execute("SHOW data_directory").fetchone()[0]  # type: ignore[index]
+        mine = admin.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = %s", (make_url(url).database,)
+        ).fetchall()
+    pids = [int((Path(str(folder)) / "postmaster.pid").read_text().split()[0]), *(pid for (pid,) in mine)]
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+@pytest.mark.skipif(bool(os.environ.get("P3DSYNC_TEST_PG_URL")), reason="not our server to freeze")
+def test_a_frozen_postgresql_is_503_in_time_and_all_is_well_when_it_goes_on(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(store.CONNECT, "connect_timeout", 2)  # the least that the driver knows
+    with database(server, "ENCODING 'UTF8'") as url:
+        state = State(url)
+        state.ready()
+        with desk(tmp_path, state=state) as service:
+            service.state.answer_within(0.5)
+            headers = service.headers("sync", "read")
+            assert service.client.get("/api/v1/projects", headers=headers).status_code == 200
+            with frozen(server, url):
+                for method, path in (("GET", "/api/v1/projects"), ("POST", "/api/v1/sync/pull")):
+                    answer = service.client.request(
+                        method, path, headers=headers, json={"project_id": MINE} if method == "POST" else None
+                    )
+                    assert (answer.status_code, answer.json()["code"]) == (503, "state_unavailable"), (
+                        answer.text
+                    )
+                    assert answer.headers["Retry-After"]
+                assert service.client.get("/livez").status_code == 200
+                with pytest.raises(RetryLaterError), state.write() as connection:
+                    project_state.ensure(connection, "p")
+            asked = service.client.post("/api/v1/sync/pull", json={"project_id": MINE}, headers=headers)
+            assert asked.status_code == 202
+        state.close()
+
+
+def test_a_table_that_somebody_removed_is_503_with_what_to_do_and_not_500(
+    server: str, tmp_path: Path
+) -> None:
+    with database(server, "ENCODING 'UTF8'") as url:
+        state = State(url)
+        state.ready()
+        with desk(tmp_path, state=state) as service:
+            headers = service.headers()
+            with state.engine.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE run RENAME TO elsewhere")
+            answer = service.client.post("/api/v1/sync/pull", json={"project_id": MINE}, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (503, "state_altered"), answer.text
+        state.close()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "code"),
+    [
+        ("08006", "state_unavailable"),
+        ("25P03", "state_unavailable"),
+        ("25006", "state_read_only"),
+        ("40001", "state_unavailable"),
+        ("42501", "state_rights"),
+        ("42P01", "state_altered"),
+        ("53100", "state_full"),
+        ("53300", "state_unavailable"),
+        ("55P03", "state_unavailable"),
+        ("57014", "state_unavailable"),
+        ("57P01", "state_unavailable"),
+        ("58030", "state_unavailable"),
+        ("XX001", "state_damaged"),
+    ],
+)
+def test_whatever_the_server_says_of_itself_is_our_error(sqlstate: str, code: str) -> None:
+    raised = psycopg.errors.lookup(sqlstate)("as the server says it")
+    kind = next(
+        name
+        for name in ("OperationalError", "ProgrammingError", "InternalError", "DatabaseError")
+        if isinstance(raised, getattr(psycopg, name))
+    )
+    wrapped = getattr(sa.exc, kind)("SELECT 1", {}, raised)
+    ours = trouble.translated(wrapped, "the address", str)
+    assert ours is not None and (ours.error_code, ours.http_status) == (code, 503)
+
+
+def test_a_worker_whose_first_sign_of_life_fails_waits_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(f"sqlite:///{tmp_path / 'state.db'}")
+    state.ready()
+    world = World(state=state)
+    monkeypatch.setattr(process, "SIGNS_OF_LIFE", 0.02)
+    with state.engine.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE component RENAME TO away")
+        connection.commit()
+    with process.Presence(world, "worker", dict) as presence:
+        with state.engine.connect() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO component")
+            connection.commit()
+
+        def is_shown() -> bool:
+            with state.read() as connection:
+                return presence.name in connection.execute(sa.select(component.c.name)).scalars().all()
+
+        wait_until(is_shown, what="a sign of life")
+    state.close()

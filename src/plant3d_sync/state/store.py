@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,12 @@ from plant3d_sync.state.address import state_url
 from plant3d_sync.state.tables import metadata
 
 BUSY_SECONDS = 20.0
+
+ANSWER_SECONDS = 120.0
+"""How long PostgreSQL may take for one statement. The longest of ours, on ten million rows, take seconds."""
+
+UPGRADE_SECONDS = 3600.0
+"""The same while the schema is changed, or another process changes it."""
 
 UPGRADE_LOCK = 0x503344  # "P3D"
 """PostgreSQL's advisory lock of whoever changes the schema, until the end of that transaction."""
@@ -98,7 +104,8 @@ class State:
     def __init__(self, url: str) -> None:
         self.url: URL = state_url(url)
         self._prepare_sqlite_file()
-        self.engine: Engine = _engine(self.url, self.shown)
+        self._answer_seconds = ANSWER_SECONDS
+        self.engine: Engine = _engine(self.url, self.shown, lambda: self._answer_seconds)
         self.dialect = self.engine.dialect.name
         self._looked_at = False
 
@@ -116,6 +123,12 @@ class State:
                 code="state_unavailable",
             ) from error
         refuse_foreign_file(Path(name))
+
+    def answer_within(self, seconds: float) -> None:
+        """How long PostgreSQL may take for one statement from now on; then it is RetryLaterError `state_unavailable`."""
+        self._answer_seconds = seconds
+        if self.dialect == "postgresql":
+            self.engine.dispose()  # connections made before have another bound
 
     @property
     def shown(self) -> str:
@@ -183,13 +196,22 @@ class State:
 
         Raises ConfigError for a newer database, RetryLaterError while a run is going: it would meet two schemas.
         """
-        from alembic import command
-
         before = self.schema_version()
         if before is not None and before > SCHEMA:
             raise _another_version(before)
         if before is not None and before != SCHEMA:
             self._refuse_while_running()
+        usual = self._answer_seconds
+        self.answer_within(UPGRADE_SECONDS)
+        try:
+            self._upgrade()
+        finally:
+            self.answer_within(usual)
+        return before, self.head()
+
+    def _upgrade(self) -> None:
+        from alembic import command
+
         with self._translating():
             config = _alembic_config(self.url)
             with self.engine.connect() as connection:
@@ -202,7 +224,6 @@ class State:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE_LOCK)))
                 command.upgrade(config, "head")
                 connection.commit()
-        return before, self.head()
 
     def _refuse_while_running(self) -> None:
         with self.read() as connection:
@@ -344,7 +365,7 @@ def _alembic_config(url: URL) -> Any:
     return config
 
 
-def _engine(url: URL, shown: str) -> Engine:
+def _engine(url: URL, shown: str, answer_seconds: Callable[[], float]) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
@@ -365,11 +386,22 @@ def _engine(url: URL, shown: str) -> Engine:
             cursor.close()
 
         return engine
-    engine = sa.create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=CONNECT)
+    from plant3d_sync.state.bounded import LINE, BoundedConnection
+
+    line = {name: value for name, value in LINE.items() if name not in url.query}
+    engine = sa.create_engine(
+        url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args={**CONNECT, **line}
+    )
 
     @sa.event.listens_for(engine, "do_connect")
-    def _find_server(_dialect: Any, _record: Any, _given: Any, options: dict[str, Any]) -> None:
-        """Names are looked up before, within a bound: the driver would wait for the name server as long as it takes."""
+    def _connect(_dialect: Any, _record: Any, given: Any, options: dict[str, Any]) -> Any:
+        """With a bound for each wait, the one for the name server too."""
+        find_server(options)
+        made = BoundedConnection.connect(*given, **options)
+        made.answer_seconds = answer_seconds()
+        return made
+
+    def find_server(options: dict[str, Any]) -> None:
         if "hostaddr" in options or not options.get("host"):
             return
         try:

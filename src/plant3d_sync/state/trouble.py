@@ -10,7 +10,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from plant3d_sync.address import ESCAPES
 from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
@@ -31,6 +31,12 @@ _ACCESS = re.compile(
     r"|permission denied for database|droit refusé pour la base de données",
     re.IGNORECASE,
 )
+_NOT_AS_MADE = frozenset({"42P01", "42703", "3F000", "42704"})
+"""PostgreSQL: a table, a column, a schema or a type that is not there."""
+
+_PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""PostgreSQL: connection, transaction ended, conflict, no resources, not now, an operator stepped in, the system."""
+
 _DAMAGED = ("malformed", "file is not a database", "file is encrypted")
 
 
@@ -49,6 +55,10 @@ def translated(error: DBAPIError, shown: str, hide: Hide) -> SyncError | None:
         return read_only(shown)
     if state == "42501":
         return no_rights(shown, text)
+    if state in _NOT_AS_MADE:
+        return not_as_made(shown, text)
+    if state in ("XX001", "XX002"):
+        return damaged(shown, text)
     if isinstance(error.orig, sqlite3.DatabaseError) and any(word in lowered for word in _DAMAGED):
         return damaged(shown, text)
     if isinstance(error, IntegrityError | DataError):
@@ -59,7 +69,8 @@ def translated(error: DBAPIError, shown: str, hide: Hide) -> SyncError | None:
             "What was sent to SYNAPSE before is on record; the next run looks for it there.",
             code="state_refused",
         )
-    if not isinstance(error, OperationalError) and not error.connection_invalidated:
+    passing = isinstance(error, OperationalError) or str(state)[:2] in _PASSING
+    if not passing and not error.connection_invalidated and not isinstance(error, InterfaceError):
         return None
     return _refused_login(shown, text) or RetryLaterError(
         f"The state database cannot be used now ({shown}): {text}",
@@ -103,6 +114,15 @@ def damaged(shown: str, what: str) -> StateRefused:
         f"The state database is damaged ({shown}): {what}. Nothing more was written anywhere.",
         hint="Put the last backup of it back. Without one move it away: the next pull is a reviewed new beginning.",
         code="state_damaged",
+    )
+
+
+def not_as_made(shown: str, what: str) -> StateRefused:
+    """Something that we made is not there any more."""
+    return StateRefused(
+        f"The state database is not as plant3d-sync made it ({shown}): {what}. Nothing was done.",
+        hint="Somebody removed or renamed it: put the last backup back. If search_path was changed, set it back.",
+        code="state_altered",
     )
 
 

@@ -69,6 +69,7 @@ def create_app(
     web.state.context = context
     web.state.watch = Watch(context, rates)
     web.state.metrics = Metrics(context)
+    context.state.answer_within(ANSWER_SECONDS)
     for router in (sync.router, conflicts.router, plans.router, looking.router, service.router):
         web.include_router(router)
     errors.install(web)
@@ -83,6 +84,10 @@ def create_app(
         web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     web.openapi = lambda: _openapi(web)  # type: ignore[method-assign]
     return web
+
+
+ANSWER_SECONDS = 10.0
+"""How long a request waits for one answer of PostgreSQL before it is told to come again."""
 
 
 @asynccontextmanager

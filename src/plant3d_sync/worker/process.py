@@ -152,7 +152,7 @@ class Presence:
         """A row of its own: two containers may share host name and process number."""
 
     def __enter__(self) -> Presence:
-        self.show()
+        self._try_to_show()
         self._thread.start()
         return self
 
@@ -181,7 +181,10 @@ class Presence:
 
     def _loop(self) -> None:
         while not self._ended.wait(SIGNS_OF_LIFE):
-            try:
-                self.show()
-            except SyncError as error:
-                get_logger().warning("presence.postponed", code=error.error_code, reason=error.message)
+            self._try_to_show()
+
+    def _try_to_show(self) -> None:
+        try:
+            self.show()
+        except SyncError as error:
+            get_logger().warning("presence.postponed", code=error.error_code, reason=error.message)
