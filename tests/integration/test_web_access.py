@@ -23,6 +23,7 @@ BODIES = {
     "/api/v1/conflicts/resolve": {"project_id": MINE, "resolution": "plant3d"},
     "/api/v1/conflicts/{conflict_id}/resolve": {"resolution": "plant3d", "version": 1},
     "/api/v1/keys": {"name": "n", "scopes": ["read"], "project_id": MINE},
+    "/api/v1/projects/{project_id}/schema/accept": {},
 }
 
 
@@ -128,6 +129,9 @@ def test_a_key_without_the_scope_is_refused_everywhere_and_one_with_it_nowhere(s
             )
         only = service.headers(*([scope] if scope else ["sync"]))
         status = ask(service, method, path, only, route.path)
+        if route.path.endswith("/schema/accept"):
+            assert status == 404, "no change of a schema waits"
+            continue
         assert status not in (401, 403, 404, 422, 500), (method, route.path, status)
 
 
@@ -146,16 +150,57 @@ def test_a_key_of_another_project_sees_none_of_this_one(service: Desk) -> None:
             assert status == 404, (method, route.path, status)
 
 
+MISSING = {"link_id": "99999999999"}
+
+
+def addresses_with_an_id(service: Desk) -> list[tuple[str, str, str]]:
+    """(method, address, name of the id) of all that takes an id, from the OpenAPI document."""
+    found = [
+        (method.upper(), template, parameter["name"])
+        for template, methods in service.web.openapi()["paths"].items()
+        for method, operation in methods.items()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "path"
+    ]
+    assert len(found) >= 11, found
+    return found
+
+
 def test_a_foreign_object_and_a_missing_one_look_the_same(service: Desk) -> None:
-    foreign = {"X-API-Key": service.key(projects=[OTHER])}
-    run = service.run()
-    seen = service.client.get(f"/api/v1/sync/{run}", headers=foreign).json()
-    missing = service.client.get("/api/v1/sync/0000", headers=foreign).json()
-    for answer, name in ((seen, run), (missing, "0000")):
-        for member in ("instance", "request_id"):
-            answer.pop(member)
-        answer["detail"] = answer["detail"].replace(name, "ID")
-    assert seen == missing
+    """Byte for byte, but for the id that was asked for."""
+    foreign = {"X-API-Key": service.key(projects=[OTHER]), "X-Request-ID": "one-and-the-same"}
+    for method, template, name in addresses_with_an_id(service):
+        there = concrete(service, template)
+        missing = re.sub(r"\{\w+\}", MISSING.get(name, "0123456789abcdef"), template)
+        ids = [re.fullmatch(re.sub(r"\{\w+\}", "(.+)", template), path)[1] for path in (there, missing)]
+        answers = []
+        for path, shown in zip((there, missing), ids, strict=True):
+            body = BODIES.get(template) if method == "POST" else None
+            answer = service.client.request(method, path, headers=foreign, json=body)
+            assert answer.status_code == 404, (method, path, answer.text)
+            headers = {
+                key: value for key, value in answer.headers.items() if key not in ("date", "content-length")
+            }
+            answers.append((headers, answer.content.replace(shown.encode(), b"ID")))
+        assert answers[0] == answers[1], (method, template)
+
+
+def test_a_foreign_project_and_a_missing_one_look_the_same(service: Desk) -> None:
+    foreign = {"X-API-Key": service.key(projects=[OTHER]), "X-Request-ID": "one-and-the-same"}
+    asked = 0
+    for template, methods in service.web.openapi()["paths"].items():
+        takes = {one["name"] for one in methods.get("get", {}).get("parameters", [])}
+        if "project_id" not in takes or "{" in template:
+            continue
+        answers = {
+            service.client.get(template, params={"project_id": name}, headers=foreign).content.replace(
+                name.encode(), b"ID"
+            )
+            for name in (MINE, UUIDS[MINE], "nowhere")
+        }
+        assert len(answers) == 1 and b'"status":404' in answers.pop(), template
+        asked += 1
+    assert asked >= 8
 
 
 def test_a_project_can_be_named_by_its_synapse_uuid_but_not_by_a_stranger(service: Desk) -> None:
@@ -179,14 +224,66 @@ def test_an_expired_key_and_a_revoked_one_are_refused_at_once(service: Desk) -> 
     assert service.client.get("/api/v1/projects", headers={"X-API-Key": long}).status_code == 401
 
 
-def test_two_keys_of_one_name_work_side_by_side_until_the_old_one_is_revoked(service: Desk) -> None:
-    body = {"name": "synapse", "scopes": ["read"]}
-    old, new = (service.post("/api/v1/keys", body, "admin").json() for _ in range(2))
+def test_a_name_belongs_to_one_living_key(service: Desk) -> None:
+    body = {"name": "Synapse  desk", "scopes": ["read"]}
+    old = service.post("/api/v1/keys", body, "admin").json()
+    for name in ("Synapse  desk", "synapse desk", "SYNAPSE DESK", "\uff33ynapse desk"):
+        taken = service.post("/api/v1/keys", {**body, "name": name}, "admin")
+        assert (taken.status_code, taken.json()["code"]) == (409, "key_name_taken"), name
+    new = service.post("/api/v1/keys", {**body, "name": "Synapse desk 2"}, "admin").json()
     for made in (old, new):
         assert service.client.get("/api/v1/projects", headers={"X-API-Key": made["key"]}).status_code == 200
     service.post(f"/api/v1/keys/{old['id']}/revoke", None, "admin")
-    assert service.client.get("/api/v1/projects", headers={"X-API-Key": old["key"]}).status_code == 401
-    assert service.client.get("/api/v1/projects", headers={"X-API-Key": new["key"]}).status_code == 200
+    again = service.post("/api/v1/keys", body, "admin")
+    assert again.status_code == 201, "the name is free once its key is revoked"
+    short = service.post("/api/v1/keys", {**body, "name": "short", "expires_days": 1}, "admin")
+    service.clock.now += 86_401
+    assert short.status_code == 201
+    assert service.post("/api/v1/keys", {**body, "name": "short"}, "admin").status_code == 201, "or expired"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "admin",
+        "ADMIN",
+        " Admin ",
+        "\uff41\uff44\uff4d\uff49\uff4e",
+        "cli",
+        "\u24d2\u24db\u24d8",
+        "Scheduler",
+        "sync",
+        "system",
+    ],
+)
+def test_no_key_is_called_as_the_program_calls_itself(service: Desk, name: str) -> None:
+    refused = service.post("/api/v1/keys", {"name": name, "scopes": ["read"]}, "admin")
+    assert (refused.status_code, refused.json()["code"]) == (422, "key_name_reserved")
+
+
+@pytest.mark.parametrize("name", ["ad\u200bmin", "a\nb", "\u202etset", "   ", "\u2060"])
+def test_a_name_that_cannot_be_seen_as_it_is_is_none(service: Desk, name: str) -> None:
+    refused = service.post("/api/v1/keys", {"name": name, "scopes": ["read"]}, "admin")
+    assert (refused.status_code, refused.json()["code"]) == (422, "key_name_invalid")
+
+
+def test_every_actor_of_ours_is_a_reserved_name() -> None:
+    """What the code writes as an actor, nobody may call himself."""
+    found = set()
+    for path in Path(keys.__file__).parents[1].rglob("*.py"):
+        if "synapse_dev" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            found |= set(re.findall(r'\b(?:actor|by|requested_by)(?:: str)? ?= ?"([^"]+)"', text))
+    assert {"cli", "scheduler", "sync", "retention"} <= found
+    ours = {name for name in found if ":" not in name}  # the others are SYNAPSE's words in our doubles of it
+    assert ours <= keys.RESERVED, ours - keys.RESERVED
+
+
+def test_who_did_it_is_a_keys_id_and_its_name(service: Desk) -> None:
+    key = service.key("admin", name="two of one")
+    service.client.post("/api/v1/keys", json={"name": "made", "scopes": ["read"]}, headers={"X-API-Key": key})
+    [entry] = [one for one in service.audited() if one["action"] == "key.created" and one["name"] == "made"]
+    assert entry["actor"] == f"key:{key.split('_')[1]}:two of one"
 
 
 def test_a_key_bound_to_a_project_cannot_make_one_that_is_not(service: Desk) -> None:

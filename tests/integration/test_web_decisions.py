@@ -60,7 +60,7 @@ def test_a_conflict_is_decided_and_a_run_carries_it_out(service: Desk) -> None:
     run = service.get(f"/api/v1/sync/{body['sync_id']}", "read").json()
     assert (run["direction"], run["trigger"]) == ("both", "resolve")
     resolved = service.get("/api/v1/conflicts", "read", project_id=MINE, status="resolved").json()
-    assert [item["resolved_by"] for item in resolved["items"]] == ["key:tester"]
+    assert [item["resolved_by"] for item in resolved["items"]] == [service.actor("resolve")]
     assert service.get("/api/v1/conflicts", "read", project_id=MINE).json()["total"] == 0
 
 
@@ -155,7 +155,7 @@ def test_a_plan_is_applied_exactly_and_the_approval_is_audited(service: Desk) ->
         run = runs.get(connection, answer.json()["sync_id"])
     assert run is not None and run.options["plan_id"] == plan and run.trigger == "apply"
     [entry] = [entry for entry in service.audited() if entry["action"] == "plan.approved"]
-    assert (entry["plan"], entry["actor"]) == (plan, "key:tester")
+    assert (entry["plan"], entry["actor"]) == (plan, service.actor("write"))
 
 
 def test_a_guarded_plan_needs_the_approval_of_its_guards(service: Desk) -> None:

@@ -56,7 +56,7 @@ def test_a_pull_is_accepted_and_says_where_to_look(service: Desk) -> None:
         stored.options["full"],
     ) == (
         "pull",
-        "key:tester",
+        service.actor(),
         ["valves"],
         True,
     )
@@ -469,7 +469,7 @@ def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_is_asked_to_stop(s
     assert asked.status_code == 202
     assert service.get(f"/api/v1/sync/{running}").json()["cancel_requested"] is True
     assert [entry["actor"] for entry in service.audited() if entry["action"] == "run.cancelled"] == [
-        "key:tester"
+        service.actor("sync")
     ] * 2
 
 

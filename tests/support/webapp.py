@@ -65,13 +65,14 @@ class Desk:
         days: float | None = None,
         name: str = "tester",
     ) -> str:
-        """A fresh key (kept per wish, so that asking twice costs nothing)."""
+        """A fresh key (kept per wish, so that asking twice costs nothing). The first of a name carries it as it is."""
         wish = (scopes, tuple(projects) if projects else None, days, name)
         if wish not in self.made:
+            alike = sum(1 for made in self.made if made[3] == name)
             with self.state.write() as connection:
                 _id, self.made[wish] = keys.create(
                     connection,
-                    name,
+                    f"{name} {alike}" if alike else name,
                     scopes or keys.SCOPES,
                     projects=projects,
                     expires_days=days,
@@ -79,6 +80,14 @@ class Desk:
                     by="test",
                 )
         return self.made[wish]
+
+    def actor(self, *scopes: str, name: str = "tester") -> str:
+        """How the audit names the key with this wish."""
+        wish = next(made for made in self.made if made[3] == name and made[0] == scopes)
+        with self.state.read() as connection:
+            key = keys.get(connection, self.made[wish].split("_")[1])
+        assert key is not None
+        return f"key:{key.key_id}:{key.name}"
 
     def headers(self, *scopes: str, projects: Sequence[str] | None = None, **more: str) -> dict[str, str]:
         return {"X-API-Key": self.key(*scopes, projects=projects), **more}

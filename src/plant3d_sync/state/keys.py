@@ -2,7 +2,8 @@
 
 A key reads `p3s_<key id>_<secret>`. The secret has 256 random bits, so one SHA-256 of it is enough: there is
 nothing to guess, and a slow hash per request would only let strangers keep the service busy.
-Several keys may carry one name, so that a new one can be put in place before the old one is revoked.
+A name is carried by one living key only, and no key is called as the program calls itself: who did what is told by
+names. A key's own word for itself in the audit is `key:ID:NAME`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from plant3d_sync.errors import NotFoundError
+from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.state import audit, seals
 from plant3d_sync.state.codec import dump, load
 from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.state.tables import api_key
+from plant3d_sync.words import said
 
 SCOPES = ("read", "sync", "resolve", "write", "admin")
 """read: look; sync: start and stop runs; resolve: decide conflicts; write: apply and undo plans; admin: keys, audit."""
@@ -35,6 +38,36 @@ KIND = "api_key"
 PREFIX = "p3s"
 HOUR = 3600.0
 DAY = 86400.0
+LONGEST_NAME = 100
+RESERVED = frozenset(
+    {
+        "admin",
+        "administrator",
+        "anonymous",
+        "api",
+        "cli",
+        "key",
+        "links",
+        "plant3d",
+        "plant3d-sync",
+        "retention",
+        "root",
+        "scheduler",
+        "schedule",
+        "service",
+        "sync",
+        "synapse",
+        "system",
+        "unknown",
+        "upgrade",
+        "worker",
+    }
+)
+"""Names that say who did something without being anybody's key, as `plain_name` spells them."""
+
+NAMES_LOCK = 0x503345
+"""PostgreSQL's advisory lock of whoever makes a key: a name is looked for and taken in one piece."""
+
 LONGEST = 200
 """A presented key longer than this is refused before anything is hashed."""
 
@@ -85,9 +118,10 @@ def create(
     now: float,
     by: str = "cli",
 ) -> tuple[str, str]:
-    """Make a key: (its id, the key). The second is nowhere else. Raises NotFoundError for an unknown scope.
+    """Make a key: (its id, the key). The second is nowhere else. Audited.
 
-    `projects`: configured names it may see, None for all. Audited.
+    `projects`: configured names it may see, None for all. Raises NotFoundError `scope_unknown`, `key_name_invalid`,
+    `key_name_reserved`, NeedsPersonError `key_name_taken`.
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
@@ -96,6 +130,7 @@ def create(
             hint=f"Scopes are {', '.join(SCOPES)}.",
             code="scope_unknown",
         )
+    _refuse_name(connection, name, now)
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     wanted = [scope for scope in SCOPES if scope in scopes]
     connection.execute(
@@ -123,6 +158,41 @@ def create(
         projects=sorted(set(projects)) if projects else None,
     )
     return key_id, f"{PREFIX}_{key_id}_{secret}"
+
+
+def plain_name(name: str) -> str:
+    """A name as it is compared: compatible characters as one, no invisible ones, no case, no double spaces."""
+    text = unicodedata.normalize("NFKC", name)
+    text = "".join(char for char in text if unicodedata.category(char) not in _INVISIBLE)
+    return " ".join(unicodedata.normalize("NFKC", text.casefold()).split())
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+
+
+def _refuse_name(connection: Connection, name: str, now: float) -> None:
+    plain = plain_name(name)
+    odd = [char for char in name if unicodedata.category(char) in (*_INVISIBLE, "Zl", "Zp")]
+    if not plain or odd or len(name) > LONGEST_NAME:
+        raise NotFoundError(
+            f"{said(name[: LONGEST_NAME + 1])} cannot be the name of a key. No key was made.",
+            hint=f"Give a name of up to {LONGEST_NAME} visible characters.",
+            code="key_name_invalid",
+        )
+    if plain in RESERVED:
+        raise NotFoundError(
+            f"{said(name)} is a name of the program's own parts. No key was made.",
+            hint="Name the key after who or what uses it.",
+            code="key_name_reserved",
+        )
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(NAMES_LOCK)))
+    if any(plain_name(key.name) == plain for key in list_keys(connection) if key.valid(now)):
+        raise NeedsPersonError(
+            f"A living key is called {said(name)} already. No key was made.",
+            hint="Choose another name (with a date, say), put the new key in place, then revoke the old one.",
+            code="key_name_taken",
+        )
 
 
 def list_keys(connection: Connection) -> list[ApiKey]:

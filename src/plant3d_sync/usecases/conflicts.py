@@ -79,13 +79,19 @@ def _matches(row: Mapping[str, Any], field: str | None, tag: str | None, kind: s
     )
 
 
-def get_conflict(state: State, conflict_id: str) -> dict[str, Any]:
-    """One conflict as a document. Raises NotFoundError."""
+def find_conflict(state: State, conflict_id: str) -> dict[str, Any] | None:
+    """One conflict as a document, None if there is none."""
     with state.read() as connection:
         row = finding_state.get_conflict(connection, conflict_id)
-    if row is None:
+    return None if row is None else conflict_document(row)
+
+
+def get_conflict(state: State, conflict_id: str) -> dict[str, Any]:
+    """One conflict as a document. Raises NotFoundError."""
+    found = find_conflict(state, conflict_id)
+    if found is None:
         raise NotFoundError(f"There is no conflict {conflict_id}.", hint="`plant3d-sync conflicts PROJECT`")
-    return conflict_document(row)
+    return found
 
 
 def conflict_document(row: Mapping[str, Any]) -> dict[str, Any]:

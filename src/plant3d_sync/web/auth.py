@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import limits
 from fastapi import Header, Request, Security
@@ -40,6 +40,7 @@ HEADER = "X-API-Key"
 FAILURES = limits.parse("60/minute")
 """How many wrong keys one address may present."""
 
+T = TypeVar("T")
 _log = logging.getLogger("plant3d_sync.web")
 _scheme = APIKeyHeader(
     name=HEADER, scheme_name="ApiKey", auto_error=False, description="`plant3d-sync keys create` makes one."
@@ -181,12 +182,16 @@ class Call:
     @property
     def by(self) -> str:
         """Who, for the audit."""
-        return f"key:{self.key.name}"
+        return f"key:{self.key.key_id}:{self.key.name}"
 
     @property
     def request_id(self) -> str:
         """The id of this request."""
         return str(self.request.state.request_id)
+
+    def found(self, thing: T | None, project: str | None, what: str, name: object) -> T:
+        """The object with an id; 404 unless it is there and the key may see it (`Context.found`)."""
+        return self.context.found(self.key, thing, project, what, name)
 
     def project(self, asked: str) -> str:
         """The configured name of a project; 404 unless the key may see it."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.jobqueue import Bell
@@ -30,6 +30,7 @@ STREAMS = 64
 
 STREAMS_OF_A_KEY = 16
 
+T = TypeVar("T")
 Place = Literal["taken", "full", "share"]
 
 
@@ -130,10 +131,16 @@ class Context:
                 return name
         raise unknown_project(asked, visible)
 
-    def check(self, key: ApiKey, project: str, what: str, name: object) -> None:
-        """Refuse 404 an object of a project that the key may not see or that is not configured any more."""
-        if project not in self.app.config.projects or not may_see(key, project):
+    def found(self, key: ApiKey, thing: T | None, project: str | None, what: str, name: object) -> T:
+        """The object somebody asked for by its id. `project`: whose it is, None if that was looked at already.
+
+        Refuses 404 when it is not there, when the key may not see its project, when that is not configured any more:
+        the only place where such an answer is made, so that none tells which of them it was.
+        """
+        known = project is None or (project in self.app.config.projects and may_see(key, project))
+        if thing is None or not known:
             raise not_found(what, name)
+        return thing
 
     def verify(self, presented: str) -> ApiKey | None:
         """The key somebody presents, None unless it is good."""

@@ -29,6 +29,8 @@ STATUS_OF_CODE = {
     "plan_moved": 412,
     "run_waiting": 409,
     "scope_unknown": 422,
+    "key_name_invalid": 422,
+    "key_name_reserved": 422,
     "resolution_unknown": 422,
 }
 """Codes whose answer is not the one of their kind of error."""
@@ -77,7 +79,7 @@ def unknown_project(name: str, visible: Sequence[str]) -> Refused:
 
 
 def not_found(what: str, name: object) -> Refused:
-    """404 for an object that does not exist or belongs to a project the key may not see."""
+    """404 for an object that does not exist or belongs to a project the key may not see: see `Context.found`."""
     return Refused(
         404, "not_found", f"There is no {what} {name}.", hint="Take the id from the list of this project."
     )

@@ -19,7 +19,7 @@ from plant3d_sync.usecases.schema import accept
 from plant3d_sync.web import documents, queries
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
-from plant3d_sync.web.errors import Refused, not_found, unknown_project
+from plant3d_sync.web.errors import Refused, unknown_project
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Text, refusals
 
@@ -386,9 +386,7 @@ def item(
     with call.context.state.read() as connection:
         row = queries.link_row(connection, int(link_id))
         name = _name_of(connection, row.project) if row is not None else None
-        if row is None or name is None:
-            raise not_found("item", link_id)
-        call.context.check(call.key, name, "item", link_id)
+        row, name = call.found((row, name) if row and name else None, name, "item", link_id)
         history, total = queries.item_history(connection, int(link_id), limit=limit, offset=offset)
     owners = _owners(call, name, row.class_name)
     fields = [
@@ -612,8 +610,7 @@ def revoke_key(key_id: IdPath, call: AdminDecides) -> Response:
     """From now on the key is refused."""
     with call.context.state.read() as connection:
         known = keys.get(connection, key_id)
-    if known is None or not _within(call, known.projects):
-        raise not_found("key", key_id)
+    call.found(known if known and _within(call, known.projects) else None, None, "key", key_id)
 
     def work(_ticket: Ticket) -> Answer:
         with call.context.state.write() as connection:

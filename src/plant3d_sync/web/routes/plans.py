@@ -15,7 +15,6 @@ from plant3d_sync.usecases.plans import discard as discard_plan
 from plant3d_sync.web import documents, queries
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
-from plant3d_sync.web.errors import not_found
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, accepted_or, refusals
 from plant3d_sync.web.routes.conflicts import version_of
@@ -117,10 +116,7 @@ def plan(
 def _visible(call: Call, plan_id: str) -> StoredPlan:
     with call.context.state.read() as connection:
         stored = runs.get_plan(connection, plan_id)
-    if stored is None:
-        raise not_found("plan", plan_id)
-    call.context.check(call.key, stored.project, "plan", plan_id)
-    return stored
+    return call.found(stored, stored.project if stored else None, "plan", plan_id)
 
 
 @router.post(

@@ -22,7 +22,7 @@ from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
-from plant3d_sync.web.errors import Refused, not_found
+from plant3d_sync.web.errors import Refused
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Wait, accepted_or, refusals
 from plant3d_sync.web.stream import event_stream
@@ -138,10 +138,7 @@ def visible_run(call: Call, run_id: str) -> Run:
     """A run the key may see. Refuses 404."""
     with call.context.state.read() as connection:
         run = runs.get(connection, run_id)
-    if run is None:
-        raise not_found("run", run_id)
-    call.context.check(call.key, run.project, "run", run_id)
-    return run
+    return call.found(run, run.project if run else None, "run", run_id)
 
 
 _DONE: dict[str, Any] = {"model": s.SyncJob, "description": "The run is done."}
