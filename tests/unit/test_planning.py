@@ -916,3 +916,29 @@ def test_a_value_that_is_not_emptied_after_all_is_not_counted_as_emptied() -> No
     assert draft.stats.skipped == 2
     assert not writes(draft)
     assert draft.tally.blanks.total() == 0
+
+
+def test_an_item_whose_value_is_refused_counts_as_not_compared_and_its_questions_stay() -> None:
+    one = item(1, "P-1", "x" * 4001)
+    asked = frozenset({(one.guid, "description")})
+    draft = plan([one], [link(item(1, "P-1", "old"))], questions=asked)
+    assert codes(draft) == ["too_long"]
+    assert draft.uncompared == {one.guid}
+    assert (one.guid, "description") not in draft.examined
+
+
+def test_a_question_about_a_field_that_cannot_be_read_goes_on_waiting() -> None:
+    asked = Open(why="conflict", plant3d="p", synapse="s")
+    known = link(item(1, "P-1", "old"), pending={"description": asked}, synapse_delta={"description": "s"})
+    assert plan([item(1, "P-1", without=("Remark",))], [known]).waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "fate"),
+    [("s", ""), ("typed since", "a side moved elsewhere"), ("p", "both sides agree on another value")],
+)
+def test_what_became_of_a_choice_is_said(held: str, fate: str) -> None:
+    known = link(item(1, "P-1", "old"), synapse_delta={"description": held})
+    choice = Resolution(conflict_id="c", plant3d_value="p", synapse_value="s", chosen="third", by="eve")
+    draft = plan([item(1, "P-1", "p")], [known], resolutions={(known.link_id, "description"): choice})
+    assert draft.fates == {"c": fate}

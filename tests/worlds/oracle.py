@@ -1,0 +1,206 @@
+"""What must hold once everybody rests. Knows nothing of the program but its commands, its tables and both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.worlds.world import BETWEEN_MOVES, CLOCK, World
+
+RUNS_TO_REST = 4
+GUARDED = 5
+
+
+class Broken(AssertionError):
+    """A promise does not hold."""
+
+
+def judge(world: World) -> None:
+    """Come to rest, then ask every question. Raises Broken with all answers that are wrong."""
+    wrong = list(_rest(world))
+    if world.code != GUARDED:
+        wrong += [*_quiet(world), *_words(world), *_owners(world), *_both_sides(world)]
+    wrong += [
+        *_archived_unseen(world),
+        *_kept(world),
+        *_identities(world),
+        *_nothing_open(world),
+        *_history(world),
+    ]
+    if wrong:
+        raise Broken("; ".join(wrong))
+
+
+def _rest(world: World) -> Iterator[str]:
+    world.configure(write="sql", mapping=None)
+    for _ in range(RUNS_TO_REST):
+        CLOCK.now += BETWEEN_MOVES
+        said = world.cli("now", "mine")
+        if world.code not in (0, 3, GUARDED):
+            yield f"a run at rest ended with {world.code}: {said}"
+            return
+        if world.code == GUARDED or said["writes"] == {"synapse": 0, "plant3d": 0}:
+            return
+    yield f"after {RUNS_TO_REST} runs it still writes {said['writes']}"
+
+
+def _quiet(world: World) -> Iterator[str]:
+    bytes_before, writes_before = world.dcf.read_bytes(), world.memory.effective_writes
+    for words in (("now", "mine"), ("pull", "mine", "--full")):
+        CLOCK.now += BETWEEN_MOVES
+        said = world.cli(*words)
+        if any(said.get("writes", {"": 1}).values()):
+            yield f"`{words[0]}` after rest writes {said.get('writes')}"
+    if world.dcf.read_bytes() != bytes_before or world.memory.effective_writes != writes_before:
+        yield "the run after rest changed a side"
+
+
+def _words(world: World) -> Iterator[str]:
+    """The last words of a person hold on both sides, or a person is asked and sees them."""
+    history = "\n".join(row["fields"] for row in world.rows("SELECT fields FROM change"))
+    asked = world.rows("SELECT plant3d_id, field, status, data FROM conflict")
+    everywhere = history + "\n".join(row["data"] for row in asked)
+    for (tag, name), typed in world.told.words.items():
+        text = typed.text or ""
+        values = world.cell(tag, name), world.held(tag, name)
+        if text not in values and text not in everywhere and tag not in world.told.unclear and typed.counts:
+            yield f"{text!r} ({name} of {tag}) stands nowhere any more: {values}"
+            continue
+        if not typed.counts or tag in world.told.unclear or not _lives_on_both(world, tag):
+            continue
+        pending = [
+            row
+            for row in asked
+            if row["status"] == "pending"
+            and row["plant3d_id"] == world.items[tag][1]
+            and row["field"] in (name, "*")
+        ]
+        if pending:
+            if not any(text in row["data"] for row in pending) and text not in values:
+                yield f"the question about {name} of {tag} does not show {text!r}: {pending}"
+        elif values != (text, text):
+            yield f"{text!r} was typed last into {name} of {tag}, and the sides hold {values} without a question"
+
+
+def _archived_unseen(world: World) -> Iterator[str]:
+    """An asset whose user typed something that never reached Plant 3D is not archived by a run without a question."""
+    for (tag, _name), typed in world.told.words.items():
+        row = world.asset(tag)
+        if (
+            row is None
+            or row["deleted_at"] is None
+            or tag in world.told.archived
+            or tag in world.told.unclear
+        ):
+            continue
+        if typed.side == "synapse" and typed.counts and not typed.arrived:
+            yield f"the asset of {tag} was archived over {typed.text!r}"
+
+
+def _decided(world: World) -> Iterator[str]:
+    """What a person decided is not asked again."""
+    for tag in world.told.decided:
+        if found := world.rows(
+            "SELECT field, kind FROM conflict WHERE status = 'pending' AND plant3d_id = ?",
+            world.items[tag][1],
+        ):
+            yield f"a person decided about {tag} and is asked again: {found}"
+
+
+def _kept(world: World) -> Iterator[str]:
+    """Words of a designer that had reached SYNAPSE stay there when an older copy of the file is put back."""
+    for tag, text in world.told.must_stay.items():
+        typed = world.told.words.get((tag, "description"))
+        if typed is None or typed.text != text or not _lives_on_both(world, tag) or world.held(tag) == text:
+            continue
+        if not world.rows(
+            "SELECT 1 FROM conflict WHERE plant3d_id = ? AND data LIKE ?", world.items[tag][1], f"%{text}%"
+        ):
+            yield f"an older copy overwrote {text!r} of {tag} with {world.held(tag)!r}"
+
+
+def _lives_on_both(world: World, tag: str) -> bool:
+    row = world.asset(tag)
+    return world.is_drawn(tag) and row is not None and row["deleted_at"] is None
+
+
+def _owners(world: World) -> Iterator[str]:
+    """Nothing is written that nobody owns."""
+    for (tag, column), text in world.told.owned.items():
+        if world.is_drawn(tag) and tag not in world.told.unclear:
+            held = world.cell(tag, "manufacturer")
+            if held != text:
+                yield f"{column} of {tag} is {held!r} in Plant 3D, where the designer left {text!r}"
+            undone = "undo of the last run" in world.told.moves  # what an undo put back stays
+            if _lives_on_both(world, tag) and not undone and world.held(tag, "manufacturer") != text:
+                yield f"SYNAPSE holds {world.held(tag, 'manufacturer')!r} as maker of {tag}, Plant 3D {text!r}"
+    for tag in world.items:
+        row = world.asset(tag)
+        if row is not None and row["notes"] not in (f"notes of {tag}", None):
+            yield f"the notes of {tag} are {row['notes']!r}"
+
+
+def _both_sides(world: World) -> Iterator[str]:
+    """Equal, or in a list that a person can see."""
+    for tag, (pnpid, guid) in world.items.items():
+        row = world.asset(tag)
+        if _lives_on_both(world, tag):
+            values = world.cell(tag), world.held(tag)
+            if (values[0] or None) == (values[1] or None):
+                continue
+            what = f"the description of {tag} is {values}"
+        elif world.is_drawn(tag) or (row is not None and row["deleted_at"] is None):
+            what = f"{tag} lives on one side only"
+        else:
+            continue
+        if not _told(world, pnpid, guid):
+            yield f"{what}, and no list tells it"
+
+
+def _told(world: World, pnpid: int, guid: str) -> bool:
+    asked = world.rows("SELECT 1 FROM conflict WHERE status = 'pending' AND plant3d_id = ?", guid)
+    found = world.rows(
+        "SELECT 1 FROM finding WHERE closed_at IS NULL AND (pnpid = ? OR data LIKE ?)", pnpid, f"%{guid}%"
+    )
+    errors = world.rows(
+        "SELECT 1 FROM run_error WHERE run_id = (SELECT id FROM run ORDER BY seq DESC LIMIT 1) AND data LIKE ?",
+        f"%{guid}%",
+    )
+    holds = world.rows("SELECT 1 FROM link WHERE plant3d_id = ? AND holds NOT IN ('', '{}')", guid)
+    return bool(asked or found or errors or holds)
+
+
+def _identities(world: World) -> Iterator[str]:
+    for tag in world.items:
+        live = [row for row in world.assets(tag) if row["deleted_at"] is None]
+        if len(live) > 1 or (len(world.assets(tag)) > 1 and tag not in world.told.unclear):
+            yield f"{tag} has {len(world.assets(tag))} assets"
+
+
+def _nothing_open(world: World) -> Iterator[str]:
+    for what, statement in (
+        ("open intents", "SELECT id FROM intent WHERE status = 'open'"),
+        ("runs that go on", "SELECT id FROM run WHERE status IN ('running', 'queued')"),
+        ("runs that ended without an outcome", "SELECT id FROM run WHERE outcome IS NULL"),
+        ("leases", "SELECT project FROM lease WHERE holder IS NOT NULL"),
+        ("plans half applied", "SELECT id FROM plan WHERE status IN ('applying', 'approved')"),
+    ):
+        if found := world.rows(statement):
+            yield f"{what}: {found}"
+    beside = [path.name for path in world.folder.glob(world.dcf.name + "-*")]
+    if beside:
+        yield f"files beside the database: {beside}"
+
+
+def _history(world: World) -> Iterator[str]:
+    if world.cli("audit", "verify") and world.code != 0:
+        yield "the audit trail does not hold"
+    if "yesterday's state" in world.told.moves:
+        return
+    (row,) = world.rows(
+        "SELECT count(*) AS n, coalesce(sum(outcome = 'found_applied'), 0) AS found FROM change "
+        "WHERE side = 'synapse' AND outcome != 'unchanged'"
+    )
+    written = world.memory.effective_writes
+    # after a crash a person may have done just what we meant to do: nobody can tell who did it
+    if not row["n"] - row["found"] <= written <= row["n"]:
+        yield f"{row['n']} changes are recorded ({row['found']} found), SYNAPSE counted {written}"

@@ -1,0 +1,183 @@
+"""Play stories: in every order up to a length, and at random by a seed; a failing one is shortened and told.
+
+python -m tests.worlds --seeds 5000 --first 0      random worlds
+python -m tests.worlds --length 3                  every order of the small moves
+python -m tests.worlds --story "now; the designer types; …"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.worlds import moves, oracle
+from tests.worlds.world import BETWEEN_MOVES, CLOCK, World, beginning, ports, somewhere
+
+Story = tuple[tuple[str, str], ...]
+"""Moves in their order: what, and on which item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A story that breaks a promise."""
+
+    story: Story
+    broken: str
+
+    def __str__(self) -> str:
+        lines = [f"{number}. {name} ({tag})" for number, (name, tag) in enumerate(self.story, 1)]
+        return "\n".join([*lines, f"then: {self.broken}"])
+
+
+class Stage:
+    """Where stories are played: each begins with a copy of the same settled world."""
+
+    def __init__(self, folder: Path, tags: tuple[str, ...]) -> None:
+        self._folder, self._count = folder, 0
+        self.tags = tags
+        self.first = beginning(folder / "first", tags=tags)
+        self._now = CLOCK.now
+
+    def begin(self) -> World:
+        CLOCK.now = self._now
+        return self.copy(self.first)
+
+    def copy(self, world: World) -> World:
+        self._count += 1
+        return world.copy(self._folder / str(self._count))
+
+    def play(self, story: Story) -> Failure | None:
+        """Play it to its rest. None if every promise holds."""
+        world = self.begin()
+        try:
+            for name, tag in story:
+                act(world, name, tag)
+            oracle.judge(world)
+        except oracle.Broken as broken:
+            return Failure(story, str(broken))
+        except Exception as error:  # noqa: BLE001 - the program fell over: that is a finding
+            return Failure(story, f"{type(error).__name__}: {error}")
+        finally:
+            shutil.rmtree(world.folder, ignore_errors=True)
+        return None
+
+    def shortened(self, failure: Failure) -> Failure:
+        """The same failure with as few moves as possible."""
+        shorter = True
+        while shorter:
+            shorter = False
+            for place in reversed(range(len(failure.story))):
+                found = self.play(failure.story[:place] + failure.story[place + 1 :])
+                if found is not None:
+                    failure, shorter = found, True
+                    break
+        return failure
+
+
+def act(world: World, name: str, tag: str) -> bool:
+    """One move, some time after the one before."""
+    CLOCK.now += BETWEEN_MOVES
+    world.told.moves.append(name)
+    if name not in moves.CARRIES_OUT:
+        world.told.decided.clear()
+    if tag not in world.items:
+        return False
+    return moves.EVERY[name](world, tag)
+
+
+@contextmanager
+def stage(*tags: str) -> Iterator[Stage]:
+    """A stage with these items (all of them unless told)."""
+    with somewhere() as folder, ports():
+        yield Stage(folder, tags or ("P-1", "P-2", "HV-1"))
+
+
+# ---------------------------------------------------------------- at random
+
+
+def drawn(seed: int, tags: Sequence[str]) -> Story:
+    """The story of a seed: mostly one item, mostly people and runs, now and then something rare."""
+    chance = random.Random(seed)
+    own = chance.choice(tags)
+    rare = chance.random() < 0.6
+    story = []
+    for _ in range(chance.randint(3, 9)):
+        pools: list[Mapping[str, moves.Move]] = [moves.PEOPLE] * 4 + [moves.COMMANDS] * 3
+        pools += [moves.MIDDLE] * 2 + [moves.DEATHS] + ([moves.RARE] * 2 if rare else [])
+        name = chance.choice(sorted(chance.choice(pools)))
+        if name == "the designer draws P-9":
+            own = "P-9"
+            story.append((name, tags[0]))
+        else:
+            story.append((name, own if chance.random() < 0.8 else chance.choice(tags)))
+    return tuple(story)
+
+
+# ---------------------------------------------------------------- in every order
+
+
+def every_order(on: Stage, length: int, names: Sequence[str]) -> Iterator[Failure | int]:
+    """Every story of these moves up to a length; equal situations are met once. Yields failures, at last the number."""
+    tag = on.tags[0]
+    met: set[str] = set()
+    now: list[tuple[Story, World, float]] = [((), on.begin(), CLOCK.now)]
+    played = 0
+    for depth in range(1, length + 1):
+        later: list[tuple[Story, World, float]] = []
+        for story, world, at in now:
+            for name in names:
+                CLOCK.now = at
+                twin = on.copy(world)
+                longer = (*story, (name, tag))
+                try:
+                    if act(twin, name, tag) and (found := situation(twin)) not in met:
+                        met.add(found)
+                        played += 1
+                        then = CLOCK.now
+                        if depth < length:
+                            later.append((longer, on.copy(twin), then))
+                        oracle.judge(twin)
+                except oracle.Broken as broken:
+                    yield Failure(longer, str(broken))
+                except Exception as error:  # noqa: BLE001 - as above
+                    yield Failure(longer, f"{type(error).__name__}: {error}")
+                finally:
+                    shutil.rmtree(twin.folder, ignore_errors=True)
+            shutil.rmtree(world.folder, ignore_errors=True)
+        now = later
+    yield played
+
+
+def situation(world: World) -> str:
+    """Both sides, what we remember, and what people typed, without ids and times."""
+    link = "SELECT base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
+    sides = {
+        tag: [world.is_drawn(tag), world.cell(tag), world.cell(tag, "manufacturer")] for tag in world.items
+    }
+    held = [
+        [row["description"], row["attributes"], row["deleted_at"] is None, row["plant3d_id"]]
+        for row in world.memory.rows()
+    ]
+    parts = [
+        sides,
+        held,
+        world.rows(link),
+        world.rows("SELECT field, kind, status, chosen, carried_out FROM conflict ORDER BY seq"),
+        world.rows("SELECT side, status FROM intent WHERE status = 'open'"),
+        world.rows("SELECT old_value, new_value, status FROM plant_write ORDER BY id"),
+        [world.plan is None, [[*key, one.text, one.counts] for key, one in sorted(world.told.words.items())]],
+        world.told.moves[-1:] if world.told.moves and "plan" in world.told.moves[-1] else [],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def timed(count: int, began: float) -> str:
+    took = time.monotonic() - began
+    return f"{count} worlds in {took:.0f} s, {count / max(took, 0.001):.1f} a second"

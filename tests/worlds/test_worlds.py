@@ -1,0 +1,137 @@
+"""Whole worlds, played to their rest: fixed seeds, every short order of moves, and stories that ever failed.
+
+The ordinary suite plays for some forty seconds; the rest runs with `dev.py test --long`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.routing import APIRoute
+
+from docs import generate
+from plant3d_sync.web.routes import conflicts, looking, plans, sync
+from tests.worlds import moves
+from tests.worlds.oracle import Broken
+from tests.worlds.play import Failure, Stage, Story, drawn, every_order, stage
+from tests.worlds.regressions import REGRESSIONS, SAME_END, STILL_BROKEN
+
+SEEDS, LONG_SEEDS = 30, 2000
+CORE = (
+    "the designer types",
+    "the user types",
+    "the designer deletes the item",
+    "the designer brings the item back",
+    "the user archives the asset",
+    "now",
+    "undo of the last run",
+    "now, and before it writes the user types",
+)
+"""What is played in every order in the ordinary suite."""
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Stage]:
+    with stage() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Stage]:
+    """One item with a shared and an owned field."""
+    with stage("P-1") as made:
+        yield made
+
+
+def plays_well(on: Stage, story: Story) -> None:
+    failure = on.play(story)
+    assert failure is None, f"\n{on.shortened(failure)}"
+
+
+@pytest.mark.parametrize("seeds", [range(first, first + 10) for first in range(0, SEEDS, 10)], ids=str)
+def test_no_world_of_these_seeds_breaks_a_promise(on: Stage, seeds: range) -> None:
+    for seed in set(seeds) - SAME_END:
+        plays_well(on, drawn(seed, on.tags))
+
+
+@pytest.mark.parametrize("story", REGRESSIONS, ids=lambda story: "; ".join(name for name, _tag in story))
+def test_a_story_that_ever_failed_holds(on: Stage, story: Story) -> None:
+    plays_well(on, story)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        pytest.param(story, marks=pytest.mark.xfail(strict=True, raises=Broken, reason=why))
+        for why, story in STILL_BROKEN.items()
+    ],
+    ids=lambda story: "; ".join(name for name, _tag in story),
+)
+def test_a_story_that_still_fails(on: Stage, story: Story) -> None:
+    failure = on.play(story)
+    if failure is not None:
+        raise Broken(failure.broken)
+
+
+def test_every_order_of_the_core_moves_holds(small: Stage) -> None:
+    *failures, played = every_order(small, 2, CORE)
+    assert failures == [] and isinstance(played, int) and played > 15
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    "seeds", [range(first, first + 200) for first in range(SEEDS, LONG_SEEDS, 200)], ids=str
+)
+def test_no_world_of_many_seeds_breaks_a_promise(on: Stage, seeds: range) -> None:
+    for seed in set(seeds) - SAME_END:
+        plays_well(on, drawn(seed, on.tags))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(36000)
+def test_every_order_of_the_small_moves_holds(small: Stage) -> None:
+    failures = [told for told in every_order(small, 3, tuple(moves.SMALL)) if isinstance(told, Failure)]
+    assert failures == []
+
+
+# ---------------------------------------------------------------- is anything left out?
+
+
+def test_every_command_has_a_move_or_a_reason_why_not() -> None:
+    known = {entry.words for entry in generate.commands()}
+    assert known == {*moves.PLAYED, *moves.NOT_PLAYED}
+    assert set(moves.PLAYED.values()) - {""} <= moves.EVERY.keys()
+    assert not moves.PLAYED.keys() & moves.NOT_PLAYED.keys()
+
+
+def test_every_verb_of_the_api_that_changes_something_has_a_move_or_a_reason_why_not() -> None:
+    routes = [route for module in (sync, plans, conflicts, looking) for route in module.router.routes]
+    changing = {
+        route.operation_id for route in routes if isinstance(route, APIRoute) and "GET" not in route.methods
+    }
+    assert changing == moves.VERBS.keys()
+    assert {
+        played for played in moves.VERBS.values() if not played.startswith("no move")
+    } <= moves.EVERY.keys()
+
+
+def test_the_same_seed_tells_the_same_story(on: Stage) -> None:
+    assert drawn(7, on.tags) == drawn(7, on.tags) != drawn(8, on.tags)
+
+
+# ---------------------------------------------------------------- does the oracle bite?
+
+
+def test_words_that_do_not_arrive_are_seen(on: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = moves.EVERY["the designer types"]
+
+    def types_and_loses(world: object, tag: str) -> bool:
+        done = real(world, tag)  # type: ignore[arg-type]
+        world.saves(tag, "Description", "something else")  # type: ignore[attr-defined]
+        return done
+
+    monkeypatch.setitem(moves.EVERY, "the designer types", types_and_loses)
+    failure = on.play((("the designer types", "P-1"), ("now", "P-1")))
+    assert failure is not None and "'designer 1'" in failure.broken

@@ -1,0 +1,404 @@
+"""A whole world in one process: a Plant 3D database and a state database on disk, SYNAPSE in memory, one virtual clock.
+
+Commands go through the command line, without a process of their own. Between two steps of a run anybody may act, and
+a run may die at any failpoint: from that moment it can store nothing more, as a dead process could not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer.main
+import yaml
+
+from plant3d_sync import failpoints
+from plant3d_sync.bootstrap import App
+from plant3d_sync.cli.main import run
+from plant3d_sync.connectors.memory import MemorySynapse
+from plant3d_sync.state import State, store
+from plant3d_sync.usecases.project import World as Ports
+from tests.support.dcf import Dcf
+
+Row = dict[str, Any]
+Value = str | None
+
+PROJECTS = {name: f"0000000{n}-0000-4000-8000-00000000a55e" for n, name in enumerate(("mine", "second"), 1)}
+TAGS = ("P-1", "P-2", "HV-1")
+CELLS = {"description": "Description", "manufacturer": "Manufacturer"}
+"""Field -> column. The description is shared; the manufacturer is Plant 3D's."""
+MAPPING = {
+    "version": 1,
+    "extends": "stock",
+    "classes": {"CentrifugalPump": {"fields": {"description": {"column": "Area", "owner": "shared"}}}},
+}
+"""Another mapping: the description of pumps comes from elsewhere."""
+BEGINNING = 1_800_000_000.0
+BETWEEN_MOVES = 600.0
+"""Seconds that pass with each move: who was later is known."""
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Clock:
+    """One for everybody."""
+
+    now = BEGINNING
+
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.now, UTC)
+
+    def ticks(self) -> int:
+        """As Plant 3D stamps its rows."""
+        return int((self.moment() - datetime(1, 1, 1, tzinfo=UTC)).total_seconds() * 10_000_000)
+
+
+CLOCK = Clock()
+
+
+class Points:
+    """What happens at the steps of the run that is under way."""
+
+    def __init__(self) -> None:
+        self.at: str = ""
+        self.happens: Callable[[], None] | None = None
+        self.met = False
+        self.dead = False
+
+    def get(self, name: str, otherwise: Any) -> Any:
+        """A failpoint is passed."""
+        if name == self.at and self.happens is not None and not self.met:
+            self.met = True
+            self.happens()
+        return otherwise
+
+    def dies(self) -> None:
+        self.dead = True
+        raise Killed
+
+
+POINTS = Points()
+
+
+@dataclass(slots=True)
+class Typed:
+    """The last words of a person about a field of an item, and whether they have to arrive."""
+
+    side: str
+    text: Value
+    counts: bool = True
+    deleted: bool = False
+    arrived: bool = False
+    """Whether both sides held them once."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What people did: what the oracle judges by. Nothing in here comes from the program."""
+
+    words: dict[tuple[str, str], Typed] = field(default_factory=dict)
+    """(item, field) -> the last edit of a person."""
+    owned: dict[tuple[str, str], Value] = field(default_factory=dict)
+    """(item, column that is Plant 3D's) -> what a designer left there."""
+    texts: int = 0
+    moves: list[str] = field(default_factory=list)
+    decided: set[str] = field(default_factory=set)
+    """Items about which a person decided, and nobody did anything since."""
+    archived: set[str] = field(default_factory=set)
+    """Items whose asset a person archived."""
+    must_stay: dict[str, Value] = field(default_factory=dict)
+    """Item -> words of a designer that SYNAPSE held when an older copy of the file was put back."""
+    unclear: set[str] = field(default_factory=set)
+    """Items of which a person rolled something back: nobody can say which words still count."""
+
+
+class World:
+    """One plant, one or two projects, one SYNAPSE."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.synapse = {uid: MemorySynapse(project_id=uid, now=_now) for uid in PROJECTS.values()}
+        self.options: Row = {}
+        self.told = Told()
+        self.items: dict[str, tuple[int, str]] = {}
+        self.deleted: dict[str, dict[str, tuple[list[str], list[tuple[Any, ...]]]]] = {}
+        self.first: dict[str, Value] = {}
+        """Item -> the description that a session holds which is open since the beginning."""
+        self.plan: str | None = None
+        self.ran: list[str] = []
+        self.workbook: dict[str, Value] | None = None
+        self.last: Row = {}
+        self.code = 0
+
+    # ------------------------------------------------------------------ places
+
+    @property
+    def dcf(self) -> Path:
+        return self.folder / "ProcessPower.dcf"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.db"
+
+    @property
+    def memory(self) -> MemorySynapse:
+        return self.synapse[PROJECTS["mine"]]
+
+    def configure(self, **options: Any) -> None:
+        """Settings of the project (None takes one away)."""
+        self.options = {name: value for name, value in (self.options | options).items() if value is not None}
+        project = {
+            "synapse_project_id": PROJECTS["mine"],
+            "source": self.dcf.name,
+            "drawings_unseen": "closed",
+            "missing": {"reads": 1, "minutes": 0, "policy": "archive"},
+            "write": "sql",
+            **self.options,
+        }
+        document = {
+            "state_db_url": f"sqlite:///{self.state}",
+            "synapse": {"url": "http://127.0.0.1:9"},
+            "projects": {"mine": project},
+        }
+        (self.folder / "plant3d-sync.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+    # ------------------------------------------------------------------ Plant 3D, by plain SQL
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.dcf, timeout=0)) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+    def cell(self, tag: str, name: str = "description") -> Value:
+        rows = self.sql(f"SELECT [{CELLS[name]}] FROM EngineeringItems WHERE PnPID = ?", self.items[tag][0])
+        return rows[0][0] if rows else None
+
+    def is_drawn(self, tag: str) -> bool:
+        return bool(self.sql("SELECT 1 FROM PnPBase WHERE PnPID = ?", self.items[tag][0]))
+
+    def saves(self, tag: str, column: str, text: Value, table: str = "EngineeringItems") -> None:
+        """One cell and the stamp of its row, as Plant 3D saves it."""
+        pnpid = self.items[tag][0]
+        with closing(sqlite3.connect(self.dcf, timeout=0)) as connection, connection:
+            connection.execute(f"UPDATE [{table}] SET [{column}] = ? WHERE PnPID = ?", (text, pnpid))
+            connection.execute(
+                "UPDATE PnPBase SET PnPTimestamp = max(?, PnPTimestamp + 1), PnPRevision = PnPRevision + 1 "
+                "WHERE PnPID = ?",
+                (CLOCK.ticks(), pnpid),
+            )
+
+    def knows(self, tag: str, pnpid: int) -> None:
+        """An item that was drawn."""
+        ((raw,),) = self.sql("SELECT PnPGuid FROM PnPBase WHERE PnPID = ?", pnpid)
+        self.items[tag] = pnpid, _guid(raw)
+        self.first[tag] = self.cell(tag)
+        self.told.owned[tag, "Manufacturer"] = self.cell(tag, "manufacturer")
+
+    # ------------------------------------------------------------------ SYNAPSE
+
+    def assets(self, tag: str) -> list[Row]:
+        """Every asset that carries the item's identity."""
+        return [row for row in self.memory.rows() if row["plant3d_id"] == self.items[tag][1]]
+
+    def asset(self, tag: str) -> Row | None:
+        found = self.assets(tag)
+        return found[0] if found else None
+
+    def held(self, tag: str, name: str = "description") -> Value:
+        row = self.asset(tag)
+        value: Value = None if row is None else row[name] if name in row else row["attributes"].get(name)
+        return value
+
+    # ------------------------------------------------------------------ our state, by plain SQL
+
+    def rows(self, statement: str, *values: object) -> list[Row]:
+        with closing(sqlite3.connect(self.state)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(statement, values)]
+
+    # ------------------------------------------------------------------ the command line
+
+    def cli(self, *words: str) -> Row:
+        """A command; what it answered. It may die where `POINTS` says."""
+        POINTS.met, POINTS.dead = False, False
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        self.code = -9
+        try:
+            with current(self), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+                self.code = run(["--config", str(self.folder / "plant3d-sync.yml"), "--json", *words])
+        except Killed:
+            with closing(sqlite3.connect(self.state)) as connection, connection:
+                connection.execute("UPDATE lease SET expires_at = 0")
+        finally:
+            POINTS.dead, POINTS.at = False, ""
+        for (tag, name), typed in self.told.words.items():
+            typed.arrived |= self.cell(tag, name) == typed.text == self.held(tag, name)
+        out.flush()
+        text = out.buffer.getvalue()  # type: ignore[attr-defined]
+        answer: Row = json.loads(text) if text and self.code != -9 else {}
+        if words[0] in ("now", "pull", "push", "apply") and answer.get("run_id"):
+            self.last = answer
+            self.ran.append(answer["run_id"])
+        return answer
+
+    # ------------------------------------------------------------------ copies of the whole
+
+    def copy(self, folder: Path) -> World:
+        """The same world in another folder: what happens there happens only there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            if path.is_file() and not path.name.startswith("state.db-"):
+                shutil.copyfile(path, folder / path.name)
+        twin = World(folder)
+        for name in (
+            *("synapse", "options", "told", "items", "deleted", "first"),
+            *("plan", "ran", "workbook", "last", "code"),
+        ):
+            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        twin.configure()
+        return twin
+
+
+def _now() -> datetime:
+    return CLOCK.moment()
+
+
+_worlds: list[World] = []
+
+
+@contextmanager
+def current(world: World) -> Iterator[None]:
+    """Commands reach this world's SYNAPSE."""
+    _worlds.append(world)
+    try:
+        yield
+    finally:
+        _worlds.pop()
+
+
+@contextmanager
+def ports() -> Iterator[None]:
+    """The program with the adapters of a world: its clock, its SYNAPSE in memory, its deaths."""
+
+    def synapse(app: App, name: str, *_given: Any, **_more: Any) -> MemorySynapse:
+        return _worlds[-1].synapse[app.config.projects[app.project_name(name)].synapse_project_id]
+
+    def world(app: App, progress: Any = None) -> Ports:
+        more = {} if progress is None else {"progress": progress}
+        return Ports(state=app.state, clock=lambda: CLOCK.now, **more)
+
+    write = State.write
+
+    @contextmanager
+    def writes_while_it_lives(state: State) -> Iterator[Any]:
+        if POINTS.dead:
+            raise Killed
+        with write(state) as connection:
+            yield connection
+
+    engine = store._engine
+    first: list[Any] = []
+
+    def engine_with_known_statements(*given: Any) -> Any:
+        """A statement is compiled once for all worlds, not once for each command: that is most of a small run."""
+        made = engine(*given)
+        first.append(made)
+        made.dialect, made._compiled_cache = first[0].dialect, first[0]._compiled_cache
+        return made
+
+    built: dict[tuple[int, int, int], Any] = {}
+    build = typer.main.get_command
+
+    def get_command(cli: typer.Typer) -> Any:
+        """Building the parser takes longer than a small run."""
+        key = (id(cli), len(cli.registered_commands), len(cli.registered_groups))
+        if key not in built:
+            built[key] = build(cli)
+        return built[key]
+
+    patches: list[tuple[Any, str, Any]] = [
+        (App, "synapse", synapse),
+        (App, "world", world),
+        (State, "write", writes_while_it_lives),
+        (store, "_engine", engine_with_known_statements),
+        (failpoints, "_armed", POINTS),
+        (typer.main, "get_command", get_command),
+        (yaml, "compose", functools.lru_cache(yaml.compose)),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _new in patches]
+    kept = os.environ.get("SYNAPSE_API_KEY")
+    os.environ["SYNAPSE_API_KEY"] = "worlds"
+    for owner, name, new in patches:
+        setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        for owner, name, old in before:
+            setattr(owner, name, old)
+        os.environ.pop("SYNAPSE_API_KEY")
+        if kept is not None:
+            os.environ["SYNAPSE_API_KEY"] = kept
+
+
+@contextmanager
+def somewhere() -> Iterator[Path]:
+    """A folder for worlds: in memory where the machine has such a place."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+        prefix="p3dsync-worlds-", dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
+
+
+def beginning(folder: Path, *, tags: tuple[str, ...] = TAGS) -> World:
+    """A world whose two sides agree: these items were drawn and pulled once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    CLOCK.now = BEGINNING
+    world = World(folder)
+    dcf = Dcf(world.dcf)
+    with dcf.at_once():
+        ids = [
+            dcf.add(
+                "GateValve" if tag.startswith("HV") else "CentrifugalPump",
+                Tag=tag,
+                Description=f"{tag}, as drawn",
+                Manufacturer="Sulzer",
+                **({} if tag.startswith("HV") else {"Area": f"{tag}, area"}),
+            )
+            for tag in tags
+        ]
+        drawing = dcf.add("PnPDrawings", PnPRelativePath="PID DWG\\A.dwg", **{"Dwg Name": "A.dwg"})
+        dcf.draw(drawing, *ids)
+        dcf.sql("UPDATE PnPSys_PnPBase_PnPID SET cnt = 1000")
+    for tag, pnpid in zip(tags, ids, strict=True):
+        world.knows(tag, pnpid)
+    (folder / "other.yml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
+    world.configure()
+    world.cli("now", "mine")
+    assert world.code == 0, world.last
+    for tag in tags:
+        row = world.asset(tag)
+        assert row is not None
+        world.memory.user_edit(str(row["id"]), notes=f"notes of {tag}")
+    world.cli("now", "mine")
+    assert world.code == 0, world.last
+    return world
+
+
+def _guid(raw: object) -> str:
+    return str(uuid.UUID(bytes_le=raw)) if isinstance(raw, bytes) else str(uuid.UUID(str(raw)))
