@@ -79,6 +79,9 @@ def test_a_deleted_column_empties_nothing(world: World) -> None:
     assert "ACME_Desc" in told["data"]["message"]
     doctor = {line["check"]: line for line in world.cli("doctor", NAME).json["checks"]}["schema"]
     assert doctor["code"] == "schema_step" and "ACME_Desc" in doctor["message"]
+    file = next(iter(world.options["mapping"]))
+    checked = world.cli("mapping", "check", file, "--project", NAME).json["problems"]
+    assert [one["severity"] for one in checked if one["code"] == "schema_step"] == ["warning"]
     quiet = world.pulled()
     assert quiet["outcome"] == "with_issues" and quiet["schema_step"] == report["schema_step"]
 

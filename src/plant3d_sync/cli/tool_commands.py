@@ -83,6 +83,10 @@ def mapping_check(
     source: Annotated[
         str | None, typer.Option("--source", help="Plant 3D database to check against.")
     ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", help="Project whose database to check against, and whose accepted schema."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Read a mapping and say what is wrong, missing in the project, or worth adding.
@@ -94,13 +98,21 @@ def mapping_check(
     """
     from plant3d_sync.connectors.plant3d.open import open_source
     from plant3d_sync.mapping import check_mapping, load_mapping
-    from plant3d_sync.mapping.file import STOCK, Severity
+    from plant3d_sync.mapping.file import STOCK, Problem, Severity
     from plant3d_sync.settings import load_settings
+    from plant3d_sync.usecases.schema import look_now
 
     as_json = wants_json(json)
     with _paths_of_the_command_line(file):
         mapping = load_mapping([file.name], base_dir=Path(os.path.realpath(file)).parent)
     catalog = None
+    steps: list[str] = []
+    if project is not None:
+        with app() as made:
+            entry = made.project(project)
+            source = source or entry.config.source
+            look, _number = look_now(made.world(), entry)
+        steps = [change.said() for change in look.step.changes] if look.step is not None else []
     if source:
         with _paths_of_the_command_line():
             deadline = load_settings().p3dsync_source_deadline_seconds
@@ -108,6 +120,15 @@ def mapping_check(
         catalog = snapshot.catalog
         snapshot.close()
     problems = check_mapping(mapping, catalog)
+    problems += [
+        Problem(
+            severity=Severity.WARNING,
+            code="schema_step",
+            message=f"{step} Until somebody accepts it (`schema accept {project}`), these fields are unknown",
+            file=file.name,
+        )
+        for step in steps
+    ]
     bad = [problem for problem in problems if problem.severity is Severity.ERROR]
     unknown = [one for one in problems if one.severity is Severity.WARNING and one.file != STOCK]
     unknown = [one for one in unknown if one.code in ("class_missing", "column_missing")]
