@@ -72,6 +72,9 @@ HEADER_ERRORS = 5000
 """How many row errors a stored plan carries; the run table holds them all."""
 
 
+_HALF_WAY = "?"
+"""Behind the digest of a mapping: a run began to write under another one, and did not come to its end."""
+
 LOOK_SECONDS = 0.5
 """Seconds between two looks whether somebody asked a run to end."""
 
@@ -490,6 +493,7 @@ class Engine:
             self._so_far.begin(report, execution.outcome)
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
+            self._begin_with_mapping(lease, known, planned)
             self._carry_out(execution, self._chunks(plan_id, count), count, snapshot)
             for _look in range(second_look.LOOKS):
                 if not execution.outcome.refused:
@@ -498,6 +502,17 @@ class Engine:
             return self._finish(run, planned, report, execution, feed, request, inputs)
         finally:
             snapshot.close()
+
+    def _begin_with_mapping(self, lease: Lease, known: ProjectState, planned: Planned) -> None:
+        """Before the first write under another mapping: whatever ends this run early, and whichever mapping the next one
+        has, that one compares everything, because some pairs were agreed under this one.
+        """
+        before = known.mapping_digest
+        if before is None or before == planned.mapping_digest or before.endswith(_HALF_WAY):
+            return
+        with self._world.state.write() as connection:
+            lease.fence.check(connection)
+            project_state.update(connection, self._project.name, mapping_digest=before + _HALF_WAY)
 
     def _look_again(
         self,
