@@ -195,6 +195,7 @@ def test_outer_blanks_and_kinds_of_line_ends_do_not_count(name: str, text: str) 
         ("text", None, "", True),
         ("text", None, "  ", True),
         ("text", "a\r\nb", "a\nb", True),
+        ("text", "a\rb", "a\nb", True),
         ("text", "a ", "a", True),
         ("text", "e\u0301", "é", True),
         ("text", "a", "A", False),
