@@ -103,7 +103,7 @@ def configured() -> Iterator[io.StringIO]:
 
 def test_a_library_and_our_own_lines_are_both_counted_in_a_field(configured: io.StringIO) -> None:
     for _ in range(100):
-        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("some.library").warning("Invalid HTTP request received.")
         logs.get_logger().warning("worker.postponed", code="state_busy")
     handler = logging.getLogger().handlers[0]
     assert isinstance(handler, OncePerMinute)

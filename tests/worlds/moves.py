@@ -423,6 +423,12 @@ NOT_PLAYED = {
     "keys list": "no sync",
     "keys revoke": "no sync",
     "audit export": "reads; test_audit.py compares",
+    "audit set-aside": "closes rows altered from outside, which no actor here does; test_forged_rows.py",
+    "discard": "no move yet: a plan that nobody applies waits here; test_plans_that_wait.py",
+    "mapping diff": "writes nothing; test_schema_steps.py",
+    "mapping versions": "reads",
+    "schema show": "reads",
+    "schema accept": "no move yet: no actor changes the schema here; test_schema_steps.py",
     "settings show": "reads",
     "settings page": "reads",
 }
@@ -440,6 +446,8 @@ VERBS = {
     "cancelSync": "no move: a run is cancelled by test_runs_end.py; killed at every point it is played here",
     "createKey": "no move: no sync",
     "revokeKey": "no move: no sync",
+    "discardPlan": "no move: as the command `discard`",
+    "acceptSchema": "no move: as the command `schema accept`",
 }
 """Operation of the API that changes something -> the move that stands for it (the queue carries out what the commands
 do), or why there is none."""
