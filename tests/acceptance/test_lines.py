@@ -415,3 +415,19 @@ def test_an_asset_of_synapse_is_linked_to_a_line_of_several_groups(drawn: Callab
     assert plant.world.cli("links", "accept", NAME).code == 0
     report = plant.pulled()
     assert report["errors"] == [] and report["stats"]["created"] == 0
+
+
+def test_numbers_on_segments_of_a_project_without_any_line_group_make_lines(
+    make_world: Callable[..., World],
+) -> None:
+    """A traceback once: no group could say of which class such a line is."""
+    world = make_world(items=20)
+    for (name,) in world.sql(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'PipeLineGroup'"
+    ):
+        world.change(f"DELETE FROM {name}")
+    world.change("DELETE FROM PnPBase WHERE PnPClassName = 'PipeLineGroup'")
+    world.change("DELETE FROM PipeLineGroupRelationship")
+    said = world.pull()
+    assert said.code in (0, 3), said.err
+    assert said.json["status"] == "completed"

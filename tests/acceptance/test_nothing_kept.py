@@ -63,7 +63,7 @@ def test_an_audit_trail_that_was_never_kept_is_whole_and_makes_no_state_database
 ) -> None:
     world = make_small()
     said = world.cli("audit", "verify")
-    assert (said.code, said.json) == (0, {"entries": 0, "broken": []})
+    assert (said.code, said.json) == (0, {"entries": 0, "broken": [], "not_covered": {}})
     assert not world.state.exists()
     world.pulled()
     exported = tmp_path / "audit.jsonl"

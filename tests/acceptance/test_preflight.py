@@ -51,7 +51,7 @@ def test_applying_a_plan_does_not_accept_an_older_copy_of_the_database(settled: 
     older_copy_put_back(settled, pnpid)
     assert now(settled, code=5)["guards"]
     said = settled.apply(plan["plan_id"])
-    assert said.code == 5 and said.error == "guard", said.out
+    assert said.code == 3 and said.error == "plan_superseded", said.out
     assert now(settled, code=5)["guards"], "the guard is as watchful as before"
     assert both(settled, pnpid)[1] == "Designer's newer words"
 

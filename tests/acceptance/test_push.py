@@ -385,6 +385,8 @@ def test_the_class_default_is_refused_because_it_counts_as_not_filled_in(ready: 
         name,
     )
     ready.pulled("--full")
+    assert ready.cli("schema", "accept", NAME).code == 0, "a new default is a change of the schema"
+    ready.pulled("--full")
     user_describes(ready, pnpid, "standard PUMP")
     before = ready.fingerprint()
     assert refusals(push(ready, code=3)) == {pnpid: "equals_class_default"}

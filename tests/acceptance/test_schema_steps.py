@@ -77,7 +77,7 @@ def test_a_deleted_column_empties_nothing(world: World) -> None:
     assert report["schema_step"]["step"] == shown["step"] and change["items"] == 41
     (told,) = world.findings("schema_step")
     assert "ACME_Desc" in told["data"]["message"]
-    doctor = {line["check"]: line for line in world.cli("doctor", NAME).json["checks"]}["schema"]
+    doctor = {line["check"]: line for line in world.cli("doctor", NAME).json["checks"]}["project schema"]
     assert doctor["code"] == "schema_step" and "ACME_Desc" in doctor["message"]
     file = next(iter(world.options["mapping"]))
     checked = world.cli("mapping", "check", file, "--project", NAME).json["problems"]

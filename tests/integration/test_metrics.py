@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -69,7 +70,9 @@ def scraped(plant: Plant) -> Samples:
     """What a web process that starts now tells, less the prefix."""
     with opened(plant) as app:
         with app.state.write() as connection:
-            _id, key = keys.create(connection, "scraper", ["read"], now=app.world().clock(), by="test")
+            _id, key = keys.create(
+                connection, f"scraper {uuid.uuid4().hex}", ["read"], now=app.world().clock(), by="test"
+            )
         with TestClient(create_app(app)) as client:
             return samples(client.get("/metrics", headers={"X-API-Key": key}).text)
 

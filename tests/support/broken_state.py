@@ -122,6 +122,9 @@ def _postgresql(trouble: Trouble) -> type[psycopg.Connection[Any]]:
 def troubled(state: State, trouble: Trouble) -> None:
     """Let every connection of this state meet the trouble."""
 
+    if state.dialect == "postgresql":  # the first one that connects counts, and that is to be ours
+        state.engine.dialect.dispatch.do_connect.clear()
+
     @sa.event.listens_for(state.engine, "do_connect")
     def connect(_dialect: Any, _record: Any, given: Any, options: dict[str, Any]) -> Any:
         if state.dialect == "sqlite":

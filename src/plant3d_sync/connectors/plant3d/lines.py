@@ -72,10 +72,12 @@ def find_lines(
     guid_of: GuidOf,
     *,
     from_segments: bool,
+    class_name: str,
 ) -> Lines:
     """Sort groups and segments by number. Tells `relations` the numbers, for everything that names a line.
 
-    `from_segments`: whether the mapping takes the tag of a segment for a number.
+    `from_segments`: whether the mapping takes the tag of a segment for a number. `class_name`: what a line is whose
+    number stands on segments only.
     """
     found = Lines()
     by_number, numberless = _by_number(groups, relations, found, from_segments)
@@ -89,7 +91,7 @@ def find_lines(
         link = matched.get(number)
         _choose_carrier(line, link, used)
         used.add(line.carrier)
-        line.class_name = class_of.get(line.carrier) or (groups[0].class_name if groups else "")
+        line.class_name = class_of.get(line.carrier) or (groups[0].class_name if groups else class_name)
     taken = {link.identity for link in matched.values()}
     for number, line in by_number.items():
         link = matched.get(number)

@@ -299,12 +299,18 @@ class Scan:
             )
         self.relations.numbers.clear()
         self.relations.segment_numbers.clear()
-        if not rules:
+        classes = [name for name in plans if name in rules]
+        if not classes:
             return
-        groups = [group for name, plan in plans.items() if name in rules for group in self._groups(plan)]
+        groups = [group for name in classes for group in self._groups(plans[name])]
         from_segments = all(rules[name].from_segments for name in rules)
         self._lines = find_lines(
-            groups, self.relations, self.reading.known_lines, self._guid_of, from_segments=from_segments
+            groups,
+            self.relations,
+            self.reading.known_lines,
+            self._guid_of,
+            from_segments=from_segments,
+            class_name=classes[0],
         )
         for finding in self._lines.findings:
             self.note(finding)
