@@ -43,6 +43,7 @@ SHORT = (
     "nothing",
     "since",
     "never",
+    "Wrote",
     "{head} of {project} ({direction}): {outcome}.",
     "Findings: {findings} ({listed}); {command}",
     "Findings: {findings} ({listed}).",
