@@ -96,7 +96,11 @@ def tr_members(document: Any, names: frozenset[str]) -> Any:
         return document
     if isinstance(document, Mapping):
         return {
-            key: tr(value) if key in names and isinstance(value, str) else tr_members(value, names)
+            key: tr(value)
+            if key in names and isinstance(value, str)
+            else value
+            if key in VALUES
+            else tr_members(value, names)
             for key, value in document.items()
         }
     if isinstance(document, list | tuple):
@@ -104,8 +108,12 @@ def tr_members(document: Any, names: frozenset[str]) -> Any:
     return document
 
 
-TOLD: Final = frozenset({"message", "hint", "detail", "title", "did_not_happen", "what_to_do", "reason_text"})
+TOLD: Final = frozenset({"message", "hint", "detail", "title", "did_not_happen"})
 """Members of our JSON documents that are sentences for people."""
+VALUES: Final = frozenset(
+    {"attributes", "fields", "values", "set", "was", "base", "plant3d", "synapse", "data"}
+)
+"""Members that hold somebody's values, whatever these are called."""
 
 
 # ---------------------------------------------------------------- sentences and their templates

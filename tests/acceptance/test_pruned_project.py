@@ -102,3 +102,13 @@ def test_a_project_sets_its_own_floor(project: World) -> None:
     assert report["outcome"] == "clean" and report["coverage"]["warn"] == 0.1
     project.configure(coverage={"warn": 2})
     assert project.pull().code == 78
+
+
+def test_what_nobody_edited_is_undone_although_some_of_its_fields_were_never_read(project: World) -> None:
+    first = project.pulled()
+    asset = next(one for one in project.assets() if one["tag"] == "P-1004")
+    project.user_edits(asset["id"], attributes={**(asset.get("attributes") or {}), "area": "typed by a user"})
+    project.pulled()
+    undone = project.cli("undo", first["run_id"]).json
+    assert undone["restores"] == first["stats"]["created"] - 1
+    assert [(one["tag"], one["reason"]) for one in undone["left_alone"]] == [("P-1004", "edited since")]

@@ -118,9 +118,11 @@ def test_codes_names_and_values_stay_as_they_are() -> None:
         "code": "untagged",
         "tag": "Nothing was done.",
         "errors": [{"message": "Nothing was done.", "hint": "", "field": "tag"}],
+        "attributes": {"title": "Nothing was done."},
     }
     with speaking("fr"):
         said = tr_members(document, language.TOLD)
+    assert said["attributes"] == document["attributes"]
     assert said["code"] == "untagged" and said["tag"] == "Nothing was done."
     assert said["errors"][0] == {"message": FRENCH["Nothing was done."], "hint": "", "field": "tag"}
     assert tr_members(document, language.TOLD) is document

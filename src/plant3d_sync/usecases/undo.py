@@ -131,10 +131,16 @@ def _undo_change(
 _HELD_AS_A_WHOLE = {"*": Hold(side="synapse", value=None)}
 
 
+def _is_edited(link: Link) -> bool:
+    """Whether SYNAPSE holds anything that is not ours. A field that was never read is empty there because nobody wrote it."""
+    base = link.base or {}
+    return any(name in base or value is not None for name, value in link.synapse_delta.items())
+
+
 def _undo_create(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     if link.state is LinkState.ARCHIVED:
         undo.leave(change, "*", link.tag, "already archived")
-    elif (is_counted(link.asset_version) and link.asset_version != 1) or link.synapse_delta:
+    elif (is_counted(link.asset_version) and link.asset_version != 1) or _is_edited(link):
         undo.leave(change, "*", link.tag, "edited since")
     else:
         undo.steps.append(_archive_again("undo_create", change, link))
@@ -167,7 +173,7 @@ def _undo_restore(change: Mapping[str, Any], link: Link, undo: _Undo) -> None:
     """The asset is archived again."""
     if link.archived_in_synapse:
         undo.leave(change, "*", link.tag, "already archived")
-    elif link.synapse_delta:
+    elif _is_edited(link):
         undo.leave(change, "*", link.tag, "edited since")
     else:
         undo.steps.append(_archive_again("undo", change, link))
