@@ -14,8 +14,8 @@ WRITERS = {
     "state/intents.py",
     "state/findings.py",
     "state/keys.py",
-    "usecases/push.py",
-    "usecases/set_aside.py",
+    "state/cells.py",
+    "state/plans.py",
     "state/retention.py",  # removes, and tells the chain before it does
     "state/ours.py",  # what followed an item, or stands in a workbook: under no intent, so never acted on
 }

@@ -22,11 +22,11 @@ from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs as run_state
+from plant3d_sync.state.plans import WAITING
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.naming import check_assets
-from plant3d_sync.usecases.plans import WAITING
 from plant3d_sync.usecases.plans import discard as discard_plan
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import Report

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.base import CellWrite
@@ -21,7 +19,7 @@ from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Push
 from plant3d_sync.reconcile.guard import check_amounts
 from plant3d_sync.reconcile.merge import is_blank
-from plant3d_sync.state import links, ours, runs, seals
+from plant3d_sync.state import Connection, links, ours, runs, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.lines import reading_of

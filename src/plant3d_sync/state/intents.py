@@ -277,6 +277,41 @@ def count_changes(connection: Connection, run_id: str) -> int:
     return int(connection.execute(statement).scalar() or 0)
 
 
+def counts_of_run(connection: Connection, run_id: str) -> list[tuple[str, str, int]]:
+    """(kind of item, operation, items) of what a run wrote into SYNAPSE; the kind is empty where the link is gone."""
+    rows = connection.execute(
+        sa.select(link.c.entity, change.c.op, sa.func.count().label("items"))
+        .select_from(change.outerjoin(link, link.c.id == change.c.link_id))
+        .where(change.c.run_id == run_id, change.c.side == "synapse")
+        .group_by(link.c.entity, change.c.op)
+    )
+    return [(row.entity or "", row.op, int(row.items)) for row in rows]
+
+
+def count_sent(connection: Connection, run_id: str) -> int:
+    """Writes of a run into SYNAPSE that changed something there."""
+    statement = sa.select(sa.func.count()).where(
+        change.c.run_id == run_id, change.c.side == "synapse", change.c.outcome != "unchanged"
+    )
+    return int(connection.execute(statement).scalar() or 0)
+
+
+def changed_by_plan(connection: Connection, project: str, plan_id: str) -> list[tuple[str, str, int]]:
+    """(side, operation, PnPID) of every change that was made while this plan was carried out."""
+    rows = connection.execute(
+        sa.select(change.c.side, change.c.op, change.c.pnpid)
+        .join(intent, sa.and_(intent.c.run_id == change.c.run_id, intent.c.id == change.c.intent_id))
+        .where(intent.c.project == project, intent.c.plan_id == plan_id)
+    )
+    return [(row.side, row.op, row.pnpid) for row in rows]
+
+
+def all_open(connection: Connection) -> list[tuple[int, str]]:
+    """(intent, plan) of every intent whose outcome nobody has stored, of all projects. Their steps are not read."""
+    rows = connection.execute(sa.select(intent.c.id, intent.c.plan_id).where(intent.c.status == "open"))
+    return [(row.id, row.plan_id) for row in rows]
+
+
 def _change(row: Any) -> dict[str, Any]:
     return {**row._mapping, "fields": fields_of(row.op, row.fields), "why": why_of(row.op, row.fields)}
 

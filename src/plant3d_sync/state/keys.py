@@ -230,6 +230,16 @@ def revoke(connection: Connection, key_id: str, *, now: float, by: str = "cli") 
     return found if found is not None else known
 
 
+def end_altered(connection: Connection, key_id: str, *, now: float) -> None:
+    """Revoke a key whose row was altered, and seal the row as it is now."""
+    connection.execute(
+        sa.update(api_key)
+        .where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    seals.seal(connection, KIND, [key_id], at=now)
+
+
 def verify(connection: Connection, presented: str, *, now: float) -> ApiKey | None:
     """The key somebody presents, None unless it is whole, known, as it was made, not revoked and not expired."""
     if len(presented) > LONGEST:

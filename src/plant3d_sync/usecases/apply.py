@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.connectors.base import AssetWrite, Creation, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
@@ -32,7 +30,7 @@ from plant3d_sync.model.step import (
     Update,
 )
 from plant3d_sync.reconcile import advance
-from plant3d_sync.state import audit, intents, links
+from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Lease

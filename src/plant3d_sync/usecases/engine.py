@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync import patience
 from plant3d_sync.address import MASK
 from plant3d_sync.connectors.base import PlantSnapshot
@@ -35,8 +33,9 @@ from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.state import audit, intents, lines, links, mappings, runs, seals
+from plant3d_sync.state import Connection, audit, intents, lines, links, mappings, runs, seals
 from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
@@ -298,7 +297,7 @@ class Engine:
                     begun = _Beginning(
                         known=project_state.ensure(connection, self._project.name),
                         open_intents=intents.any_open(connection, self._project.name),
-                        begun_plans=leftovers.begun(connection, self._project.name, but=applying),
+                        begun_plans=stored_plans.begun(connection, self._project.name, but=applying),
                     )
                 report = work(run, lease, begun)
         except Cancelled:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.connectors.base import CursorReset
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
 from plant3d_sync.model.version import is_counted
 from plant3d_sync.reconcile import advance
-from plant3d_sync.state import links
+from plant3d_sync.state import Connection, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState

@@ -19,14 +19,13 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.coverage import WARN, Coverage
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import OVER, RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
+from plant3d_sync.state import Connection, runs, schemas
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state import runs, schemas
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import component, conflict, run

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
-from plant3d_sync.state import audit, runs
+from plant3d_sync.state import Connection, audit, intents, runs
 from plant3d_sync.state.lease import Fence
+from plant3d_sync.state.plans import BEGUN
 from plant3d_sync.state.runs import StoredPlan
-from plant3d_sync.state.tables import change, intent
-from plant3d_sync.state.tables import plan as plan_table
 from plant3d_sync.usecases.project import World
 
-BEGUN = (PlanStatus.APPROVED.value, PlanStatus.APPLYING.value)
 LEFT_SHOWN = 200
 """How many steps that were not written are named in the plan; their number is always there."""
 
@@ -29,26 +24,10 @@ Done = frozenset[tuple[str, int]]
 """(what was done, PnPID) of steps that were carried out; into Plant 3D there is one kind only."""
 
 
-def begun(connection: Connection, project: str, *, but: str | None) -> list[str]:
-    """Plans of the project that stand as being applied, except the one that is about to be."""
-    rows = connection.execute(
-        sa.select(plan_table.c.id)
-        .where(
-            plan_table.c.project == project, plan_table.c.status.in_(BEGUN), plan_table.c.id != (but or "")
-        )
-        .order_by(plan_table.c.created_at, plan_table.c.id)
-    )
-    return [row.id for row in rows]
-
-
 def done_steps(connection: Connection, stored: StoredPlan) -> Done:
     """The steps of a plan whose effect is recorded."""
-    rows = connection.execute(
-        sa.select(change.c.side, change.c.op, change.c.pnpid)
-        .join(intent, sa.and_(intent.c.run_id == change.c.run_id, intent.c.id == change.c.intent_id))
-        .where(intent.c.project == stored.project, intent.c.plan_id == stored.plan_id)
-    )
-    return frozenset(("push" if row.side == "plant3d" else row.op, row.pnpid) for row in rows)
+    rows = intents.changed_by_plan(connection, stored.project, stored.plan_id)
+    return frozenset(("push" if side == "plant3d" else op, pnpid) for side, op, pnpid in rows)
 
 
 def is_done(step: Step, done: Done) -> bool:
@@ -135,6 +114,3 @@ def note(connection: Connection, stored: StoredPlan) -> str | None:
         "Its run ended before the plan did. `apply` carries on with what is left of it; "
         "otherwise the next run says what was written and supersedes it."
     )
-
-
-__all__ = ["BEGUN", "applied_by_person", "begun", "done_steps", "is_done", "note", "settle"]

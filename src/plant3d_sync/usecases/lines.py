@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.state import lines
+from plant3d_sync.state import Connection, lines
 from plant3d_sync.state.lines import Made
 
 

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.connectors.base import ItemBatch, PlantSnapshot
 from plant3d_sync.model.link import InSynapse, Link, LinkState
 from plant3d_sync.model.plan import GuardHit
@@ -18,8 +16,8 @@ from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
+from plant3d_sync.state import Connection, intents, links, mappings, ours, seals
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import intents, links, mappings, ours, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.plan import PlanStatus
-from plant3d_sync.model.run import RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import State, audit, runs
-from plant3d_sync.state.codec import load_map
+from plant3d_sync.state import Connection, State, audit, runs
+from plant3d_sync.state import plans as stored_plans
+from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import StoredPlan
-from plant3d_sync.state.tables import plan as plan_table
-from plant3d_sync.state.tables import run as run_table
-
-WAITING = (PlanStatus.DRAFT.value, PlanStatus.GUARDED.value)
-"""Plans that nobody has begun: `apply` carries them out."""
 
 DECIDED_ANEW, GUARDED_ANEW, RULES_CHANGED, OTHER_DATABASE, DISCARDED = (
     "decided_anew",
@@ -60,18 +52,9 @@ def close_after(
     Expired: made under other rules, or of another database. Superseded: the run decided all of it anew (what waits for a
     person stays), or it was stopped by a guard as they were. Undo plans are about what was written, and stay.
     """
-    rows = connection.execute(
-        sa.select(plan_table.c.id).where(
-            plan_table.c.project == project,
-            plan_table.c.status.in_(WAITING),
-            plan_table.c.created_at < before,
-            plan_table.c.id != plan_id,
-            plan_table.c.undo_of.is_(None),
-        )
-    ).scalars()
     closed = 0
-    asked_for = _asked_for(connection, project)
-    for one in rows.fetchall():
+    asked_for = stored_plans.asked_for(connection, project)
+    for one in stored_plans.decided_before(connection, project, before, but=plan_id):
         if one in asked_for:
             continue  # somebody approved it, and its turn comes
         stored = runs.get_plan(connection, one)
@@ -83,16 +66,6 @@ def close_after(
         status = PlanStatus.EXPIRED if why in (RULES_CHANGED, OTHER_DATABASE) else PlanStatus.SUPERSEDED
         closed += _close(connection, stored, status, {"why": why, "run_id": run_id})
     return closed
-
-
-def _asked_for(connection: Connection, project: str) -> set[str]:
-    """Plans that a request which waits, or goes on, is to apply."""
-    rows = connection.execute(
-        sa.select(run_table.c.options).where(
-            run_table.c.project == project, run_table.c.status.in_((RunStatus.QUEUED, RunStatus.RUNNING))
-        )
-    ).scalars()
-    return {str(options["plan_id"]) for text in rows if (options := load_map(text)).get("plan_id")}
 
 
 def _why_closed(

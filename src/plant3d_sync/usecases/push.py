@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import sqlalchemy as sa
 from msgspec import UNSET
-from sqlalchemy.engine import Connection
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
 from plant3d_sync.errors import ConfigError, LeaseLost
@@ -17,9 +15,9 @@ from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
-from plant3d_sync.state import audit, intents, links, seals
+from plant3d_sync.state import Connection, audit, intents, links
+from plant3d_sync.state import cells as journal
 from plant3d_sync.state.codec import dump
-from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.apply import Execution
 from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.project import Writer
@@ -120,27 +118,14 @@ def _write_group(
             steps=steps,
             at=world.clock(),
         )
-        connection.execute(
-            sa.insert(plant_write),
-            [
-                {
-                    "project": execution.project.name,
-                    "run_id": execution.run_id,
-                    "intent_id": intent_id,
-                    "pnpid": step.pnpid,
-                    "table_name": cell.table_class,
-                    "column_name": cell.column,
-                    "old_value": cell.old,
-                    "new_value": cell.new,
-                    "old_ticks": cell.ticks,
-                    "status": "intended",
-                    "at": world.clock(),
-                }
-                for step in steps
-                for cell in step.cells
-            ],
+        journal.intend(
+            connection,
+            execution.project.name,
+            steps,
+            run_id=execution.run_id,
+            intent_id=intent_id,
+            at=world.clock(),
         )
-        seals.seal_cells(connection, execution.project.name, intent_id, at=world.clock())
     failpoint("push.intent_stored")
     grouped: list[list[CellReceipt]] = []
     for step in steps:
@@ -204,10 +189,10 @@ def store_receipts(
         ]
         links.save(connection, moved)
         _note_changes(connection, execution, changes, run_id=run, at=now)
-        for step, answers in zip(steps, receipts, strict=True):
-            for answer in answers:
-                _note_receipt(connection, intent_id, step, answer)
-        seals.seal_cells(connection, execution.project.name, intent_id, at=now)
+        answered = [
+            _answer(step, one) for step, answers in zip(steps, receipts, strict=True) for one in answers
+        ]
+        journal.note(connection, execution.project.name, intent_id, answered, at=now)
         intents.close(connection, intent_id, status="done", at=now)
         if run != execution.run_id:
             recount(connection, run)
@@ -222,12 +207,8 @@ def _note_late_writes(
     written = 0
     now = execution.world.clock()
     with execution.world.state.write() as connection:
-        rows = connection.execute(
-            sa.select(plant_write.c.pnpid, plant_write.c.column_name).where(
-                plant_write.c.intent_id == intent_id, plant_write.c.status == "intended"
-            )
-        )
-        unrecorded = {(row.pnpid, row.column_name) for row in rows}
+        unrecorded = journal.unrecorded(connection, intent_id)
+        answered: list[journal.Answer] = []
         changes = []
         for step, answers in zip(steps, receipts, strict=True):
             done = [
@@ -240,9 +221,8 @@ def _note_late_writes(
                     _change(execution, step, done, run_id=execution.run_id, intent_id=intent_id, at=now)
                 )
             written += len(done)
-            for _cell, answer in done:
-                _note_receipt(connection, intent_id, step, answer)
-        seals.seal_cells(connection, execution.project.name, intent_id, at=now)
+            answered += [_answer(step, answer) for _cell, answer in done]
+        journal.note(connection, execution.project.name, intent_id, answered, at=now)
         _note_changes(connection, execution, changes, run_id=execution.run_id, at=now, after_takeover=True)
     return written
 
@@ -316,16 +296,10 @@ def _note_changes(
         )
 
 
-def _note_receipt(connection: Connection, intent_id: int, step: Push, answer: CellReceipt) -> None:
-    """What became of one cell, in the journal of before-images."""
-    connection.execute(
-        sa.update(plant_write)
-        .where(
-            plant_write.c.intent_id == intent_id,
-            plant_write.c.pnpid == step.pnpid,
-            plant_write.c.column_name == answer.column,
-        )
-        .values(status=answer.status, new_ticks=answer.timestamp)
+def _answer(step: Push, receipt: CellReceipt) -> journal.Answer:
+    """What the journal of before-images keeps of a receipt."""
+    return journal.Answer(
+        pnpid=step.pnpid, column=receipt.column, status=receipt.status, ticks=receipt.timestamp
     )
 
 

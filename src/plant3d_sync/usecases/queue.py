@@ -17,13 +17,12 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Connection
 
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.run import RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
-from plant3d_sync.state import audit, runs, seals
+from plant3d_sync.state import Connection, audit, runs, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump, insert_if_new, load_map
 from plant3d_sync.state.lease import is_held

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import runs
+from plant3d_sync.state import Connection, cells, intents, runs
 from plant3d_sync.state.runs import Run
-from plant3d_sync.state.tables import change, link, plant_write
 
 STAT_OF_OP: Final = {
     "create": "created",
@@ -26,9 +22,6 @@ STAT_OF_OP: Final = {
     "archive": "archived",
 }
 """Operation towards SYNAPSE -> the statistic that counts it."""
-
-WRITTEN: Final = ("applied", "found_applied")
-"""What the journal says of a cell of Plant 3D that holds what was meant."""
 
 
 def recount(connection: Connection, run_id: str) -> dict[str, Any] | None:
@@ -40,7 +33,7 @@ def recount(connection: Connection, run_id: str) -> dict[str, Any] | None:
     if run is None or is_live(run.status):
         return None
     result = dict(run.result) or _meant(connection, run)
-    cells = _cells(connection, run_id)
+    written = cells.count_written(connection, run_id)
     by_entity = _by_entity(connection, run_id)
     if run.direction != Direction.PUSH.value:
         _set(result["stats"], by_entity.values())
@@ -49,10 +42,10 @@ def recount(connection: Connection, run_id: str) -> dict[str, Any] | None:
         if "pull_stats" in result:
             result["pull_stats"] = dict(result["stats"])
     if "push_stats" in result:
-        result["push_stats"] = {**result["push_stats"], "updated": cells}
+        result["push_stats"] = {**result["push_stats"], "updated": written}
     if run.direction == Direction.PUSH.value:
-        result["stats"] = {**result["stats"], "updated": cells}
-    result["writes"] = {"synapse": _sent(connection, run_id), "plant3d": cells}
+        result["stats"] = {**result["stats"], "updated": written}
+    result["writes"] = {"synapse": intents.count_sent(connection, run_id), "plant3d": written}
     runs.update(connection, run_id, stats=result["stats"], result=result)
     return result
 
@@ -92,35 +85,13 @@ def _set(stats: dict[str, int], counts: Any) -> None:
 
 def _by_entity(connection: Connection, run_id: str) -> dict[str, dict[str, int]]:
     """Kind of item -> statistic -> items, of what the run wrote into SYNAPSE."""
-    rows = connection.execute(
-        sa.select(link.c.entity, change.c.op, sa.func.count().label("items"))
-        .select_from(change.outerjoin(link, link.c.id == change.c.link_id))
-        .where(change.c.run_id == run_id, change.c.side == "synapse")
-        .group_by(link.c.entity, change.c.op)
-    )
     found: dict[str, dict[str, int]] = {}
-    for row in rows:
-        name = STAT_OF_OP.get(row.op)
+    for entity, op, items in intents.counts_of_run(connection, run_id):
+        name = STAT_OF_OP.get(op)
         if name is not None:
-            counts = found.setdefault(row.entity or "", {})
-            counts[name] = counts.get(name, 0) + int(row.items)
+            counts = found.setdefault(entity, {})
+            counts[name] = counts.get(name, 0) + items
     return found
-
-
-def _sent(connection: Connection, run_id: str) -> int:
-    """Effective writes into SYNAPSE."""
-    statement = sa.select(sa.func.count()).where(
-        change.c.run_id == run_id, change.c.side == "synapse", change.c.outcome != "unchanged"
-    )
-    return int(connection.execute(statement).scalar() or 0)
-
-
-def _cells(connection: Connection, run_id: str) -> int:
-    """Cells of Plant 3D the run wrote."""
-    statement = sa.select(sa.func.count()).where(
-        plant_write.c.run_id == run_id, plant_write.c.status.in_(WRITTEN)
-    )
-    return int(connection.execute(statement).scalar() or 0)
 
 
 __all__ = ["recount"]

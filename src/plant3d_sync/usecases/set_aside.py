@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
-from plant3d_sync.model.plan import PlanStatus
-from plant3d_sync.state import audit, intents, keys, runs, seals
+from plant3d_sync.state import Connection, audit, cells, intents, keys, plans, runs, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.audit import Broken
-from plant3d_sync.state.tables import api_key, intent, plan, plant_write
-from plant3d_sync.state.tables import project as project_table
-from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.usecases.project import World
 
 REFUSED = "refused"
@@ -36,51 +29,36 @@ def set_aside(world: World, *, by: str) -> list[Broken]:
         by_table.setdefault(str(item.table), []).append(str(item.row))
     now = world.clock()
     with world.state.write() as connection:
-        plans = {*by_table.get("plan", ()), *(row.split("/")[0] for row in by_table.get("plan_chunk", ()))}
-        _plans(connection, plans, now)
-        _intents(connection, by_table, plans, now)
+        altered = {*by_table.get("plan", ()), *(row.split("/")[0] for row in by_table.get("plan_chunk", ()))}
+        for plan_id in sorted(altered):
+            plans.supersede(connection, plan_id, at=now)
+        _intents(connection, by_table, altered, now)
         numbers = [int(row) for row in by_table.get("conflict", ())]
         finding_state.void(connection, numbers, "the row was altered from outside", at=now)
         _requests(connection, by_table.get("run", ()), now)
-        _keys(connection, by_table.get("api_key", ()), now)
+        for key_id in by_table.get("api_key", ()):
+            keys.end_altered(connection, key_id, now=now)
         for name in sorted({audit.project_of(item.project) for item in found}):
             rows = [f"{item.table} {item.row}" for item in found if audit.project_of(item.project) == name]
             audit.append(connection, name, action="rows.set_aside", actor=by, at=now, rows=rows)
-            if connection.execute(
-                sa.select(project_table.c.name).where(project_table.c.name == name)
-            ).first():
+            if project_state.get(connection, name) is not None:
                 project_state.update(connection, name, force_compare=True)
     return found
 
 
-def _plans(connection: Connection, ids: Iterable[str], now: float) -> None:
-    for plan_id in sorted(ids):
-        connection.execute(
-            sa.update(plan)
-            .where(plan.c.id == plan_id, plan.c.status.in_(seals.WAITING_PLANS))
-            .values(status=PlanStatus.SUPERSEDED.value)
-        )
-        seals.seal(connection, "plan", [plan_id], at=now)
-
-
-def _intents(connection: Connection, by_table: dict[str, list[str]], plans: set[str], now: float) -> None:
-    cells = [int(row) for row in by_table.get("plant_write", ()) if row.isdigit()]
+def _intents(connection: Connection, by_table: dict[str, list[str]], plan_ids: set[str], now: float) -> None:
+    altered = [int(row) for row in by_table.get("plant_write", ()) if row.isdigit()]
     named = [int(row) for row in by_table.get("intent", ())]
-    waiting = connection.execute(sa.select(intent.c.id, intent.c.plan_id).where(intent.c.status == "open"))
-    of_cells = set(
-        connection.execute(sa.select(plant_write.c.intent_id).where(plant_write.c.id.in_(cells))).scalars()
-    )
-    for row in waiting.fetchall():
-        if row.id in named or row.plan_id in plans or row.id in of_cells:
-            intents.close(connection, row.id, status=REFUSED, at=now)
+    of_cells = cells.intents_of(connection, altered)
+    for intent_id, plan_id in intents.all_open(connection):
+        if intent_id in named or plan_id in plan_ids or intent_id in of_cells:
+            intents.close(connection, intent_id, status=REFUSED, at=now)
     seals.seal(connection, "intent", named, at=now)
 
 
 def _requests(connection: Connection, ids: Iterable[str], now: float) -> None:
     for run_id in ids:
-        found = connection.execute(
-            sa.select(run_table.c.status, run_table.c.project).where(run_table.c.id == run_id)
-        ).first()
+        found = runs.get(connection, run_id)
         if found is None:
             continue
         if found.status == "queued":
@@ -93,13 +71,3 @@ def _requests(connection: Connection, ids: Iterable[str], now: float) -> None:
                 next_try_at=None,
             )
         seals.end_request(connection, found.project, run_id, at=now)
-
-
-def _keys(connection: Connection, ids: Iterable[str], now: float) -> None:
-    for key_id in ids:
-        connection.execute(
-            sa.update(api_key)
-            .where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
-        seals.seal(connection, keys.KIND, [key_id], at=now)

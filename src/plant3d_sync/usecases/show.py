@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.step import Absent, Archive, Push, Step, Touch, document
+from plant3d_sync.state import Connection
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import runs as run_state
+from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.usecases import leftovers
-from plant3d_sync.usecases.plans import WAITING
 from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import always
 

@@ -14,14 +14,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy.engine import Connection
-
 from plant3d_sync import __version__
 from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
-from plant3d_sync.state import links
+from plant3d_sync.state import Connection, links
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.project import Project, ProjectConfig

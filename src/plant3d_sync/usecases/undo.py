@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.link import Hold, Link, LinkState, known
 from plant3d_sync.model.plan import STAT_NAMES
@@ -17,10 +14,10 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, to_text
 from plant3d_sync.model.version import is_counted
-from plant3d_sync.state import intents, lines, links, runs, seals
+from plant3d_sync.state import Connection, intents, lines, links, runs, seals
+from plant3d_sync.state import cells as journal
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
-from plant3d_sync.state.tables import plant_write
 from plant3d_sync.usecases.project import World
 
 Undoing = Update | Restore | Archive | Push
@@ -243,13 +240,7 @@ def _plant3d_now(link: Link, name: str) -> Value:
 def _undo_push(
     connection: Connection, change: Mapping[str, Any], link: Link, write_mode: str, undo: _Undo
 ) -> None:
-    written = connection.execute(
-        sa.select(plant_write).where(
-            plant_write.c.intent_id == change["intent_id"],
-            plant_write.c.pnpid == change["pnpid"],
-            plant_write.c.status.in_(["applied", "found_applied"]),
-        )
-    ).fetchall()
+    written = journal.written(connection, change["intent_id"], change["pnpid"])
     cells: list[Cell] = []
     for (name, (old, new)), row in zip(change["fields"].items(), written, strict=False):
         now = _plant3d_now(link, name)
@@ -303,13 +294,7 @@ def _stamp(connection: Connection, project: str, link: Link) -> int | None:
     """The stamp the item's row has: as last read, or as our newest write left it if it was not read since."""
     if link.digest:
         return link.ticks
-    return connection.execute(
-        sa.select(sa.func.max(plant_write.c.new_ticks)).where(
-            plant_write.c.project == project,
-            plant_write.c.pnpid == link.pnpid,
-            plant_write.c.status.in_(["applied", "found_applied"]),
-        )
-    ).scalar()
+    return journal.newest_stamp(connection, project, link.pnpid)
 
 
 def _synapse_then(change: Mapping[str, Any], link: Link, name: str) -> Value:

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
+from plant3d_sync.state import Connection
 from plant3d_sync.state.tables import run
 
 TRUST_SECONDS = 600.0

@@ -20,12 +20,11 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from sqlalchemy.engine import Connection
 
 from plant3d_sync import __version__
 from plant3d_sync.model.run import LIVE, RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import audit, tally
+from plant3d_sync.state import Connection, audit, tally
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, run
