@@ -144,10 +144,15 @@ def insert(connection: Connection, item: Run) -> None:
 
 def update(connection: Connection, run_id: str, **values: Any) -> int:
     """Set columns of a run; JSON columns are given as objects. Returns rows changed."""
-    for name in ("stats", "result", "error", "options"):
-        if name in values:
-            values[name] = dump(values[name])
-    return set_columns(connection, run, "id", run_id, values)
+    return set_columns(connection, run, "id", run_id, as_columns(values))
+
+
+def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """These values as the run's row holds them."""
+    return {
+        name: dump(value) if name in ("stats", "result", "error", "options") else value
+        for name, value in values.items()
+    }
 
 
 def get(connection: Connection, run_id: str) -> Run | None:

@@ -14,22 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.run import RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
-from plant3d_sync.state import Connection, audit, runs, seals
+from plant3d_sync.state import Connection, audit, components, run_queue, runs, seals
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.codec import dump, insert_if_new, load_map
-from plant3d_sync.state.lease import is_held
+from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.state.runs import Run
-from plant3d_sync.state.tables import component, lease
-from plant3d_sync.state.tables import project as project_table
-from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.state.whose import is_dead
 from plant3d_sync.usecases.project import World
 from plant3d_sync.usecases.recount import recount
@@ -161,7 +153,7 @@ def enqueue_in(
         approve_guards=approve_guards,
     )
     lock_project(connection, project)
-    waiting = _one(connection, project, "queued")
+    waiting = waiting_in(connection, project)
     if waiting is not None:
         return _join(connection, world, waiting, wish, trigger)
     now = world.clock()
@@ -186,47 +178,21 @@ def enqueue_in(
     return _get(connection, run.run_id)
 
 
-def lock_project(connection: Connection, name: str) -> None:
-    """Hold the project's row for the rest of the transaction, making it if it is new.
-
-    SQLite has one writer anyway; PostgreSQL locks the row, so that two requests decide one after the other.
-    """
-    if connection.dialect.name == "sqlite":
-        project_state.ensure(connection, name)
-        return
-    statement = sa.select(project_table.c.name).where(project_table.c.name == name).with_for_update()
-    while connection.execute(statement).first() is None:
-        number = sa.select(sa.func.coalesce(sa.func.max(project_table.c.number), 0) + 1).scalar_subquery()
-        connection.execute(
-            postgresql.insert(project_table).values(name=name, number=number).on_conflict_do_nothing()
-        )
-
-
 def running(world: World, project: str) -> Run | None:
     """The run that is going, if any."""
     with world.state.read() as connection:
-        return _one(connection, project, "running")
+        return run_queue.oldest(connection, project, RunStatus.RUNNING)
 
 
 def waiting(world: World, project: str) -> Run | None:
     """The run that waits, if any."""
     with world.state.read() as connection:
-        return _one(connection, project, "queued")
+        return waiting_in(connection, project)
 
 
 def waiting_in(connection: Connection, project: str) -> Run | None:
     """`waiting` inside the caller's transaction."""
-    return _one(connection, project, "queued")
-
-
-def _one(connection: Connection, project: str, status: str) -> Run | None:
-    row = connection.execute(
-        sa.select(run_table.c.id)
-        .where(run_table.c.project == project, run_table.c.status == status)
-        .order_by(run_table.c.seq)
-        .limit(1)
-    ).first()
-    return runs.get(connection, row.id) if row else None
+    return run_queue.oldest(connection, project, RunStatus.QUEUED)
 
 
 def _get(connection: Connection, run_id: str) -> Run:
@@ -242,17 +208,8 @@ def _spaced(connection: Connection, project: str, wish: Wish, trigger: str) -> f
     """When a "now" may start so that a burst of presses makes two runs at most."""
     if wish.direction is not Direction.BOTH or wish.dry_run or wish.plan_id or not _is_press(trigger):
         return 0.0
-    last = connection.execute(
-        sa.select(run_table.c.created_at, run_table.c.trigger)
-        .where(
-            run_table.c.project == project,
-            run_table.c.direction == Direction.BOTH.value,
-            run_table.c.dry_run == 0,
-        )
-        .order_by(run_table.c.seq.desc())
-        .limit(1)
-    ).first()
-    return float(last.created_at) + NOW_SPACING if last is not None and _is_press(last.trigger) else 0.0
+    last = run_queue.newest_of(connection, project, Direction.BOTH.value)
+    return last[0] + NOW_SPACING if last is not None and _is_press(last[1]) else 0.0
 
 
 def _is_press(trigger: str) -> bool:
@@ -313,100 +270,44 @@ def claim(world: World, holder: str, projects: Sequence[str]) -> Run | None:
     A project with a running run is passed over; so is one that another worker is claiming from right now.
     """
     with world.state.read() as connection:  # most looks find nothing: they take no lock
-        if not _due(connection, world.clock(), projects):
+        if not _due(connection, world, projects):
             return None
     with world.state.write() as connection:
-        for run_id, project in _due(connection, world.clock(), projects):
-            if not _try_lock(connection, project):
+        for run_id, project in _due(connection, world, projects):
+            if not run_queue.try_lock(connection, project):
                 continue
-            if _one(connection, project, "running") is not None:
+            if run_queue.oldest(connection, project, RunStatus.RUNNING) is not None:
                 continue
             now = world.clock()
-            taken = connection.execute(
-                sa.update(run_table)
-                .where(run_table.c.id == run_id, run_table.c.status == "queued")
-                .values(
-                    status="running",
-                    started_at=sa.func.coalesce(run_table.c.started_at, now),
-                    heartbeat_at=now,
-                    next_try_at=None,
-                    phase=None,
-                    phase_done=None,
-                    phase_total=None,
-                    attempts=run_table.c.attempts + 1,
-                )
-            )
-            if taken.rowcount != 1:
+            if not run_queue.take(connection, run_id, now=now):
                 continue
             run = _get(connection, run_id)
-            _note_claim(connection, run, holder, now)
+            components.show(
+                connection,
+                f"{CLAIM}:{project}",
+                kind=CLAIM,
+                at=now,
+                facts={"run": run_id, "holder": holder},
+            )
             runs.event(connection, run_id, "started", now, attempt=run.attempts)
             return run
     return None
 
 
-def _due(connection: Connection, now: float, projects: Sequence[str]) -> list[tuple[str, str]]:
-    """(run, project), longest due first: a run that was put back goes behind those that became due before it.
-
-    A run from the future, or one that would wait longer than any pause lasts, was stored before our clock was set
-    back: it is due.
-    """
-    since = sa.func.coalesce(run_table.c.next_try_at, run_table.c.created_at)
-    busy = run_table.alias("busy")
-    rows = connection.execute(
-        sa.select(run_table.c.id, run_table.c.project)
-        .where(
-            run_table.c.status == "queued",
-            run_table.c.project.in_(list(projects)),
-            sa.or_(
-                since <= now,
-                sa.and_(run_table.c.created_at > now, run_table.c.attempts == 0),
-                since > now + PAUSES[-1],
-            ),
-            ~sa.exists().where(busy.c.project == run_table.c.project, busy.c.status == "running"),
-        )
-        .order_by(since, run_table.c.attempts, run_table.c.seq)
-        .limit(50)
-    )
-    return [(row.id, row.project) for row in rows]
-
-
-def _try_lock(connection: Connection, project: str) -> bool:
-    if connection.dialect.name == "sqlite":
-        return True
-    row = connection.execute(
-        sa.select(project_table.c.name)
-        .where(project_table.c.name == project)
-        .with_for_update(skip_locked=True)
-    ).first()
-    return row is not None
-
-
-def _note_claim(connection: Connection, run: Run, holder: str, now: float) -> None:
-    """One row per project: who carries out its running run."""
-    values = {"kind": CLAIM, "seen_at": now, "data": dump({"run": run.run_id, "holder": holder})}
-    name = f"claim:{run.project}"
-    changed = connection.execute(sa.update(component).where(component.c.name == name).values(**values))
-    if changed.rowcount == 0:
-        insert_if_new(connection, component, {"name": name, **values})
+def _due(connection: Connection, world: World, projects: Sequence[str]) -> list[tuple[str, str]]:
+    return run_queue.due(connection, projects, now=world.clock(), longest_pause=PAUSES[-1])
 
 
 def beat(world: World, run: Run, *, phase: str | None, done: int | None, total: int | None) -> bool:
     """The claimer's sign of life, with the run's progress. False if the run is not its own any more."""
     with world.state.write() as connection:
-        found = connection.execute(
-            _mine(run).values(heartbeat_at=world.clock(), phase=phase, phase_done=done, phase_total=total)
+        ours = run_queue.update_claimed(
+            connection, run, heartbeat_at=world.clock(), phase=phase, phase_done=done, phase_total=total
         )
-        if found.rowcount == 1 and phase is not None and phase != run.phase:
+        if ours and phase is not None and phase != run.phase:
             runs.event(connection, run.run_id, "phase", world.clock(), phase=phase, done=done, total=total)
             run.phase = phase
-        return found.rowcount == 1
-
-
-def _mine(run: Run) -> sa.Update:
-    return sa.update(run_table).where(
-        run_table.c.id == run.run_id, run_table.c.status == "running", run_table.c.attempts == run.attempts
-    )
+        return ours
 
 
 # ---------------------------------------------------------------- giving back
@@ -485,7 +386,7 @@ def _absorb(connection: Connection, run: Run, now: float) -> None:
     So one run waits, not two; the later one's result names the run that does its work. A preview or a plan
     cannot be covered: then both wait, the older first.
     """
-    newer = _one(connection, run.project, "queued")
+    newer = waiting_in(connection, run.project)
     if newer is None:
         return
     held, wish = Wish.of(run), Wish.of(newer)
@@ -510,18 +411,18 @@ def fail(world: World, run: Run, error: SyncError) -> bool:
     """End a claimed run for good. False if it is not ours any more."""
     now = world.clock()
     with world.state.write() as connection:
-        found = connection.execute(
-            _mine(run).values(
-                status="failed",
-                outcome="failed",
-                completed_at=now,
-                error=dump(MASK.value(error.to_dict())),
-                phase=None,
-            )
+        ours = run_queue.update_claimed(
+            connection,
+            run,
+            status="failed",
+            outcome="failed",
+            completed_at=now,
+            error=MASK.value(error.to_dict()),
+            phase=None,
         )
-        if found.rowcount == 1:
+        if ours:
             runs.event(connection, run.run_id, "failed", now, code=error.error_code)
-        return found.rowcount == 1
+        return ours
 
 
 def complete(world: World, run: Run, *, outcome: str, result: dict[str, Any]) -> bool:
@@ -534,22 +435,22 @@ def complete(world: World, run: Run, *, outcome: str, result: dict[str, Any]) ->
     with world.state.write() as connection:
         if _get(connection, run.run_id).cancel_requested:
             outcome = "cancelled"
-        found = connection.execute(
-            _mine(run).values(
-                status="completed",
-                outcome=outcome,
-                completed_at=now,
-                plan_id=result.get("plan_id"),
-                stats=dump(result.get("stats")),
-                result=dump(result),
-                errors_total=len(errors),
-                error=None,
-                phase=None,
-            )
+        ours = run_queue.update_claimed(
+            connection,
+            run,
+            status="completed",
+            outcome=outcome,
+            completed_at=now,
+            plan_id=result.get("plan_id"),
+            stats=result.get("stats"),
+            result=result,
+            errors_total=len(errors),
+            error=None,
+            phase=None,
         )
-        if found.rowcount == 1:
+        if ours:
             runs.put_errors(connection, run.run_id, errors)
-        return found.rowcount == 1
+        return ours
 
 
 def note_end(world: World, run_id: str) -> Run:
@@ -615,8 +516,11 @@ def recover_stale(world: World) -> list[Run]:
     by hand is ended: nobody waits for it to be carried on, and the next run continues its work.
     """
     with world.state.read() as connection:
-        rows = connection.execute(sa.select(run_table.c.id).where(run_table.c.status == "running")).all()
-        suspects = [row.id for row in rows if _is_stale(connection, world, _get(connection, row.id))]
+        suspects = [
+            run_id
+            for run_id in run_queue.running(connection)
+            if _is_stale(connection, world, _get(connection, run_id))
+        ]
     changed = []
     for run_id in suspects:
         with world.state.write() as connection:
@@ -629,32 +533,14 @@ def recover_stale(world: World) -> list[Run]:
 
 
 def _is_stale(connection: Connection, world: World, run: Run) -> bool:
-    holders = _lease_holder(connection, world, run)
-    if holders is not None:
+    if run_queue.holds_lease(connection, world.state, run, seconds=world.lease_seconds):
         return False
-    claimed = connection.execute(
-        sa.select(component.c.data).where(component.c.name == f"claim:{run.project}")
-    ).scalar()
-    note = load_map(claimed)
-    if note.get("run") == run.run_id and is_dead(note.get("holder")):
+    claim = components.get(connection, f"{CLAIM}:{run.project}")
+    if claim is not None and claim.facts.get("run") == run.run_id and is_dead(claim.facts.get("holder")):
         return True
     silent_since = run.heartbeat_at or run.started_at or run.created_at
     silence = world.clock() - silent_since
     return silence > world.lease_seconds + STALE_GRACE or -silence > AHEAD
-
-
-def _lease_holder(connection: Connection, world: World, run: Run) -> str | None:
-    """The living holder of the project's lease, if it holds it for this run."""
-    row = connection.execute(
-        sa.select(lease.c.holder, lease.c.expires_at, world.state.now_sql().label("now")).where(
-            lease.c.project == run.project
-        )
-    ).first()
-    if row is None or not is_held(row.holder, row.expires_at, row.now, world.lease_seconds):
-        return None
-    if orjson.loads(row.holder).get("run") != run.run_id:
-        return None
-    return str(row.holder)
 
 
 def _recover(connection: Connection, world: World, run: Run) -> None:

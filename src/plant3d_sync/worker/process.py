@@ -13,13 +13,10 @@ from itertools import chain, repeat
 from types import FrameType
 from typing import Any
 
-import sqlalchemy as sa
-
 from plant3d_sync import __version__
 from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.logs import get_logger
-from plant3d_sync.state.codec import dump, insert_if_new
-from plant3d_sync.state.tables import component
+from plant3d_sync.state import components
 from plant3d_sync.usecases.project import World
 
 SIGNS_OF_LIFE = 5.0
@@ -161,23 +158,15 @@ class Presence:
         self._thread.join(timeout=SIGNS_OF_LIFE)
         try:
             with self._world.state.write() as connection:
-                connection.execute(sa.delete(component).where(component.c.name == self.name))
+                components.remove(connection, self.name)
         except SyncError as error:
             get_logger().warning("presence.not_removed", code=error.error_code)
 
     def show(self) -> None:
         """Write the row now."""
-        values = {
-            "kind": self._kind,
-            "seen_at": self._world.clock(),
-            "data": dump({"version": __version__, "pid": os.getpid(), **self._facts()}),
-        }
+        facts = {"version": __version__, "pid": os.getpid(), **self._facts()}
         with self._world.state.write() as connection:
-            changed = connection.execute(
-                sa.update(component).where(component.c.name == self.name).values(**values)
-            )
-            if changed.rowcount == 0:
-                insert_if_new(connection, component, {"name": self.name, **values})
+            components.show(connection, self.name, kind=self._kind, at=self._world.clock(), facts=facts)
 
     def _loop(self) -> None:
         while not self._ended.wait(SIGNS_OF_LIFE):

@@ -13,20 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy as sa
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
-from plant3d_sync.state import audit, retention, seals
-from plant3d_sync.state.codec import dump, insert_if_new
-from plant3d_sync.state.tables import component
-from plant3d_sync.state.tables import slot as slot_table
+from plant3d_sync.state import Connection, audit, components, retention, seals, slots
+from plant3d_sync.state.components import DAILY
+from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.health import CLOCK
 from plant3d_sync.usecases.project import World
@@ -41,8 +37,6 @@ WAKE = 10.0
 
 SKIPPED_SHOWN = 300
 """How many missed slots are recorded after a long pause; older ones are not."""
-
-DAILY = 86_400.0
 
 LONG_AWAY = 30 * DAILY
 """Seconds since the last pruning from which the clock is believed only when it says the same a day later."""
@@ -87,16 +81,12 @@ def tick(world: World, project: Planned, ring: Callable[[str], bool] = lambda _r
     now = world.clock()
     current = slot_of(now, project.interval_ms)
     with world.state.read() as connection:
-        if _known(connection, project.name, current):
+        if slots.is_known(connection, project.name, current):
             return None
     with world.state.write() as connection:
-        queue.lock_project(connection, project.name)
-        last = connection.execute(
-            sa.select(sa.func.max(slot_table.c.slot)).where(
-                slot_table.c.project == project.name, slot_table.c.slot <= current
-            )
-        ).scalar()
-        if last == current or not _insert(connection, project.name, current, now):
+        lock_project(connection, project.name)
+        last = slots.last_until(connection, project.name, current)
+        if last == current or not slots.take(connection, project.name, current, at=now):
             return None
         _note_missed(connection, project, last, current, now)
         before = queue.waiting_in(connection, project.name)
@@ -105,40 +95,15 @@ def tick(world: World, project: Planned, ring: Callable[[str], bool] = lambda _r
                 connection, world, project.name, project.direction, trigger="schedule", by="scheduler"
             )
         except RetryLaterError as error:  # a preview or a plan waits: this slot gives way to it
-            _set(connection, project.name, current, None, skipped=1)
+            slots.note(connection, project.name, current, None, skipped=1)
             get_logger().info("slot.skipped", project=project.name, code=error.error_code)
             return None
-        _set(connection, project.name, current, run.run_id, skipped=int(before is not None))
+        slots.note(connection, project.name, current, run.run_id, skipped=int(before is not None))
     get_logger().info(
         "slot.due", project=project.name, run_id=run.run_id, joined=before is not None, slot=current // 1000
     )
     ring(run.run_id)
     return run.run_id
-
-
-def _known(connection: Connection, project: str, slot: int) -> bool:
-    row = connection.execute(
-        sa.select(slot_table.c.slot).where(slot_table.c.project == project, slot_table.c.slot == slot)
-    ).first()
-    return row is not None
-
-
-def _insert(connection: Connection, project: str, slot: int, now: float, *, skipped: int = 0) -> bool:
-    """True if this slot is ours. RETURNING tells; the number of rows is not known for every driver."""
-    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = build(slot_table).values(project=project, slot=slot, at=now, skipped=skipped)
-    return (
-        connection.execute(statement.on_conflict_do_nothing().returning(slot_table.c.slot)).first()
-        is not None
-    )
-
-
-def _set(connection: Connection, project: str, slot: int, run_id: str | None, *, skipped: int) -> None:
-    connection.execute(
-        sa.update(slot_table)
-        .where(slot_table.c.project == project, slot_table.c.slot == slot)
-        .values(run_id=run_id, skipped=skipped)
-    )
 
 
 def _note_missed(
@@ -152,7 +117,7 @@ def _note_missed(
     )
     missed = range(first, current, project.interval_ms)
     for slot in missed:
-        _insert(connection, project.name, slot, now, skipped=1)
+        slots.take(connection, project.name, slot, at=now, skipped=1)
     if missed:
         get_logger().warning("slot.missed", project=project.name, slots=len(missed))
 
@@ -161,15 +126,12 @@ def prune_when_due(world: World, days: float) -> dict[str, int] | None:
     """Once a day, whoever comes first: remove what is old enough. None if it was done lately."""
     now = world.clock()
     with world.state.read() as connection:
-        before = connection.execute(
-            sa.select(component.c.seen_at).where(component.c.name == RETENTION)
-        ).scalar()
+        before = components.get(connection, RETENTION)
     if not _first_today(world, RETENTION, now):
         return None
-    if (
-        before is not None and now - before > LONG_AWAY
-    ):  # a clock that is years ahead would make everything old
-        get_logger().warning("retention.postponed", days_since=round((now - before) / DAILY))
+    away = 0.0 if before is None else now - before.seen_at
+    if away > LONG_AWAY:  # a clock that is years ahead would make everything old
+        get_logger().warning("retention.postponed", days_since=round(away / DAILY))
         return None
     removed = retention.prune(world.state, now=now, days=days)
     get_logger().info("retention.done", **removed)
@@ -196,18 +158,7 @@ def verify_when_due(world: World) -> int | None:
 def _first_today(world: World, name: str, now: float) -> bool:
     """Whether this process is the one to do a daily task, and has now marked it as done."""
     with world.state.write() as connection:
-        taken = connection.execute(
-            sa.update(component)
-            .where(
-                component.c.name == name,
-                # one from the future was written before the clock was set back
-                sa.or_(component.c.seen_at <= now - DAILY, component.c.seen_at > now + DAILY),
-            )
-            .values(seen_at=now)
-        ).rowcount
-        if taken:
-            return True
-        return insert_if_new(connection, component, {"name": name, "kind": name, "seen_at": now})
+        return components.first_today(connection, name, now=now)
 
 
 class Wakes(IntervalTrigger):  # type: ignore[misc]
@@ -235,11 +186,8 @@ def note_jump(world: World, seconds: float) -> None:
     """The clock of this machine was set by this many seconds: report it in the log, the audit trail and the status."""
     now = world.clock()
     get_logger().warning("scheduler.clock_set", seconds=round(seconds))
-    values = {"kind": CLOCK, "seen_at": now, "data": dump({"seconds": round(seconds)})}
     with world.state.write() as connection:
-        changed = connection.execute(sa.update(component).where(component.c.name == CLOCK).values(**values))
-        if changed.rowcount == 0:
-            connection.execute(sa.insert(component).values(name=CLOCK, **values))
+        components.show(connection, CLOCK, kind=CLOCK, at=now, facts={"seconds": round(seconds)})
         audit.append(
             connection,
             retention.SYSTEM,
