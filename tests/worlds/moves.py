@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Any
 
 from tests.support.dcf import Dcf
+from tests.worlds import fast
 from tests.worlds.world import POINTS, Typed, World
 
 Move = Callable[[World, str], bool]
@@ -242,6 +243,7 @@ def puts_yesterdays_state_back(world: World, _tag: str) -> bool:
         with closing(sqlite3.connect(world.state)) as one, closing(sqlite3.connect(kept)) as other:
             one.backup(other)
         return True
+    fast.put_down(world.state)
     for path in world.folder.glob("state.db*"):
         path.unlink()
     shutil.move(kept, world.state)

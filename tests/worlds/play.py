@@ -1,16 +1,17 @@
 """Play stories: in every order up to a length, and at random by a seed; a failing one is shortened and told.
 
-python -m tests.worlds --seeds 5000 --first 0      random worlds
-python -m tests.worlds --length 3                  every order of the small moves
+python -m tests.worlds --seeds 5000 --first 0 --workers 2    random worlds
+python -m tests.worlds --length 3 --workers 2                every order of the small moves
 python -m tests.worlds --story "now; the designer types; …"
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import multiprocessing
 import random
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ class Stage:
         self._count += 1
         return world.copy(self._folder / str(self._count))
 
+    def aside(self, number: int) -> Stage:
+        """The same stage for another process: its copies have names of their own."""
+        twin = copy.copy(self)
+        twin._folder = self._folder / f"aside-{number}-{self._count}"
+        return twin
+
     def play(self, story: Story) -> Failure | None:
         """Play it to its rest. None if every promise holds."""
         world = self.begin()
@@ -65,7 +72,7 @@ class Stage:
         except Exception as error:  # noqa: BLE001 - the program fell over: that is a finding
             return Failure(story, f"{type(error).__name__}: {error}")
         finally:
-            shutil.rmtree(world.folder, ignore_errors=True)
+            world.close()
         return None
 
     def shortened(self, failure: Failure) -> Failure:
@@ -123,36 +130,90 @@ def drawn(seed: int, tags: Sequence[str]) -> Story:
 # ---------------------------------------------------------------- in every order
 
 
-def every_order(on: Stage, length: int, names: Sequence[str]) -> Iterator[Failure | int]:
+@dataclass(slots=True)
+class Reached:
+    """A world that was met first by this story, and the moment it stands at."""
+
+    story: Story
+    world: World
+    at: float
+    situation: str
+
+
+Level = list[Reached]
+
+
+def every_order(on: Stage, length: int, names: Sequence[str], workers: int = 1) -> Iterator[Failure | int]:
     """Every story of these moves up to a length; equal situations are met once. Yields failures, at last the number."""
-    tag = on.tags[0]
     met: set[str] = set()
-    now: list[tuple[Story, World, float]] = [((), on.begin(), CLOCK.now)]
-    played = 0
+    level: Level = [Reached((), on.begin(), CLOCK.now, "")]
     for depth in range(1, length + 1):
-        later: list[tuple[Story, World, float]] = []
-        for story, world, at in now:
-            for name in names:
-                CLOCK.now = at
-                twin = on.copy(world)
-                longer = (*story, (name, tag))
-                try:
-                    if act(twin, name, tag) and (found := situation(twin)) not in met:
-                        met.add(found)
-                        played += 1
-                        then = CLOCK.now
-                        if depth < length:
-                            later.append((longer, on.copy(twin), then))
-                        oracle.judge(twin)
-                except oracle.Broken as broken:
-                    yield Failure(longer, str(broken))
-                except Exception as error:  # noqa: BLE001 - as above
-                    yield Failure(longer, f"{type(error).__name__}: {error}")
-                finally:
-                    shutil.rmtree(twin.folder, ignore_errors=True)
-            shutil.rmtree(world.folder, ignore_errors=True)
-        now = later
-    yield played
+        parts = [level[number::workers] for number in range(workers)]
+        if workers > 1 and len(level) > workers:
+            found = _beside(on, parts, names, met, deeper=depth < length)
+        else:
+            found = list(_longer(on, level, names, met, deeper=depth < length))
+        level = []
+        for one in found:
+            if isinstance(one, Failure):
+                yield one
+            elif one.situation not in met:
+                met.add(one.situation)
+                level.append(one)
+            else:
+                one.world.close()
+    yield len(met)
+
+
+def _longer(
+    on: Stage, level: Level, names: Sequence[str], met: set[str], *, deeper: bool
+) -> Iterator[Failure | Reached]:
+    """Each of these stories with each move behind it, as far as that leads to a situation not met yet."""
+    tag, mine = on.tags[0], set(met)
+    for reached in level:
+        for name in names:
+            CLOCK.now = reached.at
+            twin = on.copy(reached.world)
+            longer = (*reached.story, (name, tag))
+            try:
+                if act(twin, name, tag) and (found := situation(twin)) not in mine:
+                    mine.add(found)
+                    then = CLOCK.now
+                    yield Reached(longer, on.copy(twin) if deeper else twin, then, found)
+                    oracle.judge(twin)
+            except oracle.Broken as broken:
+                yield Failure(longer, str(broken))
+            except Exception as error:  # noqa: BLE001 - the program fell over: that is a finding
+                yield Failure(longer, f"{type(error).__name__}: {error}")
+            finally:
+                twin.close()
+        reached.world.close()
+
+
+def _beside(
+    on: Stage, parts: list[Level], names: Sequence[str], met: set[str], *, deeper: bool
+) -> list[Failure | Reached]:
+    """The same by a process for each part."""
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def work(number: int) -> None:
+        there = on.aside(number)
+        for one in _longer(there, parts[number], names, met, deeper=deeper):
+            answers.put(one)
+        answers.put(None)
+
+    children = [context.Process(target=work, args=(number,)) for number in range(len(parts))]
+    for child in children:
+        child.start()
+    found, going = [], len(children)
+    while going:
+        one = answers.get()
+        going -= one is None
+        found += [] if one is None else [one]
+    for child in children:
+        child.join()
+    return found
 
 
 def situation(world: World) -> str:

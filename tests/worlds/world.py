@@ -7,11 +7,10 @@ a run may die at any failpoint: from that moment it can store nothing more, as a
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
 import io
 import json
 import os
+import pickle
 import shutil
 import sqlite3
 import tempfile
@@ -23,16 +22,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import typer.main
 import yaml
 
 from plant3d_sync import failpoints
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.main import run
 from plant3d_sync.connectors.memory import MemorySynapse
-from plant3d_sync.state import State, store
+from plant3d_sync.state import State
 from plant3d_sync.usecases.project import World as Ports
 from tests.support.dcf import Dcf
+from tests.worlds import fast
 
 Row = dict[str, Any]
 Value = str | None
@@ -176,7 +175,7 @@ class World:
             "synapse": {"url": "http://127.0.0.1:9"},
             "projects": {"mine": project},
         }
-        (self.folder / "plant3d-sync.yml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        (self.folder / "plant3d-sync.yml").write_text(json.dumps(document), encoding="utf-8")  # JSON is YAML
 
     # ------------------------------------------------------------------ Plant 3D, by plain SQL
 
@@ -212,8 +211,8 @@ class World:
     # ------------------------------------------------------------------ SYNAPSE
 
     def assets(self, tag: str) -> list[Row]:
-        """Every asset that carries the item's identity."""
-        return [row for row in self.memory.rows() if row["plant3d_id"] == self.items[tag][1]]
+        """Every asset that carries the item's identity: to look at, not to change."""
+        return [row for row in self.memory._by_seq() if row["plant3d_id"] == self.items[tag][1]]
 
     def asset(self, tag: str) -> Row | None:
         found = self.assets(tag)
@@ -242,6 +241,7 @@ class World:
             with current(self), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
                 self.code = run(["--config", str(self.folder / "plant3d-sync.yml"), "--json", *words])
         except Killed:
+            fast.put_down(self.state)
             with closing(sqlite3.connect(self.state)) as connection, connection:
                 connection.execute("UPDATE lease SET expires_at = 0")
         finally:
@@ -258,20 +258,32 @@ class World:
 
     # ------------------------------------------------------------------ copies of the whole
 
+    def close(self) -> None:
+        """The world ends."""
+        fast.put_down(self.state)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def copy(self, folder: Path) -> World:
         """The same world in another folder: what happens there happens only there."""
         folder.mkdir(parents=True, exist_ok=True)
+        fast.put_down(self.state)
         for path in self.folder.iterdir():
             if path.is_file() and not path.name.startswith("state.db-"):
                 shutil.copyfile(path, folder / path.name)
         twin = World(folder)
-        for name in (
-            *("synapse", "options", "told", "items", "deleted", "first"),
-            *("plan", "ran", "workbook", "last", "code"),
-        ):
-            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        names = ("options", "told", "items", "deleted", "first", "plan", "ran", "workbook", "last", "code")
+        kept = {name: getattr(self, name) for name in names}
+        vars(twin).update(pickle.loads(pickle.dumps(kept)))  # noqa: S301 - quicker than a deep copy, of our own
+        twin.synapse = {uid: copied(one) for uid, one in self.synapse.items()}
         twin.configure()
         return twin
+
+
+def copied(synapse: MemorySynapse) -> MemorySynapse:
+    """The same SYNAPSE once more."""
+    twin = MemorySynapse.__new__(MemorySynapse)
+    vars(twin).update(pickle.loads(pickle.dumps(vars(synapse))))  # noqa: S301 - of our own
+    return twin
 
 
 def _now() -> datetime:
@@ -311,45 +323,18 @@ def ports() -> Iterator[None]:
         with write(state) as connection:
             yield connection
 
-    engine = store._engine
-    first: list[Any] = []
-
-    def engine_with_known_statements(*given: Any) -> Any:
-        """A statement is compiled once for all worlds, not once for each command: that is most of a small run."""
-        made = engine(*given)
-        first.append(made)
-        made.dialect, made._compiled_cache = first[0].dialect, first[0]._compiled_cache
-        return made
-
-    built: dict[tuple[int, int, int], Any] = {}
-    build = typer.main.get_command
-
-    def get_command(cli: typer.Typer) -> Any:
-        """Building the parser takes longer than a small run."""
-        key = (id(cli), len(cli.registered_commands), len(cli.registered_groups))
-        if key not in built:
-            built[key] = build(cli)
-        return built[key]
-
-    patches: list[tuple[Any, str, Any]] = [
+    kept = os.environ.get("SYNAPSE_API_KEY")
+    os.environ["SYNAPSE_API_KEY"] = "worlds"
+    actors: list[fast.Patch] = [
         (App, "synapse", synapse),
         (App, "world", world),
         (State, "write", writes_while_it_lives),
-        (store, "_engine", engine_with_known_statements),
         (failpoints, "_armed", POINTS),
-        (typer.main, "get_command", get_command),
-        (yaml, "compose", functools.lru_cache(yaml.compose)),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _new in patches]
-    kept = os.environ.get("SYNAPSE_API_KEY")
-    os.environ["SYNAPSE_API_KEY"] = "worlds"
-    for owner, name, new in patches:
-        setattr(owner, name, new)
     try:
-        yield
+        with fast.patched([*actors, *fast.patches()]):
+            yield
     finally:
-        for owner, name, old in before:
-            setattr(owner, name, old)
         os.environ.pop("SYNAPSE_API_KEY")
         if kept is not None:
             os.environ["SYNAPSE_API_KEY"] = kept
