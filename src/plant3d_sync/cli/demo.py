@@ -24,16 +24,14 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
-import sqlalchemy as sa
 
 import plant3d_sync
 from plant3d_sync.cli.output import plain, say
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.plan import Op
 from plant3d_sync.sample import edits, write_sample
-from plant3d_sync.state import State
+from plant3d_sync.state import State, plans
 from plant3d_sync.state import runs as run_state
-from plant3d_sync.state.tables import plan as plan_table
 from plant3d_sync.words import said
 
 KEY: Final = "demo-key-for-this-machine-only"
@@ -231,8 +229,7 @@ class _Show:
         """Run a dry run, and check the plan it stored: one creation, two updates, one item missing, no write."""
         self.run("pull", PROJECT, "--dry-run")
         with self.state() as state, state.read() as connection:
-            newest = sa.select(plan_table.c.id).order_by(plan_table.c.created_at.desc()).limit(1)
-            plan_id = str(connection.execute(newest).scalar_one())
+            plan_id = plans.newest(connection) or ""
             stored = run_state.get_plan(connection, plan_id)
             steps = list(run_state.all_steps(connection, stored)) if stored is not None else []
         seen = Counter(step.op.value for step in steps if step.op is not Op.TOUCH)

@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from plant3d_sync import __version__
 from plant3d_sync.address import MASK
 from plant3d_sync.bootstrap import App
@@ -241,8 +239,7 @@ def _state_clock(state: State) -> list[Line]:
     """Leases count on the state database's clock, times in lists on ours: they should agree."""
     if state.dialect == "sqlite":
         return []
-    with state.read() as connection:
-        apart = float(connection.execute(sa.select(state.now_sql())).scalar() or 0.0) - time.time()
+    apart = state.clock() - time.time()
     what = f"the state database's clock differs by {apart:+.1f} s"
     if abs(apart) > CLOCK_WARNING:
         return [warning("state clock", what, "Set both clocks by NTP.", "state_clock_skew")]

@@ -138,6 +138,7 @@ _OPEN_BY_CODE = (
     sa.select(finding.c.code, sa.func.count())
     .where(finding.c.project == sa.bindparam("whose"), finding.c.closed_at.is_(None))
     .group_by(finding.c.code)
+    .order_by(finding.c.code)
 )
 
 
@@ -264,6 +265,13 @@ def sync_conflicts(
     touched += _close_choices(connection, project, fates)
     seals.seal(connection, "conflict", sorted(set(touched)), at=at)
     return created
+
+
+def count_pending(connection: Connection, project: str) -> int:
+    """How many conflicts of a project wait for a decision."""
+    statement = sa.select(sa.func.count()).select_from(conflict)
+    waiting = statement.where(conflict.c.project == project, conflict.c.status == "pending")
+    return int(connection.execute(waiting).scalar() or 0)
 
 
 def open_questions(connection: Connection, project: str) -> frozenset[tuple[str, str]]:

@@ -85,6 +85,12 @@ def get(connection: Connection, name: str) -> ProjectState | None:
     )
 
 
+def name_of(connection: Connection, number: int) -> str | None:
+    """The name of the project with this number."""
+    found = connection.execute(sa.select(project.c.name).where(project.c.number == number)).scalar()
+    return None if found is None else str(found)
+
+
 def first_pull_is_unfinished(known: ProjectState) -> bool:
     """Whether no pull of the project has come to its end yet: the links there are say nothing about its size.
 

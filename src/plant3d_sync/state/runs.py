@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.record import SourceIdentity
+from plant3d_sync.model.run import OVER, RunOutcome
 from plant3d_sync.model.step import Step, from_text
 from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
@@ -234,6 +235,41 @@ def count(
     statement = sa.select(sa.func.count()).select_from(run)
     where = _which(project, statuses, outcome, direction)
     return int(connection.execute(statement.where(*where)).scalar() or 0)
+
+
+def first_and_last(connection: Connection, project: str) -> tuple[int, int] | None:
+    """The numbers of a project's oldest and newest run, None if it has none."""
+    numbers = sa.select(run.c.seq).where(run.c.project == project).limit(1)
+    first = connection.execute(numbers.order_by(run.c.seq.asc())).scalar()
+    if first is None:
+        return None
+    return int(first), int(connection.execute(numbers.order_by(run.c.seq.desc())).scalar() or first)
+
+
+def count_after(connection: Connection, project: str, number: int) -> int:
+    """How many runs a project has with a greater number than this."""
+    statement = sa.select(sa.func.count()).select_from(run)
+    return int(
+        connection.execute(statement.where(run.c.project == project, run.c.seq > number)).scalar() or 0
+    )
+
+
+def last_ended(connection: Connection, project: str) -> Run | None:
+    """The newest run whose end says something: no preview, not cancelled or covered by another run."""
+    row = connection.execute(
+        sa.select(run)
+        .where(
+            run.c.project == project,
+            run.c.status.in_(OVER),
+            run.c.dry_run == 0,
+            run.c.trigger != "links",  # linking by hand looks at no guard and reads no values
+            # a cancelled or covered run says nothing: what the one before it said still holds
+            sa.or_(run.c.outcome.is_(None), run.c.outcome != RunOutcome.CANCELLED.value),
+        )
+        .order_by(run.c.seq.desc())
+        .limit(1)
+    ).first()
+    return _run(row) if row else None
 
 
 def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str, object]]) -> None:

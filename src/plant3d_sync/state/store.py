@@ -189,6 +189,11 @@ class State:
             return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
         return sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Double())
 
+    def clock(self) -> float:
+        """The time by the database's own clock, in POSIX seconds."""
+        with self.read() as connection:
+            return float(connection.execute(sa.select(self.now_sql())).scalar() or 0.0)
+
     # ------------------------------------------------------------------ schema
 
     def upgrade(self) -> tuple[str | None, str]:

@@ -18,17 +18,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import sqlalchemy as sa
-
 from plant3d_sync.model.coverage import WARN, Coverage
 from plant3d_sync.model.limit import Limit
-from plant3d_sync.model.run import OVER, RunOutcome, RunStatus
+from plant3d_sync.model.run import RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import Connection, runs, schemas
+from plant3d_sync.state import Connection, components, findings, run_queue, runs, schemas
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.runs import Run
-from plant3d_sync.state.tables import component, conflict, run
 from plant3d_sync.usecases.project import iso
 
 LATE_INTERVALS = 3.0
@@ -195,29 +191,16 @@ def redis_away(why: str) -> Reason:
 
 def read_components(connection: Connection) -> Components:
     """The newest sign of life of each kind."""
-    rows = connection.execute(
-        sa.select(component.c.kind, sa.func.max(component.c.seen_at))
-        .where(component.c.kind.in_(["worker", "scheduler"]))
-        .group_by(component.c.kind)
-    )
-    seen = {row[0]: float(row[1]) for row in rows}
-    newest = connection.execute(
-        sa.select(component.c.data)
-        .where(component.c.kind == "worker")
-        .order_by(component.c.seen_at.desc())
-        .limit(1)
-    ).scalar()
-    facts = load_map(newest)
-    trouble = _text(facts.get("redis_error")) if facts.get("redis") == "error" else None
-    clock = connection.execute(
-        sa.select(component.c.seen_at, component.c.data).where(component.c.name == CLOCK)
-    ).first()
+    worker = components.newest(connection, "worker")
+    scheduler = components.newest(connection, "scheduler")
+    clock = components.get(connection, CLOCK)
+    facts = {} if worker is None else worker.facts
     return Components(
-        worker=seen.get("worker"),
-        scheduler=seen.get("scheduler"),
-        redis=trouble,
+        worker=None if worker is None else worker.seen_at,
+        scheduler=None if scheduler is None else scheduler.seen_at,
+        redis=_text(facts.get("redis_error")) if facts.get("redis") == "error" else None,
         jumped_at=None if clock is None else clock.seen_at,
-        jumped_by=0.0 if clock is None else _number(load_map(clock.data).get("seconds")) or 0.0,
+        jumped_by=0.0 if clock is None else _number(clock.facts.get("seconds")) or 0.0,
     )
 
 
@@ -234,9 +217,9 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         reasons=[],
         connections=connections,
         last_sync=_last_success(known),
-        current=_by_status(connection, watched.name, RunStatus.RUNNING),
-        waiting=_by_status(connection, watched.name, RunStatus.QUEUED),
-        pending_conflicts=_pending(connection, watched.name),
+        current=run_queue.oldest(connection, watched.name, RunStatus.RUNNING),
+        waiting=run_queue.oldest(connection, watched.name, RunStatus.QUEUED),
+        pending_conflicts=findings.count_pending(connection, watched.name),
         coverage=covered(known.last_counts) if known is not None else None,
         skew=skew if skew is not None else (known.skew if known is not None else None),
         limits=limits_in(probe),
@@ -294,27 +277,6 @@ def _expected_success(known: project_state.ProjectState | None, direction: Direc
     }[direction]
     found = [at for at in parts if at is not None]
     return min(found) if len(found) == len(parts) else None
-
-
-def _by_status(connection: Connection, project: str, status: RunStatus) -> Run | None:
-    row = connection.execute(
-        sa.select(run.c.id)
-        .where(run.c.project == project, run.c.status == status.value)
-        .order_by(run.c.seq)
-        .limit(1)
-    ).first()
-    return runs.get(connection, row.id) if row else None
-
-
-def _pending(connection: Connection, project: str) -> int:
-    return int(
-        connection.execute(
-            sa.select(sa.func.count())
-            .select_from(conflict)
-            .where(conflict.c.project == project, conflict.c.status == "pending")
-        ).scalar()
-        or 0
-    )
 
 
 def _number(value: object) -> float | None:
@@ -462,40 +424,28 @@ def _waiting_text(waiting: Run) -> str:
 
 
 def _last_run_reasons(connection: Connection, watched: Watched) -> list[Reason]:
-    row = connection.execute(
-        sa.select(run.c.outcome, run.c.status, run.c.error, run.c.completed_at)
-        .where(
-            run.c.project == watched.name,
-            run.c.status.in_(OVER),
-            run.c.dry_run == 0,
-            run.c.trigger != "links",  # tying by hand looks at no guard and reads no values
-            # a cancelled or covered run says nothing: what the one before it said still holds
-            sa.or_(run.c.outcome.is_(None), run.c.outcome != RunOutcome.CANCELLED.value),
-        )
-        .order_by(run.c.seq.desc())
-        .limit(1)
-    ).first()
-    if row is None:
+    last = runs.last_ended(connection, watched.name)
+    if last is None:
         return []
-    if row.status == RunStatus.FAILED:
-        error = load_map(row.error)
+    if last.status == RunStatus.FAILED:
+        error = last.error or {}
         return [
             Reason(
                 code="last_run_failed",
                 level=Health.DEGRADED,
                 message=f"The last run failed: {error.get('message') or error.get('code') or 'no reason kept'}",
                 hint=str(error.get("hint") or ""),
-                since=row.completed_at,
+                since=last.completed_at,
             )
         ]
-    if row.outcome == RunOutcome.GUARDED:
+    if last.outcome == RunOutcome.GUARDED:
         return [
             Reason(
                 code="guard_stopped",
                 level=Health.DEGRADED,
                 message="A guard stopped the last run before its first write.",
                 hint="Look at its plan, then apply it with approved guards, or correct the source.",
-                since=row.completed_at,
+                since=last.completed_at,
             )
         ]
     return []

@@ -6,10 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from plant3d_sync.state import Connection
-from plant3d_sync.state.tables import run
+from plant3d_sync.state import Connection, runs
 
 TRUST_SECONDS = 600.0
 """A number counted in full is only carried on for so long: pruning may take rows from the middle."""
@@ -32,34 +29,20 @@ class RunCounts:
 
     def of(self, connection: Connection, project: str) -> int:
         """Number of runs of a project."""
-        first = self._edge(connection, project, newest=False)
-        if first is None:
+        edges = runs.first_and_last(connection, project)
+        if edges is None:
             return 0
-        last = self._edge(connection, project, newest=True) or first
+        first, last = edges
         with self._lock:
             known = self._known.get(project)
         now = time.monotonic()
         if known is None or known.first != first or now - known.counted_at > TRUST_SECONDS:
-            known = _Known(first=first, last=last, total=self._count(connection, project, 0), counted_at=now)
+            known = _Known(
+                first=first, last=last, total=runs.count_after(connection, project, 0), counted_at=now
+            )
         elif known.last != last:
-            more = self._count(connection, project, known.last)
+            more = runs.count_after(connection, project, known.last)
             known = _Known(first=first, last=last, total=known.total + more, counted_at=known.counted_at)
         with self._lock:
             self._known[project] = known
         return known.total
-
-    def _edge(self, connection: Connection, project: str, *, newest: bool) -> int | None:
-        order = run.c.seq.desc() if newest else run.c.seq.asc()
-        found = connection.execute(
-            sa.select(run.c.seq).where(run.c.project == project).order_by(order).limit(1)
-        )
-        value = found.scalar()
-        return None if value is None else int(value)
-
-    def _count(self, connection: Connection, project: str, after: int) -> int:
-        return int(
-            connection.execute(
-                sa.select(sa.func.count()).select_from(run).where(run.c.project == project, run.c.seq > after)
-            ).scalar()
-            or 0
-        )

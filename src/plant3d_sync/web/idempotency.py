@@ -12,15 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import orjson
-import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.engine import Connection, Row
 from starlette.responses import Response
 
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.state import runs
-from plant3d_sync.state.codec import insert_if_new, load_map
-from plant3d_sync.state.tables import idempotency
+from plant3d_sync.state import Connection, answers, runs
+from plant3d_sync.state.answers import Kept, Whose
+from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.whose import holder_name, is_dead
 from plant3d_sync.web.auth import Call
 from plant3d_sync.web.errors import Refused
@@ -61,9 +59,7 @@ def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -
         answer = _encode(made)
         kept = answer if made.kept is None else _encode(replace(made, body=made.kept))
         with call.context.state.write() as connection:
-            connection.execute(
-                sa.update(idempotency).where(*_mine(call)).values(status_code=answer.status, answer=kept.text)
-            )
+            answers.keep(connection, _whose(call), status=answer.status, answer=kept.text)
         failpoint("web.answer_stored")
         done = True
     finally:
@@ -75,13 +71,10 @@ def once(call: Call, body: BaseModel | None, work: Callable[[Ticket], Answer]) -
 
 def _let_go(connection: Connection, call: Call, ticket: Ticket) -> None:
     """The work failed: the key is free again, unless a run was queued before that; then it leads to that run."""
-    mine = (*_mine(call), idempotency.c.status_code.is_(None))
     if runs.get(connection, ticket.run_id) is None:
-        connection.execute(sa.delete(idempotency).where(*mine))
+        answers.forget(connection, _whose(call))
     else:
-        connection.execute(
-            sa.update(idempotency).where(*mine).values(created_at=call.context.clock() - ABANDONED)
-        )
+        answers.leave(connection, _whose(call), since=call.context.clock() - ABANDONED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,26 +111,25 @@ def _digest(call: Call, body: BaseModel | None) -> str:
     ).hexdigest()
 
 
-def _mine(call: Call) -> tuple[sa.ColumnElement[bool], ...]:
-    return (idempotency.c.key == call.idempotency_key, idempotency.c.caller == call.key.key_id)
+def _whose(call: Call) -> Whose:
+    return Whose(key=call.idempotency_key or "", caller=call.key.key_id)
 
 
 def _claim(call: Call, digest: str) -> Ticket | Response:
     """Mark the request as being done, or say what became of it."""
     ticket = Ticket(run_id=uuid.uuid4().hex)
     with call.context.state.write() as connection:
-        row = connection.execute(sa.select(idempotency).where(*_mine(call))).first()
-        if row is not None:
-            return _known(call, connection, row, digest)
-        claim = {
-            "key": call.idempotency_key,
-            "caller": call.key.key_id,
-            "route": call.request.url.path[:200],
-            "body_hash": digest,
-            "answer": _marker(ticket.run_id),
-            "created_at": call.context.clock(),
-        }
-        if not insert_if_new(connection, idempotency, claim):
+        kept = answers.get(connection, _whose(call))
+        if kept is not None:
+            return _known(call, connection, kept, digest)
+        if not answers.begin(
+            connection,
+            _whose(call),
+            route=call.request.url.path[:200],
+            body_hash=digest,
+            marker=_marker(ticket.run_id),
+            at=call.context.clock(),
+        ):
             raise _busy()
     return ticket
 
@@ -146,9 +138,7 @@ def _marker(run_id: str) -> str:
     return orjson.dumps({"run_id": run_id, "holder": holder_name(run_id)}).decode()
 
 
-def _known(
-    call: Call, connection: Connection, row: Row[tuple[object, ...]], digest: str
-) -> Ticket | Response:
+def _known(call: Call, connection: Connection, row: Kept, digest: str) -> Ticket | Response:
     if row.body_hash != digest:
         raise Refused(
             422,
@@ -161,11 +151,7 @@ def _known(
     marker = load_map(row.answer)
     if not is_dead(marker.get("holder")) and abs(call.context.clock() - row.created_at) < ABANDONED:
         raise _busy()
-    connection.execute(
-        sa.update(idempotency)
-        .where(*_mine(call))
-        .values(answer=_marker(marker["run_id"]), created_at=call.context.clock())
-    )
+    answers.carry_on(connection, _whose(call), marker=_marker(marker["run_id"]), at=call.context.clock())
     return Ticket(run_id=marker["run_id"], again=True)
 
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,12 +21,10 @@ from prometheus_client.core import (
 )
 
 from plant3d_sync import __version__
-from plant3d_sync.model.run import LIVE, RunStatus
+from plant3d_sync.model.run import RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import Connection, audit, tally
-from plant3d_sync.state.codec import load_map
+from plant3d_sync.state import Connection, audit, gauges, tally
 from plant3d_sync.state.store import SCHEMA
-from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, run
 from plant3d_sync.usecases import health
 from plant3d_sync.web.context import Context
 
@@ -76,32 +73,14 @@ class Metrics:
 
     def _carry_on(self, connection: Connection) -> None:
         """Add the runs that ended since, up to the oldest one that is not over."""
-        open_from = connection.execute(
-            sa.select(sa.func.min(run.c.seq)).where(run.c.status.in_(LIVE))
-        ).scalar()
-        newest = int(connection.execute(sa.select(sa.func.max(run.c.seq))).scalar() or 0)
-        up_to = newest if open_from is None else int(open_from) - 1
+        up_to = gauges.ended_up_to(connection)
         if up_to <= self._read_up_to:
             return
-        lasted = run.c.completed_at - run.c.started_at
-        duration = sa.case((lasted < 0, 0.0), else_=lasted)  # our clock was set back meanwhile
-        rows = connection.execute(
-            sa.select(
-                run.c.project,
-                run.c.direction,
-                sa.func.coalesce(run.c.outcome, run.c.status),
-                sa.func.count(),
-                sa.func.coalesce(sa.func.sum(duration), 0.0),
-                *(sa.func.sum(sa.case((duration <= bound, 1), else_=0)) for bound in BUCKETS),
-            )
-            .where(run.c.seq > self._read_up_to, run.c.seq <= up_to, run.c.dry_run == 0)
-            .group_by(run.c.project, run.c.direction, sa.func.coalesce(run.c.outcome, run.c.status))
-        )
-        for row in rows:
-            kept = self._sums.setdefault((row[0], row[1], row[2]), _Sum())
-            kept.count += int(row[3])
-            kept.seconds += float(row[4])
-            kept.within = [old + int(more) for old, more in zip(kept.within, row[5:], strict=True)]
+        for row in gauges.ended(connection, after=self._read_up_to, up_to=up_to, bounds=BUCKETS):
+            kept = self._sums.setdefault((row.project, row.direction, row.outcome), _Sum())
+            kept.count += row.count
+            kept.seconds += row.seconds
+            kept.within = [old + more for old, more in zip(kept.within, row.within, strict=True)]
         self._read_up_to = up_to
 
     def _collect(self, connection: Connection) -> Iterator[Metric]:
@@ -174,12 +153,7 @@ def _projects(connection: Connection) -> Iterator[Metric]:
     skew = GaugeMetricFamily(
         P + "clock_skew_seconds", "SYNAPSE's clock minus ours.", labels=["project", "side"]
     )
-    rows = connection.execute(
-        sa.select(project.c.name, project.c.pull_ok_at, project.c.push_ok_at, project.c.skew).order_by(
-            project.c.name
-        )
-    )
-    for row in rows:
+    for row in gauges.projects(connection):
         for direction, at in (("pull", row.pull_ok_at), ("push", row.push_ok_at)):
             if at is not None:
                 success.add_metric([row.name, direction], at)
@@ -194,12 +168,7 @@ def _going(connection: Connection, now: float) -> Iterator[Metric]:
         P + "run_in_progress_seconds", "How long the running run has been going.", labels=["project"]
     )
     waiting = GaugeMetricFamily(P + "queue_waiting_runs", "Runs that wait.", labels=["project"])
-    rows = connection.execute(
-        sa.select(run.c.project, run.c.status, sa.func.count(), sa.func.min(run.c.started_at))
-        .where(run.c.status.in_(LIVE))
-        .group_by(run.c.project, run.c.status)
-    )
-    for name, status, count, started in rows:
+    for name, status, count, started in gauges.live_runs(connection):
         if status == RunStatus.QUEUED:
             waiting.add_metric([name], count)
         elif started is not None:
@@ -213,33 +182,20 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
         P + "conflicts_open", "Conflicts that wait for a decision.", labels=["project"]
     )
     oldest = GaugeMetricFamily(P + "conflict_oldest_seconds", "Age of the oldest one.", labels=["project"])
-    for name, count, since in connection.execute(
-        sa.select(conflict.c.project, sa.func.count(), sa.func.min(conflict.c.detected_at))
-        .where(conflict.c.status == "pending")
-        .group_by(conflict.c.project)
-    ):
+    for name, count, since in gauges.pending_conflicts(connection):
         conflicts.add_metric([name], count)
         oldest.add_metric([name], max(now - since, 0.0))
     plans = GaugeMetricFamily(
         P + "plan_pending", "Plans stopped by a guard or not yet applied.", labels=["project"]
     )
     plan_age = GaugeMetricFamily(P + "plan_oldest_seconds", "Age of the oldest one.", labels=["project"])
-    for name, count, since in connection.execute(
-        sa.select(plan.c.project, sa.func.count(), sa.func.min(plan.c.created_at))
-        .where(plan.c.status.in_(["draft", "guarded"]))
-        .group_by(plan.c.project)
-    ):
+    for name, count, since in gauges.waiting_plans(connection):
         plans.add_metric([name], count)
         plan_age.add_metric([name], max(now - since, 0.0))
     drift = GaugeMetricFamily(
         P + "drift_fields", "Fields edited on the side that does not own them.", labels=["project"]
     )
-    for name, count in connection.execute(
-        sa.select(project.c.name, sa.func.count())
-        .join(finding, finding.c.project == project.c.number)
-        .where(finding.c.code == "drift", finding.c.closed_at.is_(None))
-        .group_by(project.c.name)
-    ):
+    for name, count in gauges.open_findings(connection, "drift"):
         drift.add_metric([name], count)
     yield from (conflicts, oldest, plans, plan_age, drift)
 
@@ -251,13 +207,9 @@ def _backups(connection: Connection) -> Iterator[Metric]:
         labels=["project"],
     )
     size = GaugeMetricFamily(P + "backup_bytes", "Bytes of all kept backups.", labels=["project"])
-    for name, at, total in connection.execute(
-        sa.select(backup.c.project, sa.func.max(backup.c.created_at), sa.func.sum(backup.c.bytes))
-        .where(backup.c.removed_at.is_(None))
-        .group_by(backup.c.project)
-    ):
+    for name, at, total in gauges.backups(connection):
         last.add_metric([name], at)
-        size.add_metric([name], total or 0)
+        size.add_metric([name], total)
     yield last
     yield size
 
@@ -272,8 +224,8 @@ def _service(connection: Connection) -> Iterator[Metric]:
             yield GaugeMetricFamily(P + name, text, value=at)
     entries = CounterMetricFamily(P + "audit_entries", "Entries of the audit.", labels=["project"])
     by_project: Counter[str] = Counter()
-    for row in connection.execute(sa.select(audit_head.c.project, audit_head.c.seq)):
-        by_project[audit.project_of(row.project)] += row.seq
+    for chain, entries_of_it in gauges.audit_chains(connection):
+        by_project[audit.project_of(chain)] += entries_of_it
     for name, number in by_project.items():
         entries.add_metric([name], number)
     yield entries
@@ -322,7 +274,7 @@ DURATIONS = {
 
 def _counted(connection: Connection) -> Iterator[Metric]:
     stored = tally.read(connection)
-    names = sorted(connection.execute(sa.select(project.c.name)).scalars())
+    names = sorted(known.name for known in gauges.projects(connection))
     for name, text in PLAIN.items():
         plain = CounterMetricFamily(P + name, text, labels=["project"])
         for one in names:
@@ -377,9 +329,9 @@ def _coverage(connection: Connection) -> Iterator[Metric]:
         "Items of the mapping's classes that the last complete run did not hand over.",
         labels=["project", "class_kind", "reason"],
     )
-    rows = connection.execute(sa.select(project.c.name, project.c.last_counts).order_by(project.c.name))
-    for name, text in rows:
-        for entity, counts in sorted(load_map(text).items()):
+    for known in gauges.projects(connection):
+        name = known.name
+        for entity, counts in sorted(known.last_counts.items()):
             aside.add_metric([name, entity], counts["errors"])
             covered = counts.get("coverage")
             if covered is not None and covered["share"] is not None:
@@ -401,7 +353,7 @@ def _audited(connection: Connection) -> Iterator[Metric]:
     whole = GaugeMetricFamily(
         P + "audit_chain_ok", "1 if the audit chain held when last walked over.", labels=["project"]
     )
-    names = set(map(audit.project_of, connection.execute(sa.select(audit_head.c.project)).scalars()))
+    names = {audit.project_of(chain) for chain, _entries in gauges.audit_chains(connection)}
     for name in sorted(names | set(checked.broken)):
         whole.add_metric([name], 0 if name in checked.broken else 1)
     yield whole

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Response
 
 from plant3d_sync.mapping.file import ClassSpec, MappingFile, load_mapping
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.state import findings as finding_state
-from plant3d_sync.state import keys, links, schemas
+from plant3d_sync.state import keys, links, lists, schemas
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.tables import project as project_table
 from plant3d_sync.usecases import health
 from plant3d_sync.usecases.health import Status
 from plant3d_sync.usecases.schema import accept
-from plant3d_sync.web import documents, queries
+from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.errors import Refused, unknown_project
@@ -95,9 +93,9 @@ def project(
     found = _status(call, name)
     number = _number(call, name)
     with call.context.state.read() as connection:
-        by_entity = queries.entity_counts(connection, number)
-        by_code = queries.findings_total(connection, number)
-        _items, work = queries.work_items(connection, number, limit=1, offset=0)
+        by_entity = lists.entity_counts(connection, number)
+        by_code = finding_state.counts_by_code(connection, number)
+        _items, work = lists.work_items(connection, number, limit=1, offset=0)
         all_links = links.count(connection, number)
     return s.ProjectDetail.model_validate(
         _project_info(call, found)
@@ -294,7 +292,7 @@ def work_items(
     """What has to be changed in drawings, since we may not write it. Tags may hold `*` and `?`."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
-        rows, total = queries.work_items(
+        rows, total = lists.work_items(
             connection, number, limit=limit, offset=offset, field=field, tag=asset_tag
         )
     items = [
@@ -333,7 +331,7 @@ def items(
     """Pairs whose present or former tag begins with `tag`; all of them without it. Ordered by tag."""
     name = call.project(project_id)
     with call.context.state.read() as connection:
-        found, total = queries.search_items(
+        found, total = lists.search_items(
             connection,
             _number(call, name),
             tag,
@@ -353,7 +351,7 @@ def items(
     )
 
 
-def _item(project: str, row: sa.Row[Any]) -> dict[str, Any]:
+def _item(project: str, row: lists.LinkRow) -> dict[str, Any]:
     return {
         "link_id": str(row.id),
         "project_id": project,
@@ -384,14 +382,14 @@ def item(
 ) -> s.ItemDetail:
     """Where each value comes from: the base, both sides, the owner, and every write of ours."""
     with call.context.state.read() as connection:
-        row = queries.link_row(connection, int(link_id))
-        name = _name_of(connection, row.project) if row is not None else None
+        row = lists.link_row(connection, int(link_id))
+        name = project_state.name_of(connection, row.project) if row is not None else None
         row, name = call.found((row, name) if row and name else None, name, "item", link_id)
-        history, total = queries.item_history(connection, int(link_id), limit=limit, offset=offset)
+        history, total = lists.item_history(connection, int(link_id), limit=limit, offset=offset)
     owners = _owners(call, name, row.class_name)
     fields = [
         s.ItemField(field=field, owner=owners.get(field), **values)
-        for field, values in queries.field_values(links.to_model(row)).items()
+        for field, values in lists.field_values(links.to_model(row)).items()
     ]
     return s.ItemDetail.model_validate(
         _item(name, row)
@@ -401,13 +399,6 @@ def item(
             "history_total": total,
         }
     )
-
-
-def _name_of(connection: sa.Connection, number: int) -> str | None:
-    found = connection.execute(
-        sa.select(project_table.c.name).where(project_table.c.number == number)
-    ).scalar()
-    return None if found is None else str(found)
 
 
 def _mapping(call: Call, name: str) -> MappingFile:
@@ -508,7 +499,7 @@ def audit(
         raise unknown_project("(the service)", call.context.visible(call.key))
     chain = keys.AUDIT_CHAIN if project_id is None else call.project(project_id)
     with call.context.state.read() as connection:
-        rows, total = queries.audit_entries(
+        rows, total = lists.audit_entries(
             connection, chain, limit=limit, offset=offset, action=action, actor=actor
         )
     entries = [s.AuditEntry.model_validate(row | {"at": documents.at(row["at"])}) for row in rows]

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Header, Response
 
 from plant3d_sync.errors import GuardStop, NeedsPersonError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import audit, runs
+from plant3d_sync.state import audit, lists, runs
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.usecases import leftovers
 from plant3d_sync.usecases.plans import discard as discard_plan
-from plant3d_sync.web import documents, queries
+from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.idempotency import Answer, Ticket, once
@@ -41,7 +41,7 @@ def plans(
     """Plans of a project, newest first."""
     project = call.project(project_id)
     with call.context.state.read() as connection:
-        found, total = queries.plans(
+        found, total = lists.plans(
             connection, project, limit=limit, offset=offset, status=status, direction=direction
         )
     return s.Plans(
@@ -95,7 +95,7 @@ def plan(
     """Every write with its reason, before the first write. Lines are paged."""
     stored = _visible(call, plan_id)
     with call.context.state.read() as connection:
-        lines = queries.plan_lines(connection, stored, limit=limit, offset=offset)
+        lines = lists.plan_lines(connection, stored, limit=limit, offset=offset)
         note = leftovers.note(connection, stored)
     response.headers["ETag"] = f'"{stored.version}"'
     return s.PlanDetail.model_validate(

@@ -1,4 +1,4 @@
-"""Reading the state database for lists: pages in a stable order, with their totals."""
+"""Lists for people: pages in a stable order, with their totals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from plant3d_sync.state import intents, runs
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.findings import fits
 from plant3d_sync.state.runs import CHUNK_LINES, StoredPlan
-from plant3d_sync.state.tables import audit, change, finding, link, plan, tag_history, work_item
+from plant3d_sync.state.tables import audit, change, link, plan, tag_history, work_item
 
 
-def total(connection: Connection, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+def _total(connection: Connection, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
     """Rows of a table."""
     return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar() or 0)
 
@@ -40,7 +40,7 @@ def plans(
         connection, project, limit=limit, offset=offset, statuses=statuses, direction=direction
     )
     given = {plan.c.project: project, plan.c.status: status, plan.c.direction: direction}
-    return found, total(
+    return found, _total(
         connection, plan, *(column == value for column, value in given.items() if value is not None)
     )
 
@@ -88,7 +88,7 @@ def work_items(
     statement = sa.select(work_item).where(*where).order_by(work_item.c.pnpid, work_item.c.field)
     if tag is None:
         rows = connection.execute(statement.limit(limit).offset(offset))
-        return [_work_item(row) for row in rows], total(connection, work_item, *where)
+        return [_work_item(row) for row in rows], _total(connection, work_item, *where)
     found = [
         _work_item(row) for row in connection.execute(statement) if fits(load_map(row.data).get("tag"), tag)
     ]
@@ -100,25 +100,15 @@ def _work_item(row: Row[Any]) -> dict[str, Any]:
     return {"pnpid": row.pnpid, "field": row.field, "first_seen": row.first_seen, "data": facts}
 
 
-def findings_total(connection: Connection, number: int) -> dict[str, int]:
-    """Open findings per code."""
-    rows = connection.execute(
-        sa.select(finding.c.code, sa.func.count())
-        .where(finding.c.project == number, finding.c.closed_at.is_(None))
-        .group_by(finding.c.code)
-        .order_by(finding.c.code)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-# ---------------------------------------------------------------- items
+LinkRow = Row[Any]
+"""One row of the links."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A link found by its tag, or by a former one."""
 
-    row: Row[Any]
+    row: LinkRow
     old_tag: str | None
 
 
@@ -154,7 +144,7 @@ def search_items(
         Found(row=row, old_tag=None if row.tag.lower().startswith(lowered) else former.get(row.id))
         for row in rows
     ]
-    return found, total(connection, link, *where)
+    return found, _total(connection, link, *where)
 
 
 FORMER_TAGS = 500
@@ -181,7 +171,7 @@ def _prefix(text: str) -> str:
     return escaped + "%"
 
 
-def link_row(connection: Connection, link_id: int) -> Row[Any] | None:
+def link_row(connection: Connection, link_id: int) -> LinkRow | None:
     """One link."""
     return connection.execute(sa.select(link).where(link.c.id == link_id)).first()
 
@@ -229,10 +219,7 @@ def item_history(
         }
         for row in rows
     ]
-    return found, total(connection, change, where)
-
-
-# ---------------------------------------------------------------- audit
+    return found, _total(connection, change, where)
 
 
 def audit_entries(
