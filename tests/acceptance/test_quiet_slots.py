@@ -18,11 +18,11 @@ from plant3d_sync.connectors.base import PlantSnapshot, PlantSource
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.sample import edits
+from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS, retry_after
 from plant3d_sync.usecases.conflicts import resolve_conflict
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.report import Report
-from plant3d_sync.usecases.standing import LOOK_AGAIN_SECONDS, retry_after
 from tests.support.faulty_http import Seen
 from tests.support.wayback import cell, redescribed, user_describes
 from tests.support.world import NAME, MakeWorld, World, recorded

@@ -8,11 +8,12 @@ from pathlib import Path
 import plant3d_sync
 
 SOURCE = Path(plant3d_sync.__file__).parent
-SEALED = "plan|plan_table|plan_chunk|intent|change|conflict|plant_write|api_key"
+SEALED = "plan|plan_table|plan_chunk|intent|change|conflict|plant_write|api_key|acknowledgement"
 WRITERS = {
     "state/runs.py",
     "state/intents.py",
     "state/findings.py",
+    "state/acknowledgements.py",
     "state/keys.py",
     "state/cells.py",
     "state/plans.py",

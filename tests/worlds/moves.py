@@ -427,6 +427,10 @@ NOT_PLAYED = {
     "audit export": "reads; test_audit.py compares",
     "audit set-aside": "closes rows altered from outside, which no actor here does; test_forged_rows.py",
     "discard": "no move yet: a plan that nobody applies waits here; test_plans_that_wait.py",
+    "waiting": "reads; test_quarantine.py",
+    "quarantine list": "reads; test_quarantine.py",
+    "quarantine retry": "no move yet: SYNAPSE refuses nothing here; test_quarantine.py",
+    "quarantine ignore": "no move yet: SYNAPSE refuses nothing here; test_quarantine.py",
     "mapping diff": "writes nothing; test_schema_steps.py",
     "mapping versions": "reads",
     "schema show": "reads",
@@ -449,6 +453,8 @@ VERBS = {
     "createKey": "no move: no sync",
     "revokeKey": "no move: no sync",
     "discardPlan": "no move: as the command `discard`",
+    "retryQuarantined": "no move: as the command `quarantine retry`",
+    "ignoreQuarantined": "no move: as the command `quarantine ignore`",
     "acceptSchema": "no move: as the command `schema accept`",
 }
 """Operation of the API that changes something -> the move that stands for it (the queue carries out what the commands

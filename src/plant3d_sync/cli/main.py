@@ -60,7 +60,14 @@ def options(
         raise typer.Exit
 
 
-GROUPS = ("sync_commands", "tool_commands", "way_back_commands", "schema_commands", "service_commands")
+GROUPS = (
+    "sync_commands",
+    "tool_commands",
+    "way_back_commands",
+    "waiting_commands",
+    "schema_commands",
+    "service_commands",
+)
 """Modules with commands, in the order of the help."""
 
 DAILY = frozenset({"pull", "push", "now", "plan", "apply", "discard", "runs", "show", "links", "findings"})

@@ -213,6 +213,14 @@ def runs(
         say(f"… and {plans_total - len(plans)} older ones (--limit shows more)")
 
 
+def waiting(amounts: Mapping[str, int], project: str) -> None:
+    """How much waits for a person, if anything does."""
+    if not amounts["total"]:
+        return
+    listed = _listed({kind: count for kind, count in amounts.items() if count and kind != "total"})
+    say(f"Waiting for a person: {amounts['total']} ({listed}); plant3d-sync waiting {plain(project)}")
+
+
 def run(document: Mapping[str, Any]) -> None:
     """One run."""
     for name in (

@@ -23,6 +23,7 @@ from plant3d_sync.state import intents
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.plans import WAITING
+from plant3d_sync.state.waiting import counts as waiting_counts
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
@@ -252,10 +253,13 @@ def runs(
             waiting = run_state.plans(connection, name, limit=limit, statuses=WAITING)
             plans = [plan_brief(stored) for stored in waiting]
             plans_total = run_state.count_plans(connection, name, statuses=WAITING)
+            waits = waiting_counts(connection, name)
     if as_json:
-        print_json({"items": documents, "total": total, "plans": plans, "plans_total": plans_total})
+        found = {"items": documents, "total": total, "plans": plans, "plans_total": plans_total}
+        print_json({**found, "waiting": waits})
     else:
         render.runs(documents, total, plans, plans_total)
+        render.waiting(waits, name)
 
 
 def show(

@@ -6,7 +6,7 @@ SYNAPSE is a port that says what it can (`Capabilities`), so that a poorer backe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -51,6 +51,12 @@ class PlantSnapshot(Protocol):
 
         `reading`: what the mapping wants of a read, `RuleSet.reading`.
         `known` maps PnPID to the digest stored at the last run; an item with that digest comes back in `unchanged`.
+        """
+        ...
+
+    def drawings_of(self, pnpids: Collection[int]) -> dict[int, str]:
+        """The drawings these items are drawn in, by number or file name, several joined by "; "; a line group's are those
+        of its segments. An item that is in none is left out.
         """
         ...
 

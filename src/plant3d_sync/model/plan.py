@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import UNSET, UnsetType
+
+from plant3d_sync.model.record import Value
+
 
 class Op(StrEnum):
     """What one plan line does."""
@@ -52,7 +56,12 @@ class GuardHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
-    """One row that could not be handled. The others went on."""
+    """One row that could not be handled. The others went on.
+
+    `plant3d`, `synapse`: the two values of the field, where they are known. `into`: the side that was to be written.
+    `offer`: a digest of what was offered to that side and refused by it; empty for what was refused before that.
+    `held`: it was refused before and was not offered again this time. These five stay inside.
+    """
 
     code: str
     message: str
@@ -62,6 +71,11 @@ class RowError:
     class_name: str | None = None
     tag: str | None = None
     field: str | None = None
+    plant3d: Value | UnsetType = UNSET
+    synapse: Value | UnsetType = UNSET
+    into: str = "synapse"
+    offer: bytes = b""
+    held: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """As in the JSON of a run."""

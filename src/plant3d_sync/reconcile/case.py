@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
+from msgspec import UNSET
 
 from plant3d_sync.model.conflict import ConflictDraft
 from plant3d_sync.model.link import Link
@@ -139,8 +140,16 @@ def skipped(
     return Decision(fate=Fate.SKIPPED, findings=(found,), waits=waits)
 
 
-def refused(item: PlantItem, tag: str | None, why: Refusal) -> RowError:
-    """A value that SYNAPSE would refuse: nothing is written for its item."""
+def refused(
+    item: PlantItem,
+    tag: str | None,
+    why: Refusal,
+    wanted: Mapping[str, Value],
+    held: Mapping[str, Value] | None = None,
+) -> RowError:
+    """A value that SYNAPSE would refuse: nothing is written for its item. `wanted`: what would be written; `held`: what
+    SYNAPSE holds.
+    """
     return RowError(
         code=why.code,
         message=why.message + " Nothing was written for this item.",
@@ -150,6 +159,8 @@ def refused(item: PlantItem, tag: str | None, why: Refusal) -> RowError:
         class_name=item.class_name,
         tag=tag,
         field=why.field,
+        plant3d=wanted.get(why.field, UNSET),
+        synapse=UNSET if held is None else held.get(why.field, UNSET),
     )
 
 

@@ -14,6 +14,7 @@ from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
 from plant3d_sync.model.schema import Step
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
 from plant3d_sync.reconcile.definitions import Definitions
+from plant3d_sync.reconcile.quarantine import NOTHING_REFUSED, Quarantine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class Knowledge:
     """Identities of links whose asset a complete read of SYNAPSE did not show any more."""
     schema: Step | None = None
     """A change of the schema that nobody accepted yet."""
+    quarantine: Quarantine = NOTHING_REFUSED
+    """Rows that were refused before."""
     first_pull: bool = False
     """The links so far are of a first pull that was interrupted; it goes on as it began, without the create guard."""
 

@@ -45,7 +45,7 @@ def decide(case: Case, on: Context, *, link_id: int | None = None) -> Decision:
     if problem is None and len(bytes(text)) > MAX_ATTRIBUTES // 2:
         problem = attributes_refused(values)
     if problem is not None:
-        return row_error(refused(item, tag, problem))
+        return row_error(refused(item, tag, problem, values))
     after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
     if len(fields) < len(case.rule.fields):
         after.pending = unread(case, None)

@@ -76,7 +76,11 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
         errors = _not_pushed(case, link, sum_) if on.pushes and sum_.refused else ()
         choices += tuple(one.field.choice for one in sum_.decided if one.field.choice is not None)
     else:
-        fate, steps, errors = Fate.ERRORS, (), (refused(case.item, case.tag or link.tag, problem),)
+        fate, steps, errors = (
+            Fate.ERRORS,
+            (),
+            (refused(case.item, case.tag or link.tag, problem, sum_.set, pair.held),),
+        )
     return Decision(
         fate=fate,
         steps=steps,
@@ -352,6 +356,10 @@ def _not_pushed(case: Case, link: Link, sum_: _Sum) -> Sequence[RowError]:
             class_name=case.item.class_name,
             tag=link.tag,
             field=why.field,
+            plant3d=one.field.plant3d,
+            synapse=one.field.synapse,
+            into="plant3d",
         )
-        for why in sum_.refused
+        for one in sum_.decided
+        if (why := one.refused) is not None
     ]

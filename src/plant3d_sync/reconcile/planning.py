@@ -36,6 +36,7 @@ from plant3d_sync.reconcile.case import Case, Decision, Fate, skipped
 from plant3d_sync.reconcile.context import Context, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines, Pile
+from plant3d_sync.reconcile.quarantine import IGNORED, told_of
 from plant3d_sync.reconcile.tags import Claim, Rename, Tags, Unchanged, in_order
 
 _FINAL = (Fate.SKIPPED, Fate.ERRORS)
@@ -145,6 +146,7 @@ class Planner:
                 self._disputed.update(known.plant3d_id for known in (link, other) if known is not None)
                 self._uncompared.add(item.guid)
                 if asked:
+                    aside = on.know.quarantine.settle(item.pnpid, aside)
                     self._add(aside, item.pnpid, item.guid, entity)
                 return
         self._sees_older_copy |= link is not None and older.row_went_back(link, item)
@@ -156,7 +158,8 @@ class Planner:
             self._tags.claim(tag, item.pnpid, Claim(item.class_name, item.guid, entity))
         if asked:
             self._look_at(item.guid, (WHOLE,))
-            self._add(decide(case, on), item.pnpid, item.guid, entity)
+            decision = on.know.quarantine.settle(item.pnpid, decide(case, on))
+            self._add(decision, item.pnpid, item.guid, entity)
 
     def gone(self, link: Link) -> None:
         """A link whose item this complete read did not show, if there is anything to say about it."""
@@ -165,6 +168,7 @@ class Planner:
         if asked and link.plant3d_id not in self._disputed:
             # a disputed one was seen in some row: that is an error of the row, not an absence
             decision = absence.decide(link, self._on, older=self._sees_older_copy)
+            decision = self._on.know.quarantine.settle(link.pnpid, decision)
             self._add(decision, link.pnpid, link.plant3d_id, link.entity)
 
     # ------------------------------------------------------------------ adding up
@@ -333,6 +337,11 @@ class Planner:
                 self._findings.append(told)
         for pnpid, entity, error in self._tags.refused(self._renames, self._creations.items()):
             self._uncompared.add(self._tags.holder(pnpid).plant3d_id)
+            ignored = self._on.know.quarantine.ignored(error)
+            if ignored is not None:
+                self._withdraw(pnpid, entity, Fate.SKIPPED, IGNORED)
+                self._findings.append(told_of(ignored))
+                continue
             self._withdraw(pnpid, entity, Fate.ERRORS, error.code)
             self._errors.append(error)
 

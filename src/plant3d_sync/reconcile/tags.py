@@ -275,6 +275,7 @@ class Tags:
             class_name=claim.class_name or None,
             tag=tag,
             field="tag",
+            plant3d=tag,
         )
 
 

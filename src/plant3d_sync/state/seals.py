@@ -31,6 +31,7 @@ from plant3d_sync.state.audit import Broken
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.tables import (
     Name,
+    acknowledgement,
     api_key,
     audit_head,
     change,
@@ -75,6 +76,7 @@ _KINDS = {
     "plan": _Kind(plan, plan.c.id, ROWS, _all_but(plan)),
     "intent": _Kind(intent, intent.c.id, ROWS, _all_but(intent)),
     "conflict": _Kind(conflict, conflict.c.seq, CHOICES, _all_but(conflict)),
+    "acknowledgement": _Kind(acknowledgement, acknowledgement.c.id, CHOICES, _all_but(acknowledgement)),
     "api_key": _Kind(api_key, api_key.c.id, SYSTEM, _all_but(api_key, "last_used_at")),
     "run": _Kind(
         run,
@@ -320,6 +322,8 @@ class _System:
                 if row.status != "pending" and row.carried_out == 0:
                     return row.seq in begun["choices"]
                 return bool(row.seq <= begun["conflict"])
+            case "acknowledgement":
+                return False  # the table is younger than the seals
             case "api_key":
                 return row.id in begun["keys"]
             case "run":
@@ -621,7 +625,9 @@ def _is_inline(lines: bytes | str) -> bool:
 def check_choices(
     connection: Connection, project: str, *, nothing: str, conflict_id: str | None = None
 ) -> None:
-    """Choices that wait to be carried out, or one conflict. Raises NeedsPersonError `row_altered`."""
+    """Choices that wait to be carried out and what people left alone, or one conflict. Raises NeedsPersonError
+    `row_altered`.
+    """
     which = (
         sa.and_(conflict.c.carried_out == 0, conflict.c.chosen.is_not(None))
         if conflict_id is None
@@ -632,16 +638,21 @@ def check_choices(
         statement = (
             statement.with_for_update()
         )  # in a writing transaction: seal and row are of one moment then
-    rows = connection.execute(statement).fetchall()
+    rows = [("conflict", row) for row in connection.execute(statement).fetchall()]
+    if conflict_id is None:
+        said = sa.select(acknowledgement).where(
+            acknowledgement.c.project == project, acknowledgement.c.ended_at.is_(None)
+        )
+        rows += [("acknowledgement", row) for row in connection.execute(said).fetchall()]
     if not rows:
         return
     try:
         system, found = _system(connection), _Found()
-        wanted = {f"conflict:{row.seq}" for row in rows}
+        wanted = {f"{kind}:{row._mapping[_KINDS[kind].key]}" for kind, row in rows}
         found.read(connection, chain_name(CHOICES, project), wanted, set())
     except _ChainBroken as error:
         raise refusal([_chain_says(error)], nothing) from error
-    altered = [one for row in rows if (one := _of_row("conflict", row, found.rows, system, project)[0])]
+    altered = [one for kind, row in rows if (one := _of_row(kind, row, found.rows, system, project)[0])]
     if altered:
         raise refusal(altered, nothing)
 

@@ -92,6 +92,19 @@ link = sa.Table(
     sa.Column("guid_key", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("project", "guid_key"),
     sa.Index("ix_link_project_pnpid", "project", "pnpid"),
+    # few rows are in these two: what waits is counted without looking at every link
+    sa.Index(
+        "ix_link_open",
+        "project",
+        sqlite_where=sa.text("pending IS NOT NULL"),
+        postgresql_where=sa.text("pending IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_link_archive",
+        "project",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    ),
 )
 
 catalogue = sa.Table(
@@ -299,20 +312,40 @@ finding = sa.Table(
     sa.Index("ix_finding_open", "project", "closed_at", "code"),
 )
 
-# Nothing writes this yet: issue 15 (lasting errors have a place where somebody can settle them) fills it.
 quarantine = sa.Table(
     "quarantine",
     metadata,
-    sa.Column("project", sa.Integer, primary_key=True),
-    sa.Column("pnpid", BigInt, primary_key=True),
-    sa.Column("field", Word, primary_key=True),
-    sa.Column("code", Word, primary_key=True),
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("project", sa.Integer, nullable=False),
+    sa.Column("pnpid", BigInt, nullable=False),
+    sa.Column("field", Name, nullable=False),
+    sa.Column("code", Word, nullable=False),
+    sa.Column("side", Word, nullable=False),
+    sa.Column("entity", Word),
     sa.Column("data", Json, nullable=False),
-    sa.Column("digest", sa.LargeBinary),
+    sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("first_at", Time, nullable=False),
+    sa.Column("last_at", Time, nullable=False),
     sa.Column("next_try_at", Time, nullable=False),
-    sa.Column("ignored", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("project", "pnpid", "field", "code"),
+)
+
+acknowledgement = sa.Table(
+    "acknowledgement",
+    metadata,
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("project", Name, nullable=False),
+    sa.Column("kind", Word, nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("digest", sa.String(64)),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("said_by", Name, nullable=False),
+    sa.Column("at", Time, nullable=False),
+    sa.Column("until", Time),
+    sa.Column("ended_at", Time),
+    sa.Column("ended_why", Word),
+    sa.Index("ix_acknowledgement_open", "project", "kind", "ended_at"),
 )
 
 conflict = sa.Table(

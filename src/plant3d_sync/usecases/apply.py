@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from msgspec import UNSET
+
 from plant3d_sync.connectors.base import AssetWrite, Creation, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
+from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.step import (
     Absent,
@@ -599,9 +602,15 @@ class _Receipts:
             _REFUSALS.get(code)
             or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
         )
-        hint = "The next run compares again and decides anew."
+        hint = _AGAIN if code in _REFUSALS or code == "not_found" else _WAITS
         outcome.errors.append(_error(step, code, message, hint, field_name=result.field))
 
+
+_AGAIN = "The next run compares again and decides anew."
+_WAITS = (
+    "Correct the value in Plant 3D or in SYNAPSE: it is tried at once when it moves, else at growing distances. "
+    "`plant3d-sync quarantine list` shows it; `quarantine retry` tries it now, `quarantine ignore` leaves it alone."
+)
 
 _REFUSALS = {
     "field_version_mismatch": "Somebody edited the description in SYNAPSE since the plan was made. Not overwritten.",
@@ -629,6 +638,8 @@ def _new_id(execution: Execution) -> int:
 
 
 def _error(step: Step, code: str, message: str, hint: str, *, field_name: str | None = None) -> RowError:
+    said = {} if isinstance(step, Archive | Push | Settle | Touch | Absent) else step.set
+    was = step.was if isinstance(step, Update | Adopt | Restore) else {}
     return RowError(
         code=code,
         message=message,
@@ -638,6 +649,9 @@ def _error(step: Step, code: str, message: str, hint: str, *, field_name: str | 
         class_name=step.class_name,
         tag=step.tag,
         field=field_name or None,
+        plant3d=said.get(field_name or "", UNSET),
+        synapse=was.get(field_name or "", UNSET),
+        offer=offer_of(step),
     )
 
 

@@ -33,12 +33,14 @@ from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.state import Connection, audit, intents, lines, links, mappings, runs, seals
+from plant3d_sync.reconcile.quarantine import IGNORED
+from plant3d_sync.state import Connection, audit, intents, lines, links, mappings, quarantine, runs, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
 from plant3d_sync.usecases import leftovers, mapping_diff, plans, preflight, schema, second_look
@@ -51,15 +53,13 @@ from plant3d_sync.usecases.recount import STAT_OF_OP, recount
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.standing import (
-    LOOK_AGAIN_SECONDS,
     Inputs,
     Standing,
     due_at,
-    refusals_of,
+    lasts,
     repeat,
     stands_so_far,
     told_of,
-    tries_of,
 )
 from plant3d_sync.usecases.unfinished import SoFar
 
@@ -943,6 +943,7 @@ class Engine:
                     )
                 failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
                 self._remember_compared(connection, planned, execution.known, draft.uncompared | failed)
+            self._keep_refused(connection, planned, report, request, complete)
             runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
             runs.update(
                 connection,
@@ -961,8 +962,6 @@ class Engine:
             if complete and planned.newly_gone:
                 links.gone_is_known(connection, execution.known.number)
             self._remember_project(connection, planned, report, feed, request, complete, waiting)
-            refusals = refusals_of(execution.outcome.errors)
-            tries = tries_of(execution.known, refusals)
             self._remember_decision(
                 connection,
                 planned,
@@ -977,19 +976,49 @@ class Engine:
                     waiting=waiting,
                     read_at=planned.read_at,
                     now=report.completed_at,
-                    tries=tries,
+                    retries=quarantine.next_tries(connection, execution.known.number, project.name),
                     errors=execution.outcome.errors,
                     misses=execution.outcome.misses,
                     told_once=bool(report.stats["archived"]) or any(map(_is_put_right, found)),
                 ),
-                refusals=refusals,
-                tries=tries,
             )
             self._count_records(report)
             self._count_writes(execution.outcome)
             self._store_counts(connection)
         failpoint("run.finished")
         return report
+
+    def _keep_refused(
+        self, connection: Connection, planned: Planned, report: Report, request: Request, complete: bool
+    ) -> None:
+        """What was refused and lasts goes into the quarantine; what is refused no more leaves it."""
+        number, name = self._known_number(connection), self._project.name
+        errors = [error for error in report.errors if lasts(error)]
+        pnpids = {error.pnpid for error in errors if error.pnpid is not None}
+        whole = complete and request.asked.only_assets is None
+        pulls = request.asked.direction is not Direction.PUSH
+        pushes = request.asked.direction is not Direction.PULL
+        at = report.completed_at or 0.0
+        quarantine.keep(
+            connection,
+            number,
+            name,
+            errors,
+            at=at,
+            entity_of=_entities(planned.rules, errors),
+            drawing_of=planned.snapshot.drawings_of(pnpids),
+            settled=[side for side, asked in (("synapse", pulls), ("plant3d", pushes)) if asked and whole],
+            aside=planned.draft.uncompared,
+            left_alone={
+                int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
+            },
+        )
+        if whole and not pushes:
+            quarantine.forget_pushes(connection, number, name, at=at)
+        quarantine.end_moved(connection, number, name, at=at)
+
+    def _known_number(self, connection: Connection) -> int:
+        return project_state.ensure(connection, self._project.name).number
 
     def _close_plans(
         self, connection: Connection, planned: Planned, report: Report, request: Request, *, guarded: bool
@@ -1131,8 +1160,6 @@ class Engine:
         *,
         waiting: int,
         due_at: float | None,
-        refusals: str = "",
-        tries: int = 0,
     ) -> None:
         """Keep what was decided with what it rests on. A decision about a part makes the next run compare."""
         asked = request.asked
@@ -1151,8 +1178,6 @@ class Engine:
             direction=asked.direction.value,
             waiting=waiting,
             due_at=due_at,
-            refusals=refusals,
-            tries=tries,
             told=told_of(report),
         )
         project_state.update(
@@ -1292,6 +1317,17 @@ class Engine:
             )
             runs.set_plan(connection, stored.plan_id, status="applied", applied_by=request.by)
             links.gone_is_known(connection, execution.known.number)
+            refused = [error for error in execution.outcome.errors if lasts(error)]
+            quarantine.keep(
+                connection,
+                execution.known.number,
+                self._project.name,
+                refused,
+                at=report.completed_at or 0.0,
+                entity_of=_entities(execution.rules, refused),
+                drawing_of=snapshot.drawings_of({error.pnpid for error in refused if error.pnpid}),
+                settled=(),
+            )
             audit.append(
                 connection,
                 self._project.name,
@@ -1434,6 +1470,16 @@ def _slim(report: Report) -> dict[str, Any]:
     data = report.to_dict()
     data.pop("errors", None)
     return data
+
+
+def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:
+    """What the items of these errors become, where the mapping says so."""
+    found: dict[int, str] = {}
+    for error in errors:
+        rule = rules.classes.get(error.class_name or "")
+        if error.pnpid is not None and rule is not None:
+            found[error.pnpid] = str(rule.entity)
+    return found
 
 
 def _by_code(found: Sequence[Finding]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from plant3d_sync.model.coverage import WARN, Coverage
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import Connection, components, findings, run_queue, runs, schemas
+from plant3d_sync.state import Connection, components, findings, run_queue, runs, schemas, waiting
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases.project import iso
@@ -157,6 +157,8 @@ class Status:
     current: Run | None = None
     waiting: Run | None = None
     pending_conflicts: int = 0
+    waiting_counts: dict[str, int] = field(default_factory=dict)
+    """How much waits for a person, by kind."""
     coverage: Coverage | None = None
     """As the last complete run left it; None before the first one."""
     skew: float | None = None
@@ -220,6 +222,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         current=run_queue.oldest(connection, watched.name, RunStatus.RUNNING),
         waiting=run_queue.oldest(connection, watched.name, RunStatus.QUEUED),
         pending_conflicts=findings.count_pending(connection, watched.name),
+        waiting_counts=waiting.counts(connection, watched.name),
         coverage=covered(known.last_counts) if known is not None else None,
         skew=skew if skew is not None else (known.skew if known is not None else None),
         limits=limits_in(probe),
@@ -494,6 +497,15 @@ def _people_reasons(status: Status) -> list[Reason]:
                 level=Health.DEGRADED,
                 message=f"{status.pending_conflicts} conflicts wait for a decision; their fields are frozen.",
                 hint="GET /api/v1/conflicts, or `plant3d-sync conflicts`.",
+            )
+        )
+    if refused := status.waiting_counts.get("quarantine"):
+        reasons.append(
+            Reason(
+                code="rows_refused",
+                level=Health.DEGRADED,
+                message=f"Refused rows that wait for somebody: {refused}.",
+                hint=f"`plant3d-sync quarantine list {status.project.name}` shows both values, and who refused them.",
             )
         )
     if status.skew is not None and abs(status.skew) > status.project.skew_allowed:

@@ -16,7 +16,8 @@ from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
-from plant3d_sync.state import Connection, intents, links, mappings, ours, seals
+from plant3d_sync.reconcile.quarantine import Quarantine
+from plant3d_sync.state import Connection, intents, links, mappings, ours, quarantine, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lines import Made
@@ -119,6 +120,9 @@ def make_plan(
             strays=stray_assets(connection, known.number, feed, briefs.values()),
             lost=_lost(briefs.values(), feed),
             schema=look.step,
+            quarantine=Quarantine(
+                rows=quarantine.read(connection, known.number, project.name), now=read_at, all_due=everything
+            ),
             first_pull=project_state.first_pull_is_unfinished(known),
         )
     planner = Planner(rules, knowledge, LineSpool)

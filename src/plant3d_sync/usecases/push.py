@@ -13,6 +13,7 @@ from plant3d_sync.errors import ConfigError, LeaseLost
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
 from plant3d_sync.state import Connection, audit, intents, links
@@ -316,6 +317,7 @@ def _report(execution: Execution, step: Push, answers: Sequence[CellReceipt]) ->
             execution.outcome.cells_written += 1
             continue
         execution.outcome.waiting += 1
+        cell = next((one for one in step.cells if one.column == answer.column), None)
         execution.outcome.errors.append(
             RowError(
                 code=answer.code or answer.status,
@@ -325,7 +327,11 @@ def _report(execution: Execution, step: Push, answers: Sequence[CellReceipt]) ->
                 pnpid=step.pnpid,
                 class_name=step.class_name,
                 tag=step.tag,
-                field=next((cell.field for cell in step.cells if cell.column == answer.column), None),
+                field=cell.field if cell is not None else None,
+                plant3d=UNSET if cell is None else cell.plant3d,
+                synapse=UNSET if cell is None else cell.synapse,
+                into="plant3d",
+                offer=offer_of(step) if answer.status == "refused" else b"",
             )
         )
 
@@ -333,7 +339,8 @@ def _report(execution: Execution, step: Push, answers: Sequence[CellReceipt]) ->
 _HINTS = {
     "stale": "Plant 3D changed since the plan was made; the next run compares again.",
     "waiting": "The next run tries again by itself.",
-    "refused": "Have the drawing changed by a designer, or correct the mapping.",
+    "refused": "Correct the value in SYNAPSE, have the drawing changed by a designer, or correct the mapping. "
+    "`plant3d-sync quarantine list` shows it; `quarantine retry` tries it now, `quarantine ignore` leaves it alone.",
 }
 
 

@@ -214,7 +214,7 @@ def _spaced(connection: Connection, project: str, wish: Wish, trigger: str) -> f
 
 def _is_press(trigger: str) -> bool:
     """Whether a person or a script pressed the button, rather than the clock or a follow-up."""
-    return trigger not in ("schedule", "resolve", "cli", "apply")
+    return trigger not in ("schedule", "resolve", "retry", "cli", "apply")
 
 
 def _join(connection: Connection, world: World, run: Run, wish: Wish, trigger: str) -> Run:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from plant3d_sync.state import Connection, audit, cells, intents, keys, plans, runs, seals
+from plant3d_sync.state import (
+    Connection,
+    acknowledgements,
+    audit,
+    cells,
+    intents,
+    keys,
+    plans,
+    runs,
+    seals,
+)
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.audit import Broken
@@ -17,7 +27,8 @@ REFUSED = "refused"
 def set_aside(world: World, *, by: str) -> list[Broken]:
     """Close every row that `audit verify` names, as far as it could still lead to a write; returns those rows.
 
-    A plan is superseded, an open intent is left to the next comparison, a choice is void, a request ends, a key is
+    A plan is superseded, an open intent is left to the next comparison, a choice is void, a word about a refused row or a
+    finding ends, a request ends, a key is
     revoked. Change entries and before-images stay named: their runs cannot be undone. Audited.
     """
     with world.state.read() as connection:
@@ -33,6 +44,9 @@ def set_aside(world: World, *, by: str) -> list[Broken]:
         for plan_id in sorted(altered):
             plans.supersede(connection, plan_id, at=now)
         _intents(connection, by_table, altered, now)
+        words = [int(row) for row in by_table.get("acknowledgement", ())]
+        acknowledgements.end(connection, words, acknowledgements.ALTERED, at=now)
+        acknowledgements.reseal(connection, words, at=now)
         numbers = [int(row) for row in by_table.get("conflict", ())]
         finding_state.void(connection, numbers, "the row was altered from outside", at=now)
         _requests(connection, by_table.get("run", ()), now)

@@ -9,7 +9,7 @@ as that decision found it, and reads nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -21,17 +21,10 @@ from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
 from plant3d_sync.state import Connection, links
 from plant3d_sync.state.projects import ProjectState
+from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.project import Project, ProjectConfig
 from plant3d_sync.usecases.report import Report, add_stats
-
-LOOK_AGAIN_SECONDS: Final = 86_400.0
-"""While anything waits, everything is compared at least once a day."""
-
-FIRST_RETRY_SECONDS: Final = 300.0
-LONGEST_RETRY_SECONDS: Final = 3600.0
-"""An item that was refused is offered again in the next run, then after these seconds, doubled each time up to the
-longest; at once when an input moves."""
 
 DRAWING_CODES: Final = frozenset(
     {"drawing_open", "project_settings_open", "drawing_folder_unseen", "drawing_unseen"}
@@ -83,8 +76,7 @@ class Inputs:
 class Standing:
     """The last decision that was made on everything. Times are POSIX seconds on our clock.
 
-    `waiting`: how much waits for somebody or something. `due_at`: the earliest date it names. `tries`: decisions in a
-    row that met the same refusals. `told`: what a report says of it.
+    `waiting`: how much waits for somebody or something. `due_at`: the earliest date it names. `told`: what a report says of it.
     """
 
     run_id: str
@@ -97,8 +89,6 @@ class Standing:
     direction: str
     waiting: int
     due_at: float | None
-    refusals: str = ""
-    tries: int = 0
     told: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,7 +154,7 @@ def due_at(
     waiting: int,
     read_at: float,
     now: float,
-    tries: int,
+    retries: Sequence[float],
     errors: Sequence[RowError],
     misses: int,
     told_once: bool,
@@ -173,18 +163,17 @@ def due_at(
 
     `misses`: lines whose condition failed in SYNAPSE, which the next run decides anew. `read_at`: when the decision
     looked at the items; a date before that was passed over by it on purpose.
-    `told_once`: whether something was said of what this run itself ended; the next one does not say it any more.
+    `retries`: when what the other side refused is offered again. `told_once`: whether something was said of what this run itself ended; the next one does not say it any more.
     """
     if told_once:
         return now
     if not waiting:
         return None
     codes = {error.code for error in errors} - DRAWING_CODES
-    if misses or codes & _AT_ONCE or links.any_pending(connection, number, "resolving"):
+    if misses or codes & (_AT_ONCE | _DECIDED_ANEW) or links.any_pending(connection, number, "resolving"):
         return now
     dates = [now + LOOK_AGAIN_SECONDS]
-    if codes:
-        dates.append(now + retry_after(tries))
+    dates += [max(now, at) for at in retries]
     steps = [missing.next_step(one, config.missing) for one in links.absences(connection, number)]
     if config.write is WriteMode.WORKBOOK:
         age = config.workbook_days * 86_400
@@ -192,31 +181,15 @@ def due_at(
     return min([*dates, *(step for step in steps if step >= read_at - 0.001)])
 
 
-def retry_after(tries: int) -> float:
-    """Seconds until a refused item is offered again, after this many refusals in a row: 0, 300, 600, … 3600."""
-    if tries <= 1:
-        return 0.0
-    return float(min(FIRST_RETRY_SECONDS * 2 ** min(tries - 2, 10), LONGEST_RETRY_SECONDS))
+_DECIDED_ANEW: Final = frozenset(
+    {"version_mismatch", "field_version_mismatch", "archived", "exists", "not_found"}
+)
+"""Refusals by SYNAPSE that show what it holds: the next decision takes it into account."""
 
 
-def refusals_of(errors: Iterable[RowError]) -> str:
-    """A digest of what was refused; "" for nothing. Waiting for a drawing is no refusal."""
-    found = sorted(
-        f"{error.plant3d_id}|{error.field}|{error.code}"
-        for error in errors
-        if error.code not in DRAWING_CODES
-    )
-    return (
-        hashlib.blake2b("\n".join(found).encode("utf-8", "surrogatepass")).hexdigest()[:32] if found else ""
-    )
-
-
-def tries_of(known: ProjectState, refusals: str) -> int:
-    """How many decisions in a row, this one included, met these refusals."""
-    before = Standing.of(known.standing)
-    if not refusals:
-        return 0
-    return before.tries + 1 if before is not None and before.refusals == refusals else 1
+def lasts(error: RowError) -> bool:
+    """Whether an error stays until somebody does something: neither a moment's trouble nor a drawing that is open."""
+    return error.code not in _AT_ONCE | DRAWING_CODES | _DECIDED_ANEW
 
 
 def _posix(stamp: str) -> float:

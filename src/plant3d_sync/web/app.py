@@ -26,7 +26,7 @@ from plant3d_sync.web.languages import Languages
 from plant3d_sync.web.layers import BodyLimit, Envelope, HeadAsGet, KnownHosts
 from plant3d_sync.web.metrics import Metrics
 from plant3d_sync.web.parameters import only_known
-from plant3d_sync.web.routes import conflicts, looking, plans, service, sync
+from plant3d_sync.web.routes import conflicts, looking, plans, service, sync, waiting
 from plant3d_sync.web.schemas import Problem
 from plant3d_sync.web.watch import Watch
 
@@ -70,7 +70,8 @@ def create_app(
     web.state.watch = Watch(context, rates)
     web.state.metrics = Metrics(context)
     context.state.answer_within(ANSWER_SECONDS)
-    for router in (sync.router, conflicts.router, plans.router, looking.router, service.router):
+    parts = (sync, conflicts, plans, waiting, looking, service)
+    for router in (part.router for part in parts):
         web.include_router(router)
     errors.install(web)
     web.add_middleware(HeadAsGet)
@@ -200,6 +201,7 @@ def _openapi(web: FastAPI) -> dict[str, Any]:
                 {"name": "sync", "description": "Ask for runs, watch and stop them."},
                 {"name": "conflicts", "description": "Fields that both sides changed."},
                 {"name": "plans", "description": "What would be written, before it is."},
+                {"name": "waiting", "description": "What waits for a person, and refused rows."},
                 {"name": "projects", "description": "Projects and their mapping."},
                 {"name": "findings", "description": "What people should look at."},
                 {"name": "items", "description": "Linked pairs and their provenance."},

@@ -205,6 +205,7 @@ def status(found: Status, queue_kind: str) -> s.SyncStatus:
             "waiting_job": current(found.waiting) if found.current is not None else None,
             "connections": {side: connection(one) for side, one in found.connections.items()},
             "pending_conflicts": found.pending_conflicts,
+            "waiting": found.waiting_counts,
             "coverage": found.coverage.to_dict() if found.coverage is not None else None,
             "synapse_limits": [one.to_dict() for one in found.limits],
             "clock_skew_seconds": found.skew,

@@ -23,7 +23,8 @@ from prometheus_client.core import (
 from plant3d_sync import __version__
 from plant3d_sync.model.run import RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import Connection, audit, gauges, tally
+from plant3d_sync.state import Connection, audit, gauges, tally, waiting
+from plant3d_sync.state import quarantine as refused_rows
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.usecases import health
 from plant3d_sync.web.context import Context
@@ -198,6 +199,26 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
     for name, count in gauges.open_findings(connection, "drift"):
         drift.add_metric([name], count)
     yield from (conflicts, oldest, plans, plan_age, drift)
+    yield from _waiting(connection, now)
+
+
+def _waiting(connection: Connection, now: float) -> Iterator[Metric]:
+    """As the command `waiting` counts; every kind is there from the start."""
+    count = GaugeMetricFamily(
+        P + "waiting_for_person", "What no run settles by itself.", labels=["project", "kind"]
+    )
+    age = GaugeMetricFamily(
+        P + "waiting_oldest_seconds", "Age of the oldest of a kind.", labels=["project", "kind"]
+    )
+    for name in (known.name for known in gauges.projects(connection)):
+        found = waiting.oldest(connection, name)
+        for kind in waiting.KINDS:
+            number, since = found.get(kind, (0, None))
+            count.add_metric([name, kind], number)
+            if since is not None:
+                age.add_metric([name, kind], max(now - since, 0.0))
+    yield count
+    yield age
 
 
 def _backups(connection: Connection) -> Iterator[Metric]:
@@ -316,7 +337,7 @@ def _buckets(
 def _coverage(connection: Connection) -> Iterator[Metric]:
     aside = GaugeMetricFamily(
         P + "quarantined_records",
-        "Records of the last complete read that were set aside with an error.",
+        "Refused rows that nobody left alone, as the command `quarantine list` shows them.",
         labels=["project", "class_kind"],
     )
     share = GaugeMetricFamily(
@@ -329,10 +350,11 @@ def _coverage(connection: Connection) -> Iterator[Metric]:
         "Items of the mapping's classes that the last complete run did not hand over.",
         labels=["project", "class_kind", "reason"],
     )
+    refused = refused_rows.counts(connection)
     for known in gauges.projects(connection):
         name = known.name
         for entity, counts in sorted(known.last_counts.items()):
-            aside.add_metric([name, entity], counts["errors"])
+            aside.add_metric([name, entity], refused.get((name, entity), 0))
             covered = counts.get("coverage")
             if covered is not None and covered["share"] is not None:
                 share.add_metric([name, entity], covered["share"])

@@ -419,6 +419,22 @@ class SynapseLimit(BaseModel):
     hint: str
 
 
+WaitingKind = Literal["conflict", "plan", "archive", "schema_step", "quarantine", "workbook", "work_item"]
+
+
+class WaitingCounts(BaseModel):
+    """How much waits for a person, by kind."""
+
+    conflict: int
+    plan: int
+    archive: int
+    schema_step: int
+    quarantine: int
+    workbook: int
+    work_item: int
+    total: int
+
+
 class SyncStatus(BaseModel):
     """A project now. `next_scheduled` is null when nothing would start it."""
 
@@ -431,6 +447,7 @@ class SyncStatus(BaseModel):
     waiting_job: CurrentJob | None = None
     connections: dict[str, ConnectionState]
     pending_conflicts: int
+    waiting: WaitingCounts | None = Field(None, description="How much waits for a person, by kind.")
     coverage: CoverageNow | None = None
     synapse_limits: list[SynapseLimit] = Field(
         default=[],
@@ -473,6 +490,89 @@ class HealthDetail(HealthAnswer):
     scheduler_seen_at: datetime | None = None
     reasons: list[HealthReason]
     projects: list[HealthProject]
+
+
+class WaitingItem(BaseModel):
+    """One thing that no run settles by itself. `id`: what the command or operation of its kind takes."""
+
+    kind: WaitingKind
+    id: str
+    asset_tag: str | None = None
+    pnpid: int | None = None
+    class_name: str | None = None
+    field: str | None = None
+    drawing: str | None = None
+    code: str | None = None
+    message: str
+    hint: str
+    since: datetime | None = None
+
+
+class Waiting(BaseModel):
+    """What waits, by kind, the oldest of each first. `counts` are of everything, whatever is listed."""
+
+    items: list[WaitingItem]
+    total: int
+    counts: WaitingCounts
+    limit: int
+    offset: int
+
+
+class IgnoreBody(In):
+    """Leave a refused row alone."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "agreed with the client"}]})
+
+    reason: Annotated[str, Field(min_length=1, max_length=2000, pattern=NO_NUL)]
+
+
+class IgnoredBy(BaseModel):
+    """Who left a refused row alone, and why."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+class QuarantineRow(BaseModel):
+    """A row that was refused. `into`: the side that was to be written; `next_try_at` is null while it is ignored."""
+
+    id: int
+    project_id: str
+    asset_tag: str | None = None
+    pnpid: int
+    plant3d_id: str | None = None
+    class_name: str | None = None
+    entity: str | None = None
+    drawing: str | None = None
+    field: str | None = None
+    into: Literal["synapse", "plant3d"]
+    code: str
+    message: str | None = None
+    hint: str | None = None
+    plant3d_value: Any = None
+    synapse_value: Any = None
+    attempts: int
+    first_at: datetime
+    last_at: datetime
+    next_try_at: datetime | None
+    ignored: IgnoredBy | None = None
+
+
+class Quarantine(BaseModel):
+    """Refused rows, oldest first."""
+
+    items: list[QuarantineRow]
+    total: int
+    limit: int
+    offset: int
+
+
+class QuarantineTried(BaseModel):
+    """A refused row that is tried again: by the run `sync_id`, or, if that is null, by the run after the one that waits."""
+
+    row: QuarantineRow
+    sync_id: str | None
 
 
 class Conflict(BaseModel):
@@ -569,6 +669,7 @@ class ProjectDetail(ProjectInfo):
     links_by_entity: dict[str, int]
     findings_by_code: dict[str, int]
     work_items: int
+    waiting: WaitingCounts | None = Field(None, description="How much waits for a person, by kind.")
     mapping: list[str]
 
 

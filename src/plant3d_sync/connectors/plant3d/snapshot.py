@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import ItemBatch
@@ -13,7 +13,14 @@ from plant3d_sync.connectors.plant3d.cells import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reader import Scan
-from plant3d_sync.connectors.plant3d.relations import Drawing, Relations, load_drawings, load_relations
+from plant3d_sync.connectors.plant3d.relations import (
+    GROUP_RELATION,
+    Drawing,
+    Relations,
+    load_drawings,
+    load_relations,
+    several_drawings,
+)
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Finding, SourceIdentity
 
@@ -147,6 +154,49 @@ class Snapshot:
         if self._drawings is None:
             self._drawings = load_drawings(self._copy.tolerant, self.discovery)
         return self._drawings
+
+    def drawings_of(self, pnpids: Collection[int]) -> dict[int, str]:
+        """The drawings of these items by number, several joined by "; "; a line group's are those of its segments."""
+        wanted = [one for one in pnpids if -(2**63) <= one < 2**63]
+        if not wanted:
+            return {}
+        try:
+            return self._drawings_of(wanted)
+        except errors.UNREADABLE as error:
+            raise errors.from_sqlite(error, self.name, 0.0) from error
+
+    def _drawings_of(self, wanted: Sequence[int]) -> dict[int, str]:
+        column = self.discovery.table_column
+        links, row, dwg = (
+            self.discovery.table("PnPDataLinks"),
+            column("PnPDataLinks", "RowId"),
+            column("PnPDataLinks", "DwgId"),
+        )
+        if links is None or row is None or dwg is None:
+            return {}
+        run = self._copy.connection.execute
+        run("CREATE TEMP TABLE IF NOT EXISTS told (pnpid INTEGER PRIMARY KEY)")
+        run("DELETE FROM temp.told")
+        self._copy.connection.executemany(
+            "INSERT OR IGNORE INTO temp.told VALUES (?)", [(one,) for one in wanted]
+        )
+        drawn = list(
+            run(f"SELECT l.{row}, l.{dwg} FROM {links} AS l JOIN temp.told AS t ON t.pnpid = l.{row}")
+        )
+        name, group, segment = GROUP_RELATION
+        groups, of, part = self.discovery.table(name), column(name, group), column(name, segment)
+        if groups is not None and of is not None and part is not None:
+            drawn += run(
+                f"SELECT g.{of}, l.{dwg} FROM {groups} AS g JOIN temp.told AS t ON t.pnpid = g.{of} "
+                f"JOIN {links} AS l ON l.{row} = g.{part}"
+            )
+        known = self.drawings()
+        several: dict[int, list[Drawing]] = {}
+        for item, drawing in drawn:
+            if drawing in known:
+                several.setdefault(item, []).append(known[drawing])
+        found = {item: several_drawings(of_item)[0] for item, of_item in several.items()}
+        return {item: number for item, number in found.items() if number}
 
     def drawing_files(self) -> list[str]:
         """Path or file name of every drawing, by which a push looks for its lock files."""

@@ -107,6 +107,7 @@ def project(
             "links_by_entity": by_entity,
             "findings_by_code": by_code,
             "work_items": work,
+            "waiting": found.waiting_counts,
             "mapping": list(call.context.entry(name).mapping),
         }
     )

@@ -1,0 +1,115 @@
+"""What people said they know of: refused rows that are left alone, findings that were looked at.
+
+A word of a person stands until it is taken back, its date is over, or what it was said of moves. It is sealed: one about
+a refused row keeps values from being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.state import seals
+from plant3d_sync.state.tables import acknowledgement
+
+SEAL = "acknowledgement"
+QUARANTINE = "quarantine"
+"""What a word is about: a refused row."""
+
+MOVED, TAKEN_BACK, OVER, REPLACED, GONE, ALTERED = (
+    "moved",
+    "taken_back",
+    "over",
+    "replaced",
+    "gone",
+    "altered",
+)
+"""Why a word ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One word that stands. `digest`: of what it was said of; `until`: POSIX seconds, None without an end."""
+
+    number: int
+    key: str
+    digest: str | None
+    reason: str
+    by: str
+    at: float
+    until: float | None
+
+
+def standing(connection: Connection, project: str, kind: str) -> dict[str, Said]:
+    """The words of a project that stand, by the key of what they are about."""
+    rows = connection.execute(
+        sa.select(acknowledgement)
+        .where(
+            acknowledgement.c.project == project,
+            acknowledgement.c.kind == kind,
+            acknowledgement.c.ended_at.is_(None),
+        )
+        .order_by(acknowledgement.c.id)
+    )
+    return {row.key: _said(row) for row in rows}
+
+
+def _said(row: Row[tuple[object, ...]]) -> Said:
+    return Said(
+        number=row.id,
+        key=row.key,
+        digest=row.digest,
+        reason=row.reason,
+        by=row.said_by,
+        at=row.at,
+        until=row.until,
+    )
+
+
+def say(
+    connection: Connection,
+    project: str,
+    kind: str,
+    key: str,
+    *,
+    digest: str | None,
+    reason: str,
+    by: str,
+    at: float,
+    until: float | None = None,
+) -> int:
+    """Note a word; one about the same thing is replaced. Returns its number."""
+    before = standing(connection, project, kind).get(key)
+    if before is not None:
+        end(connection, [before.number], REPLACED, at=at)
+    done = connection.execute(
+        sa.insert(acknowledgement).values(
+            project=project, kind=kind, key=key, digest=digest, reason=reason, said_by=by, at=at, until=until
+        )
+    )
+    made = done.inserted_primary_key
+    if made is None:
+        raise AssertionError("an inserted row has a number")
+    seals.seal(connection, SEAL, [made[0]], at=at)
+    return int(made[0])
+
+
+def end(connection: Connection, numbers: Iterable[int], why: str, *, at: float) -> None:
+    """These words do not stand any more."""
+    wanted = sorted(set(numbers))
+    if not wanted:
+        return
+    connection.execute(
+        sa.update(acknowledgement)
+        .where(acknowledgement.c.id.in_(wanted), acknowledgement.c.ended_at.is_(None))
+        .values(ended_at=at, ended_why=why)
+    )
+    seals.seal(connection, SEAL, wanted, at=at)
+
+
+def reseal(connection: Connection, numbers: Iterable[int], *, at: float) -> None:
+    """These rows stand as they are now, whatever was done to them: those that had ended before, too."""
+    seals.seal(connection, SEAL, sorted(set(numbers)), at=at)

@@ -1,0 +1,276 @@
+"""Rows that were refused: kept with both values, how often they were tried, and when they are tried again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from msgspec import UNSET
+from sqlalchemy.engine import Connection, Row
+
+from plant3d_sync.model.plan import RowError
+from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, key_of
+from plant3d_sync.state import acknowledgements
+from plant3d_sync.state.acknowledgements import Said
+from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.tables import link, quarantine
+from plant3d_sync.state.tables import project as project_table
+
+Kept = Row[Any]
+"""One stored row."""
+
+FIRST_RETRY_SECONDS = 300.0
+LONGEST_RETRY_SECONDS = 3600.0
+"""What the other side refused is offered again in the next run, then after these seconds, doubled each time up to the
+longest; at once when the value moves."""
+
+LOOK_AGAIN_SECONDS = 86_400.0
+"""What we refuse is found out by every comparison: when an input moves, and at least once a day."""
+
+
+def retry_after(tries: int) -> float:
+    """Seconds until a refused row is offered again, after this many refusals in a row: 0, 300, 600, … 3600."""
+    if tries <= 1:
+        return 0.0
+    return float(min(FIRST_RETRY_SECONDS * 2 ** min(tries - 2, 10), LONGEST_RETRY_SECONDS))
+
+
+def word_of(key: Key) -> str:
+    """The key under which a word of a person about this row is kept."""
+    return hashlib.blake2b(orjson.dumps(list(key)), digest_size=16).hexdigest()
+
+
+def read(connection: Connection, number: int, project: str) -> dict[int, list[Refused]]:
+    """Everything that is refused, by item. A person's word counts only for what it was said of."""
+    rows = connection.execute(
+        sa.select(quarantine).where(quarantine.c.project == number).order_by(quarantine.c.id)
+    ).fetchall()
+    words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
+    found: dict[int, list[Refused]] = {}
+    for row in rows:
+        found.setdefault(row.pnpid, []).append(_refused(row, words))
+    return found
+
+
+def _refused(row: Row[Any], words: Mapping[str, Said]) -> Refused:
+    data = load_map(row.data)
+    key = Key(row.pnpid, row.field, row.code)
+    said = word_for(row, words)
+    return Refused(
+        number=row.id,
+        key=key,
+        into=row.side,
+        digest=row.digest,
+        offered=bool(data.get("offered")),
+        attempts=row.attempts,
+        next_try_at=row.next_try_at,
+        entity=row.entity or "",
+        ignored=None if said is None else Ignored(by=said.by, at=said.at, reason=said.reason),
+        error=RowError(
+            code=row.code,
+            message=str(data.get("message") or ""),
+            hint=str(data.get("hint") or ""),
+            plant3d_id=data.get("plant3d_id"),
+            pnpid=row.pnpid,
+            class_name=data.get("class"),
+            tag=data.get("tag"),
+            field=row.field or None,
+            plant3d=data.get("plant3d", UNSET),
+            synapse=data.get("synapse", UNSET),
+            into=row.side,
+            offer=bytes.fromhex(row.digest) if data.get("offered") else b"",
+        ),
+    )
+
+
+def word_for(row: Row[Any], words: Mapping[str, Said]) -> Said | None:
+    """The word by which a person left the row alone, if it was said of what the row is about now."""
+    said = words.get(word_of(Key(row.pnpid, row.field, row.code)))
+    return said if said is not None and said.digest == row.digest else None
+
+
+def keep(
+    connection: Connection,
+    number: int,
+    project: str,
+    errors: Iterable[RowError],
+    *,
+    at: float,
+    entity_of: Mapping[int, str],
+    drawing_of: Mapping[int, str],
+    settled: Collection[str],
+    aside: Collection[str] = (),
+    left_alone: Collection[int] = (),
+) -> None:
+    """Make the rows agree with what a run met: tried once more, held back, new, or settled.
+
+    `settled`: the sides of which this run found out everything; what it did not meet there is over, but for items that
+    it did not compare (`aside`, by identity) and rows that it met again and a person left alone (`left_alone`, by id).
+    """
+    known = {
+        Key(row.pnpid, row.field, row.code): row
+        for row in connection.execute(sa.select(quarantine).where(quarantine.c.project == number))
+    }
+    met: set[Key] = set()
+    for error in errors:
+        key = key_of(error)
+        if key is None or key in met:
+            continue
+        met.add(key)
+        before = known.get(key)
+        if before is not None and error.held:
+            continue
+        _put(connection, number, key, error, before, at, entity_of, drawing_of)
+    over = [
+        row
+        for key, row in known.items()
+        if key not in met
+        and row.id not in left_alone
+        and row.side in settled
+        and load_map(row.data).get("plant3d_id") not in aside
+    ]
+    _remove(connection, project, over, at)
+
+
+def forget_pushes(connection: Connection, number: int, project: str, *, at: float) -> None:
+    """Cells that nobody wants to write any more: their link has nothing open there. For runs that write none."""
+    rows = connection.execute(
+        sa.select(quarantine).where(quarantine.c.project == number, quarantine.c.side == "plant3d")
+    ).fetchall()
+    over = []
+    for row in rows:
+        pending = connection.execute(
+            sa.select(link.c.pending).where(link.c.project == number, link.c.pnpid == row.pnpid)
+        ).scalars()
+        if not any(row.field in load_map(text) for text in pending):
+            over.append(row)
+    _remove(connection, project, over, at)
+
+
+def _remove(connection: Connection, project: str, rows: Collection[Row[Any]], at: float) -> None:
+    if not rows:
+        return
+    words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE)
+    ended = [
+        words[key].number for row in rows if (key := word_of(Key(row.pnpid, row.field, row.code))) in words
+    ]
+    acknowledgements.end(connection, ended, acknowledgements.GONE, at=at)
+    ids = [row.id for row in rows]
+    for start in range(0, len(ids), 500):
+        connection.execute(sa.delete(quarantine).where(quarantine.c.id.in_(ids[start : start + 500])))
+
+
+def _put(
+    connection: Connection,
+    number: int,
+    key: Key,
+    error: RowError,
+    before: Row[Any] | None,
+    at: float,
+    entity_of: Mapping[int, str],
+    drawing_of: Mapping[int, str],
+) -> None:
+    digest = digest_of(error)
+    again = before is not None and before.digest == digest
+    attempts = before.attempts + 1 if before is not None and again else 1
+    data: dict[str, Any] = {
+        "message": _clean(error.message),
+        "hint": error.hint,
+        "plant3d_id": error.plant3d_id,
+        "class": error.class_name,
+        "tag": _clean(error.tag),
+        "drawing": drawing_of.get(key.pnpid),
+        "offered": bool(error.offer),
+    }
+    for name, value in (("plant3d", error.plant3d), ("synapse", error.synapse)):
+        if value is not UNSET:
+            data[name] = _clean(value) if isinstance(value, str) else value
+    values = {
+        "side": error.into,
+        "entity": entity_of.get(key.pnpid),
+        "data": orjson.dumps(data).decode(),
+        "digest": digest,
+        "attempts": attempts,
+        "first_at": before.first_at if before is not None and again else at,
+        "last_at": at,
+        "next_try_at": at + (retry_after(attempts) if error.offer else LOOK_AGAIN_SECONDS),
+    }
+    if before is None:
+        connection.execute(
+            sa.insert(quarantine).values(
+                project=number, pnpid=key.pnpid, field=key.field, code=key.code, **values
+            )
+        )
+    else:
+        connection.execute(sa.update(quarantine).where(quarantine.c.id == before.id).values(**values))
+
+
+def _clean(text: str | None) -> str | None:
+    return text.encode("utf-8", "replace").decode() if text else text
+
+
+def next_tries(connection: Connection, number: int, project: str) -> list[float]:
+    """When what the other side refused is offered again, those left out that a person left alone."""
+    return [
+        one.next_try_at
+        for rows in read(connection, number, project).values()
+        for one in rows
+        if one.offered and one.ignored is None
+    ]
+
+
+def end_moved(connection: Connection, number: int, project: str, *, at: float) -> None:
+    """Words about refused rows end when what they were said of moved, or is refused no more."""
+    words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE)
+    if not words:
+        return
+    rows = connection.execute(sa.select(quarantine).where(quarantine.c.project == number))
+    digests = {word_of(Key(row.pnpid, row.field, row.code)): row.digest for row in rows}
+    for key, said in words.items():
+        if key not in digests:
+            acknowledgements.end(connection, [said.number], acknowledgements.GONE, at=at)
+        elif digests[key] != said.digest:
+            acknowledgements.end(connection, [said.number], acknowledgements.MOVED, at=at)
+
+
+def try_now(connection: Connection, numbers: Collection[int]) -> int:
+    """Let these rows be offered in the next run; returns how many there are."""
+    return connection.execute(
+        sa.update(quarantine).where(quarantine.c.id.in_(sorted(numbers))).values(next_try_at=0.0)
+    ).rowcount
+
+
+def rows_of(connection: Connection, number: int) -> list[Row[Any]]:
+    """All rows of a project, oldest first."""
+    return list(
+        connection.execute(
+            sa.select(quarantine)
+            .where(quarantine.c.project == number)
+            .order_by(quarantine.c.first_at, quarantine.c.id)
+        ).fetchall()
+    )
+
+
+def find(connection: Connection, row_id: int) -> tuple[Kept | None, str | None]:
+    """One row and the name of its project; None and None if there is none with this id."""
+    row = connection.execute(
+        sa.select(quarantine, project_table.c.name.label("project_name"))
+        .join(project_table, project_table.c.number == quarantine.c.project)
+        .where(quarantine.c.id == row_id)
+    ).first()
+    return (None, None) if row is None else (row, str(row.project_name))
+
+
+def counts(connection: Connection) -> Counter[tuple[str, str]]:
+    """Refused rows that nobody left alone, by project and kind of asset."""
+    found: Counter[tuple[str, str]] = Counter()
+    for number, name in connection.execute(
+        sa.select(project_table.c.number, project_table.c.name)
+    ).fetchall():
+        for rows in read(connection, number, name).values():
+            found.update((name, one.entity) for one in rows if one.ignored is None)
+    return found

@@ -1,0 +1,216 @@
+"""Everything that waits for a person, in one list: no run settles it by itself.
+
+Each thing stands in it once, under one kind; the counts are the same in CLI, API and metrics because they are made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from plant3d_sync.model.link import LinkState
+from plant3d_sync.state import acknowledgements, schemas
+from plant3d_sync.state import projects as project_state
+from plant3d_sync.state import quarantine as kept
+from plant3d_sync.state.codec import load, load_map
+from plant3d_sync.state.plans import WAITING
+from plant3d_sync.state.tables import conflict, link, plan, quarantine, work_item
+
+KINDS = ("conflict", "plan", "archive", "schema_step", "quarantine", "workbook", "work_item")
+"""Kinds of things that wait, in the order they are listed: a question, a plan nobody applied, an item whose archiving has to
+be approved, a change of the schema, a refused row, a value for a workbook, work for a designer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """One thing that waits. `since`: POSIX seconds."""
+
+    kind: str
+    id: str
+    message: str
+    since: float | None
+    tag: str | None = None
+    pnpid: int | None = None
+    field: str | None = None
+    class_name: str | None = None
+    drawing: str | None = None
+    code: str | None = None
+
+
+def counts(connection: Connection, project: str) -> dict[str, int]:
+    """How much waits, by kind; every kind is there, and `total`."""
+    found = {kind: 0 for kind in KINDS}
+    for one in waits(connection, project):
+        found[one.kind] += 1
+    return {**found, "total": sum(found.values())}
+
+
+def oldest(connection: Connection, project: str) -> dict[str, tuple[int, float | None]]:
+    """By kind of which anything waits: how many, and since when the oldest does (POSIX seconds)."""
+    found: dict[str, tuple[int, float | None]] = {}
+    for one in waits(connection, project):
+        count, since = found.get(one.kind, (0, None))
+        dates = [at for at in (since, one.since) if at is not None]
+        found[one.kind] = (count + 1, min(dates, default=None))
+    return found
+
+
+def waits(connection: Connection, project: str) -> Iterator[Waits]:
+    """Everything that waits in a project, by kind, the oldest of each first."""
+    yield from _conflicts(connection, project)
+    yield from _plans(connection, project)
+    known = project_state.get(connection, project)
+    if known is None:
+        return
+    yield from _archives(connection, known.number)
+    yield from _schema(connection, known.number)
+    rows = kept.rows_of(connection, known.number)
+    words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
+    for row in rows:
+        if kept.word_for(row, words) is None:
+            data = load_map(row.data)
+            yield Waits(
+                kind="quarantine",
+                id=str(row.id),
+                message=str(data.get("message") or ""),
+                since=row.first_at,
+                tag=data.get("tag"),
+                pnpid=row.pnpid,
+                field=row.field or None,
+                class_name=data.get("class"),
+                drawing=data.get("drawing"),
+                code=row.code,
+            )
+    yield from _workbook(connection, known.number)
+    yield from _work(connection, known.number)
+
+
+def _conflicts(connection: Connection, project: str) -> Iterator[Waits]:
+    rows = connection.execute(
+        sa.select(conflict)
+        .where(conflict.c.project == project, conflict.c.status == "pending")
+        .order_by(conflict.c.seq)
+    )
+    for row in rows:
+        yield Waits(
+            kind="conflict",
+            id=row.id,
+            message=f"Somebody has to say what becomes of {row.asset_tag} ({row.kind})."
+            if row.field == "*"
+            else f"Somebody has to choose the value of {row.field} of {row.asset_tag} ({row.kind}).",
+            since=row.detected_at,
+            tag=row.asset_tag,
+            field=row.field,
+            drawing=load_map(row.data).get("drawing"),
+            code=row.kind,
+        )
+
+
+def _plans(connection: Connection, project: str) -> Iterator[Waits]:
+    rows = connection.execute(
+        sa.select(plan.c.id, plan.c.status, plan.c.direction, plan.c.lines, plan.c.created_at)
+        .where(plan.c.project == project, plan.c.status.in_(WAITING))
+        .order_by(plan.c.created_at, plan.c.id)
+    )
+    for row in rows:
+        yield Waits(
+            kind="plan",
+            id=row.id,
+            message=f"A guard stopped a plan of {row.lines} lines ({row.direction})."
+            if row.status == "guarded"
+            else f"Nobody applied a plan of {row.lines} lines ({row.direction}).",
+            since=row.created_at,
+            code=row.status,
+        )
+
+
+def _archives(connection: Connection, number: int) -> Iterator[Waits]:
+    rows = connection.execute(
+        sa.select(link.c.id, link.c.tag, link.c.pnpid, link.c.class_name, link.c.drawing, link.c.missing)
+        .where(link.c.project == number, link.c.state == LinkState.PENDING.value)
+        .order_by(link.c.id)
+    )
+    for row in rows:
+        missing = load(row.missing)
+        yield Waits(
+            kind="archive",
+            id=str(row.id),
+            message=f"{row.tag} is not in Plant 3D any more. It stays in SYNAPSE until somebody decides.",
+            since=_posix(missing[0]) if missing else None,
+            tag=row.tag,
+            pnpid=row.pnpid,
+            class_name=row.class_name,
+            drawing=row.drawing,
+        )
+
+
+def _schema(connection: Connection, number: int) -> Iterator[Waits]:
+    step = schemas.waiting(connection, number)
+    if step:
+        yield Waits(
+            kind="schema_step",
+            id=str(step["step"]),
+            message=" ".join(change["message"] for change in step["changes"][:3]),
+            since=_posix(step["since"]),
+        )
+
+
+def _workbook(connection: Connection, number: int) -> Iterator[Waits]:
+    rows = connection.execute(
+        sa.select(link.c.id, link.c.tag, link.c.pnpid, link.c.class_name, link.c.drawing, link.c.pending)
+        .where(
+            link.c.project == number,
+            link.c.pending.is_not(None),
+            link.c.pending.contains('"why":"push_workbook"'),
+        )
+        .order_by(link.c.id)
+    )
+    for row in rows:
+        for name, entry in load_map(row.pending).items():
+            if entry.get("why") == "push_workbook":
+                yield Waits(
+                    kind="workbook",
+                    id=f"{row.id}/{name}",
+                    message=f"{name} of {row.tag} waits for the import of a workbook.",
+                    since=_posix(entry.get("since")),
+                    tag=row.tag,
+                    pnpid=row.pnpid,
+                    field=name,
+                    class_name=row.class_name,
+                    drawing=row.drawing,
+                )
+
+
+def _work(connection: Connection, number: int) -> Iterator[Waits]:
+    """Work for designers; of a refused cell the quarantine tells."""
+    refused = sa.exists().where(
+        quarantine.c.project == work_item.c.project,
+        quarantine.c.pnpid == work_item.c.pnpid,
+        quarantine.c.field == work_item.c.field,
+    )
+    rows = connection.execute(
+        sa.select(work_item)
+        .where(work_item.c.project == number, ~refused)
+        .order_by(work_item.c.first_seen, work_item.c.pnpid, work_item.c.field)
+    )
+    for row in rows:
+        data = load_map(row.data)
+        yield Waits(
+            kind="work_item",
+            id=f"{row.pnpid}/{row.field}",
+            message=str(data.get("what") or ""),
+            since=row.first_seen,
+            tag=data.get("tag"),
+            pnpid=row.pnpid,
+            field=row.field,
+            class_name=data.get("class"),
+            drawing=data.get("drawing"),
+        )
+
+
+def _posix(stamp: str | None) -> float | None:
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() if stamp else None
