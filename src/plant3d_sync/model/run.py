@@ -7,6 +7,8 @@ one of those meanings asks for it here by its name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -27,6 +29,25 @@ class RunOutcome(StrEnum):
     GUARDED = "guarded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ends: what its row says from then on. None leaves what stands there; only an error that is not given goes.
+
+    `at`: POSIX seconds. `errors`: its row errors, as stored. `errors_total`: how many it tells of, where they are kept
+    with another run whose decision it repeats.
+    """
+
+    at: float
+    outcome: RunOutcome
+    status: RunStatus = RunStatus.COMPLETED
+    error: Mapping[str, object] | None = None
+    plan_id: str | None = None
+    stats: Mapping[str, object] | None = None
+    result: Mapping[str, object] | None = None
+    errors: Sequence[Mapping[str, object]] | None = None
+    errors_total: int | None = None
 
 
 LIVE = (RunStatus.QUEUED.value, RunStatus.RUNNING.value)

@@ -1,9 +1,8 @@
-"""The run table as a queue: who waits, what is due, and changes that only the claimer of a run may make."""
+"""The run table as a queue: who waits, what is due, and who has it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -114,20 +113,6 @@ def take(connection: Connection, run_id: str, *, now: float) -> bool:
         )
     )
     return taken.rowcount == 1
-
-
-def update_claimed(connection: Connection, claimed: Run, **values: Any) -> bool:
-    """Set columns of a run as its claimer; JSON columns are given as objects. False if it is not its own any more."""
-    changed = connection.execute(
-        sa.update(run)
-        .where(
-            run.c.id == claimed.run_id,
-            run.c.status == RunStatus.RUNNING.value,
-            run.c.attempts == claimed.attempts,
-        )
-        .values(**runs.as_columns(values))
-    )
-    return changed.rowcount == 1
 
 
 def running(connection: Connection) -> list[str]:

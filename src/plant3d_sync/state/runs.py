@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.record import SourceIdentity
-from plant3d_sync.model.run import OVER, RunOutcome
+from plant3d_sync.model.run import OVER, Ending, RunOutcome, RunStatus
 from plant3d_sync.model.step import Step, from_text
 from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
@@ -156,6 +156,46 @@ def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def update_claimed(connection: Connection, claimed: Run, **values: Any) -> bool:
+    """Set columns of a run as its claimer; JSON columns are given as objects. False if it is not its own any more."""
+    changed = connection.execute(
+        sa.update(run)
+        .where(
+            run.c.id == claimed.run_id,
+            run.c.status == RunStatus.RUNNING.value,
+            run.c.attempts == claimed.attempts,
+        )
+        .values(**as_columns(values))
+    )
+    return changed.rowcount == 1
+
+
+def end(connection: Connection, run_id: str, ending: Ending, *, claimed: Run | None = None) -> bool:
+    """The one way a run ends, with its row errors.
+
+    `claimed`: the run as its claimer knows it; False, and nothing is done, if somebody else has it by now.
+    """
+    said = {"plan_id": ending.plan_id, "stats": ending.stats, "result": ending.result}
+    values = {name: value for name, value in said.items() if value is not None} | {
+        "status": ending.status.value,
+        "outcome": ending.outcome.value,
+        "completed_at": ending.at,
+        "error": ending.error,
+        "phase": None,
+        "next_try_at": None,
+    }
+    if ending.errors is not None or ending.errors_total is not None:
+        values["errors_total"] = (
+            len(ending.errors or ()) if ending.errors_total is None else ending.errors_total
+        )
+    if claimed is None:
+        update(connection, run_id, **values)
+    elif not update_claimed(connection, claimed, **values):
+        return False
+    put_errors(connection, run_id, ending.errors or ())
+    return True
+
+
 def get(connection: Connection, run_id: str) -> Run | None:
     """One run."""
     row = connection.execute(sa.select(run).where(run.c.id == run_id)).first()
@@ -180,20 +220,14 @@ def end_abandoned(
     )
     ended = [row.id for row in rows.fetchall() if not load_map(row.options).get("queued")]
     for run_id in ended:
-        update(
-            connection,
-            run_id,
-            status="failed",
-            outcome="failed",
-            completed_at=now,
-            phase=None,
-            error={
-                "code": "abandoned",
-                "message": "The process of this run ended before the run did. What it had written is recorded.",
-                "hint": f"Nothing has to be done: run {current.run_id} continued its work.",
-                "details": {},
-            },
-        )
+        error = {
+            "code": "abandoned",
+            "message": "The process of this run ended before the run did. What it had written is recorded.",
+            "hint": f"Nothing has to be done: run {current.run_id} continued its work.",
+            "details": {},
+        }
+        ending = Ending(at=now, status=RunStatus.FAILED, outcome=RunOutcome.FAILED, error=error)
+        end(connection, run_id, ending)
     return ended
 
 

@@ -28,7 +28,7 @@ from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.run import RunStatus, did_its_work
+from plant3d_sync.model.run import Ending, RunOutcome, RunStatus, did_its_work
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.reconcile.definitions import UNKNOWN
@@ -418,19 +418,7 @@ class Engine:
                 # it had come to its end already; only what follows that was interrupted
                 report.status, report.outcome = stored.status, stored.outcome or outcome
                 return report
-            runs.update(
-                connection,
-                run.run_id,
-                status=status,
-                outcome=outcome,
-                completed_at=report.completed_at,
-                error=error,
-                stats=report.stats,
-                result=_slim(report),
-                errors_total=len(report.errors),
-                phase=None,
-            )
-            runs.put_errors(connection, run.run_id, [item.to_dict() for item in report.errors])
+            runs.end(connection, run.run_id, _ending(report, error=error))
             project_state.update(connection, self._project.name, force_compare=True)
             self._store_counts(connection)
         return report
@@ -612,16 +600,8 @@ class Engine:
             open_findings = finding_state.counts_by_code(connection, known.number)
             report.stats["findings"] = sum(open_findings.values())
             report.extra["findings_by_code"] = open_findings
-            runs.update(
-                connection,
-                run.run_id,
-                status="completed",
-                outcome=report.outcome,
-                completed_at=now,
-                stats=report.stats,
-                result=_slim(report),
-                errors_total=len(report.errors),
-            )
+            ending = replace(_ending(report), errors=None, errors_total=len(report.errors))
+            runs.end(connection, run.run_id, ending)
             if report.outcome != "guarded":
                 project_state.update(
                     connection,
@@ -853,18 +833,7 @@ class Engine:
                 # what the read found helps whoever decides; but a wrong or older database says nothing of ours
                 lease.fence.check(connection)
                 finding_state.replace_findings(connection, number, planned.draft.findings, planned.read_at)
-            runs.update(
-                connection,
-                run.run_id,
-                status="completed",
-                outcome="guarded",
-                completed_at=report.completed_at,
-                stats=report.stats,
-                result=_slim(report),
-                errors_total=len(report.errors),
-                phase=None,
-            )
-            runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
+            runs.end(connection, run.run_id, _ending(report))
             _tell_what_was_done(report, recount(connection, run.run_id))
             if (
                 complete
@@ -944,18 +913,7 @@ class Engine:
                 failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
                 self._remember_compared(connection, planned, execution.known, draft.uncompared | failed)
             self._keep_refused(connection, planned, report, request, complete)
-            runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
-            runs.update(
-                connection,
-                run.run_id,
-                status="completed",
-                outcome=report.outcome,
-                completed_at=report.completed_at,
-                stats=report.stats,
-                result=_slim(report),
-                errors_total=len(report.errors),
-                phase=None,
-            )
+            runs.end(connection, run.run_id, _ending(report))
             runs.set_plan(connection, str(report.plan_id), status="applied")
             if complete and request.asked.only_assets is None:
                 self._close_plans(connection, planned, report, request, guarded=False)
@@ -1303,18 +1261,7 @@ class Engine:
         failpoint("run.before_finish")
         with world.state.write() as connection:
             execution.lease.fence.check(connection)
-            runs.put_errors(connection, run.run_id, [error.to_dict() for error in report.errors])
-            runs.update(
-                connection,
-                run.run_id,
-                status="completed",
-                outcome=report.outcome,
-                completed_at=report.completed_at,
-                stats=report.stats,
-                result=_slim(report),
-                errors_total=len(report.errors),
-                phase=None,
-            )
+            runs.end(connection, run.run_id, _ending(report))
             runs.set_plan(connection, stored.plan_id, status="applied", applied_by=request.by)
             links.gone_is_known(connection, execution.known.number)
             refused = [error for error in execution.outcome.errors if lasts(error)]
@@ -1480,6 +1427,19 @@ def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:
         if error.pnpid is not None and rule is not None:
             found[error.pnpid] = str(rule.entity)
     return found
+
+
+def _ending(report: Report, *, error: dict[str, object] | None = None) -> Ending:
+    """The end of the run that this report tells of."""
+    return Ending(
+        at=report.completed_at or 0.0,
+        status=RunStatus(report.status),
+        outcome=RunOutcome(report.outcome),
+        error=error,
+        stats=report.stats,
+        result=_slim(report),
+        errors=[one.to_dict() for one in report.errors],
+    )
 
 
 def _by_code(found: Sequence[Finding]) -> dict[str, int]:

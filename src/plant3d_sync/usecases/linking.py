@@ -9,6 +9,7 @@ from typing import Any
 from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.record import Asset, PlantItem, Value
+from plant3d_sync.model.run import Ending, RunOutcome, RunStatus
 from plant3d_sync.model.side import ASSET_TYPES
 from plant3d_sync.model.step import Adopt
 from plant3d_sync.reconcile import advance
@@ -167,14 +168,13 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
         return _accept_as_run(world, project, run, found, pairs, moved, by_id)
     except SyncError as error:
         with world.state.write() as connection:
-            runs.update(
-                connection,
-                run.run_id,
-                status="failed",
-                outcome="failed",
-                completed_at=world.clock(),
+            ending = Ending(
+                at=world.clock(),
+                status=RunStatus.FAILED,
+                outcome=RunOutcome.FAILED,
                 error=error.to_dict(),
             )
+            runs.end(connection, run.run_id, ending)
             project_state.update(connection, project.name, force_compare=True)
         raise
 
@@ -200,14 +200,12 @@ def _accept_as_run(
             )
             world.progress("link", linked, len(pairs))
         with world.state.write() as connection:
-            runs.update(
-                connection,
-                run.run_id,
-                status="completed",
-                outcome="with_issues" if errors else "clean",
-                completed_at=world.clock(),
+            ending = Ending(
+                at=world.clock(),
+                outcome=RunOutcome.WITH_ISSUES if errors else RunOutcome.CLEAN,
                 stats={"total": len(pairs), "updated": linked, "errors": len(errors)},
             )
+            runs.end(connection, run.run_id, ending)
             project_state.update(connection, project.name, force_compare=True)
     return {
         "project": project.name,

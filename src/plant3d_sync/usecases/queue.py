@@ -16,7 +16,7 @@ from typing import Any
 
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
-from plant3d_sync.model.run import RunStatus, is_over
+from plant3d_sync.model.run import Ending, RunOutcome, RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state import Connection, audit, components, run_queue, runs, seals
 from plant3d_sync.state import projects as project_state
@@ -301,7 +301,7 @@ def _due(connection: Connection, world: World, projects: Sequence[str]) -> list[
 def beat(world: World, run: Run, *, phase: str | None, done: int | None, total: int | None) -> bool:
     """The claimer's sign of life, with the run's progress. False if the run is not its own any more."""
     with world.state.write() as connection:
-        ours = run_queue.update_claimed(
+        ours = runs.update_claimed(
             connection, run, heartbeat_at=world.clock(), phase=phase, phase_done=done, phase_total=total
         )
         if ours and phase is not None and phase != run.phase:
@@ -395,14 +395,15 @@ def _absorb(connection: Connection, run: Run, now: float) -> None:
     merged = merge(held, wish)
     runs.update(connection, run.run_id, direction=merged.direction.value, options=merged.options())
     seals.seal(connection, "run", [run.run_id], at=now)
-    runs.update(
+    runs.end(
         connection,
         newer.run_id,
-        status="completed",
-        outcome="cancelled",
-        completed_at=now,
-        next_try_at=None,
-        result={"continued_by": run.run_id},
+        Ending(
+            at=now,
+            outcome=RunOutcome.CANCELLED,
+            error=newer.error,
+            result={"continued_by": run.run_id},
+        ),
     )
     runs.event(connection, newer.run_id, "continued", now, by=run.run_id)
 
@@ -411,15 +412,13 @@ def fail(world: World, run: Run, error: SyncError) -> bool:
     """End a claimed run for good. False if it is not ours any more."""
     now = world.clock()
     with world.state.write() as connection:
-        ours = run_queue.update_claimed(
-            connection,
-            run,
-            status="failed",
-            outcome="failed",
-            completed_at=now,
+        ending = Ending(
+            at=now,
+            status=RunStatus.FAILED,
+            outcome=RunOutcome.FAILED,
             error=MASK.value(error.to_dict()),
-            phase=None,
         )
+        ours = runs.end(connection, run.run_id, ending, claimed=run)
         if ours:
             runs.event(connection, run.run_id, "failed", now, code=error.error_code)
         return ours
@@ -435,22 +434,15 @@ def complete(world: World, run: Run, *, outcome: str, result: dict[str, Any]) ->
     with world.state.write() as connection:
         if _get(connection, run.run_id).cancel_requested:
             outcome = "cancelled"
-        ours = run_queue.update_claimed(
-            connection,
-            run,
-            status="completed",
-            outcome=outcome,
-            completed_at=now,
+        ending = Ending(
+            at=now,
+            outcome=RunOutcome(outcome),
             plan_id=result.get("plan_id"),
             stats=result.get("stats"),
             result=result,
-            errors_total=len(errors),
-            error=None,
-            phase=None,
+            errors=errors,
         )
-        if ours:
-            runs.put_errors(connection, run.run_id, errors)
-        return ours
+        return runs.end(connection, run.run_id, ending, claimed=run)
 
 
 def note_end(world: World, run_id: str) -> Run:
@@ -491,16 +483,8 @@ def cancel(world: World, run_id: str, *, by: str = "api") -> Run:
 
 
 def _cancel_now(connection: Connection, run: Run, now: float) -> None:
-    runs.update(
-        connection,
-        run.run_id,
-        status="completed",
-        outcome="cancelled",
-        cancel_requested=1,
-        completed_at=now,
-        next_try_at=None,
-        phase=None,
-    )
+    runs.update(connection, run.run_id, cancel_requested=1)
+    runs.end(connection, run.run_id, Ending(at=now, outcome=RunOutcome.CANCELLED, error=run.error))
     if run.attempts:
         recount(connection, run.run_id)
     if run.options.get("plan_id"):
@@ -553,21 +537,15 @@ def _recover(connection: Connection, world: World, run: Run) -> None:
     details = before.get("details") or {}
     lost = 1 + (int(details.get("times", 0)) if before.get("code") == "worker_lost" else 0)
     if not run.options.get("queued") or lost >= LOST_LIMIT:
-        runs.update(
-            connection,
-            run.run_id,
-            status="failed",
-            outcome="failed",
-            completed_at=now,
-            phase=None,
-            error={
-                "code": "abandoned",
-                "message": "The process that carried out this run ended before the run did. "
-                "What it had written is recorded; nothing else was written.",
-                "hint": "The next run continues by itself. If it happens again, look at the worker's log.",
-                "details": {"times": lost},
-            },
-        )
+        error = {
+            "code": "abandoned",
+            "message": "The process that carried out this run ended before the run did. "
+            "What it had written is recorded; nothing else was written.",
+            "hint": "The next run continues by itself. If it happens again, look at the worker's log.",
+            "details": {"times": lost},
+        }
+        ending = Ending(at=now, status=RunStatus.FAILED, outcome=RunOutcome.FAILED, error=error)
+        runs.end(connection, run.run_id, ending)
         recount(connection, run.run_id)
         runs.event(connection, run.run_id, "failed", now, code="abandoned")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from plant3d_sync.model.run import Ending, RunOutcome
 from plant3d_sync.state import (
     Connection,
     acknowledgements,
@@ -76,12 +77,6 @@ def _requests(connection: Connection, ids: Iterable[str], now: float) -> None:
         if found is None:
             continue
         if found.status == "queued":
-            runs.update(
-                connection,
-                run_id,
-                status="completed",
-                outcome="cancelled",
-                completed_at=now,
-                next_try_at=None,
-            )
+            ending = Ending(at=now, outcome=RunOutcome.CANCELLED, error=found.error)
+            runs.end(connection, run_id, ending)
         seals.end_request(connection, found.project, run_id, at=now)
