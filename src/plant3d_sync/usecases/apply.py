@@ -14,7 +14,7 @@ from plant3d_sync.connectors.base import AssetWrite, Creation, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import Link
-from plant3d_sync.model.plan import RowError
+from plant3d_sync.model.plan import Op, RowError
 from plant3d_sync.model.record import Asset, Finding, Value
 from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.rules import RuleSet
@@ -32,6 +32,7 @@ from plant3d_sync.model.step import (
     Touch,
     Update,
 )
+from plant3d_sync.model.tally import End, StepCounts
 from plant3d_sync.reconcile import advance
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import projects as project_state
@@ -54,7 +55,7 @@ Chunk = Callable[[], Sequence[Step]]
 class Outcome:
     """What became of the steps, by entity, and every row that failed."""
 
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    counts: StepCounts = field(default_factory=StepCounts)
     errors: list[RowError] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     written: int = 0
@@ -74,11 +75,6 @@ class Outcome:
     def progress(self) -> int:
         """Steps that need not be done again."""
         return self.written + self.cells_written + self.remembered
-
-    def add(self, entity: str, name: str, number: int = 1) -> None:
-        """Count one step."""
-        per = self.counts.setdefault(entity, {})
-        per[name] = per.get(name, 0) + number
 
 
 @dataclass(slots=True, kw_only=True)
@@ -365,7 +361,7 @@ def _store_as_sent(
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
     execution.outcome.written += len(steps)
     for entity, made in Counter([step.entity for step in steps]).items():
-        execution.outcome.add(entity, "done_create", made)
+        execution.outcome.counts.add(entity, Op.CREATE, End.DONE, made)
 
 
 def _audit_batch(
@@ -435,7 +431,7 @@ def _leave_out(execution: Execution, steps: Sequence[ToSynapse], error: SkipReco
         raise error
     for step in bad:
         execution.outcome.waiting += 1
-        execution.outcome.add(step.entity, "failed_" + step.op)
+        execution.outcome.counts.add(step.entity, step.op, End.FAILED)
         execution.outcome.errors.append(_error(step, error.error_code, error.message, error.hint))
     rest = [step for step in steps if step.plant3d_id != culprit]
     if rest:
@@ -550,7 +546,7 @@ class _Receipts:
         self._note(step, link_id, asset, "found_applied" if self.found else status)
         outcome.written += status != "unchanged"
         outcome.echoes += status == "unchanged"
-        outcome.add(step.entity, "done_" + step.op)
+        outcome.counts.add(step.entity, step.op, End.DONE)
 
     def _note(self, step: ToSynapse, link_id: int | None, asset: Asset, outcome: str) -> None:
         """The change entry; a new pair's is its base."""
@@ -572,7 +568,7 @@ class _Receipts:
         self.unknown.append(step)
         outcome = self.execution.outcome
         outcome.waiting += 1
-        outcome.add(step.entity, "failed_" + step.op)
+        outcome.counts.add(step.entity, step.op, End.FAILED)
         outcome.errors.append(
             _error(
                 step,
@@ -586,7 +582,7 @@ class _Receipts:
         """SYNAPSE did not take this item: a condition failed, or the values were refused."""
         outcome, asset, code = self.execution.outcome, result.asset, result.code or "refused"
         outcome.waiting += 1
-        outcome.add(step.entity, "failed_" + step.op)
+        outcome.counts.add(step.entity, step.op, End.FAILED)
         outcome.misses += result.status == "conflict"
         if result.status == "conflict" and asset is not None:
             outcome.refused.append(step)

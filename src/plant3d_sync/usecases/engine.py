@@ -31,6 +31,7 @@ from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus, did_its_work
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.model.step import Step
+from plant3d_sync.model.tally import WRITTEN, End
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.reconcile.quarantine import IGNORED
@@ -49,7 +50,7 @@ from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
 from plant3d_sync.usecases.project import POLICY_DIGITS, Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
-from plant3d_sync.usecases.recount import STAT_OF_OP, recount
+from plant3d_sync.usecases.recount import recount
 from plant3d_sync.usecases.recover import recover_synapse
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.standing import (
@@ -1211,7 +1212,7 @@ class Engine:
             found.tell(planned)
             self._so_far.begin(planned, execution.outcome)
             for step, why in stale:
-                execution.outcome.add(step.entity, "failed_" + step.op)
+                execution.outcome.counts.add(step.entity, step.op, End.FAILED)
                 execution.outcome.errors.append(_stale_error(step, why))
                 execution.outcome.waiting += 1
             self._carry_out(execution, [lambda: fresh], len(fresh), snapshot)
@@ -1318,35 +1319,14 @@ def _nothing_was_done(report: Report) -> None:
     """A stored plan that its guards still stop began no run: what it meant to write is in `planned_writes`."""
     for stats in (report.stats, report.pull_stats, report.push_stats, *report.by_entity.values()):
         if stats is not None:
-            stats |= dict.fromkeys(STAT_OF_OP.values(), 0)
+            stats |= dict.fromkeys(WRITTEN, 0)
 
 
 def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:
     """From what was planned to what happened: failed lines move from their count to errors."""
-    for entity, counts in outcome.counts.items():
-        stats = report.by_entity.get(entity)
-        for name, number in counts.items():
-            if not name.startswith("failed_"):
-                continue
-            op = name.removeprefix("failed_")
-            target = {"create": "created", "archive": "archived"}.get(op, "updated")
-            if op in ("settle", "touch", "missing", "push"):
-                target = "unchanged"
-            for where in (stats, report.stats):
-                if where is None:
-                    continue
-                if op not in ("archive", "missing", "push"):
-                    where[target] -= number
-                    where["errors"] += number
-                elif op == "archive" and not approved:
-                    where["archived"] -= number
-    if approved:
-        report.stats["archived"] = 0
-        for entity, counts in outcome.counts.items():
-            done = counts.get("done_archive", 0)
-            report.stats["archived"] += done
-            if entity in report.by_entity:
-                report.by_entity[entity]["archived"] = done
+    outcome.counts.settle(report.stats, by_person=approved)
+    for entity in outcome.counts.entities() & report.by_entity.keys():
+        outcome.counts.settle(report.by_entity[entity], entity, by_person=approved)
     report.errors = [*report.errors, *outcome.errors]
     report.writes = {"synapse": outcome.written, "plant3d": outcome.cells_written}
     report.stats["findings"] += len(outcome.findings)

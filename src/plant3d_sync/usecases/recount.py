@@ -6,22 +6,14 @@ changes of the run that made them, so that the counts over the history add up to
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from plant3d_sync.model.plan import STAT_NAMES
+from plant3d_sync.model.plan import STAT_NAMES, Op
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.side import Direction
+from plant3d_sync.model.tally import STATISTIC, WRITTEN
 from plant3d_sync.state import Connection, cells, intents, runs
 from plant3d_sync.state.runs import Run
-
-STAT_OF_OP: Final = {
-    "create": "created",
-    "update": "updated",
-    "adopt": "updated",
-    "restore": "updated",
-    "archive": "archived",
-}
-"""Operation towards SYNAPSE -> the statistic that counts it."""
 
 
 def recount(connection: Connection, run_id: str) -> dict[str, Any] | None:
@@ -77,7 +69,7 @@ def _meant(connection: Connection, run: Run) -> dict[str, Any]:
 
 def _set(stats: dict[str, int], counts: Any) -> None:
     """Put what was done into the statistics that count it."""
-    stats |= dict.fromkeys(STAT_OF_OP.values(), 0)
+    stats |= dict.fromkeys(WRITTEN, 0)
     for one in counts:
         for name, number in one.items():
             stats[name] += number
@@ -87,8 +79,8 @@ def _by_entity(connection: Connection, run_id: str) -> dict[str, dict[str, int]]
     """Kind of item -> statistic -> items, of what the run wrote into SYNAPSE."""
     found: dict[str, dict[str, int]] = {}
     for entity, op, items in intents.counts_of_run(connection, run_id):
-        name = STAT_OF_OP.get(op)
-        if name is not None:
+        if op in STATISTIC:
+            name = STATISTIC[Op(op)]
             counts = found.setdefault(entity, {})
             counts[name] = counts.get(name, 0) + items
     return found

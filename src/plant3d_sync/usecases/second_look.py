@@ -7,10 +7,10 @@ the sum of both looks, as if the edit had come before the first.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
-from plant3d_sync.model.step import Archive, Create, ToSynapse
+from plant3d_sync.model.step import ToSynapse
+from plant3d_sync.model.tally import End, statistic
 from plant3d_sync.usecases.apply import Outcome
 from plant3d_sync.usecases.make_plan import Planned
 from plant3d_sync.usecases.report import Report
@@ -29,19 +29,11 @@ def take_back(report: Report, outcome: Outcome, refused: Iterable[ToSynapse]) ->
     outcome.refused.clear()
     outcome.errors = [error for error in outcome.errors if error.plant3d_id not in whose]
     outcome.waiting -= len(steps)
-    for (entity, op), number in Counter((step.entity, step.op.value) for step in steps).items():
-        outcome.add(entity, "failed_" + op, -number)
     for step in steps:
+        outcome.counts.add(step.entity, step.op, End.FAILED, -1)
         for stats in (report.stats, report.by_entity.get(step.entity)):
             if stats is not None:
-                stats[_statistic(step)] -= 1
-
-
-def _statistic(step: ToSynapse) -> str:
-    """What the first plan counted the step as."""
-    if isinstance(step, Create):
-        return "created"
-    return "archived" if isinstance(step, Archive) else "updated"
+                stats[statistic(step.op)] -= 1
 
 
 def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, second: Outcome) -> None:
@@ -69,9 +61,7 @@ def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, sec
     one.fates = {**one.fates, **two.fates}
     one.waiting += two.waiting
     first.choices |= again.choices
-    for entity, counts in second.counts.items():
-        for name, number in counts.items():
-            outcome.add(entity, name, number)
+    outcome.counts.join(second.counts)
     for name, number in second.push.items():
         outcome.push[name] = outcome.push.get(name, 0) + number
     outcome.errors.extend(second.errors)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from plant3d_sync.model.side import Direction
+from plant3d_sync.model.tally import WRITTEN
 from plant3d_sync.usecases.apply import Outcome
 from plant3d_sync.usecases.report import Report
-
-OPS = {
-    "created": ("create",),
-    "updated": ("update", "adopt", "restore"),
-    "archived": ("archive",),
-}
-"""Statistic -> the operations of a plan that it counts."""
-
-NOT_FAILING = ("archive", "missing", "push")
-"""Operations whose failed lines are no errors of the read record."""
 
 
 @dataclass(slots=True)
@@ -55,11 +45,10 @@ class SoFar:
             return report
         if report.direction != Direction.PUSH.value:
             for stats in (report.stats, *report.by_entity.values()):
-                stats.update(dict.fromkeys(OPS, 0))
-            for entity, counts in outcome.counts.items():
-                _add_done(report.stats, counts)
-                if entity in report.by_entity:
-                    _add_done(report.by_entity[entity], counts)
+                stats.update(dict.fromkeys(WRITTEN, 0))
+            outcome.counts.add_to(report.stats)
+            for entity, stats in report.by_entity.items():
+                outcome.counts.add_to(stats, entity)
             report.pull_stats = None if report.pull_stats is None else dict(report.stats)
         report.stats["findings"] += len(outcome.findings)
         if report.push_stats is not None:
@@ -74,13 +63,3 @@ class SoFar:
             if report.direction == Direction.PUSH.value:
                 report.stats |= {name: report.push_stats[name] for name in ("updated", "errors")}
         return report
-
-
-def _add_done(stats: dict[str, int], counts: Mapping[str, int]) -> None:
-    for name, ops in OPS.items():
-        stats[name] += sum(counts.get(f"done_{op}", 0) for op in ops)
-    stats["errors"] += sum(
-        number
-        for name, number in counts.items()
-        if name.startswith("failed_") and name.removeprefix("failed_") not in NOT_FAILING
-    )
