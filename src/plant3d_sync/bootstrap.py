@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -323,35 +324,49 @@ class App:
     def _writer(self, config: ProjectConfig) -> Callable[[Catalog, RuleSet], Writer]:
         def make(catalog: Catalog, rules: RuleSet) -> Writer:
             from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+            from plant3d_sync.connectors.plant3d.mounts import may_hang
             from plant3d_sync.connectors.plant3d.writer import PlantWriter
+            from plant3d_sync.connectors.plant3d.writer_apart import ApartWriter
 
-            return PlantWriter(
-                config.source,
-                catalog=catalog,
-                allowed=pushable_columns(catalog, rules),
-                drawings=DrawingLocks(
+            options: dict[str, Any] = {
+                "catalog": catalog,
+                "allowed": pushable_columns(catalog, rules),
+                "drawings": DrawingLocks(
                     drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
                 ),
-                clock=utc_ticks,
-                synced=config.allow_synced_folder,
-                strong_login=config.allow_strong_login,
-            )
+                "clock": utc_ticks,
+                "synced": config.allow_synced_folder,
+                "strong_login": config.allow_strong_login,
+            }
+            if is_sqlserver(config.source) or may_hang(*_written_places(config)):
+                return ApartWriter(config.source, name=self.source(config.name).name, **options)
+            return PlantWriter(config.source, **options)
 
         return make
 
     def _backup(self, config: ProjectConfig) -> Callable[[str], BackupMade]:
         def make(_run_id: str) -> BackupMade:
-            from plant3d_sync.connectors.plant3d.backup import make_backup
+            from plant3d_sync.connectors.plant3d.backup import LONGEST, make_backup
+            from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
 
             if is_sqlserver(config.source):
-                return self._server_backup(config)
+                return written_elsewhere(
+                    self.source(config.name).name, _server_backup, config, seconds=BACKUP_SECONDS
+                )
 
-            made = make_backup(
+            folder = self.backup_folder(config)
+            made = written_elsewhere(
                 config.source,
-                self.backup_folder(config),
-                project=config.name,
-                keep=None,
-                deadline=self.settings.p3dsync_source_deadline_seconds,
+                partial(
+                    make_backup,
+                    config.source,
+                    folder,
+                    project=config.name,
+                    keep=None,
+                    deadline=self.settings.p3dsync_source_deadline_seconds,
+                ),
+                seconds=LONGEST,
+                places=[config.source, folder],
             )
             return BackupMade(path=str(made.path), bytes=made.bytes, sha256=made.sha256)
 
@@ -359,38 +374,28 @@ class App:
 
     def _prune_backups(self, config: ProjectConfig) -> Callable[[BackupMade, frozenset[str]], list[str]]:
         def prune(made: BackupMade, empty: frozenset[str]) -> list[str]:
-            from plant3d_sync.connectors.plant3d.backup import prune_backups
+            from plant3d_sync.connectors.plant3d.backup import LONGEST, prune_backups
+            from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
 
             if config.source.startswith("mssql"):
                 return []  # the server's files are not ours to remove
-            removed = prune_backups(
-                self.backup_folder(config),
-                config.name,
-                config.keep_backups,
-                spare=Path(made.path),
-                empty=frozenset(map(Path, empty)),
+            folder = self.backup_folder(config)
+            removed = written_elsewhere(
+                str(folder),
+                partial(
+                    prune_backups,
+                    folder,
+                    config.name,
+                    config.keep_backups,
+                    spare=Path(made.path),
+                    empty=frozenset(map(Path, empty)),
+                ),
+                seconds=LONGEST,
+                places=[folder],
             )
             return list(map(str, removed))
 
         return prune
-
-    def _server_backup(self, config: ProjectConfig) -> BackupMade:
-        """SQL Server: the row-level journal of before-images is always kept; a copy-only backup where the login may."""
-        from plant3d_sync.connectors.plant3d.backup import backup_on_server
-        from plant3d_sync.connectors.plant3d.sqlserver import engine_for
-        from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits
-
-        if not config.backups:
-            return BackupMade(path="journal of before-images (plant_write)", bytes=0, sha256="")
-        address = parse_address(config.source)
-        engine = engine_for(address, limits=Limits(statement=BACKUP_SECONDS), autocommit=True)
-        try:
-            database = address.database
-            file = f"{config.backups.rstrip('/')}/{config.name}-{int(time.time())}.bak"
-            made = backup_on_server(engine, database=database, file=file)
-        finally:
-            engine.dispose()
-        return BackupMade(path=file if made.done else f"journal only ({made.reason})", bytes=0, sha256="")
 
     def backup_folder(self, config: ProjectConfig) -> Path:
         """Where backups of the Plant 3D database go: configured, else beside the state database."""
@@ -477,8 +482,17 @@ def drawings_folder(config: ProjectConfig) -> Path | None:
         return Path(config.drawings)
     if "://" in config.source:
         return None
+    from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
+    from plant3d_sync.connectors.plant3d.open import LOOK_SECONDS
+
     path = Path(config.source)
-    return path if path.is_dir() else path.parent
+    given = elsewhere(config.source, os.path.isdir, path, seconds=LOOK_SECONDS, places=[path])
+    return path if given else path.parent
+
+
+def _written_places(config: ProjectConfig) -> list[str]:
+    """What a push asks, or changes, while it holds the database."""
+    return [config.source, *([config.drawings] if config.drawings else [])]
 
 
 def utc_ticks() -> int:
@@ -490,25 +504,49 @@ def _doors(config: ProjectConfig) -> Callable[[], str]:
     """Tells when a drawing is opened or closed."""
 
     def look() -> str:
-        from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+        from plant3d_sync.connectors.plant3d.drawings import token_of_doors
         from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
-        from plant3d_sync.connectors.plant3d.open import DEFAULT_DEADLINE
+        from plant3d_sync.connectors.plant3d.open import LOOK_SECONDS
 
+        folder = drawings_folder(config)
         return elsewhere(
             f"the drawings of {config.name}",
-            lambda: DrawingLocks(drawings_folder(config)).token(),
-            seconds=DEFAULT_DEADLINE,
+            token_of_doors,
+            folder,
+            seconds=LOOK_SECONDS,
+            places=[folder] if folder else [],
         )
 
     return look
 
 
+def _server_backup(config: ProjectConfig) -> BackupMade:
+    """SQL Server: the row-level journal of before-images is always kept; a copy-only backup where the login may."""
+    from plant3d_sync.connectors.plant3d.backup import backup_on_server
+    from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+    from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits
+
+    if not config.backups:
+        return BackupMade(path="journal of before-images (plant_write)", bytes=0, sha256="")
+    address = parse_address(config.source)
+    engine = engine_for(address, limits=Limits(statement=BACKUP_SECONDS), autocommit=True)
+    try:
+        database = address.database
+        file = f"{config.backups.rstrip('/')}/{config.name}-{int(time.time())}.bak"
+        made = backup_on_server(engine, database=database, file=file)
+    finally:
+        engine.dispose()
+    return BackupMade(path=file if made.done else f"journal only ({made.reason})", bytes=0, sha256="")
+
+
 def _drop_backup(made: BackupMade) -> None:
     """Remove a backup file of ours; what SQL Server keeps, or notes, is not ours to remove."""
-    from plant3d_sync.connectors.plant3d.backup import remove_backup
+    from plant3d_sync.connectors.plant3d.backup import LONGEST, remove_backup
+    from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
 
     if made.sha256:
-        remove_backup(Path(made.path))
+        path = Path(made.path)
+        written_elsewhere(made.path, remove_backup, path, seconds=LONGEST, places=[path])
 
 
 def _policy_token(config: ProjectConfig) -> str:

@@ -168,7 +168,8 @@ def test_looking_at_the_signature_does_not_end_the_lock_of_a_running_copy(dcf: D
             writer.commit()
 
     with copying.file_guard(dcf.path):
-        copy, _ = copying.copy_sqlite(dcf.path, deadline=60, while_held=while_held)
+        copy = copying.LocalCopy()
+        copying.fill_copy(dcf.path, copy.path, deadline=60, while_held=while_held)
     copy.close()
     assert looked.wait(60)
 

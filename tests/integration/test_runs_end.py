@@ -18,8 +18,8 @@ from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.engine import Cancelled, Engine, Request
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Stop
-from tests.support.hanging import hanging_share
 from tests.support.jobs import Plant, build_plant, wait_until
+from tests.support.share import share
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
 LONG = "900"
@@ -159,11 +159,12 @@ def test_a_run_that_pauses_between_two_tries_ends_when_it_is_stopped(plant: Plan
 def two(tmp_path: Path, synapse: RunningSynapse) -> Iterator[App]:
     """`away` lies on a share that hangs, `mine` does not."""
     plant = build_plant(tmp_path, synapse, ["away", "mine"], items=10)
-    share = tmp_path / "share"
-    share.mkdir()
-    with hanging_share(share):
+    folder = tmp_path / "share"
+    folder.mkdir()
+    with share(folder) as made:
+        made.silent = True
         app = plant.app()
-        app.config.projects["away"].source = str(share / "ProcessPower.dcf")
+        app.config.projects["away"].source = str(folder / "ProcessPower.dcf")
         yield app
         app.state.close()
 
@@ -186,8 +187,8 @@ def test_a_share_that_hangs_holds_neither_a_cancel_nor_the_other_projects(two: A
 def test_a_share_that_hangs_is_left_when_its_time_is_over_and_said_so(
     two: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plant3d_sync.connectors.plant3d.elsewhere.SPARE", 0.0)
-    monkeypatch.setattr("plant3d_sync.connectors.plant3d.open.DEFAULT_DEADLINE", 1.0)
+    monkeypatch.setattr("plant3d_sync.connectors.plant3d.helper.SPARE", 0.0)
+    monkeypatch.setattr("plant3d_sync.connectors.plant3d.open.LOOK_SECONDS", 1.0)
     with pytest.raises(RetryLaterError) as late:
         Engine(two.world(), two.project("away")).run(Request())
     assert late.value.error_code == "source_silent"

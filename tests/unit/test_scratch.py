@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from plant3d_sync import scratch
-from plant3d_sync.connectors.plant3d.copy import LocalCopy, copy_sqlite
+from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.copy import LocalCopy, fill_copy
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.sample.generate import write_sample
 from plant3d_sync.scratch import OWNER, Scratch, sweep
@@ -122,14 +123,12 @@ def test_a_copy_is_readable_for_nobody_else(
         connection.close()
     seen: dict[str, int] = {}
 
-    def look(self: LocalCopy) -> None:
-        for path in (self.path.parent, *self.path.parent.iterdir()):
-            seen[path.name] = stat.S_IMODE(path.stat().st_mode)
-
     old = os.umask(0)
     try:
-        monkeypatch.setattr(LocalCopy, "open", look)
-        copy, _held = copy_sqlite(source, deadline=30.0)
+        copy = LocalCopy()
+        fill_copy(source, copy.path, deadline=30.0)
+        for path in (copy.path.parent, *copy.path.parent.iterdir()):
+            seen[path.name] = stat.S_IMODE(path.stat().st_mode)
     finally:
         os.umask(old)
     folder = copy.path.parent.name
@@ -149,6 +148,6 @@ def test_no_room_for_a_copy_is_told_as_such_and_leaves_nothing(
     write_sample(source, items=20)
     monkeypatch.setattr(scratch.os, "write", full)
     with pytest.raises(RetryLaterError) as caught:
-        copy_sqlite(source, deadline=30.0)
+        open_source(source).snapshot()
     assert caught.value.error_code == "no_space"
     assert list(own_folder.iterdir()) == []

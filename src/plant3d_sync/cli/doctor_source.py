@@ -6,18 +6,19 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import file_guard, read_header
+from plant3d_sync.connectors.plant3d.copy import file_guard, read_header, seconds_of_a_read
 from plant3d_sync.connectors.plant3d.drawings import DRAWING_UNSEEN, DrawingLocks
+from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
 from plant3d_sync.connectors.plant3d.grants import RightFinding, check_rights
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
-from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
+from plant3d_sync.connectors.plant3d.open import DEFAULT_DEADLINE, SqliteSource, copy_kind, open_source
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource, engine_for, list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, ServerName
@@ -56,7 +57,7 @@ def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) 
         )
     except SyncError as error:
         return [from_error("source", error), *_skipped("snapshot", "mapping")]
-    lines = _file(source, config) if isinstance(source, SqliteSource) else _server(source)
+    lines = _asked_file(source, config) if isinstance(source, SqliteSource) else _server(source)
     if any(line.result == "failed" and line.check != "mount" for line in lines):
         return [*lines, *_skipped("snapshot", "identity", "mapping")]
     try:
@@ -83,9 +84,16 @@ def _skipped(*checks: str) -> list[Line]:
 # ---------------------------------------------------------------- a file
 
 
-def _file(source: SqliteSource, config: ProjectConfig) -> list[Line]:
+def _asked_file(source: SqliteSource, config: ProjectConfig) -> list[Line]:
+    try:
+        path = source.path
+        return elsewhere(str(path), _file, path, config, seconds=source.deadline, places=[path])
+    except SyncError as error:
+        return [from_error("source", error)]
+
+
+def _file(path: Path, config: ProjectConfig) -> list[Line]:
     """What can be said of the file before it is locked."""
-    path = source.path
     try:
         with file_guard(path):
             if not path.exists():
@@ -103,6 +111,7 @@ def _file(source: SqliteSource, config: ProjectConfig) -> list[Line]:
         _mount(path, writing=config.write is WriteMode.SQL),
         _synced(path, config),
         _room(size),
+        _read_time(path),
     ]
 
 
@@ -164,6 +173,20 @@ def _room(size: int) -> Line:
     if free < size * 2:
         return failed("room for the copy", what, errors.no_space(what).hint, "no_space", 75)
     return ok("room for the copy", what)
+
+
+def _read_time(path: Path) -> Line:
+    """How long a run will keep Plant 3D from saving, told before anything is locked."""
+    try:
+        with file_guard(path):
+            ms = seconds_of_a_read(path) * 1000
+    except SyncError as error:
+        return from_error("read time", error)
+    if ms > LOCK_BUDGET_MS:
+        what = f"reading the file takes about {ms:.0f} ms, and Plant 3D cannot save as long (promised: {LOCK_BUDGET_MS:.0f})"
+        hint = "Run this service near the file (same machine, fast network), or at hours when nobody draws."
+        return warning("read time", what, hint, "lock_long")
+    return ok("read time", f"the file can be read in about {ms:.0f} ms; Plant 3D cannot save as long")
 
 
 # ---------------------------------------------------------------- SQL Server
@@ -350,15 +373,33 @@ def _way_back(
                 else []
             ),
         ]
-    lines = [_drawings(config, snapshot)]
+    lines = [_asked_drawings(config, snapshot)]
     if isinstance(source, SqlServerSource):
         return lines + _rights(source, snapshot, rules, writer=True, allowed_login=config.allow_strong_login)
     assert isinstance(source, SqliteSource)
-    return [*lines, _file_rights(source.path), _backups(app, config, source.path)]
+    path, folder = source.path, _backup_folder(app, config)
+    try:
+        return [
+            *lines,
+            elsewhere(str(path), _file_rights, path, seconds=source.deadline, places=[path]),
+            elsewhere(str(folder), _backups, folder, path, seconds=source.deadline, places=[folder, path]),
+        ]
+    except SyncError as error:
+        return [*lines, from_error("backups", error)]
 
 
-def _drawings(config: ProjectConfig, snapshot: Snapshot) -> Line:
-    folder = drawings_folder(config)
+def _asked_drawings(config: ProjectConfig, snapshot: Snapshot) -> Line:
+    names = snapshot.drawing_files()
+    try:
+        folder = drawings_folder(config)
+        places = [folder] if folder else []
+        what = f"the drawings of {config.name}"
+        return elsewhere(what, _drawings, config, folder, names, seconds=DEFAULT_DEADLINE, places=places)
+    except SyncError as error:
+        return from_error("drawings", error)
+
+
+def _drawings(config: ProjectConfig, folder: Path | None, names: Sequence[str]) -> Line:
     if folder is None or not folder.is_dir():
         where = f"{folder} is not there" if folder else "no folder is configured"
         hint = "Set `drawings:` to the project's folder of P&ID drawings, as seen from the worker's machine."
@@ -372,17 +413,14 @@ def _drawings(config: ProjectConfig, snapshot: Snapshot) -> Line:
     if sign is not None:
         hint = "Writing waits until the project settings are closed in Plant 3D."
         return warning("drawings", f"project settings are open ({sign.name})", hint, "project_settings_open")
-    return _held(locks, config, snapshot) or ok(
-        "drawings", f"{folder}, {len(locks.open_drawings())} open now"
-    )
+    return _held(locks, config, names) or ok("drawings", f"{folder}, {len(locks.open_drawings())} open now")
 
 
-def _held(locks: DrawingLocks, config: ProjectConfig, snapshot: Snapshot) -> Line | None:
+def _held(locks: DrawingLocks, config: ProjectConfig, names: Sequence[str]) -> Line | None:
     """A line if drawings of the database cannot be seen in the folder: a push to their items would be held.
 
     The question is the one that a push asks for each item, by the same name.
     """
-    names = snapshot.drawing_files()
     unseen = [name for name in names if locks.is_open(name)[1] == DRAWING_UNSEEN]
     if not unseen:
         return None
@@ -402,8 +440,7 @@ def _file_rights(path: Path) -> Line:
     return ok("rights", "the file and its folder can be written")
 
 
-def _backups(app: App, config: ProjectConfig, path: Path) -> Line:
-    folder = _backup_folder(app, config)
+def _backups(folder: Path, path: Path) -> Line:
     place = next((one for one in (folder, *folder.parents) if one.is_dir()), Path.cwd())
     if not os.access(place, os.W_OK):
         hint = "Set `backups:` to a folder this account may write to: without a backup nothing is written."

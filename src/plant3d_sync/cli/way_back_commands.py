@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,9 @@ from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.words import said
+
+LIST_SECONDS = 30.0
+"""How long the folder of backups may take to be listed."""
 
 
 def conflicts(
@@ -335,11 +339,15 @@ def backups(project: ProjectArgument, json: JsonOption = False) -> None:
     Example: plant3d-sync backups mine
     """
     from plant3d_sync.connectors.plant3d.backup import list_backups
+    from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
 
     as_json = wants_json(json)
     with app() as made:
         config = made.project_config(made.project_name(project))
-        found = list_backups(made.backup_folder(config), config.name)
+        folder = made.backup_folder(config)
+        found = elsewhere(
+            str(folder), list_backups, folder, config.name, seconds=LIST_SECONDS, places=[folder]
+        )
     items = [
         {
             "path": str(item.path),
@@ -373,24 +381,30 @@ def restore(
 
     Example: plant3d-sync restore mine backups/mine-20260115T140322Z-1.dcf --yes
     """
-    from plant3d_sync.connectors.plant3d.backup import restore_backup
+    from plant3d_sync.connectors.plant3d.backup import LONGEST, restore_backup
     from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+    from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
     from plant3d_sync.state import audit
 
     as_json = wants_json(json)
     with app() as made:
         config = made.project_config(made.project_name(project))
         proof = check_only or not yes
-        report = restore_backup(
+        folder, drawings = made.backup_folder(config), drawings_folder(config)
+        report = written_elsewhere(
             config.source,
-            backup,
-            project=config.name,
-            folder=made.backup_folder(config),
-            drawings=DrawingLocks(
-                drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
+            partial(
+                restore_backup,
+                config.source,
+                backup.absolute(),
+                project=config.name,
+                folder=folder,
+                drawings=DrawingLocks(drawings, unseen_counts_as_open=config.drawings_unseen_are_open),
+                check_only=proof,
+                synced=config.allow_synced_folder,
             ),
-            check_only=proof,
-            synced=config.allow_synced_folder,
+            seconds=LONGEST,
+            places=[config.source, backup, folder, *([drawings] if drawings else [])],
         )
         if report.restored:
             world = made.world()

@@ -38,6 +38,9 @@ from plant3d_sync.sqlitefile import sqlite_uri
 DEFAULT_DEADLINE: Final = 60.0
 """Seconds for one backup, the wait for the lock included; Plant 3D cannot save while it is read."""
 
+LONGEST: Final = 300.0
+"""Seconds for everything about one backup on a share, its proof included; a run that must end does not wait so long."""
+
 SAFETY_COPIES: Final = 10
 """How many copies made before a restore are kept."""
 

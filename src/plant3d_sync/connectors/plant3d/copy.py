@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from math import inf
 from pathlib import Path
 
 from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.mounts import may_hang
+from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.regularfile import NotRegular, regular
 from plant3d_sync.scratch import Scratch
@@ -25,9 +30,13 @@ from plant3d_sync.sqlitefile import sqlite_uri
 SQLITE_MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
 _PAGES_PER_STEP = 4096
+"""Pages between two looks at the deadline. The read transaction stays open, so no step starts over."""
 _BLOCK = 8 * 1024 * 1024
 """Bytes asked for at once: few calls, however long each of them takes."""
-"""Pages between two looks at the deadline. The read transaction stays open, so no step starts over."""
+_PIECE, _SIDE_BY_SIDE = 1024 * 1024, 16
+"""On a share: bytes asked for at once, the most that file systems ask a server for in one call, and how many such calls wait
+at the same time.
+"""
 _COUNTER = slice(24, 28)
 _PAGE_COUNT = slice(28, 32)
 _VERSION_VALID_FOR = slice(92, 96)
@@ -72,10 +81,7 @@ class LocalCopy:
 
     def writable(self) -> sqlite3.Connection:
         """A connection to fill the copy with. Close it before `open`."""
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute("PRAGMA synchronous = OFF")
-        return connection
+        return writable(self.path)
 
     def open(self) -> None:
         """Open the finished copy for reading, and take its name away where possible."""
@@ -105,6 +111,14 @@ class LocalCopy:
             connection.close()
         self._open = []
         self._scratch.close()
+
+
+def writable(copy: Path) -> sqlite3.Connection:
+    """A connection to fill a private copy with: nobody needs it after a crash."""
+    connection = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
 
 
 def _tolerant_text(raw: bytes) -> str:
@@ -180,40 +194,35 @@ def hold(path: Path, deadline: float) -> Iterator[HeldSource]:
             raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
 
 
-def copy_sqlite(
-    path: Path, *, deadline: float, while_held: Callable[[], None] = lambda: None
-) -> tuple[LocalCopy, float]:
-    """Copy one moment of the file. Returns the opened copy and the milliseconds the source was held.
+def fill_copy(
+    path: Path, target: Path, *, deadline: float, while_held: Callable[[], None] = lambda: None
+) -> float:
+    """Copy one moment of the file into that of a `LocalCopy`. Returns the milliseconds the source was held.
 
     Nothing is asked of the source but its bytes, in large blocks: Plant 3D cannot save meanwhile. A file in WAL mode
-    that nobody has open is copied without a lock, since taking one would leave files beside it. Never longer than `deadline` seconds in all.
-    Raises what `hold` raises, and RetryLaterError `source_busy` or `no_space`. Leaves nothing on failure.
+    that nobody has open is copied without a lock, since taking one would leave files beside it. Never longer than
+    `deadline` seconds in all. Raises what `hold` raises, and RetryLaterError `source_busy` or `no_space`.
     """
     until = time.monotonic() + deadline
-    copy = LocalCopy()
-    done = False
-    try:
-        failpoint("source.copy_begun")
-        if _is_wal(path) and not os.path.exists(f"{path}-shm"):
-            _copy_resting_wal(path, copy, until, deadline)
-            lock_ms = 0.0
-        else:
-            # opened before the lock and closed after it: closing it would end the lock (POSIX)
-            with path.open("rb", buffering=0) as stream:
-                with hold(path, deadline) as held:
-                    while_held()
-                    if _is_wal(path):
-                        _backup(held.connection, copy, path, until, deadline)
-                    else:
-                        _copy_bytes(stream, copy.path, path, until, deadline)
-                lock_ms = (time.monotonic() - held.since) * 1000
-        failpoint("source.copy_closed")
-        _open_copy(copy, path)
-        done = True
-    finally:
-        if not done:
-            copy.close()
-    return copy, lock_ms
+    failpoint("source.copy_begun")
+    if _is_wal(path) and not os.path.exists(f"{path}-shm"):
+        _copy_resting_wal(path, target, until, deadline)
+        lock_ms = 0.0
+    else:
+        # opened before the lock and closed after it: closing it would end the lock (POSIX)
+        with _opened(path) as opened:
+            with hold(path, deadline) as held:
+                while_held()
+                _copy_bytes(opened, target, path, until, deadline)
+                if _is_wal(
+                    target
+                ):  # it was switched a moment ago, or somebody has it open: its log counts too
+                    target.unlink()
+                    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                    _backup(held.connection, target, path, until, deadline)
+            lock_ms = (time.monotonic() - held.since) * 1000
+    failpoint("source.copy_closed")
+    return lock_ms
 
 
 def _is_wal(path: Path) -> bool:
@@ -221,8 +230,102 @@ def _is_wal(path: Path) -> bool:
         return _WAL_BYTES[1] < len(header := stream.read(HEADER_BYTES)) and header[_WAL_BYTES[1]] == 2
 
 
-def _copy_bytes(stream: io.RawIOBase, target: Path, path: Path, until: float, deadline: float) -> None:
-    """Everything from the beginning of `stream`, in as few calls as the file system allows."""
+class _Opened:
+    """A file that is read from its beginning to its end.
+
+    On a share several calls wait side by side, and past the cache of this machine where that can be: then the server is
+    asked in the largest pieces it gives, and says what it holds now.
+    """
+
+    def __init__(self, path: Path, plain: io.FileIO) -> None:
+        self.plain = plain
+        self.distant = hasattr(os, "preadv") and may_hang(path)
+        self._direct = -1
+        if self.distant:
+            with suppress(OSError):  # not every file system can
+                self._direct = os.open(path, os.O_RDONLY | os.O_DIRECT)
+
+    def close(self) -> None:
+        if self._direct >= 0:
+            os.close(self._direct)
+
+    def piece(self, start: int, size: int, copied: int) -> None:
+        """Copy these bytes to the same place of another file."""
+        with mmap.mmap(-1, _PIECE) as block:  # begins at a page, as reading past the cache demands
+            done = 0
+            while done < size:
+                got = self._read_into(memoryview(block)[done:], start + done)
+                if got == 0:
+                    raise OSError(errno.EIO, "the file became shorter while it was read")
+                done += got
+            os.pwrite(copied, memoryview(block)[:size], start)
+
+    def _read_into(self, block: memoryview, start: int) -> int:
+        if self._direct >= 0:
+            try:
+                return os.preadv(self._direct, [block], start)
+            except OSError as error:
+                if (
+                    error.errno != errno.EINVAL
+                ):  # a place or length that this file system cannot read past the cache
+                    raise
+        return os.preadv(self.plain.fileno(), [block], start)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Opened]:
+    with io.FileIO(path, "rb") as plain, closing(_Opened(path, plain)) as opened:
+        yield opened
+
+
+def seconds_of_a_read(path: Path) -> float:
+    """How long the whole file takes to be read as `fill_copy` does, judged by its first 16 MiB. Takes no lock.
+
+    Raises RetryLaterError `source_io`, `no_space`.
+    """
+    copy = LocalCopy()
+    try:
+        with _opened(path) as opened:
+            size = os.fstat(opened.plain.fileno()).st_size
+            part = min(size, _SIDE_BY_SIDE * _PIECE)
+            began = time.monotonic()
+            _copy_side_by_side(opened, copy.path, path, inf, 0.0, part)
+            seconds = time.monotonic() - began
+    finally:
+        copy.close()
+    return seconds * size / part if part else 0.0
+
+
+def _copy_side_by_side(
+    opened: _Opened, target: Path, path: Path, until: float, deadline: float, size: int
+) -> None:
+    try:
+        with target.open("wb", buffering=0) as copied, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            copied.truncate(size)
+
+            def one(start: int) -> None:
+                if time.monotonic() > until:
+                    raise errors.busy(str(path), deadline)
+                opened.piece(start, min(_PIECE, size - start), copied.fileno())
+
+            for _ in pool.map(one, range(0, size, _PIECE)):
+                pass
+    except OSError as error:
+        raise _read_failed(path, error) from error
+
+
+def _read_failed(path: Path, error: OSError) -> RetryLaterError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return errors.no_space(error.strerror or str(error))
+    return errors.unreadable_now(str(path), error.strerror or str(error))
+
+
+def _copy_bytes(opened: _Opened, target: Path, path: Path, until: float, deadline: float) -> None:
+    """The whole file, in as few calls as the file system allows."""
+    stream = opened.plain
+    if opened.distant:
+        _copy_side_by_side(opened, target, path, until, deadline, os.fstat(stream.fileno()).st_size)
+        return
     block = memoryview(bytearray(_BLOCK))
     try:
         with target.open("wb", buffering=0) as copied:
@@ -231,9 +334,7 @@ def _copy_bytes(stream: io.RawIOBase, target: Path, path: Path, until: float, de
                     raise errors.busy(str(path), deadline)
                 _write_all(copied, block[:size])
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise errors.no_space(error.strerror or str(error)) from error
-        raise errors.unreadable_now(str(path), error.strerror or str(error)) from error
+        raise _read_failed(path, error) from error
 
 
 def _write_all(copied: io.RawIOBase, piece: memoryview) -> None:
@@ -241,23 +342,23 @@ def _write_all(copied: io.RawIOBase, piece: memoryview) -> None:
         piece = piece[copied.write(piece) :]
 
 
-def _copy_resting_wal(path: Path, copy: LocalCopy, until: float, deadline: float) -> None:
+def _copy_resting_wal(path: Path, copied: Path, until: float, deadline: float) -> None:
     """Copy file and log of a database that nobody has open, and bring them together in the copy."""
     log = Path(f"{path}-wal")
     while True:
         before = _look_at(path, log)
-        for source, target in ((path, copy.path), (log, Path(f"{copy.path}-wal"))):
+        for source, target in ((path, copied), (log, Path(f"{copied}-wal"))):
             target.unlink(missing_ok=True)
             if source.exists():
                 os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-                with source.open("rb", buffering=0) as stream:
-                    _copy_bytes(stream, target, path, until, deadline)
+                with _opened(source) as opened:
+                    _copy_bytes(opened, target, path, until, deadline)
         if before == _look_at(path, log):
             break
         if time.monotonic() > until:
             raise errors.busy(str(path), deadline)
     try:
-        with closing(sqlite3.connect(copy.path, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     except errors.UNREADABLE as error:
         raise errors.from_sqlite(error, str(path), 0.0) from error
@@ -274,17 +375,18 @@ def _look_at(*paths: Path) -> list[tuple[int, int, int] | None]:
     return found
 
 
-def _open_copy(copy: LocalCopy, path: Path) -> None:
+def open_copy(copy: LocalCopy, path: Path) -> None:
+    """Open a copy that was filled from `path`. Raises RetryLaterError `source_damaged` when it is none."""
     try:
         copy.open()
     except errors.UNREADABLE as error:
         raise errors.from_sqlite(error, str(path), 0.0) from error
 
 
-def _backup(source: sqlite3.Connection, copy: LocalCopy, path: Path, until: float, deadline: float) -> None:
+def _backup(source: sqlite3.Connection, copied: Path, path: Path, until: float, deadline: float) -> None:
     def progress(_status: int, remaining: int, _total: int) -> None:
         if remaining and time.monotonic() > until:
             raise errors.busy(str(path), deadline)
 
-    with closing(copy.writable()) as target:
+    with closing(writable(copied)) as target:
         source.backup(target, pages=_PAGES_PER_STEP, progress=progress, sleep=0.05)

@@ -167,6 +167,11 @@ class DrawingLocks:
                 waiting.extend((one, depth + 1) for one in below if one.is_dir() and not one.is_symlink())
 
 
+def token_of_doors(folder: Path | None) -> str:
+    """See `DrawingLocks.token`."""
+    return DrawingLocks(folder).token()
+
+
 def _entries(folder: Path) -> list[str] | None:
     """Names in a folder, sorted, or None when it is missing or may not be listed."""
     try:

@@ -123,6 +123,35 @@ def silent(name: str, seconds: float) -> RetryLaterError:
     )
 
 
+def helper_ended(name: str, why: str) -> RetryLaterError:
+    """The process that read there is gone, and not because of us."""
+    return RetryLaterError(
+        f"The process that read {name} was ended from outside ({why}). Nothing was written.",
+        hint="Often the system ends a process for want of memory. The next run tries again.",
+        code="source_helper",
+    )
+
+
+def write_silent(name: str, seconds: float) -> RetryLaterError:
+    """As `silent`, for whoever writes there: how far it came only a look tells."""
+    return RetryLaterError(
+        f"Where {name} lies nothing answers: a write did not come back within {seconds:.0f} s. The process that wrote was "
+        "ended and writes nothing more; what was begun is looked at before anything is written again.",
+        hint="Check the network share. The next run looks what became of it and tries again by itself.",
+        code="source_silent",
+    )
+
+
+def write_cut_off(name: str, why: str) -> RetryLaterError:
+    """The process that wrote there is gone, and not because of us."""
+    return RetryLaterError(
+        f"The process that wrote to {name} was ended from outside ({why}). What was begun is looked at before anything is "
+        "written again.",
+        hint="Often the system ends a process for want of memory. The next run looks what became of it.",
+        code="source_helper",
+    )
+
+
 def unreadable(name: str, why: str) -> ConfigError:
     """Rights, or a folder where SQLite cannot put what it needs."""
     return ConfigError(

@@ -40,6 +40,9 @@ _LOCAL_TYPES: Final = frozenset(
     ]
 )
 _NETWORK_TYPES: Final = frozenset(["cifs", "smb2", "smb3", "nfs", "nfs4"])
+_REMOTE_DRIVE: Final = 4
+_LINKS: Final = 40
+"""Links on the way to a file, as many as Linux follows."""
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -63,6 +66,66 @@ def mount_kind(path: Path, *, table: Path = MOUNT_TABLE) -> str:
         if inside and len(point) >= best[0]:  # a later mount on the same point hides the earlier one
             best = (len(point), kind, options)
     return _judge(best[1], best[2])
+
+
+def may_hang(*paths: str | Path, table: Path = MOUNT_TABLE) -> bool:
+    """Whether one of these paths is not on a disk of this machine, or nobody can tell. Asks no share to find out.
+
+    Links are followed one name at a time, and no name is asked about that lies on anything but a disk.
+    """
+    if sys.platform == "win32":
+        import ctypes
+
+        drives = {os.path.splitdrive(os.path.abspath(path))[0] for path in paths}
+        kind = ctypes.windll.kernel32.GetDriveTypeW
+        return any(drive.startswith("\\\\") or kind(drive + "\\") == _REMOTE_DRIVE for drive in drives)
+    try:
+        lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return True
+    mounts = [(point, kind) for point, kind, _options in _mounts(lines)]
+    return any(_leaves_the_disks(os.path.abspath(path), mounts) for path in paths)
+
+
+def _leaves_the_disks(path: str, mounts: list[tuple[str, str]]) -> bool:
+    left = _names(path)
+    here, links = "/", 0
+    while True:
+        if _type_of(here, mounts) not in _LOCAL_TYPES:
+            return True
+        if not left or links > _LINKS:  # a circle: whoever opens it is told so at once
+            return False
+        name = left.pop()
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        there = os.path.join(here, name)
+        if _type_of(there, mounts) not in _LOCAL_TYPES:
+            return True
+        try:
+            target = os.readlink(there)
+        except OSError:  # no link
+            here = there
+            continue
+        links += 1
+        left += _names(target)
+        if target.startswith("/"):
+            here = "/"
+
+
+def _names(path: str) -> list[str]:
+    """The names in a path, the last one first."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _type_of(path: str, mounts: list[tuple[str, str]]) -> str:
+    """The type of the file system that a path without links lies on."""
+    best = (-1, "none")
+    for point, kind in mounts:
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= best[0]:  # a later mount on the same point hides the earlier one
+            best = (len(point), kind)
+    return best[1]
 
 
 def _mounts(lines: list[str]) -> Iterator[tuple[str, str, frozenset[str]]]:

@@ -12,8 +12,9 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import (
     LocalCopy,
     change_counter,
-    copy_sqlite,
     file_guard,
+    fill_copy,
+    open_copy,
     read_header,
 )
 from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
@@ -27,6 +28,9 @@ DATABASE_FILE = "processpower.dcf"
 
 DEFAULT_DEADLINE = 30.0
 """Seconds for lock and copy together."""
+
+LOOK_SECONDS = 10.0
+"""For finding out what is there, at most."""
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+(?::sqlserver)?://")
 
@@ -64,10 +68,10 @@ def _open_url(url: str, *, deadline: float, allow_copy: bool) -> PlantSource:
     )
 
 
-def _database_file(path: Path) -> Path:
+def _database_file(path: Path, deadline: float) -> Path:
     """The file itself, or the P&ID database in a project folder (its name in any case)."""
     try:
-        return elsewhere(str(path), lambda: _found_in(path), seconds=DEFAULT_DEADLINE)
+        return elsewhere(str(path), _found_in, path, seconds=min(deadline, LOOK_SECONDS), places=[path])
     except PermissionError as error:
         raise errors.unreadable(str(path), error.strerror or "no permission") from error
 
@@ -111,7 +115,7 @@ class SqliteSource:
     @cached_property
     def path(self) -> Path:
         """The file itself. Looks into the folder if one was given. Raises ConfigError `source_not_found`."""
-        found = _database_file(self._given)
+        found = _database_file(self._given, self.deadline)
         self.name = str(found)
         return found
 
@@ -121,22 +125,7 @@ class SqliteSource:
         A rollback journal or write-ahead log beside the file is part of the token: in WAL mode commits do
         not move the change counter.
         """
-        return elsewhere(str(self.path), self._signature_now, seconds=self.deadline)
-
-    def _signature_now(self) -> str | None:
-        with file_guard(self.path):
-            try:
-                regular(self.path)
-                with self.path.open("rb") as stream:
-                    header = stream.read(28)
-                return self._signature(change_counter(header))
-            except OSError:
-                return None
-
-    def _signature(self, counter: int) -> str:
-        state = self.path.stat()
-        beside = "".join(f":{suffix}={_size_and_time(self.name + suffix)}" for suffix in ("-journal", "-wal"))
-        return f"{self.name}:{state.st_size}:{state.st_mtime_ns}:{counter}{beside}"
+        return elsewhere(str(self.path), _signature_now, self.path, seconds=self.deadline, places=[self.path])
 
     def snapshot(self) -> Snapshot:
         """Copy one moment of the file and read from the copy only.
@@ -145,9 +134,24 @@ class SqliteSource:
         `source_unreadable`, `source_no_file`, `source_is_copy`; RetryLaterError: `source_damaged`, `source_locked`,
         `source_busy`, `source_hot_journal`, `source_io`, `no_space`.
         """
-        kind, header, signature, copy, lock_ms = elsewhere(
-            str(self.path), self._copied, seconds=self.deadline
-        )
+        copy = LocalCopy()
+        done = False
+        try:
+            kind, header, signature, lock_ms = elsewhere(
+                str(self.path),
+                _copied,
+                self.path,
+                copy.path,
+                self.deadline,
+                self.allow_copy,
+                seconds=self.deadline,
+                places=[self.path],
+            )
+            open_copy(copy, self.path)
+            done = True
+        finally:
+            if not done:
+                copy.close()
         return Snapshot.open(
             copy,
             name=self.name,
@@ -159,17 +163,38 @@ class SqliteSource:
             journal_mode="wal" if header[18] == 2 else "rollback",
         )
 
-    def _copied(self) -> tuple[str | None, bytes, str, LocalCopy, float]:
-        kind = copy_kind(self.path)
-        if kind is not None and not self.allow_copy:
-            raise errors.is_copy(self.name, kind)
-        with file_guard(self.path):
-            # Counter and token are taken before the lock: a commit in between makes the next look say
-            # "changed" once too often, never "unchanged" wrongly.
-            header = read_header(self.path)
-            signature = self._signature(change_counter(header))
-            copy, lock_ms = copy_sqlite(self.path, deadline=self.deadline)
-        return kind, header, signature, copy, lock_ms
+
+def _signature_now(path: Path) -> str | None:
+    with file_guard(path):
+        try:
+            regular(path)
+            with path.open("rb") as stream:
+                header = stream.read(28)
+            return _signature(path, change_counter(header))
+        except OSError:
+            return None
+
+
+def _signature(path: Path, counter: int) -> str:
+    state = path.stat()
+    beside = "".join(f":{suffix}={_size_and_time(f'{path}{suffix}')}" for suffix in ("-journal", "-wal"))
+    return f"{path}:{state.st_size}:{state.st_mtime_ns}:{counter}{beside}"
+
+
+def _copied(
+    path: Path, target: Path, deadline: float, allow_copy: bool
+) -> tuple[str | None, bytes, str, float]:
+    """Kind of working copy, header, token, and the milliseconds the source was held while `target` was filled."""
+    kind = copy_kind(path)
+    if kind is not None and not allow_copy:
+        raise errors.is_copy(str(path), kind)
+    with file_guard(path):
+        # Counter and token are taken before the lock: a commit in between makes the next look say
+        # "changed" once too often, never "unchanged" wrongly.
+        header = read_header(path)
+        signature = _signature(path, change_counter(header))
+        lock_ms = fill_copy(path, target, deadline=deadline)
+    return kind, header, signature, lock_ms
 
 
 def _size_and_time(path: str) -> str:

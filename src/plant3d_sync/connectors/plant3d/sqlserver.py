@@ -15,6 +15,7 @@ from sqlalchemy import URL, Engine, create_engine
 
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.elsewhere import in_a_thread
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import DEFAULT_LIMITS, Limits, recipe_for
@@ -81,12 +82,15 @@ class SqlServerSource:
 
         None when it cannot be asked now: the reading that follows says why.
         """
+        seen = in_a_thread(self.name, self._looked, math.inf)
+        return None if seen is None else f"{seen}:{int(self._clock() // DAY)}"
+
+    def _looked(self) -> str | None:
         try:
             with Session(self.address, limits=self._limits()) as session:
-                seen = look(session)
+                return look(session)
         except (ConfigError, RetryLaterError):
             return None
-        return f"{seen}:{int(self._clock() // DAY)}"
 
     def probe(self) -> None:
         """Log in and see that it is a P&ID database, without reading it. Raises what `snapshot` raises."""
@@ -106,13 +110,7 @@ class SqlServerSource:
         copy = LocalCopy()
         done = False
         try:
-            with Session(self.address, limits=self._limits()) as session:
-                failpoint("source.copy_begun")
-                reading = Reading(
-                    session, copy, self.name, until=started + self.deadline, deadline=self.deadline
-                )
-                taken = reading.take()
-            failpoint("source.copy_closed")
+            unsettled = in_a_thread(self.name, lambda: self._transferred(copy, started), math.inf)
             copy.open()
             done = True
         except sqlite3.Error as error:
@@ -128,8 +126,17 @@ class SqlServerSource:
             change_counter=None,
             signature=None,
             copy_kind=None,
-            unsettled=taken.unsettled,
+            unsettled=unsettled,
         )
+
+    def _transferred(self, copy: LocalCopy, started: float) -> frozenset[int]:
+        """Fill the copy; every statement has an end of its own. Returns what did not stand still."""
+        with Session(self.address, limits=self._limits()) as session:
+            failpoint("source.copy_begun")
+            reading = Reading(session, copy, self.name, until=started + self.deadline, deadline=self.deadline)
+            taken = reading.take()
+        failpoint("source.copy_closed")
+        return taken.unsettled
 
     def _limits(self) -> Limits:
         """No single wait is longer than the whole reading may be."""
