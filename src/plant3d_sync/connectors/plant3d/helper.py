@@ -34,9 +34,7 @@ _IDLE: Final = 2
 _DIES_SECONDS: Final = 1.0
 """How long a killed helper may take to be gone; longer if the system holds it in its call."""
 
-_CHILD: Final = (
-    f"import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from {__name__} import serve; serve()"
-)
+_CHILD: Final = f"{__name__}_process"
 
 
 class Hung(Exception):
@@ -56,7 +54,8 @@ class Helper:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD],
+            [sys.executable, "-m", _CHILD],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,  # not ours: one that cannot be ended would keep it open for whoever reads it
@@ -68,7 +67,6 @@ class Helper:
         threading.Thread(
             target=_read, args=(self._process.stdout, self._answers), name="helper", daemon=True
         ).start()
-        self._send(sys.path)
 
     def call(self, function: Callable[..., T], *arguments: object, seconds: float, grace: float = 0.0) -> T:
         """What `function(*arguments)` returns or raises there. All of it must be picklable.
@@ -192,7 +190,7 @@ def serve() -> None:
         try:
             answer = (True, function(*arguments))
         except Exception as error:  # noqa: BLE001  (handed to whoever asked)
-            error.add_note("in the helper process:\n" + traceback.format_exc())
+            error.add_note(traceback.format_exc())
             answer = (False, error)
         answers.write(_pickled(answer))
         answers.flush()
