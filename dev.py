@@ -323,7 +323,7 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     failed = bool(all_of(CHECKS))
     say("--- tests (pytest)")
     arguments += ["-q", "-n", options.workers, "--dist", "loadfile"]
-    whole = ["tests/acceptance", "tests/integration", "tests/stories"]
+    whole = [f"tests/{part}" for part in ("acceptance", "integration", "properties", "stories", "worlds")]
     measured = [
         *arguments,
         "--cov",
@@ -333,7 +333,7 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     ]
     failed |= bool(python(*measured, env=long))
     # whole commands, services and killed processes: they prove behaviour, and measuring them only costs time
-    say("--- acceptance, integration and story tests (pytest)")
+    say("--- acceptance, integration, properties, stories and worlds (pytest)")
     failed |= bool(python(*arguments, *whole, env=long))
     return int(failed)
 

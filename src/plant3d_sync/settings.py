@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 import platformdirs
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from plant3d_sync import texts
 from plant3d_sync.address import MASK, secrets_in
@@ -58,10 +57,10 @@ def spoken(tag: str | None) -> str | None:
     return tag
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Environment variables. Every field has a description: the settings page is generated from it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, validate_default=True)
 
     service_name: Annotated[str, Field(description="Name in logs and metrics.")] = "plant3d-sync"
     service_port: Annotated[int, Field(ge=0, le=65535, description="Port of the web service.")] = 8002
@@ -430,9 +429,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[str]]:
     """The settings as far as they can be used (what is wrong has its default), and every problem."""
-    env = dict(os.environ if environ is None else environ)
+    given = os.environ if environ is None else environ
+    env = {name.upper(): text for name, text in given.items()} | dict(given)
     MASK.forget()
-    problems = _unknown_names(env)
+    problems = _unknown_names(given)
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         upper = name.upper()
@@ -452,9 +452,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, l
             f"{'.'.join(str(part) for part in item['loc']).upper()} {complaint(item)}"
             for item in error.errors()
         ]
-    # named, not left out: what is left out is read from the environment again
-    defaults = {name: Settings.model_fields[name].get_default() for name in wrong}
-    return Settings.model_validate(values | defaults), problems
+    usable = {name: value for name, value in values.items() if name not in wrong}
+    return Settings.model_validate(usable), problems
 
 
 def _variable(name: str, value: str, problems: list[str]) -> str:

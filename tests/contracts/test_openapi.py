@@ -42,7 +42,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 def tried(service: Desk, examples: int) -> Iterator[Callable[[Callable[[Any], None]], None]]:
     """For each operation: a way to run a check over generated requests."""
-    described = schemathesis.openapi.from_asgi("/api/v1/openapi.json", service.web, headers=service.headers())
+    described = schemathesis.openapi.from_asgi(
+        "/api/v1/openapi.json", service.web, headers=service.headers(), timeout=300
+    )
     for found in described.get_all_operations():
         cases = found.ok().as_strategy()
         tune = settings(
@@ -74,7 +76,7 @@ def test_every_answer_is_as_documented_and_none_is_a_server_error(service: Desk)
             for where in (case.path_parameters, case.query, case.body):
                 if isinstance(where, dict):
                     where.update({one: real[one] for one in where if one in real})
-        response = case.call(headers=headers)
+        response = case.call(headers=headers, timeout=300)
         case.validate_response(response, checks=PROMISES)
         answered[name] += 1
 
@@ -85,7 +87,7 @@ def test_every_answer_is_as_documented_and_none_is_a_server_error(service: Desk)
 
 def test_every_refusal_of_a_stranger_is_documented(service: Desk) -> None:
     def check(case: Any) -> None:
-        response = case.call(headers={"X-API-Key": "p3s_000000000000_wrong"})
+        response = case.call(headers={"X-API-Key": "p3s_000000000000_wrong"}, timeout=300)
         case.validate_response(response, checks=PROMISES)
 
     for run in tried(service, 1):
