@@ -567,9 +567,9 @@ def test_findings_keep_their_age_while_they_last_and_close_when_gone(state: Stat
         findings.replace_findings(connection, 1, [finding(), finding(pnpid=2), finding()], 10.0)
         findings.replace_findings(connection, 1, [finding(), finding("drift")], 20.0)
     with state.read() as connection:
-        found, total = findings.open_findings(connection, 1)
+        found, total = findings.open_findings(connection, 1, now=0.0)
         assert findings.counts_by_code(connection, 1) == {"untagged": 1, "drift": 1}
-        only, count = findings.open_findings(connection, 1, code="untagged")
+        only, count = findings.open_findings(connection, 1, findings.Wanted(code="untagged"), now=0.0)
     assert total == 2
     assert {one["code"]: one["first_seen"] for one in found} == {"untagged": 10.0, "drift": 20.0}
     assert (len(only), count) == (1, 1)

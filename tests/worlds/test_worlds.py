@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from docs import generate
-from plant3d_sync.web.routes import conflicts, looking, plans, sync
+from plant3d_sync.web.routes import conflicts, looking, plans, sync, waiting
 from tests.worlds import moves
 from tests.worlds.oracle import Broken
 from tests.worlds.play import Failure, Stage, Story, drawn, every_order, stage
@@ -107,7 +107,9 @@ def test_every_command_has_a_move_or_a_reason_why_not() -> None:
 
 
 def test_every_verb_of_the_api_that_changes_something_has_a_move_or_a_reason_why_not() -> None:
-    routes = [route for module in (sync, plans, conflicts, looking) for route in module.router.routes]
+    routes = [
+        route for module in (sync, plans, conflicts, looking, waiting) for route in module.router.routes
+    ]
     changing = {
         route.operation_id for route in routes if isinstance(route, APIRoute) and "GET" not in route.methods
     }

@@ -70,7 +70,9 @@ GROUPS = (
 )
 """Modules with commands, in the order of the help."""
 
-DAILY = frozenset({"pull", "push", "now", "plan", "apply", "discard", "runs", "show", "links", "findings"})
+DAILY = frozenset(
+    {"pull", "push", "now", "plan", "apply", "discard", "runs", "show", "links", "findings", "acknowledge"}
+)
 """Commands of the first group: a scheduled pull should not wait for the imports of the web and the worker."""
 
 SERVICES = frozenset({"serve", "worker", "scheduler", "up"})

@@ -131,28 +131,63 @@ def _found(stats: Mapping[str, int], document: Mapping[str, Any], project: str, 
 
 
 def findings(
-    document: Mapping[str, Any], by_code: Mapping[str, int], *, project: str, code: str | None
+    document: Mapping[str, Any],
+    by_code: Mapping[str, int],
+    *,
+    project: str,
+    code: str | None,
+    each: bool,
 ) -> None:
-    """Open findings, one line each with what to do."""
-    for item in document["findings"]:
-        words = (
-            item["code"],
-            item["tag"],
-            item["class"],
-            f"PnPID {item['pnpid']}" if item["pnpid"] else None,
-        )
-        where = "  ".join(plain(word) for word in words if word)
-        say(f"{where}  {tr('since')} {item['first_seen']}: {tr(plain(item['message']))}")
-        if item["hint"]:
-            say(f"  what to do: {plain(item['hint'])}")
+    """Open findings: a few, or if asked each, on a line with what to do; many by cause, drawing and class."""
     total, shown = document["total"], len(document["findings"])
-    if total > shown:
-        say(f"… and {total - shown} more (--limit {total})")
+    if each or total <= SHOWN:
+        for item in document["findings"]:
+            _finding(item)
+        if total > shown:
+            say(f"… and {total - shown} more (--limit {total})")
+    else:
+        _groups(document["groups"])
+        say("Each of them: --each; a file for others: --export findings.xlsx")
+    if document.get("path"):
+        say(f"{total} findings: {plain(document['path'])}")
     if code is not None:
         say(f"Findings {plain(code)}: {total}.")
     say(f"Findings: {sum(by_code.values())}" + (f" ({_listed(by_code)})" if by_code else "") + ".")
     if "unlinked_asset" in by_code:
         say(f"SYNAPSE holds assets with these tags already: plant3d-sync links propose {plain(project)}")
+
+
+def _finding(item: Mapping[str, Any]) -> None:
+    words = (
+        item["code"],
+        item["tag"],
+        item["class"],
+        f"PnPID {item['pnpid']}" if item["pnpid"] else None,
+        item["drawing"],
+    )
+    where = "  ".join(plain(word) for word in words if word)
+    say(f"{where}  {tr('since')} {item['first_seen']}: {tr(plain(item['message']))}")
+    if item["hint"]:
+        say(f"  what to do: {plain(item['hint'])}")
+    if item["acknowledged"]:
+        said_by = item["acknowledged"]
+        say(f"  acknowledged by {plain(said_by['by'])} at {said_by['at']}: {plain(said_by['reason'])}")
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Largest first, with one hint each."""
+    for group in groups[:LINES_SHOWN]:
+        words = (group["code"], group["column"], group["class"], group["drawing"])
+        where = "  ".join(plain(word) for word in words if word)
+        named = ", ".join(plain(item) for item in group["items"])
+        more = ", …" if group["count"] > len(group["items"]) else ""
+        say(f"{group['count']} x {where}: {named}{more}")
+        if group["message"]:
+            say(f"  {tr(plain(group['message']))}")
+        if group["hint"]:
+            say(f"  what to do: {plain(group['hint'])}")
+    if len(groups) > LINES_SHOWN:
+        say(f"… and {len(groups) - LINES_SHOWN} smaller groups (--json shows them all)")
 
 
 def _found_applied(document: Mapping[str, Any]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,16 +16,21 @@ import typer
 from plant3d_sync.cli import render
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, entities, wants_json
 from plant3d_sync.cli.output import ProgressLine, print_error, print_json, say
-from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, SyncError
+from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs as run_state
+from plant3d_sync.state.findings import Wanted
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.waiting import counts as waiting_counts
 from plant3d_sync.usecases.engine import Engine, Request
+from plant3d_sync.usecases.findings import acknowledge as acknowledge_findings
+from plant3d_sync.usecases.findings import every_finding, list_findings, posix_day, take_back
+from plant3d_sync.usecases.findings_export import Format
+from plant3d_sync.usecases.findings_export import export as export_findings
 from plant3d_sync.usecases.linking import accept_links, propose_links
 from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.naming import check_assets
@@ -33,11 +39,11 @@ from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import (
     missing_items,
-    open_findings,
     plan_brief,
     plan_document,
     run_document,
 )
+from plant3d_sync.words import said
 
 CHANGES_SHOWN = 10_000
 """How many changes of a run are shown; their number is always given."""
@@ -306,25 +312,146 @@ def _change(row: dict[str, Any]) -> dict[str, Any]:
 def findings(
     project: ProjectArgument,
     code: Annotated[str | None, typer.Option("--code", help="Only these, such as untagged.")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="May hold * and ?.")] = None,
+    class_name: Annotated[str | None, typer.Option("--class", help="May hold * and ?.")] = None,
+    drawing: Annotated[str | None, typer.Option("--drawing", help="May hold * and ?.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="First seen on this day (2026-11-30) or later.")
+    ] = None,
+    status: Annotated[str, typer.Option("--status", help="open, acknowledged or all.")] = "open",
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Show at most this many.")] = 100,
+    offset: Annotated[int, typer.Option("--offset", min=0)] = 0,
+    each: Annotated[bool, typer.Option("--each", help="One by one, however many there are.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write them to this file: .xlsx or .csv.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """What the last complete run found odd and left as it is, skipped items above all, and what to do about it.
 
+    Many are shown by cause, drawing and class, the largest group first.
+
     Example: plant3d-sync findings mine --code untagged
     """
     as_json = wants_json(json)
+    wanted = wanted_findings(code, tag, class_name, drawing, since, status)
+    form = export_format(export) if export is not None else None
     with app() as made:
         name = made.project_name(project)
+        now = made.world().clock()
         with made.kept_state.read() as connection:
+            document = list_findings(connection, name, wanted, now=now, limit=limit, offset=offset)
+            found = every_finding(connection, name, wanted, now=now) if form is not None else []
             known = project_state.get(connection, name)
-            number = known.number if known else 0
-            document = open_findings(connection, number, code=code, limit=limit)
-            by_code = finding_state.counts_by_code(connection, number)
+            by_code = finding_state.counts_by_code(connection, known.number if known else 0)
+    if export is not None and form is not None:
+        write_export(export, export_findings(found, document["groups"], form))
+        document = {**document, "path": str(export)}
     if as_json:
         print_json(document)
     else:
-        render.findings(document, by_code, project=name, code=code)
+        narrow = code if wanted == Wanted(code=code) else None
+        render.findings(document, by_code, project=name, code=narrow, each=each or wanted.is_narrow)
+
+
+def wanted_findings(
+    code: str | None,
+    tag: str | None,
+    class_name: str | None,
+    drawing: str | None,
+    since: str | None,
+    status: str,
+    ids: Sequence[int] | None = None,
+) -> Wanted:
+    """The filters of a command. Raises NotFoundError `status_unknown`, `date_invalid`."""
+    if status not in finding_state.STATUSES:
+        raise NotFoundError(
+            f"{said(status)} is not a status.", hint="open, acknowledged or all.", code="status_unknown"
+        )
+    return Wanted(
+        code=code,
+        tag=tag,
+        class_name=class_name,
+        drawing=drawing,
+        since=None if since is None else posix_day(since),
+        status=status,
+        ids=frozenset(ids) if ids else None,
+    )
+
+
+def export_format(path: Path) -> Format:
+    """By the name of the file. Raises NotFoundError `format_unknown`."""
+    forms: dict[str, Format] = {".xlsx": "xlsx", ".csv": "csv"}
+    form = forms.get(path.suffix.lower())
+    if form is None:
+        raise NotFoundError(
+            f"{said(path.name)} is neither a workbook nor CSV. Nothing was written.",
+            hint="Let the name end with .xlsx or .csv.",
+            code="format_unknown",
+        )
+    return form
+
+
+def write_export(path: Path, content: bytes) -> None:
+    """The whole file or none. Raises RetryLaterError `export_not_written`."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise RetryLaterError(
+            f"The file {path} could not be written: {error.strerror or error}. What was there before is untouched.",
+            hint="Close it in Excel, and check the folder and the free space.",
+            code="export_not_written",
+        ) from error
+
+
+def acknowledge(
+    project: ProjectArgument,
+    ids: Annotated[
+        list[int] | None, typer.Argument(help="Ids of findings, as `findings --json` shows them.")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever looks later reads it.")] = "",
+    until: Annotated[
+        str | None, typer.Option("--until", help="Open again from this day on (2026-11-30).")
+    ] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Every finding of this code.")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="May hold * and ?.")] = None,
+    class_name: Annotated[str | None, typer.Option("--class", help="May hold * and ?.")] = None,
+    drawing: Annotated[str | None, typer.Option("--drawing", help="May hold * and ?.")] = None,
+    take_back_: Annotated[bool, typer.Option("--take-back", help="They are open again.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say of findings that they were looked at: they are not listed as open until they move, or until that day.
+
+    Example: plant3d-sync acknowledge mine --code untagged --drawing "PID-7*" --reason "tagged in phase 2"
+    """
+    as_json = wants_json(json)
+    status = "acknowledged" if take_back_ else "all"
+    wanted = wanted_findings(code, tag, class_name, drawing, None, status, ids)
+    if not wanted.is_narrow:
+        raise NotFoundError(
+            "Give ids of findings, or say which ones. Nothing was done.",
+            hint="--code, --tag, --class, --drawing; `plant3d-sync findings PROJECT` lists them.",
+        )
+    day = None if until is None else posix_day(until)
+    with app() as made:
+        name = made.project_name(project)
+        now = made.world().clock()
+        if take_back_:
+            done = take_back(made.kept_state, name, wanted, by="cli", at=now)
+        else:
+            done = acknowledge_findings(
+                made.kept_state, name, wanted, reason=reason, until=day, by="cli", at=now
+            )
+    if as_json:
+        print_json({"findings": done, "total": len(done)})
+    elif take_back_:
+        say(f"Open again: {len(done)} findings.")
+    else:
+        say(f"Acknowledged: {len(done)} findings.")
 
 
 @links_app.command("propose")
@@ -375,6 +502,6 @@ def links_accept(
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    for command in (pull, push, now, plan, apply, discard, runs, show, findings):
+    for command in (pull, push, now, plan, apply, discard, runs, show, findings, acknowledge):
         cli.command()(command)
     cli.add_typer(links_app, name="links")

@@ -18,7 +18,7 @@ Fields = Mapping[str, Value]
 class Finding:
     """Something worth knowing about the source that stops nothing.
 
-    `code` is a stable word; `pnpid` names the row if there is one.
+    `code` is a stable word; `pnpid` names the row if there is one; `drawing` what it is drawn in.
     """
 
     code: str
@@ -29,6 +29,7 @@ class Finding:
     tag: str | None = None
     hint: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
+    drawing: str | None = None
 
 
 class PlantItem(msgspec.Struct, kw_only=True, gc=False):

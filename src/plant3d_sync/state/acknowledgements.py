@@ -6,7 +6,7 @@ a refused row keeps values from being written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,8 +16,8 @@ from plant3d_sync.state import seals
 from plant3d_sync.state.tables import acknowledgement
 
 SEAL = "acknowledgement"
-QUARANTINE = "quarantine"
-"""What a word is about: a refused row."""
+QUARANTINE, FINDING = "quarantine", "finding"
+"""What a word is about."""
 
 MOVED, TAKEN_BACK, OVER, REPLACED, GONE, ALTERED = (
     "moved",
@@ -73,28 +73,35 @@ def say(
     connection: Connection,
     project: str,
     kind: str,
-    key: str,
+    about: Mapping[str, str | None],
     *,
-    digest: str | None,
     reason: str,
     by: str,
     at: float,
     until: float | None = None,
-) -> int:
-    """Note a word; one about the same thing is replaced. Returns its number."""
-    before = standing(connection, project, kind).get(key)
-    if before is not None:
-        end(connection, [before.number], REPLACED, at=at)
-    done = connection.execute(
-        sa.insert(acknowledgement).values(
-            project=project, kind=kind, key=key, digest=digest, reason=reason, said_by=by, at=at, until=until
+) -> None:
+    """Note a word about each of these (key -> digest of what it is said of); one about the same thing is replaced."""
+    before = standing(connection, project, kind)
+    end(connection, [before[key].number for key in about if key in before], REPLACED, at=at)
+    made = []
+    for key, digest in about.items():
+        done = connection.execute(
+            sa.insert(acknowledgement).values(
+                project=project,
+                kind=kind,
+                key=key,
+                digest=digest,
+                reason=reason,
+                said_by=by,
+                at=at,
+                until=until,
+            )
         )
-    )
-    made = done.inserted_primary_key
-    if made is None:
-        raise AssertionError("an inserted row has a number")
-    seals.seal(connection, SEAL, [made[0]], at=at)
-    return int(made[0])
+        number = done.inserted_primary_key
+        if number is None:
+            raise AssertionError("an inserted row has a number")
+        made.append(number[0])
+    seals.seal(connection, SEAL, made, at=at)
 
 
 def end(connection: Connection, numbers: Iterable[int], why: str, *, at: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,8 +15,10 @@ from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.record import Finding
-from plant3d_sync.state import seals
+from plant3d_sync.state import acknowledgements, seals
+from plant3d_sync.state.acknowledgements import Said
 from plant3d_sync.state.codec import dump, load, load_map
+from plant3d_sync.state.projects import name_of as project_name
 from plant3d_sync.state.tables import conflict, finding, link, work_item
 
 
@@ -30,37 +34,58 @@ def _key(item: Finding) -> str:
 
 
 def replace_findings(connection: Connection, number: int, found: Sequence[Finding], at: float) -> None:
-    """Make the open findings exactly these: new ones are added, known ones stay, gone ones are closed."""
-    known = {
-        row.key: row.id
-        for row in connection.execute(
-            sa.select(finding.c.key, finding.c.id).where(
-                finding.c.project == number, finding.c.closed_at.is_(None)
-            )
+    """Make the open findings exactly these: new ones are added, known ones stay, gone ones are closed.
+
+    What people said of one that is gone ends.
+    """
+    rows = connection.execute(
+        sa.select(finding.c.key, finding.c.id, finding.c.data).where(
+            finding.c.project == number, finding.c.closed_at.is_(None)
         )
-    }
+    )
+    known = {row.key: (row.id, row.data) for row in rows}
     fresh: dict[str, dict[str, Any]] = {}
+    moved: list[dict[str, Any]] = []
     seen: set[str] = set()
     for item in found:
         key = _key(item)
-        seen.add(key)
-        if key in known or key in fresh:
+        if key in seen:
             continue
-        fresh[key] = {
-            "project": number,
-            "key": key,
-            "code": item.code,
-            "pnpid": item.pnpid,
-            "first_seen": at,
-            "data": orjson.dumps(finding_dict(item)).decode(),
-        }
+        seen.add(key)
+        text = orjson.dumps(finding_dict(item)).decode()
+        if key not in known:
+            fresh[key] = {
+                "project": number,
+                "key": key,
+                "code": item.code,
+                "pnpid": item.pnpid,
+                "first_seen": at,
+                "data": text,
+            }
+        elif known[key][1] != text:  # drawn elsewhere, say: the same finding, shown as it is now
+            moved.append({"whose": known[key][0], "text": text})
     if fresh:
         connection.execute(sa.insert(finding), list(fresh.values()))
-    gone = [row_id for key, row_id in known.items() if key not in seen]
+    if moved:
+        change = sa.update(finding).where(finding.c.id == sa.bindparam("whose"))
+        connection.execute(change.values(data=sa.bindparam("text")), moved)
+    gone = [row_id for key, (row_id, _data) in known.items() if key not in seen]
     for start in range(0, len(gone), 500):
         connection.execute(
             sa.update(finding).where(finding.c.id.in_(gone[start : start + 500])).values(closed_at=at)
         )
+    _end_words(connection, number, seen, at)
+
+
+def _end_words(connection: Connection, number: int, seen: Collection[str], at: float) -> None:
+    name = project_name(connection, number)
+    if name is None:
+        return
+    words = acknowledgements.standing(connection, name, acknowledgements.FINDING)
+    gone = [said.number for key, said in words.items() if key not in seen]
+    acknowledgements.end(connection, gone, acknowledgements.GONE, at=at)
+    over = [said.number for said in words.values() if said.until is not None and said.until <= at]
+    acknowledgements.end(connection, over, acknowledgements.OVER, at=at)
 
 
 def finding_dict(item: Finding) -> dict[str, object]:
@@ -71,6 +96,7 @@ def finding_dict(item: Finding) -> dict[str, object]:
         "class": item.class_name,
         "column": item.column,
         "tag": _clean(item.tag),
+        "drawing": item.drawing,
         "message": _clean(item.message),
         "hint": item.hint,
         "data": dict(item.data),
@@ -81,52 +107,135 @@ def _clean(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode() if text else text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which findings are looked for. Texts but the code may hold `*` and `?`; times are POSIX seconds.
+
+    `status`: `open` (nobody acknowledged them), `acknowledged` or `all`. `ids`: only these, None for all.
+    """
+
+    code: str | None = None
+    tag: str | None = None
+    class_name: str | None = None
+    column: str | None = None
+    drawing: str | None = None
+    since: float | None = None
+    status: str = "open"
+    ids: frozenset[int] | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything but the status is asked for."""
+        texts = (self.code, self.tag, self.class_name, self.column, self.drawing, self.since)
+        return self.ids is not None or any(one is not None for one in texts)
+
+
+STATUSES = ("open", "acknowledged", "all")
+
+
 def open_findings(
     connection: Connection,
     number: int,
+    wanted: Wanted | None = None,
     *,
-    code: str | None = None,
-    tag: str | None = None,
-    class_name: str | None = None,
-    column: str | None = None,
+    now: float,
     limit: int = 100,
     offset: int = 0,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Open findings in a stable order, and how many there are. `tag` may hold `*` and `?`."""
-    where = [finding.c.project == number, finding.c.closed_at.is_(None)]
-    if code is not None:
-        where.append(finding.c.code == code)
-    if tag is not None or class_name is not None or column is not None:
-        wanted = {"tag": tag, "class": class_name, "column": column}
-        return _narrowed(connection, where, wanted, limit=limit, offset=offset)
-    total = connection.execute(sa.select(sa.func.count()).select_from(finding).where(*where)).scalar() or 0
-    rows = connection.execute(
-        sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id).limit(limit).offset(offset)
-    )
-    return [{**orjson.loads(row.data), "id": row.id, "first_seen": row.first_seen} for row in rows], int(
-        total
-    )
-
-
-def _narrowed(
-    connection: Connection,
-    where: Sequence[sa.ColumnElement[bool]],
-    wanted: Mapping[str, str | None],
-    *,
-    limit: int,
-    offset: int,
-) -> tuple[list[dict[str, Any]], int]:
-    """Findings by what only their facts say: every open one is looked at."""
-    statement = sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id)
+    """Findings that are still so, in a stable order, and how many there are. `acknowledged`: who said so of one."""
+    asked = wanted or Wanted()
+    if not asked.is_narrow and asked.status == "open" and not _any_words(connection, number):
+        where = [finding.c.project == number, finding.c.closed_at.is_(None)]
+        count = connection.execute(sa.select(sa.func.count()).select_from(finding).where(*where)).scalar()
+        page = sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id)
+        rows = connection.execute(page.limit(limit).offset(offset))
+        return [_facts(row, orjson.loads(row.data), None) for row in rows], int(count or 0)
     found: list[dict[str, Any]] = []
     total = 0
-    for row in connection.execute(statement.execution_options(yield_per=1000)):
-        facts = orjson.loads(row.data)
-        if all(one is None or fits(facts.get(name), one) for name, one in wanted.items()):
-            if offset <= total < offset + limit:
-                found.append({**facts, "id": row.id, "first_seen": row.first_seen})
-            total += 1
+    for facts in matching(connection, number, asked, now=now):
+        if offset <= total < offset + limit:
+            found.append(facts)
+        total += 1
     return found, total
+
+
+def matching(connection: Connection, number: int, wanted: Wanted, *, now: float) -> Iterator[dict[str, Any]]:
+    """Findings that are still so, by code, then age. Every open one with the code is looked at."""
+    where = [finding.c.project == number, finding.c.closed_at.is_(None)]
+    if wanted.code is not None:
+        where.append(finding.c.code == wanted.code)
+    if wanted.since is not None:
+        where.append(finding.c.first_seen >= wanted.since)
+    name = project_name(connection, number)
+    words = acknowledgements.standing(connection, name, acknowledgements.FINDING) if name else {}
+    texts = {
+        "tag": wanted.tag,
+        "class": wanted.class_name,
+        "column": wanted.column,
+        "drawing": wanted.drawing,
+    }
+    statement = sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id)
+    for row in connection.execute(statement.execution_options(yield_per=1000)):
+        said = words.get(row.key)
+        if said is not None and said.until is not None and said.until <= now:
+            said = None
+        if wanted.status != "all" and (said is not None) != (wanted.status == "acknowledged"):
+            continue
+        if wanted.ids is not None and row.id not in wanted.ids:
+            continue
+        facts = orjson.loads(row.data)
+        if all(one is None or fits(facts.get(part), one) for part, one in texts.items()):
+            yield _facts(row, facts, said)
+
+
+def _facts(row: Row[Any], facts: Mapping[str, Any], said: Said | None) -> dict[str, Any]:
+    return {
+        "drawing": None,
+        **facts,
+        "id": row.id,
+        "key": row.key,
+        "first_seen": row.first_seen,
+        "acknowledged": said,
+    }
+
+
+def _any_words(connection: Connection, number: int) -> bool:
+    name = project_name(connection, number)
+    return name is not None and bool(acknowledgements.standing(connection, name, acknowledgements.FINDING))
+
+
+def groups(connection: Connection, number: int, wanted: Wanted, *, now: float) -> list[dict[str, Any]]:
+    """The same findings by cause (code and column), drawing and class, the largest group first, with one hint each."""
+    found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    for one in matching(connection, number, wanted, now=now):
+        key = (one["code"], one["column"] or "", one["drawing"] or "", one["class"] or "")
+        found.setdefault(key, []).append(one)
+    made = [_group(members) for members in found.values()]
+    return sorted(
+        made, key=lambda one: (-one["count"], one["code"], one["drawing"] or "", one["class"] or "")
+    )
+
+
+SHOWN_IN_GROUP = 5
+"""Items that a group names; the rest is counted."""
+
+
+def _group(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = members[0]
+    hints = Counter(one["hint"] for one in members if one["hint"])
+    messages = {one["message"] for one in members}
+    named = [one["tag"] or (f"PnPID {one['pnpid']}" if one["pnpid"] else None) for one in members]
+    return {
+        "code": first["code"],
+        "column": first["column"],
+        "drawing": first["drawing"],
+        "class": first["class"],
+        "count": len(members),
+        "items": [name for name in dict.fromkeys(named) if name][:SHOWN_IN_GROUP],
+        "message": first["message"] if len(messages) == 1 else None,
+        "hint": hints.most_common(1)[0][0] if hints else "",
+        "first_seen": min(one["first_seen"] for one in members),
+    }
 
 
 def fits(value: object, pattern: str) -> bool:

@@ -670,6 +670,7 @@ def _altered(execution: Execution, step: ToSynapse, asset: Asset) -> None:
                 class_name=step.class_name,
                 column=name,
                 tag=step.tag,
+                drawing=None if isinstance(step, Archive) else step.drawing,
             )
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from plant3d_sync.connectors.base import ItemBatch, PlantSnapshot
 from plant3d_sync.model.link import InSynapse, Link, LinkState
@@ -15,6 +15,7 @@ from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
+from plant3d_sync.reconcile.once import told_once
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.reconcile.quarantine import Quarantine
 from plant3d_sync.state import Connection, intents, links, mappings, ours, quarantine, seals
@@ -174,6 +175,7 @@ def make_plan(
     draft = planner.finish(hits)
     if only is None:
         draft.findings.extend([*snapshot.findings(), *_mapping_findings(rules), *look.findings()])
+    draft.findings[:] = _placed(told_once(draft.findings, _tag_columns(rules)), snapshot)
     draft.stats.findings = len(draft.findings)
     return Planned(
         draft=draft,
@@ -190,6 +192,26 @@ def make_plan(
         schema=look,
         newly_gone=any(brief.in_synapse is InSynapse.ARCHIVED for brief in briefs.values()),
     )
+
+
+def _tag_columns(rules: RuleSet) -> Callable[[str], frozenset[str]]:
+    """Class -> the columns that its tag may come from, in lower case."""
+
+    def columns(name: str) -> frozenset[str]:
+        used = rules.uses.get(name, {}).get("tag", ())
+        return frozenset(column.lower() for column in used) | {"tag"}
+
+    return columns
+
+
+def _placed(found: Sequence[Finding], snapshot: PlantSnapshot) -> list[Finding]:
+    """The findings with the drawings that their items are drawn in."""
+    wanted = {one.pnpid for one in found if one.pnpid is not None and one.drawing is None}
+    drawings = snapshot.drawings_of(wanted)
+    return [
+        one if (shown := drawings.get(one.pnpid or 0)) is None or one.drawing else replace(one, drawing=shown)
+        for one in found
+    ]
 
 
 def _by_row(briefs: Iterable[Brief]) -> dict[int, Brief]:

@@ -113,10 +113,8 @@ def ignore(
     with state.write() as connection:
         seals.check_choices(connection, project, nothing="Nothing was done.")
         rows = _rows(connection, project, ids)
-        for row in rows:
-            acknowledgements.say(
-                connection, project, QUARANTINE, _word(row), digest=row.digest, reason=why, by=by, at=at
-            )
+        about = {_word(row): str(row.digest) for row in rows}
+        acknowledgements.say(connection, project, QUARANTINE, about, reason=why, by=by, at=at)
         if rows:
             project_state.update(connection, project, force_compare=True)
             audit.append(

@@ -10,7 +10,6 @@ from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.step import Absent, Archive, Push, Step, Touch, document
 from plant3d_sync.state import Connection
-from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import Run, StoredPlan
@@ -118,14 +117,3 @@ def absence(line: Mapping[str, Any]) -> dict[str, Any]:
         "reads": reads,
         "needs": line.get("needs"),
     }
-
-
-def open_findings(connection: Connection, number: int, *, code: str | None, limit: int) -> dict[str, Any]:
-    """What the last complete read found odd and is still so."""
-    items, total = finding_state.open_findings(connection, number, code=code, limit=limit)
-    shown = [
-        {name: value for name, value in item.items() if name != "id"}
-        | {"first_seen": iso(item["first_seen"])}
-        for item in items
-    ]
-    return {"findings": shown, "total": total}

@@ -782,6 +782,15 @@ class UndoPlan(BaseModel):
     left_alone: list[dict[str, Any]]
 
 
+class Acknowledged(BaseModel):
+    """Who looked at a finding, and why it may stay."""
+
+    by: str
+    at: datetime
+    reason: str
+    until: datetime | None = None
+
+
 class Finding(BaseModel):
     """Something people should know about the drawing data."""
 
@@ -793,8 +802,76 @@ class Finding(BaseModel):
     pnpid: int | None = None
     class_name: str | None = None
     column: str | None = None
+    drawing: str | None = None
     first_seen: datetime
+    acknowledged: Acknowledged | None = None
     data: dict[str, Any] = {}
+
+
+class FindingGroup(BaseModel):
+    """Findings with one cause (code and column) on one drawing and in one class, with one hint. `items`: the first few."""
+
+    code: str
+    column: str | None = None
+    drawing: str | None = None
+    class_name: str | None = None
+    count: int
+    items: list[str]
+    message: str | None = Field(None, description="If it is the same for all of them.")
+    hint: str
+    first_seen: datetime
+
+
+class FindingGroups(BaseModel):
+    """Groups, the largest first. `findings`: how many findings they hold."""
+
+    items: list[FindingGroup]
+    total: int
+    findings: int
+    limit: int
+    offset: int
+
+
+class FindingFilter(In):
+    """Which findings. Texts but the code may hold `*` and `?`."""
+
+    ids: Annotated[list[Annotated[int, Field(ge=1, le=2**53)]], Field(max_length=1000)] | None = None
+    code: Annotated[str, Field(min_length=1, max_length=60, pattern=NO_NUL)] | None = None
+    asset_tag: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
+    class_name: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
+    drawing: Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)] | None = None
+
+
+class AcknowledgeBody(In):
+    """Say of findings that they were looked at, or take that back."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "project_id": "mine",
+                    "filter": {"code": "untagged", "drawing": "PID-7*"},
+                    "reason": "tagged in phase 2",
+                    "until": "2026-12-31T00:00:00Z",
+                }
+            ]
+        }
+    )
+
+    project_id: ProjectId
+    filter: FindingFilter
+    reason: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] = Field(
+        "", description="Why; needed unless it is taken back."
+    )
+    until: datetime | None = Field(None, description="Open again from then on.")
+    take_back: bool = Field(False, description="They are open again.")
+
+
+class AcknowledgedFindings(BaseModel):
+    """The findings that were acknowledged, or are open again; the first thousand of them."""
+
+    items: list[Finding]
+    total: int
 
 
 class Findings(BaseModel):

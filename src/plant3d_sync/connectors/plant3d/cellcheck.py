@@ -50,7 +50,11 @@ _RETYPE = "Type the value again in Plant 3D."
 _INVALID_UTF8 = Oddity("invalid_utf8", "is not valid text (not UTF-8), so it is unknown", _RETYPE)
 _NUL = Oddity("nul_character", "contains a NUL character, so it is unknown", _RETYPE)
 _INFINITY = Oddity("infinity", "is not a finite number, so it is unknown", "Correct the number in Plant 3D.")
-_LINE_BREAK = Oddity("line_break", "contains a line break", "Remove the line break in the Data Manager.")
+_LINE_BREAK = Oddity(
+    "line_break",
+    "contains a line break",
+    "Nothing to do if it is meant: the value arrives as it is. If not, remove it in the Data Manager.",
+)
 _BLANKS = Oddity("outer_blanks", "starts or ends with a blank", "Remove the blank in the Data Manager.")
 _MOJIBAKE = Oddity(
     "mojibake", "looks like text that was decoded wrongly", "Type the special characters again in Plant 3D."

@@ -230,7 +230,7 @@ def _compare_tags(
             pnpid=item,
             class_name=class_name,
             tag=plain,
-            hint=_AUDIT,
+            hint="Type the tag again in Plant 3D; until then the one of the registry is used.",
             data={"registered": plain, "own": str(own) if own is not None else None},
         )
     return Finding(

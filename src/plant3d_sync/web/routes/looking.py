@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from plant3d_sync.mapping.file import ClassSpec, MappingFile, load_mapping
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import keys, links, lists, schemas
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.findings import Wanted
 from plant3d_sync.usecases import health
+from plant3d_sync.usecases.findings import acknowledge, document, every_finding, list_groups, take_back
+from plant3d_sync.usecases.findings_export import export
 from plant3d_sync.usecases.health import Status
 from plant3d_sync.usecases.schema import accept
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
-from plant3d_sync.web.errors import Refused, unknown_project
+from plant3d_sync.web.errors import Refused, unknown_project, wrong_field
 from plant3d_sync.web.idempotency import Answer, Ticket, once
 from plant3d_sync.web.routes.common import IdPath, Limit, Offset, ProjectQuery, Text, refusals
 
@@ -174,6 +178,34 @@ def _number(call: Call, name: str) -> int:
 # ---------------------------------------------------------------- findings, drift, work items
 
 
+FindingStatus = Annotated[Literal["open", "acknowledged", "all"], Query()]
+
+
+def _wanted(
+    code: Text = None,
+    asset_tag: Text = None,
+    class_name: Text = None,
+    column: Text = None,
+    drawing: Text = None,
+    first_seen_after: datetime | None = None,
+    status: FindingStatus = "open",
+) -> Wanted:
+    """The filters of the lists of findings. Texts but the code may hold `*` and `?`."""
+    since = first_seen_after
+    return Wanted(
+        code=code,
+        tag=asset_tag,
+        class_name=class_name,
+        column=column,
+        drawing=drawing,
+        since=None if since is None else since.replace(tzinfo=since.tzinfo or UTC).timestamp(),
+        status=status,
+    )
+
+
+WantedFindings = Annotated[Wanted, Depends(_wanted)]
+
+
 @router.get(
     "/findings",
     operation_id="listFindings",
@@ -183,44 +215,128 @@ def _number(call: Call, name: str) -> int:
     responses=refusals(),
 )
 def findings(
-    call: CanRead,
-    project_id: ProjectQuery,
-    code: Text = None,
-    asset_tag: Text = None,
-    class_name: Text = None,
-    column: Text = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
+    call: CanRead, project_id: ProjectQuery, wanted: WantedFindings, limit: Limit = 100, offset: Offset = 0
 ) -> s.Findings:
-    """What the last complete read found odd in the Plant 3D data. Tags, classes and columns may hold `*` and `?`."""
+    """What the last complete read found odd in the Plant 3D data. Tags, classes, columns and drawings may hold `*` and `?`."""
     number = _number(call, call.project(project_id))
     with call.context.state.read() as connection:
         rows, total = finding_state.open_findings(
-            connection,
-            number,
-            code=code,
-            tag=asset_tag,
-            class_name=class_name,
-            column=column,
-            limit=limit,
-            offset=offset,
+            connection, number, wanted, now=call.context.clock(), limit=limit, offset=offset
         )
-    items = [
-        s.Finding(
-            id=row["id"],
-            code=row["code"],
-            message=row.get("message"),
-            hint=row.get("hint"),
-            asset_tag=row.get("tag"),
-            pnpid=row.get("pnpid"),
-            class_name=row.get("class"),
-            column=row.get("column"),
-            first_seen=documents.at(row["first_seen"]),
-            data=row.get("data") or {},
-        )
-        for row in rows
-    ]
-    return s.Findings(items=items, total=total, limit=limit, offset=offset)
+    return s.Findings(
+        items=[_finding(document(row)) for row in rows], total=total, limit=limit, offset=offset
+    )
+
+
+def _finding(row: dict[str, Any]) -> s.Finding:
+    return s.Finding.model_validate(
+        {**row, "asset_tag": row.get("tag"), "class_name": row.get("class"), "data": row.get("data") or {}}
+    )
+
+
+@router.get(
+    "/findings/groups",
+    operation_id="listFindingGroups",
+    tags=["findings"],
+    summary="List open findings by cause, drawing and class",
+    response_model=s.FindingGroups,
+    responses=refusals(),
+)
+def finding_groups(
+    call: CanRead, project_id: ProjectQuery, wanted: WantedFindings, limit: Limit = 100, offset: Offset = 0
+) -> s.FindingGroups:
+    """The same findings, the largest group first, with one hint a group."""
+    name = call.project(project_id)
+    with call.context.state.read() as connection:
+        groups = list_groups(connection, name, wanted, now=call.context.clock())
+    return s.FindingGroups(
+        items=[
+            s.FindingGroup.model_validate({**one, "class_name": one["class"]})
+            for one in groups[offset : offset + limit]
+        ],
+        total=len(groups),
+        findings=sum(one["count"] for one in groups),
+        limit=limit,
+        offset=offset,
+    )
+
+
+_FORMS = {
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "csv": "text/csv",
+}
+
+
+@router.get(
+    "/findings/export",
+    operation_id="exportFindings",
+    tags=["findings"],
+    summary="Export open findings as a workbook or CSV",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {one: {"schema": {"type": "string"}} for one in _FORMS.values()},
+        },
+        **refusals(),
+    },
+)
+def export_findings(
+    call: CanRead,
+    project_id: ProjectQuery,
+    wanted: WantedFindings,
+    file_format: Annotated[Literal["xlsx", "csv"], Query(alias="format")] = "xlsx",
+) -> Response:
+    """All that match, by cause and one by one."""
+    name = call.project(project_id)
+    now = call.context.clock()
+    with call.context.state.read() as connection:
+        found = every_finding(connection, name, wanted, now=now)
+        groups = list_groups(connection, name, wanted, now=now)
+    return Response(
+        export(found, groups, file_format),
+        media_type=_FORMS[file_format],
+        headers={"Content-Disposition": "; ".join(("attachment", f"filename=findings.{file_format}"))},
+    )
+
+
+@router.post(
+    "/findings/acknowledge",
+    operation_id="acknowledgeFindings",
+    tags=["findings"],
+    summary="Acknowledge findings",
+    response_model=s.AcknowledgedFindings,
+    responses=refusals(400, 409, 413),
+)
+def acknowledge_findings(body: s.AcknowledgeBody, call: CanResolve) -> Response:
+    """They are not listed as open until they move, or until that date. Nothing else changes by it."""
+    name = call.project(body.project_id)
+    asked = body.filter
+    wanted = Wanted(
+        ids=None if asked.ids is None else frozenset(asked.ids),
+        code=asked.code,
+        tag=asked.asset_tag,
+        class_name=asked.class_name,
+        drawing=asked.drawing,
+        status="acknowledged" if body.take_back else "all",
+    )
+    if not wanted.is_narrow:
+        raise wrong_field("filter", "names no finding", "missing")
+    until = None if body.until is None else body.until.replace(tzinfo=body.until.tzinfo or UTC).timestamp()
+
+    def work(_ticket: Ticket) -> Answer:
+        context = call.context
+        at = context.clock()
+        if body.take_back:
+            done = take_back(context.state, name, wanted, by=call.by, at=at)
+        else:
+            done = acknowledge(
+                context.state, name, wanted, reason=body.reason, until=until, by=call.by, at=at
+            )
+        shown = s.AcknowledgedFindings(items=[_finding(one) for one in done[:1000]], total=len(done))
+        return Answer(status=200, body=shown)
+
+    return once(call, body, work)
 
 
 @router.get(
@@ -246,10 +362,8 @@ def drift(
         rows, total = finding_state.open_findings(
             connection,
             number,
-            code="drift",
-            tag=asset_tag,
-            class_name=class_name,
-            column=field,
+            Wanted(code="drift", tag=asset_tag, class_name=class_name, column=field, status="all"),
+            now=call.context.clock(),
             limit=limit,
             offset=offset,
         )

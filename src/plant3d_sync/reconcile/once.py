@@ -1,0 +1,80 @@
+"""One cause is told once: what the reader met in a row and what was decided because of it become one finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from plant3d_sync.model.record import Finding
+
+_REGISTRY = frozenset({"registry_mismatch", "not_registered", "tag_from_registry"})
+_CELL = frozenset(
+    {"line_break", "nul_character", "outer_blanks", "mojibake", "invalid_utf8", "wrong_type", "too_long"}
+)
+_EXPLAINS: Mapping[str, frozenset[str]] = {
+    "invalid_tag": frozenset({"line_break", "nul_character", "outer_blanks", "mojibake"}) | _REGISTRY,
+    "tag_too_long": frozenset({"too_long"}) | _REGISTRY,
+    "tag_unknown": frozenset({"row_missing", "class_without_table"}) | _CELL | _REGISTRY,
+    "tag_lost": frozenset({"row_missing"}) | _CELL | _REGISTRY,
+    "untagged": frozenset({"outer_blanks", "registry_mismatch"}),
+    "tag_from_registry": frozenset({"row_missing", "registry_mismatch"}) | _CELL,
+}
+"""What an item is skipped (or kept) for -> codes about the same item that are the same cause seen elsewhere. Codes about a
+cell count only where it is the cell of the tag."""
+
+
+def told_once(found: Sequence[Finding], tag_columns: Callable[[str], frozenset[str]]) -> list[Finding]:
+    """The findings without those that another one about the same item explains; it names their codes in `also`.
+
+    `tag_columns`: class -> the columns of its tag, in lower case. A level that is missing is named by what explains it.
+    """
+    mains: dict[int, int] = {}
+    for place, one in enumerate(found):
+        if one.pnpid is not None and one.code in _EXPLAINS and _goes_before(found, mains.get(one.pnpid), one):
+            mains[one.pnpid] = place
+    folded: dict[int, list[Finding]] = {}
+    dropped: set[int] = set()
+    for place, one in enumerate(found):
+        main = mains.get(one.pnpid) if one.pnpid is not None else None
+        if main is None or main == place:
+            continue
+        same_code = one.code == found[main].code and one.column == found[main].column
+        if same_code or _is_explained(one, found[main], tag_columns):
+            dropped.add(place)
+            folded.setdefault(main, []).append(one)
+    return [_with(one, folded.get(place, ())) for place, one in enumerate(found) if place not in dropped]
+
+
+def _goes_before(found: Sequence[Finding], other: int | None, one: Finding) -> bool:
+    """What was decided explains what was read, also where both are causes."""
+    return other is None or found[other].code in _EXPLAINS[one.code]
+
+
+def _is_explained(one: Finding, main: Finding, tag_columns: Callable[[str], frozenset[str]]) -> bool:
+    if one.code not in _EXPLAINS[main.code]:
+        return False
+    if one.code in _CELL:
+        return (one.column or "").lower() in tag_columns(one.class_name or "")
+    return True
+
+
+def _with(main: Finding, folded: Sequence[Finding]) -> Finding:
+    if not folded:
+        return main
+    also = sorted({one.code for one in folded} - {main.code})
+    data = dict(main.data)
+    if also:
+        data["also"] = also
+    for one in folded:
+        for name, value in one.data.items():
+            data.setdefault(name, value)
+    levels = data.get("levels")
+    if main.code == "tag_unknown" and isinstance(levels, list) and levels:
+        named = ", ".join(map(str, levels))
+        return replace(
+            main, message=f"The tag is unknown: this item has no row in {named}. Skipped.", data=data
+        )
+    return replace(main, data=data)
+
+
+__all__ = ["told_once"]
