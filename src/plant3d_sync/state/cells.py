@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.change import WrittenCell
 from plant3d_sync.model.step import Push
 from plant3d_sync.state import seals
 from plant3d_sync.state.tables import plant_write
@@ -80,15 +81,21 @@ def unrecorded(connection: Connection, intent_id: int) -> set[tuple[int, str]]:
     return {(row.pnpid, row.column_name) for row in rows}
 
 
-def written(connection: Connection, intent_id: int, pnpid: int) -> Sequence[Row[tuple[object, ...]]]:
+def written(connection: Connection, intent_id: int, pnpid: int) -> tuple[WrittenCell, ...]:
     """The cells of an item that hold what the intent meant, in the order in which they were meant."""
-    return connection.execute(
-        sa.select(plant_write).where(
+    rows = connection.execute(
+        sa.select(plant_write)
+        .where(
             plant_write.c.intent_id == intent_id,
             plant_write.c.pnpid == pnpid,
             plant_write.c.status.in_(WRITTEN),
         )
-    ).fetchall()
+        .order_by(plant_write.c.id)
+    )
+    return tuple(
+        WrittenCell(table_class=row.table_name, column=row.column_name, old=row.old_value, new=row.new_value)
+        for row in rows
+    )
 
 
 def newest_stamp(connection: Connection, project: str, pnpid: int) -> int | None:

@@ -10,6 +10,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.change import Change
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.step import Restore, Step, Update, from_text, list_text
 from plant3d_sync.state import audit, runs, seals
@@ -217,6 +218,23 @@ def changes_of_run(connection: Connection, run_id: str, *, limit: int | None = N
         sa.select(change).where(change.c.run_id == run_id).order_by(change.c.id).limit(limit)
     )
     return [_change(row) for row in rows]
+
+
+def recorded(connection: Connection, run_id: str) -> list[Change]:
+    """Everything a run wrote, in order, for an undo."""
+    return [
+        Change(
+            change_id=row["id"],
+            link_id=row["link_id"],
+            intent_id=row["intent_id"],
+            pnpid=row["pnpid"],
+            tag=row["tag"],
+            side=row["side"],
+            op=row["op"],
+            fields={name: (old, new) for name, (old, new) in row["fields"].items()},
+        )
+        for row in changes_of_run(connection, run_id)
+    ]
 
 
 LATE = "late"
