@@ -25,6 +25,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, is_
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.language import LANGUAGES, known
 from plant3d_sync.model.coverage import WARN
+from plant3d_sync.model.outcome import TOLERANCE
 from plant3d_sync.regularfile import read_limited
 from plant3d_sync.words import complaint, said
 from plant3d_sync.yamlfile import LARGEST_FILE, Beyond, check_limits
@@ -265,7 +266,12 @@ class ConflictFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     policy: Literal["newest", "ask"] = "newest"
-    tolerance_seconds: float = Field(120.0, ge=0)
+    tolerance_seconds: float | None = Field(None, ge=0)
+
+    @property
+    def tolerance(self) -> float:
+        """How far another machine's clock may be off, seconds."""
+        return TOLERANCE if self.tolerance_seconds is None else self.tolerance_seconds
 
 
 class CoverageFile(BaseModel):

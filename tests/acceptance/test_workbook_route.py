@@ -105,7 +105,7 @@ def test_the_workbook_holds_texts_not_formulas_in_a_sheet_per_class(world: World
     user_describes(world, valve, "+1+1")
     answer, path = workbook(world)
     book = openpyxl.load_workbook(path)
-    assert book.sheetnames == answer["sheets"] and len(book.sheetnames) == 2
+    assert book.sheetnames == ["plant3d-sync", *answer["sheets"]] and len(answer["sheets"]) == 2
     formulas = [
         c.coordinate for sheet in book for row in sheet.iter_rows() for c in row if c.data_type == "f"
     ]
@@ -113,6 +113,21 @@ def test_the_workbook_holds_texts_not_formulas_in_a_sheet_per_class(world: World
     values = cells_of(path)
     assert set(values) == {pnpid, valve}
     assert '=HYPERLINK("http://x")' in values[pnpid].values() and "+1+1" in values[valve].values()
+
+
+def test_the_first_sheet_tells_the_designer_in_french_who_wants_what(world: World) -> None:
+    wanted, refused = (item.pnpid for item in world.items("equipment")[:2])
+    user_describes(world, wanted, "Pompe de Marie", _by="user:marie")
+    user_describes(world, refused, "x" * 400, _by="user:jo")
+    _report, out = workbook(world, "--language", "fr")
+    book = CalamineWorkbook.from_path(out)
+    rows = [[str(part) for part in row] for row in book.get_sheet_by_name(book.sheet_names[0]).to_python()]
+    (marie,) = [row for row in rows if "Pompe de Marie" in row]
+    (jo,) = [row for row in rows if row[2] == str(refused)]
+    assert marie[6].startswith("marie, 20") and marie[7].endswith("2")
+    assert jo[5] == "x" * 400 and jo[6].startswith("jo, 20") and jo[7].startswith("400 caractère")
+    assert jo[4] == marie[4] != "", "and the old values stand beside"
+    assert any("Importez-y ce classeur" in row[0] for row in rows)
 
 
 def test_a_value_the_column_cannot_hold_is_left_out_and_told(world: World) -> None:

@@ -15,7 +15,7 @@ import xlsxwriter
 from python_calamine import CalamineWorkbook
 
 from plant3d_sync.connectors.base import CellWrite
-from plant3d_sync.connectors.plant3d.workbook import WorkbookReport, build_workbook, fill_export
+from plant3d_sync.connectors.plant3d.workbook import Guide, Left, WorkbookReport, build_workbook, fill_export
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog
 from tests.support.catalogs import catalog, column
@@ -96,7 +96,7 @@ def test_every_value_is_text_whatever_it_looks_like(tmp_path: Path) -> None:
     cells = [planned(number, value) for number, value in enumerate(HOSTILE, start=1)]
     report = built(out, cells)
     assert report.count("written") == len(HOSTILE)
-    [name] = CalamineWorkbook.from_path(out).sheet_names
+    [_first, name] = CalamineWorkbook.from_path(out).sheet_names
     sheet = CalamineWorkbook.from_path(out).get_sheet_by_name(name).to_python(skip_empty_area=False)
     assert sheet[0] == [
         "DWG Number",
@@ -110,7 +110,7 @@ def test_every_value_is_text_whatever_it_looks_like(tmp_path: Path) -> None:
     assert [row[2] for row in sheet[1:]] == HOSTILE
     assert [row[5] for row in sheet[1:]] == [str(number) for number in range(1, len(HOSTILE) + 1)]
     assert {row[3] for row in sheet[1:]} == {"=Atlas"}
-    for row in openpyxl.load_workbook(out).active.iter_rows():
+    for row in openpyxl.load_workbook(out).worksheets[1].iter_rows():
         for cell in row:
             assert cell.data_type in ("s", "n"), cell.coordinate
             assert cell.data_type == "s" or cell.value is None
@@ -120,7 +120,7 @@ def test_every_value_is_text_whatever_it_looks_like(tmp_path: Path) -> None:
 def test_an_item_without_known_values_still_tells_what_it_is(tmp_path: Path) -> None:
     out = tmp_path / "out.xlsx"
     built(out, [planned(7, "new")], rows={})
-    assert CalamineWorkbook.from_path(out).get_sheet_by_index(0).to_python() == [
+    assert CalamineWorkbook.from_path(out).get_sheet_by_index(1).to_python() == [
         ["DWG Number", "Etiquette", "Description", "Class Name", "PnPID", "PnPGuid"],
         ["P-100-001", "TK-7", "new", "Vessel", "7", GUID],
     ]
@@ -129,7 +129,7 @@ def test_an_item_without_known_values_still_tells_what_it_is(tmp_path: Path) -> 
 def test_ids_are_locked_free_columns_are_not_and_there_is_no_password(tmp_path: Path) -> None:
     out = tmp_path / "out.xlsx"
     built(out, [planned(7, "new")])
-    sheet = openpyxl.load_workbook(out).active
+    sheet = openpyxl.load_workbook(out).worksheets[1]
     assert sheet.protection.sheet
     assert not sheet.protection.password
     locked = {head.value: sheet.cell(row=2, column=head.column).protection.locked for head in sheet[1]}
@@ -148,7 +148,7 @@ def test_ids_are_locked_free_columns_are_not_and_there_is_no_password(tmp_path: 
 def test_changed_cells_stand_out_and_tell_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "out.xlsx"
     report = built(out, [planned(1, "new"), planned(2, None, old=None), planned(3, None)], language="fr")
-    sheet = openpyxl.load_workbook(out).active
+    sheet = openpyxl.load_workbook(out).worksheets[1]
     assert [cell.comment.text for cell in (sheet["C2"], sheet["C3"], sheet["C4"])] == [
         "avant: VESSEL",
         "avant: (vide)",
@@ -164,7 +164,7 @@ def test_sheets_are_named_after_the_classes_within_the_rules_of_excel(tmp_path: 
     out = tmp_path / "out.xlsx"
     classes = ["Vessel", "Pump", "Flange", "Flange2", "Log"]
     built(out, [planned(number, "x", class_name=name) for number, name in enumerate(classes, start=1)])
-    names = CalamineWorkbook.from_path(out).sheet_names
+    _first, *names = CalamineWorkbook.from_path(out).sheet_names
     assert sorted(names, key=str.casefold) == names
     assert set(names) == {
         "Réservoir _vertical_ (2)",
@@ -183,7 +183,7 @@ def test_what_may_not_be_written_is_reported_and_left_out(tmp_path: Path) -> Non
         ("refused", "too_long"),
         ("refused", "composed_column"),
     ]
-    assert len(CalamineWorkbook.from_path(out).get_sheet_by_index(0).to_python()) == 2
+    assert len(CalamineWorkbook.from_path(out).get_sheet_by_index(1).to_python()) == 2
 
 
 def test_without_a_cell_to_write_there_is_no_workbook(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_only_the_planned_cells_of_an_export_change(tmp_path: Path, headers: lis
         ("written", "Behälter", "C3")
     ]
     was, now = CalamineWorkbook.from_path(source), CalamineWorkbook.from_path(out)
-    assert was.sheet_names == now.sheet_names == ["Behälter", "Notizen"]
+    assert ["plant3d-sync", *was.sheet_names] == now.sheet_names == ["plant3d-sync", "Behälter", "Notizen"]
     for name in was.sheet_names:
         expected = was.get_sheet_by_name(name).to_python()
         if name == "Behälter":
@@ -303,6 +303,112 @@ def test_a_formula_in_the_export_is_never_taken_for_a_value(tmp_path: Path) -> N
     book.save(source)
     report = fill_export(source, [planned(1, "x")], catalog=plant(), out=tmp_path / "out.xlsx")
     assert report.cells[0].code == "formula_in_cell"
+
+
+@pytest.mark.parametrize(
+    "guid",
+    ["{" + GUID.upper() + "}", GUID.upper(), GUID.replace("-", ""), f" ({GUID}) "],
+    ids=["braces and capitals", "capitals", "no hyphens", "parentheses"],
+)
+def test_an_identity_is_the_same_in_braces_and_capitals(tmp_path: Path, guid: str) -> None:
+    rows = rows_of(1)
+    rows[0][5] = guid
+    assert outcome(tmp_path, ENGLISH, rows, planned(1, "new")) == "written"
+
+
+def test_a_row_of_another_item_is_refused_with_what_was_found(tmp_path: Path) -> None:
+    rows = rows_of(1)
+    rows[0][5] = GUID.replace("0f", "1f")
+    source = export(tmp_path / "export.xlsx", ENGLISH, rows)
+    report = fill_export(source, [planned(1, "new")], catalog=plant(), out=tmp_path / "out.xlsx")
+    assert rows[0][5] in report.cells[0].message and GUID in report.cells[0].message
+
+
+@pytest.mark.parametrize("above", [1, 5, 19])
+def test_titles_and_blank_rows_may_stand_above_the_headers(tmp_path: Path, above: int) -> None:
+    source = tmp_path / "export.xlsx"
+    with xlsxwriter.Workbook(str(source)) as book:
+        page = book.add_worksheet("Vessel")
+        page.write_string(0, 0, "Equipment list, PnPID order")
+        for line, row in enumerate([ENGLISH, *rows_of(1, 2)], start=above):
+            for place, value in enumerate(row):
+                page.write_string(line, place, value)
+    report = fill_export(source, [planned(2, "new")], catalog=plant(), out=tmp_path / "out.xlsx")
+    assert [(cell.status, cell.address) for cell in report.cells] == [("written", f"C{above + 3}")]
+    assert openpyxl.load_workbook(tmp_path / "out.xlsx")["Vessel"].cell(above + 3, 3).value == "new"
+
+
+def test_an_export_without_headers_is_told_as_such(tmp_path: Path) -> None:
+    source = export(tmp_path / "export.xlsx", ["a", "b", "Description", "d", "e", "f"], rows_of(1))
+    report = fill_export(source, [planned(1, "new")], catalog=plant(), out=tmp_path / "out.xlsx")
+    assert (report.cells[0].code, "headed PnPID" in report.cells[0].message) == ("item_not_in_export", True)
+
+
+def test_a_value_is_compared_as_its_field_compares_it(tmp_path: Path) -> None:
+    rows = rows_of(1)
+    rows[0][2] = "two\r\nlines "
+
+    def agrees(_cell: CellWrite, one: str | None, other: str | None) -> bool:
+        return [line.rstrip() for line in (one or "").splitlines()] == (other or "").splitlines()
+
+    cell = planned(1, "new", old="two\nlines")
+    assert outcome(tmp_path, ENGLISH, rows, cell) == "stale value_moved"
+    assert outcome(tmp_path, ENGLISH, rows, cell, agrees=agrees) == "written"
+
+
+def first_sheet(path: Path) -> list[list[object]]:
+    book = CalamineWorkbook.from_path(path)
+    assert book.sheet_names[0] == "plant3d-sync"
+    return book.get_sheet_by_name(book.sheet_names[0]).to_python()
+
+
+REFUSED = planned(2, "x" * 300, old="=was", tag="=TK-2")
+"""Too long for its column: left out, and its texts are no formulas on the first sheet either."""
+ASKED = Guide(
+    asked={(1, "description"): "marie", (2, "description"): "jo"},
+    left=[
+        Left(
+            tag="TK-3",
+            class_name="Vessel",
+            pnpid=3,
+            field="description",
+            why="Nothing may be written for it.",
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize("filled", [True, False], ids=["filled into an export", "built"])
+@pytest.mark.parametrize(
+    ("language", "why"), [("en", "Import this workbook there."), ("fr", "Importez-y ce classeur.")]
+)
+def test_the_first_sheet_says_what_to_do_what_is_there_and_what_is_not(
+    tmp_path: Path, filled: bool, language: str, why: str
+) -> None:
+    cells, out = [planned(1, "new"), REFUSED], tmp_path / "out.xlsx"
+    options = {"out": out, "language": language, "guide": ASKED}
+    if filled:
+        source = export(tmp_path / "export.xlsx", ENGLISH, rows_of(1, 2))
+        fill_export(source, cells, catalog=plant(), **options)  # type: ignore[arg-type]
+    else:
+        built(cells=cells, **options)  # type: ignore[arg-type]
+    rows = first_sheet(out)
+    assert any(why in str(row[0]) for row in rows), rows
+    by_tag = {row[0]: row for row in rows}
+    assert by_tag["TK-1"][2:7] == ["1", "Description", "VESSEL", "new", "marie"]
+    assert str(by_tag["TK-1"][7]).endswith("!C2")
+    assert by_tag["=TK-2"][4:7] == ["=was", "x" * 300, "jo"]
+    assert len(str(by_tag["=TK-2"][7])) > 20, "and why it is not in the workbook"
+    assert by_tag["TK-3"][2] == "3"
+    assert all("PnPID" not in row for row in rows), "no import takes it for data"
+
+
+def test_our_own_workbook_can_be_filled_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.xlsx", tmp_path / "second.xlsx"
+    built(first, [planned(1, "new")])
+    report = fill_export(first, [planned(1, "newer", old="new")], catalog=plant(), out=second)
+    assert [cell.status for cell in report.cells] == ["written"]
+    assert CalamineWorkbook.from_path(second).sheet_names[0] == "plant3d-sync (2)"
 
 
 def bomb(path: Path) -> None:

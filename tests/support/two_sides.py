@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from plant3d_sync.model.link import Link, LinkState
-from plant3d_sync.model.outcome import Resolution
+from plant3d_sync.model.outcome import Clocks, Resolution
 from plant3d_sync.model.plan import MissingPolicy
 from plant3d_sync.model.record import Asset, FieldInfo, PlantItem, Value
 from plant3d_sync.model.rules import RuleSet
@@ -217,7 +217,7 @@ class TwoSides:
                 missing=MissingPolicy(reads=2, minutes=0, policy=self.policy),
                 write_mode=WriteMode.SQL,
                 signature=repr(self.now),
-                skew=self.skew if self.skew_known else None,
+                clocks=Clocks(skew=self.skew if self.skew_known else None),
                 last_plant3d_read=self.plant_read_at,
                 last_synapse_read=self.feed_read_at,
                 resolutions=dict(self.resolutions),

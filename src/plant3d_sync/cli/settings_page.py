@@ -65,7 +65,8 @@ MEANINGS: dict[str, str] = {
     "guards.blank": "The same for fields that become empty.",
     "guards.archive": "The same for archived assets.",
     "conflict.policy": "The newest wins if both clocks can be trusted, or a person is asked.",
-    "conflict.tolerance_seconds": "Changes closer together than this are never decided by time.",
+    "conflict.tolerance_seconds": "How far the clock of another machine may be off. Without it: 120 s for a workstation, 3 s for a SYNAPSE whose "
+    "clock keeps its distance to ours; at least 2 s in any case. Changes closer together are never decided by time.",
 }
 """What each name of the configuration file means."""
 

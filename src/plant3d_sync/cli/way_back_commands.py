@@ -296,8 +296,11 @@ def workbook(
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option("--language", help="Headers when there is no export: en or fr.")
-    ] = "en",
+        str | None,
+        typer.Option(
+            "--language", help="Of the first sheet, and of the headers without an export: en or fr."
+        ),
+    ] = None,
     approve_guards: Annotated[
         bool,
         typer.Option("--approve-guards", help="Make it although it would change or empty very many items."),

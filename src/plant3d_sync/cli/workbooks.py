@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.base import CellWrite
-from plant3d_sync.connectors.plant3d.workbook import build_workbook, fill_export
+from plant3d_sync.connectors.plant3d.workbook import Agrees, Guide, Left, build_workbook, fill_export
 from plant3d_sync.errors import GuardStop, NotFoundError
+from plant3d_sync.language import DEFAULT, LANGUAGES, current
 from plant3d_sync.model.ours import Origin
-from plant3d_sync.model.plan import GuardHit, Tally
+from plant3d_sync.model.plan import GuardHit, RowError, Tally
 from plant3d_sync.model.record import PlantItem
+from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Push
+from plant3d_sync.reconcile import spelling
 from plant3d_sync.reconcile.guard import check_amounts
 from plant3d_sync.reconcile.merge import is_blank
 from plant3d_sync.state import Connection, links, ours, runs, seals
+from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.make_plan import GUARD_STATES, Asked
-from plant3d_sync.usecases.project import World
+from plant3d_sync.usecases.project import Project, World
 from plant3d_sync.usecases.push import cells_of
 from plant3d_sync.usecases.report import Report
 from plant3d_sync.words import said
@@ -34,14 +38,17 @@ PUSHED = ("push_update", "push_blank")
 
 
 def make_workbook(
-    app: App, name: str, *, export: Path | None, out: Path, language: str, approved: bool = False
+    app: App, name: str, *, export: Path | None, out: Path, language: str | None, approved: bool = False
 ) -> dict[str, Any]:
     """Write the workbook. Changes nothing but that file, the stored plan and the record of cells: what a designer may
     import any day is known as ours from then on. `approved`: however many items a workbook would newly change.
+    `language`: of the first sheet, and of the headers without an export; None: the one we speak.
 
     The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
     """
-    if language not in ("en", "fr"):
+    if language is None:
+        language = current() if current() in LANGUAGES else DEFAULT
+    if language not in LANGUAGES:
         raise NotFoundError(
             f"{said(language)} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
         )
@@ -63,7 +70,10 @@ def make_workbook(
             _stop_if_guarded(
                 check_amounts(_tally(connection, name, pushes), project.config.limits, first_sync=False), plan
             )
+        asked = _who_asked(connection, name, pushes)
+        left = _left_out(project, connection, plan.errors)
     cells = [cell for step in pushes for cell in cells_of(step)]
+    guide = Guide(asked=asked, left=left)
     _remember(world, name, str(plan.plan_id), cells)
     snapshot = project.source.snapshot()
     try:
@@ -80,7 +90,13 @@ def make_workbook(
         }
         if export is not None:
             report = fill_export(
-                export, cells, catalog=snapshot.catalog, out=out, language="fr" if language == "fr" else "en"
+                export,
+                cells,
+                catalog=snapshot.catalog,
+                out=out,
+                language="fr" if language == "fr" else "en",
+                guide=guide,
+                agrees=_by_field(rules),
             )
         else:
             report = build_workbook(
@@ -89,20 +105,23 @@ def make_workbook(
                 rows=rows,
                 out=out,
                 language="fr" if language == "fr" else "en",
+                guide=guide,
             )
     finally:
         snapshot.close()
-    tags = {cell.pnpid: cell.tag for cell in cells}
     refused = [
         {
             "pnpid": cell.pnpid,
-            "tag": tags.get(cell.pnpid),
+            "tag": planned.tag,
             "column": cell.column,
             "status": cell.status,
             "code": cell.code or cell.status,
             "message": cell.message,
+            "old": planned.old,
+            "new": planned.new,
+            "asked_by": asked.get((cell.pnpid, cell.column.lower())),
         }
-        for cell in report.cells
+        for cell, planned in zip(report.cells, cells, strict=True)
         if cell.status != "written"
     ]
     return {
@@ -114,6 +133,74 @@ def make_workbook(
         "refused": refused,
         "errors": [error.to_dict() for error in plan.errors],
     }
+
+
+def _who_asked(connection: Connection, name: str, pushes: Sequence[Push]) -> dict[tuple[int, str], str]:
+    """Who wants each value: whoever decided a conflict so, else whoever typed it in SYNAPSE, with the time."""
+    decided = finding_state.resolutions(connection, name)
+    asked: dict[tuple[int, str], str] = {}
+    for step in pushes:
+        for cell in step.cells:
+            choice = decided.get((step.link_id or 0, cell.field))
+            asked[step.pnpid, cell.column.lower()] = (
+                choice.by if choice is not None else _told(cell.by, cell.at)
+            )
+    return asked
+
+
+def _told(by: str, at: str) -> str:
+    """An author and a time as SYNAPSE says them, for a designer."""
+    when = at[:16].replace("T", " ")
+    return ", ".join(filter(None, (by.removeprefix("user:"), f"{when} UTC" if when else "")))
+
+
+LOOKED_UP: Final = 200
+"""Refused values of which SYNAPSE is asked what they are."""
+
+
+def _left_out(project: Project, connection: Connection, errors: Sequence[RowError]) -> list[Left]:
+    """What the plan refused, with both values and who typed SYNAPSE's."""
+    known = project_state.get(connection, project.name)
+    guids = [error.plant3d_id for error in errors if error.plant3d_id]
+    of = (
+        {link.plant3d_id: link for link in links.by_items(connection, known.number, guids, [])}
+        if known
+        else {}
+    )
+    left = []
+    for place, error in enumerate(errors):
+        link, name = of.get(error.plant3d_id or ""), error.field or ""
+        asset = (
+            project.synapse.get(link.asset_id) if link is not None and name and place < LOOKED_UP else None
+        )
+        info = asset.field_info.get(name) if asset is not None else None
+        base = link.base_plant.get(name, (link.base or {}).get(name)) if link is not None else None
+        new = asset.fields.get(name) if asset is not None else None
+        left.append(
+            Left(
+                tag=error.tag,
+                class_name=error.class_name,
+                pnpid=error.pnpid,
+                field=error.field,
+                why=error.message,
+                hint=error.hint,
+                old="" if base is None else str(base),
+                new="" if new is None else str(new),
+                asked=_told(info.by or "", info.updated_at or "") if info is not None else "",
+            )
+        )
+    return left
+
+
+def _by_field(rules: RuleSet) -> Agrees:
+    """The comparison that the field itself is merged with, so that a workbook and a run never disagree about a value."""
+
+    def agrees(cell: CellWrite, one: str | None, other: str | None) -> bool:
+        rule = rules.classes[cell.class_name].fields[cell.field]
+        by = rules.spellings.get(rule.convert)
+        return rules.same[cell.field](spelling.read(one, by), spelling.read(other, by))
+
+    return agrees
 
 
 def _tally(connection: Connection, name: str, pushes: Sequence[Push]) -> Tally:

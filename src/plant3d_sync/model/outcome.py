@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from plant3d_sync.model.link import Interval
 from plant3d_sync.model.record import Value
@@ -52,13 +53,47 @@ class Resolution:
     plant3d_ticks: int | None = None
 
 
+TOLERANCE: Final = 120.0
+"""Seconds that the clock of another machine may be off: of a workstation always, of SYNAPSE while nobody measured it."""
+EXACT: Final = 3.0
+"""The same for SYNAPSE's clock, while it keeps its distance to ours from run to run."""
+LEAST: Final = 2.0
+"""No two clocks are compared more closely than this, whatever the settings say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """What a run knows of the clocks. `skew`: SYNAPSE's minus ours, None = unknown; `skew_before`: as the last run found it.
+
+    `file_changed`: when Plant 3D's file was changed last (POSIX seconds), None where our own clock does not say so.
+    `one_commit`: that was its only change since the last complete read.
+    """
+
+    tolerance: float = TOLERANCE
+    exact: float = EXACT
+    skew: float | None = None
+    skew_before: float | None = None
+    file_changed: float | None = None
+    one_commit: bool = False
+
+    @classmethod
+    def allowing(cls, seconds: float | None) -> Clocks:
+        """With the tolerance of the settings; None: what is known of such clocks."""
+        return cls() if seconds is None else cls(tolerance=seconds, exact=max(seconds, LEAST))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Everything the tie rule may look at. POSIX seconds; `skew` = SYNAPSE's clock minus ours, None = unknown."""
+    """Everything the tie rule may look at. POSIX seconds; `skew` = SYNAPSE's clock minus ours, None = unknown.
+
+    `plant3d`, `synapse`: when each side changed, on our clock. `row_stamp`: when the item's row was saved last, by the
+    clock of a workstation. `synapse_stamp`: when the field was edited, by SYNAPSE's clock.
+    """
 
     now: float
-    tolerance: float = 120.0
+    tolerance: float = TOLERANCE
     plant3d: Interval | None = None
     synapse: Interval | None = None
+    row_stamp: float | None = None
     synapse_stamp: float | None = None
     skew: float | None = None

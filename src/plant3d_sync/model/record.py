@@ -115,6 +115,8 @@ class SourceIdentity:
     `change_counter`: SQLite header bytes 24-27, None on SQL Server. `signature`: cheap token of the file
     (path, size, mtime, counter) for "nothing happened", None on SQL Server.
     `newest_timestamp`: largest PnPTimestamp (ticks). `rows`: rows of PnPBase.
+    `changed_at`: when the file was changed last (POSIX seconds), where our own clock says so: on a local file system, and
+    only while every commit moves the file; else None.
     """
 
     dbid: str
@@ -125,3 +127,4 @@ class SourceIdentity:
     rows: int
     engine: str = "sqlite"
     copy_kind: str | None = None
+    changed_at: float | None = None

@@ -64,6 +64,7 @@ class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `reads`: what the field says once the cell holds `new`, where its converter makes another value of the text.
     `hold`: an undo puts it back, and the field keeps `kept` until SYNAPSE's value moves.
+    `by`, `at`: who typed the value in SYNAPSE and when, where SYNAPSE says so.
     """
 
     field: str
@@ -78,6 +79,8 @@ class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
     hold: bool = False
     kept: Value = None
     reads: Value | UnsetType = UNSET
+    by: str = ""
+    at: str = ""
 
     @property
     def says(self) -> Value:

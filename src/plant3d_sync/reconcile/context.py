@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Link
-from plant3d_sync.model.outcome import Resolution
+from plant3d_sync.model.outcome import Clocks, Resolution
 from plant3d_sync.model.plan import Limits, MissingPolicy
 from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
 from plant3d_sync.model.schema import Step
@@ -34,8 +34,7 @@ class Knowledge:
     missing: MissingPolicy = MissingPolicy()
     write_mode: WriteMode = WriteMode.OFF
     signature: str | None = None
-    tolerance: float = 120.0
-    skew: float | None = None
+    clocks: Clocks = Clocks()
     last_plant3d_read: float | None = None
     last_synapse_read: float | None = None
     unlinked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -109,6 +108,11 @@ class Context:
         if link.looked_at is None:
             return self.know.last_plant3d_read
         return link.looked_at or None
+
+    def clocks_for(self, link: Link) -> Clocks:
+        """What is known of the clocks; that the file changed once counts only from the read that compared the item."""
+        clocks = self.know.clocks
+        return clocks if link.looked_at is None else replace(clocks, one_commit=False)
 
     def redefined(self, link: Link, class_name: str, name: str) -> bool:
         """Whether the mapping fills the field otherwise since the link was compared: then Plant 3D was not edited."""

@@ -15,7 +15,7 @@ from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import FieldRule
 from plant3d_sync.model.side import Owner, Side
-from plant3d_sync.reconcile import older, ours, spelling
+from plant3d_sync.reconcile import dating, older, ours, spelling
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.case import AGREED, FOLLOWED, SIDE_MOVED, Case
 from plant3d_sync.reconcile.context import Context
@@ -115,11 +115,12 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
         same=same,
         times=Times(
             now=on.know.now,
-            tolerance=on.know.tolerance,
+            tolerance=on.know.clocks.tolerance,
             plant3d=observed.get("p"),
             synapse=observed.get("s"),
-            synapse_stamp=posix(_stamp(pair, name)),
-            skew=on.know.skew,
+            row_stamp=_row_stamp(pair),
+            synapse_stamp=posix(stamp(pair, name)),
+            skew=on.know.clocks.skew,
         ),
         resolution=choice,
         hold=link.holds.get(name),
@@ -154,14 +155,19 @@ def _base(link: Link, name: str) -> tuple[Value | NoBase, Value | NoBase]:
     return base, link.base_plant.get(name, base)
 
 
-def _stamp(pair: Pair, name: str) -> str | None:
+def stamp(pair: Pair, name: str) -> str | None:
     """When SYNAPSE says that the field was edited."""
     asset = pair.case.asset
     if asset is not None and name in asset.field_info:
-        stamp: str | None = asset.field_info[name].updated_at
-        if stamp is not None:
-            return stamp
+        said: str | None = asset.field_info[name].updated_at
+        if said is not None:
+            return said
     return pair.link.description_at if name == "description" else None
+
+
+def _row_stamp(pair: Pair) -> float | None:
+    """When the item's row was saved last, as the workstation says; None if it says nothing."""
+    return ticks_posix(pair.case.item.timestamp)
 
 
 def _synapse_is_older(pair: Pair) -> bool:
@@ -177,7 +183,7 @@ def _is_late_in_synapse(pair: Pair, name: str, same: Same) -> bool:
         late is not None
         and name in late
         and same(pair.held.get(name), late[name])
-        and not _author(pair, name).startswith(_OTHERS)
+        and not author(pair, name).startswith(_OTHERS)
     )
 
 
@@ -185,7 +191,7 @@ _OTHERS = ("user:", "rule:", "import:")
 """How SYNAPSE names authors who are not us."""
 
 
-def _author(pair: Pair, name: str) -> str:
+def author(pair: Pair, name: str) -> str:
     """Who edited the field last in SYNAPSE; "" where it does not say."""
     asset = pair.case.asset
     if asset is not None and name in asset.field_info:
@@ -218,7 +224,7 @@ def _observed(
     second edit may have happened as late as this read.
     """
     seen: dict[str, Interval] = {}
-    link, now = pair.link, on.know.now
+    link = pair.link
     for side, (value, away), last_read in (
         ("p", plant3d, on.last_compared(link)),
         ("s", synapse, on.know.last_synapse_read),
@@ -227,12 +233,19 @@ def _observed(
             continue
         known = link.observed.get(name, {}).get(side)
         if known is None:
-            seen[side] = Interval(at_base=last_read, away=now)
+            seen[side] = _dated(pair, name, side, last_read, on)
         elif name in link.pending and _seen_value(link.pending[name], side) == value:
             seen[side] = known
         else:
-            seen[side] = Interval(at_base=known.at_base, away=now)
+            seen[side] = _dated(pair, name, side, known.at_base, on)
     return seen
+
+
+def _dated(pair: Pair, name: str, side: str, last_sight: float | None, on: Context) -> Interval:
+    """When a side was edited that is seen to hold another value now."""
+    if side == "p":
+        return dating.plant3d_edit(last_sight, on.know.now, _row_stamp(pair), on.clocks_for(pair.link))
+    return dating.synapse_edit(last_sight, on.know.now, posix(stamp(pair, name)), on.know.clocks)
 
 
 def _seen_value(entry: Open, side: str) -> Value | UnsetType:
@@ -256,6 +269,15 @@ def _fate(outcome: FieldOutcome, choice: Resolution, same: Same) -> str:
     if outcome.verdict is Verdict.SETTLED:
         return FOLLOWED if choice.given or same(outcome.value, choice.chosen) else AGREED
     return SIDE_MOVED
+
+
+_EPOCH_TICKS = 621_355_968_000_000_000
+"""Plant 3D's time of the beginning of 1970: 100 ns steps since the year 1, in UTC."""
+
+
+def ticks_posix(ticks: int | None) -> float | None:
+    """POSIX seconds of a row's stamp, None if missing or of before 1970."""
+    return (ticks - _EPOCH_TICKS) / 10_000_000 if ticks is not None and ticks > _EPOCH_TICKS else None
 
 
 def posix(stamp: str | None) -> float | None:

@@ -108,7 +108,7 @@ def merge_field(
         if same(source, hold.value) and same(restored, hold.kept):
             return out(Verdict.LEAVE, None, "held_after_undo")
     if isinstance(base, NoBase) or isinstance(base_plant, NoBase):
-        return _without_base(rule, plant3d, synapse, resolution, same, is_ours=put_back or late)
+        return _without_base(rule, plant3d, synapse, resolution, same, times, is_ours=put_back or late)
     plant_moved = not same(plant3d, base_plant)
     synapse_moved = not same(synapse, base)
     if not plant_moved and not synapse_moved:
@@ -138,7 +138,7 @@ def merge_field(
             if late:
                 return _put_right(rule, plant3d, synapse)
             if put_back or reverts >= REVERT_LIMIT:
-                return _reverted(rule, plant3d, synapse, put_back)
+                return _reverted(rule, plant3d, synapse, times, put_back)
             return _shared(rule, plant3d, synapse, plant_moved, synapse_moved, times)
 
 
@@ -190,12 +190,13 @@ def _shared(
     if rule.blank is BlankPolicy.KEEP and (is_blank(plant3d) or is_blank(synapse)):
         winner, why = None, "blank_against_edit"
     if winner is None or rule.conflict is ConflictPolicy.ASK:
+        side, because = (winner, why) if winner else suggest(plant3d, synapse, times)
         return FieldOutcome(
             field=rule.field,
             verdict=Verdict.CONFLICT,
             reason="both_changed" if winner else why,
-            suggestion=(winner.value if winner else _suggest(plant3d, synapse)),
-            suggestion_reason=why,
+            suggestion=side.value,
+            suggestion_reason=because,
         )
     if winner is Side.PLANT3D:
         return FieldOutcome(
@@ -260,13 +261,13 @@ def _put_right(rule: FieldRule, plant3d: Value, synapse: Value) -> FieldOutcome:
     return _into_plant3d(rule, synapse, plant3d, "late_write_of_ours")
 
 
-def _reverted(rule: FieldRule, plant3d: Value, synapse: Value, put_back: bool) -> FieldOutcome:
+def _reverted(rule: FieldRule, plant3d: Value, synapse: Value, times: Times, put_back: bool) -> FieldOutcome:
     """Our write into Plant 3D was undone there, by an open session or on purpose: a person has to say which."""
     return FieldOutcome(
         field=rule.field,
         verdict=Verdict.CONFLICT,
         reason="reverted",
-        suggestion=Side.SYNAPSE.value if put_back else _suggest(plant3d, synapse),
+        suggestion=(Side.SYNAPSE if put_back else suggest(plant3d, synapse, times)[0]).value,
         suggestion_reason="put_back_after_our_write" if put_back else "frozen_after_put_back",
     )
 
@@ -277,6 +278,7 @@ def _without_base(
     synapse: Value,
     resolution: Resolution | None,
     same: Same,
+    times: Times,
     *,
     is_ours: bool,
 ) -> FieldOutcome:
@@ -297,7 +299,7 @@ def _without_base(
             )
         if is_ours and rule.owner is Owner.SHARED:
             resolved = _apply_resolution(rule, plant3d, synapse, resolution, same)
-            return resolved or _reverted(rule, plant3d, synapse, put_back=True)
+            return resolved or _reverted(rule, plant3d, synapse, times, put_back=True)
         return FieldOutcome(
             field=rule.field, verdict=Verdict.TO_SYNAPSE, value=plant3d, reason="first_sync_fill_blank"
         )
@@ -313,12 +315,13 @@ def _without_base(
         case Owner.SYNAPSE:
             return _into_plant3d(rule, synapse, plant3d, "first_sync_owner")
         case Owner.SHARED:
+            side, because = suggest(plant3d, synapse, times)
             return _apply_resolution(rule, plant3d, synapse, resolution, same) or FieldOutcome(
                 field=rule.field,
                 verdict=Verdict.CONFLICT,
                 reason="first_sync_differs",
-                suggestion=_suggest(plant3d, synapse),
-                suggestion_reason="no_base",
+                suggestion=side.value,
+                suggestion_reason=because,
             )
 
 
@@ -375,17 +378,35 @@ def _apply_resolution(
     return _into_plant3d(rule, chosen, plant3d, "resolved")
 
 
-def _suggest(plant3d: Value, synapse: Value) -> str:
-    """Without usable times: the side that says more."""
-    return Side.SYNAPSE.value if len(str(synapse or "")) > len(str(plant3d or "")) else Side.PLANT3D.value
+def suggest(plant3d: Value, synapse: Value, times: Times) -> tuple[Side, str]:
+    """The side to look at first, and why: of which the latest possible moment of its edit is later, by what it says itself.
+
+    That is no proof (a row may have been saved again, a clock may be wrong), so nothing is decided by it. Without
+    times: the side that says more.
+    """
+    saved = times.plant3d.away if times.plant3d is not None else times.row_stamp
+    if saved is not None and times.row_stamp is not None:
+        saved = min(saved, times.row_stamp)
+    edited = times.synapse.away if times.synapse is not None else None
+    if times.synapse_stamp is not None:
+        edited = times.synapse_stamp - (times.skew or 0.0)
+    if saved is not None and edited is not None and abs(saved - edited) > SAME_MOMENT:
+        later = saved > edited
+        return (Side.PLANT3D, "plant3d_saved_later") if later else (Side.SYNAPSE, "synapse_edited_later")
+    longer = len(str(synapse or "")) > len(str(plant3d or ""))
+    return (Side.SYNAPSE if longer else Side.PLANT3D), "says_more"
+
+
+SAME_MOMENT: Final = 0.001
+"""Seconds: two sides that were first seen changed by the same read."""
 
 
 def newest(times: Times) -> tuple[Side | None, str]:
     """Which side was edited last, or None and the reason why nobody can tell.
 
-    A row stamp of Plant 3D does not date a field, so Plant 3D's change is known only as an interval on our
-    clock. SYNAPSE dates the field; that stamp counts only if its clock's skew is known and the stamp is
-    plausible: not in the future, and inside the interval in which we saw the change appear.
+    Each side's change is known as an interval on our clock (`reconcile/dating.py`); where they do not overlap the newer
+    wins. SYNAPSE dates the field; against an interval of Plant 3D that stamp counts only if its clock's skew is known and
+    the stamp is plausible: not in the future, and inside the interval in which we saw the change appear.
     """
     plant, synapse = times.plant3d, times.synapse
     if plant is None:

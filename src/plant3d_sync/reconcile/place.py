@@ -18,7 +18,7 @@ from plant3d_sync.model.step import Cell
 from plant3d_sync.reconcile import questions
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.context import Context
-from plant3d_sync.reconcile.fields import FieldCase, posix
+from plant3d_sync.reconcile.fields import FieldCase, author, posix, stamp
 from plant3d_sync.reconcile.limits import Refusal
 from plant3d_sync.reconcile.merge import NoBase
 from plant3d_sync.reconcile.showing import shows_through
@@ -256,4 +256,6 @@ def _cell(field: FieldCase, column: str | None, shown: Value, on: Context) -> Ce
         plant3d=field.plant3d,
         synapse=field.synapse,
         why=field.outcome.reason,
+        by=author(field.pair, name),
+        at=stamp(field.pair, name) or "",
     )

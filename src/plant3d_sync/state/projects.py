@@ -37,6 +37,8 @@ class ProjectState:
     waiting: int = 0
     force_compare: bool = False
     skew: float | None = None
+    skew_before: float | None = None
+    """As it was stored; a run sets `skew` to what it finds itself."""
     next_link: int = 1
     probe: dict[str, object] = field(default_factory=dict)
     standing: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +80,7 @@ def get(connection: Connection, name: str) -> ProjectState | None:
         waiting=row.waiting,
         force_compare=bool(row.force_compare),
         skew=row.skew,
+        skew_before=row.skew,
         next_link=row.next_link,
         probe=load_map(row.probe),
         standing=load_map(row.standing),

@@ -46,6 +46,21 @@ KINDS = {
 }
 """What each kind of conflict means, in words."""
 
+SUGGESTED = {
+    "plant3d_saved_later": "By what both sides say, the row in Plant 3D was saved after the edit in SYNAPSE. That proves "
+    "nothing: a row is also saved for other reasons.",
+    "synapse_edited_later": "By what both sides say, SYNAPSE was edited after the row in Plant 3D was saved; one of the two "
+    "clocks may be wrong.",
+    "plant3d_changed_later": "Plant 3D was changed later.",
+    "synapse_changed_later": "SYNAPSE was changed later.",
+    "says_more": "No time says which was last; this side holds the longer text.",
+    "nobody_edited_plant3d": "Nobody edited Plant 3D.",
+    "the_other_side_is_newer": "The other side is of an earlier day.",
+    "put_back_after_our_write": "What Plant 3D holds is older than what was written there.",
+    "frozen_after_put_back": "Plant 3D put our write back more than once.",
+}
+"""Why a side is suggested, in words."""
+
 
 def list_conflicts(
     state: State,
@@ -123,6 +138,7 @@ def conflict_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "drawing": data.get("drawing"),
         "suggested_resolution": data.get("suggestion") or "manual",
         "suggested_reason": data.get("suggestion_reason"),
+        "suggested_explanation": SUGGESTED.get(data.get("suggestion_reason") or ""),
         "status": row["status"],
         "detected_at": iso(row["detected_at"]),
         "resolution": row["resolution"],

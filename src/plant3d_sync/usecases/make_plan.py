@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from plant3d_sync.connectors.base import ItemBatch, PlantSnapshot
 from plant3d_sync.model.link import InSynapse, Link, LinkState
+from plant3d_sync.model.outcome import Clocks
 from plant3d_sync.model.plan import GuardHit
 from plant3d_sync.model.reading import Reading
-from plant3d_sync.model.record import Asset, Finding, PlantItem
+from plant3d_sync.model.record import Asset, Finding, PlantItem, SourceIdentity
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.definitions import Definitions
@@ -108,8 +109,7 @@ def make_plan(
             missing=project.config.missing,
             write_mode=project.config.write,
             signature=signature,
-            tolerance=project.config.tolerance_seconds,
-            skew=known.skew,
+            clocks=_clocks(project, known, snapshot.identity),
             last_plant3d_read=known.plant_read_at,
             last_synapse_read=known.feed_read_at,
             unlinked=stored_unlinked(connection, known.number, feed),
@@ -212,6 +212,25 @@ def _placed(found: Sequence[Finding], snapshot: PlantSnapshot) -> list[Finding]:
         one if (shown := drawings.get(one.pnpid or 0)) is None or one.drawing else replace(one, drawing=shown)
         for one in found
     ]
+
+
+def _clocks(project: Project, known: ProjectState, source: SourceIdentity) -> Clocks:
+    """What this run knows of the clocks, ours, SYNAPSE's, and the one that stamped the file."""
+    last = known.identity
+    once = (
+        last is not None
+        and known.signature is not None
+        and last.signature == known.signature  # it is of the last complete read, and we wrote nothing since
+        and last.change_counter is not None
+        and source.change_counter == last.change_counter + 1
+    )
+    return replace(
+        Clocks.allowing(project.config.tolerance_seconds),
+        skew=known.skew,
+        skew_before=known.skew_before,
+        file_changed=source.changed_at,
+        one_commit=once and source.changed_at is not None,
+    )
 
 
 def _by_row(briefs: Iterable[Brief]) -> dict[int, Brief]:

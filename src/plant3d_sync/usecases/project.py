@@ -76,7 +76,7 @@ class ProjectConfig:
     missing: MissingPolicy = MissingPolicy()
     limits: Limits = Limits()
     conflict_policy: str = "newest"
-    tolerance_seconds: float = 120.0
+    tolerance_seconds: float | None = None
     drift: Mapping[str, str] = field(default_factory=dict)
     interval_minutes: float | None = None
     direction: Direction = Direction.PULL

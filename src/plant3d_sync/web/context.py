@@ -112,7 +112,7 @@ class Context:
             name=name,
             active=entry.active,
             interval=minutes * 60.0,
-            skew_allowed=entry.conflict.tolerance_seconds,
+            skew_allowed=entry.conflict.tolerance,
             direction=Direction(entry.direction),
             coverage_warn=entry.coverage.warn,
         )

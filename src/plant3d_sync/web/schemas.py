@@ -599,6 +599,7 @@ class Conflict(BaseModel):
     synapse_by: str | None = None
     drawing: str | None = None
     suggested_reason: str | None = None
+    suggested_explanation: str | None = None
     status: Literal["pending", "resolved"]
     detected_at: datetime | None = None
     resolution: str | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from plant3d_sync.connectors.base import PlantSource
 from plant3d_sync.connectors.plant3d import errors
@@ -18,6 +20,7 @@ from plant3d_sync.connectors.plant3d.copy import (
     read_header,
 )
 from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
+from plant3d_sync.connectors.plant3d.mounts import LOCAL, mount_kind
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
 from plant3d_sync.errors import ConfigError
@@ -137,7 +140,7 @@ class SqliteSource:
         copy = LocalCopy()
         done = False
         try:
-            kind, header, signature, lock_ms = elsewhere(
+            kind, header, signature, lock_ms, changed_at = elsewhere(
                 str(self.path),
                 _copied,
                 self.path,
@@ -161,6 +164,7 @@ class SqliteSource:
             signature=signature,
             copy_kind=kind,
             journal_mode="wal" if header[18] == 2 else "rollback",
+            changed_at=changed_at,
         )
 
 
@@ -183,8 +187,10 @@ def _signature(path: Path, counter: int) -> str:
 
 def _copied(
     path: Path, target: Path, deadline: float, allow_copy: bool
-) -> tuple[str | None, bytes, str, float]:
-    """Kind of working copy, header, token, and the milliseconds the source was held while `target` was filled."""
+) -> tuple[str | None, bytes, str, float, float | None]:
+    """Kind of working copy, header, token, the milliseconds the source was held while `target` was filled, and when the file
+    had changed last.
+    """
     kind = copy_kind(path)
     if kind is not None and not allow_copy:
         raise errors.is_copy(str(path), kind)
@@ -193,8 +199,32 @@ def _copied(
         # "changed" once too often, never "unchanged" wrongly.
         header = read_header(path)
         signature = _signature(path, change_counter(header))
+        before = path.stat()
         lock_ms = fill_copy(path, target, deadline=deadline)
-    return kind, header, signature, lock_ms
+        with target.open("rb") as stream:
+            same = change_counter(stream.read(28)) == change_counter(header)
+        changed_at = _changed_at(path, before) if same and header[18] != _WAL else None
+    return kind, header, signature, lock_ms, changed_at
+
+
+_WAL: Final = 2
+"""Byte 18 of a SQLite file whose commits go into another file first."""
+
+
+def _changed_at(path: Path, before: os.stat_result) -> float | None:
+    """When a file that was just copied had changed last, where our own clock says so; None if it changed meanwhile.
+
+    The time of the last change of the file's record, which no program can set; on Windows there is none.
+    """
+    if sys.platform == "win32" or mount_kind(path) != LOCAL:
+        return None
+    after = path.stat()
+    moved = (before.st_ctime_ns, before.st_size, before.st_ino) != (
+        after.st_ctime_ns,
+        after.st_size,
+        after.st_ino,
+    )
+    return None if moved else after.st_ctime
 
 
 def _size_and_time(path: str) -> str:

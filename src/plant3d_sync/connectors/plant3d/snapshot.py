@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import ItemBatch
@@ -76,6 +77,7 @@ class Snapshot:
         copy_kind: str | None,
         journal_mode: str | None = None,
         unsettled: frozenset[int] = frozenset(),
+        changed_at: float | None = None,
     ) -> Snapshot:
         """Discover the catalog and the identity of a copy. The copy is removed if that fails.
 
@@ -91,7 +93,10 @@ class Snapshot:
             ]
             if missing:
                 raise errors.not_plant3d(name, missing)
-            identity = _identity(copy.tolerant, discovery, engine, change_counter, signature, copy_kind)
+            identity = replace(
+                _identity(copy.tolerant, discovery, engine, change_counter, signature, copy_kind),
+                changed_at=changed_at,
+            )
             done = True
         except errors.UNREADABLE as error:
             raise errors.from_sqlite(error, name, 0.0) from error

@@ -4,6 +4,9 @@ Layout of a Data Manager export: one sheet per class, named with its display nam
 columns; below one item per row, every cell text, the GUID in lower case with hyphens. Sheets are protected without a
 password; DWG Number, Class Name, PnPID and PnPGuid are locked. Rows are matched by PnPID. Class names stay English in
 every language, and so do the headers PnPID and PnPGuid.
+
+A first sheet of ours tells the designer what to do, and lists every value: the old one, the new one, who asked for it,
+and, if it is not in the workbook, why. It has no column headed PnPID, so an import passes it over.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import re
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +27,13 @@ import openpyxl
 import xlsxwriter
 from openpyxl.cell.cell import MergedCell
 from openpyxl.comments import Comment
-from openpyxl.styles import PatternFill
+from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils.exceptions import InvalidFileException
 
 from plant3d_sync.connectors.base import CellWrite
+from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.language import speaking, tr
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.record import PlantItem
@@ -38,6 +43,10 @@ from plant3d_sync.words import said
 Language = Literal["en", "fr"]
 
 SHEET_NAME_LENGTH: Final = 31
+HEADER_ROWS: Final = 20
+"""How far down the headers of an exported sheet are looked for: titles and blank rows may stand above them."""
+GUIDE: Final = "plant3d-sync"
+"""Name of the first sheet."""
 DRAWING: Final = "@drawing"
 """Key of an item's row for its drawing number, which is no column of the item."""
 
@@ -87,6 +96,40 @@ class WorkbookReport:
     def count(self, status: str) -> int:
         """Cells with this status."""
         return sum(cell.status == status for cell in self.cells)
+
+
+Agrees = Callable[[CellWrite, str | None, str | None], bool]
+"""Whether two texts mean the same in the field that a cell belongs to."""
+
+
+def _same_text(_cell: CellWrite, one: str | None, other: str | None) -> bool:
+    return (one or "") == (other or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A value that never became a cell: what it is of, and why and what to do, as the plan says it."""
+
+    tag: str | None
+    class_name: str | None
+    pnpid: int | None
+    field: str | None
+    why: str
+    hint: str = ""
+    old: str = ""
+    new: str = ""
+    asked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """What the first sheet says besides the cells. `asked`: (PnPID, column in lower case) -> who asked for the value."""
+
+    asked: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    left: Sequence[Left] = ()
+
+
+NO_GUIDE: Final = Guide()
 
 
 @dataclass(slots=True)
@@ -152,6 +195,7 @@ def build_workbook(
     rows: Mapping[int, Mapping[str, object]],
     out: Path,
     language: Language = "en",
+    guide: Guide = NO_GUIDE,
 ) -> WorkbookReport:
     """Make a workbook with only the items of the plan, when no fresh export is at hand.
 
@@ -177,20 +221,145 @@ def build_workbook(
         try:
             book.set_properties({"author": _AUTHOR})
             formats = _formats(book)
+            first = book.add_worksheet(GUIDE)
             for class_name in sorted(by_class, key=lambda one: names[one].casefold()):
                 sheet = book.add_worksheet(names[class_name])
                 _fill_sheet(
                     sheet, formats, class_name, by_class[class_name], rows, catalog, results, language
                 )
+            _write_guide(first, formats, _guide_rows(catalog, results, guide, language))
         finally:
             book.close()
     return results.report(out, sorted(names.values(), key=str.casefold))
+
+
+# -- the first sheet ----------------------------------------------------------------------------------------------
+
+
+def _guide_rows(
+    catalog: Catalog, results: _Results, guide: Guide, language: Language
+) -> list[tuple[str, list[str]]]:
+    """The rows of the first sheet, in the language: (`title`, `text`, `header` or `row`; its texts)."""
+    inside = [index for index in range(len(results.cells)) if results.done[index].status == "written"]
+    outside = [index for index in range(len(results.cells)) if results.done[index].status != "written"]
+    with speaking(language):
+        told = [("title", [tr("Values from SYNAPSE, to be accepted in Plant 3D")])]
+        told += [("text", [f"{number}. {tr(text)}"]) for number, text in enumerate(_STEPS, start=1)]
+        told.append(("text", [""]))
+        told.append(("title", [tr(f"In this workbook: {len(inside)} values")]))
+        if inside:
+            told.append(("header", [*_heads(), tr("Where it stands")]))
+        for index in inside:
+            done = results.done[index]
+            told.append(
+                ("row", [*_value_of(catalog, results.cells[index], guide), f"{done.sheet}!{done.address}"])
+            )
+        told.append(("text", [""]))
+        missing = len(outside) + len(guide.left)
+        told.append(("title", [tr(f"Not in this workbook: {missing} values")]))
+        if missing:
+            told.append(("header", [*_heads(), tr("Why, and what to do")]))
+        for index in outside:
+            told.append(
+                ("row", [*_value_of(catalog, results.cells[index], guide), tr(results.done[index].message)])
+            )
+        for one in guide.left:
+            of = [
+                "" if part is None else str(part) for part in (one.tag, one.class_name, one.pnpid, one.field)
+            ]
+            told.append(
+                (
+                    "row",
+                    [*of, one.old, one.new, one.asked, " ".join(filter(None, (tr(one.why), tr(one.hint))))],
+                )
+            )
+    return told
+
+
+_STEPS: Final = (
+    "Open the project in Plant 3D and its Data Manager. Choose the class that a sheet is named after, or all project data.",
+    "Import this workbook there. Rows are found by their PnPID; leave the columns PnPID and PnPGuid as they are.",
+    "Plant 3D marks every cell that would change. Compare it with the old value below and accept or reject it.",
+    "If several drawings change, Plant 3D opens and saves them itself; nobody else may have them open meanwhile.",
+    "Save. The next run of plant3d-sync reads what was accepted; what was rejected goes on waiting in SYNAPSE.",
+)
+
+
+def _heads() -> list[str]:
+    return [
+        tr("Tag of the item"),
+        tr("Class of the item"),
+        tr("Number of the item (its PnPID)"),
+        tr("Column in Plant 3D"),
+        tr("Old value"),
+        tr("New value"),
+        tr("Asked for by"),
+    ]
+
+
+def _value_of(catalog: Catalog, cell: CellWrite, guide: Guide) -> list[str]:
+    column, _ = allowed_column(catalog, cell.class_name, cell.column)
+    return [
+        cell.tag,
+        _class_label(catalog, cell.class_name),
+        str(cell.pnpid),
+        _label(column) if column is not None else cell.column,
+        cell.old or "",
+        cell.new or "",
+        guide.asked.get((cell.pnpid, cell.column.lower()), ""),
+    ]
+
+
+_GUIDE_WIDTHS: Final = (18, 22, 16, 22, 34, 34, 22, 60)
+
+
+def _write_guide(sheet: Any, formats: Mapping[str, Any], rows: Sequence[tuple[str, list[str]]]) -> None:
+    style = {"title": "title", "text": "plain", "header": "header", "row": "told"}
+    for line, (kind, texts) in enumerate(rows):
+        for place, text in enumerate(texts):
+            _write_text(sheet, line, place, _readable(text), formats[style[kind]])
+    for place, width in enumerate(_GUIDE_WIDTHS):
+        sheet.set_column(place, place, width)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+
+
+def _insert_guide(book: Any, rows: Sequence[tuple[str, list[str]]]) -> None:
+    """The same in front of the sheets of an export."""
+    taken = {sheet.title.casefold() for sheet in book.worksheets}
+    name = next(
+        one
+        for one in (GUIDE, *(f"{GUIDE} ({number})" for number in range(2, 1000)))
+        if one.casefold() not in taken
+    )
+    sheet = book.create_sheet(name, 0)
+    for line, (kind, texts) in enumerate(rows, start=1):
+        for place, text in enumerate(texts, start=1):
+            target = sheet.cell(row=line, column=place)
+            target.value = _readable(text) or None
+            if text:
+                target.data_type = "s"
+            target.number_format = "@"
+            target.font = Font(bold=kind in ("title", "header"))
+            target.alignment = Alignment(vertical="top", wrap_text=kind in ("header", "row"))
+    for place, width in enumerate(_GUIDE_WIDTHS):
+        sheet.column_dimensions[openpyxl.utils.get_column_letter(place + 1)].width = width
+    for other in book.worksheets:
+        other.sheet_view.tabSelected = False
+    book.active = 0
+
+
+def _readable(text: str) -> str:
+    return _ILLEGAL_IN_XML.sub("\ufffd", text)[:32_767]
 
 
 def _formats(book: Any) -> dict[str, Any]:
     text = {"num_format": "@", "valign": "top"}
     return {
         "header": book.add_format({**text, "bold": True, "bg_color": "#D9E1F2", "bottom": 1}),
+        "title": book.add_format({**text, "bold": True}),
+        "plain": book.add_format(text),
+        "told": book.add_format({**text, "text_wrap": True}),
         "locked": book.add_format({**text, "bg_color": "#F2F2F2"}),
         "free": book.add_format({**text, "locked": False}),
         "changed": book.add_format({**text, "locked": False, "bg_color": f"#{_CHANGED_COLOUR}"}),
@@ -315,7 +484,7 @@ def _class_label(catalog: Catalog, class_name: str) -> str:
 
 def _sheet_names(labels: Mapping[str, str]) -> dict[str, str]:
     """Class -> sheet name: at most 31 UTF-16 units, no forbidden character, unique in any case, never `History`."""
-    taken = {"history"}
+    taken = {"history", GUIDE.casefold()}
     names: dict[str, str] = {}
     for class_name in sorted(labels):
         clean = _FORBIDDEN_IN_SHEET_NAMES.sub("_", labels[class_name]).strip().strip("'") or "Class"
@@ -360,13 +529,16 @@ def fill_export(
     out: Path,
     language: Language = "en",
     headers: Mapping[str, str] | None = None,
+    guide: Guide = NO_GUIDE,
+    agrees: Agrees = _same_text,
 ) -> WorkbookReport:
     """Fill the planned cells into a workbook that was exported from the Data Manager a moment ago.
 
     Sheets, headers in whatever language, protection and all other cells stay as they are. Items are found by PnPID
     (and PnPGuid), columns by the project's own display name, or by `headers` (column name -> header in this export),
     or by a header seen in exports of other languages; nothing is guessed: what cannot be identified is `refused`
-    (`header_unknown`, `item_not_in_export`), a cell that holds another value than expected is `stale`.
+    (`header_unknown`, `item_not_in_export`), a cell that holds another value than expected is `stale`. Headers are looked
+    for in the first rows of a sheet; `agrees` says whether two texts mean the same in their field.
     Raises ConfigError `workbook_unreadable`; RetryLaterError `workbook_not_written`. `export` is never changed.
     """
     results = _Results(cells)
@@ -375,9 +547,10 @@ def fill_export(
     try:
         places = _places(export, book)
         for index in results.open():
-            _fill_cell(catalog, results, index, places, language, headers or {})
+            _fill_cell(catalog, results, index, places, language, headers or {}, agrees)
         done = [cell for cell in results.done.values() if cell.status == "written"]
         if done:
+            _insert_guide(book, _guide_rows(catalog, results, guide, language))
             with _whole_or_not_at_all(out) as temporary:
                 book.save(str(temporary))
     finally:
@@ -392,23 +565,29 @@ def _fill_cell(
     places: Mapping[str, list[_Place]],
     language: Language,
     headers: Mapping[str, str],
+    agrees: Agrees,
 ) -> None:
     cell = results.cells[index]
     found = places.get(str(cell.pnpid), [])
     if not found:
-        results.put(
-            index,
-            "refused",
-            code="item_not_in_export",
-            message=f"The export shows no row with PnPID {cell.pnpid}. Export the class {cell.class_name} too.",
-        )
+        message = f"The export shows no row with PnPID {cell.pnpid}. Export the class {cell.class_name} too."
+        if not places:
+            message = (
+                f"No sheet of the export has one column headed PnPID in its first {HEADER_ROWS} rows and items below it, so "
+                "no item was found in it. Export from the Data Manager with the column PnPID."
+            )
+        results.put(index, "refused", code="item_not_in_export", message=message)
         return
-    if any(place.guid and place.guid.strip().lower() != cell.plant3d_id.lower() for place in found):
+    other = next(
+        (place for place in found if place.guid and not _same_guid(place.guid, cell.plant3d_id)), None
+    )
+    if other is not None:
         results.put(
             index,
             "refused",
             code="guid_differs",
-            message=f"The row with PnPID {cell.pnpid} carries another PnPGuid: this export is of another project.",
+            message=f"The row with PnPID {cell.pnpid} on the sheet {other.sheet.title} carries the PnPGuid {said(other.guid)}, "
+            f"and the item has {cell.plant3d_id}: it is another item's row. Export it again from this project.",
         )
         return
     column, _ = allowed_column(catalog, cell.class_name, cell.column)
@@ -427,7 +606,13 @@ def _fill_cell(
             f"which is how this project calls {cell.column}. Nothing was guessed.",
         )
         return
-    _fill_targets(results, index, targets, language)
+    _fill_targets(results, index, targets, language, agrees)
+
+
+def _same_guid(shown: str, known: str) -> bool:
+    """Whether two texts are one identity, in braces or not, in capitals or not."""
+    one = guid_text(shown)
+    return one == guid_text(known) if one else shown.strip().casefold() == known.casefold()
 
 
 def _positions(place: _Place, column: Column, headers: Mapping[str, str]) -> list[int]:
@@ -441,13 +626,13 @@ def _positions(place: _Place, column: Column, headers: Mapping[str, str]) -> lis
 
 
 def _fill_targets(
-    results: _Results, index: int, targets: Sequence[tuple[_Place, Any]], language: Language
+    results: _Results, index: int, targets: Sequence[tuple[_Place, Any]], language: Language, agrees: Agrees
 ) -> None:
     cell = results.cells[index]
     for place, target in targets:
         shown = None if isinstance(target, MergedCell) else _text_of(target)
-        if shown is None or shown != (cell.old or ""):
-            code = "already_there" if shown == (cell.new or "") else "value_moved"
+        if shown is None or not agrees(cell, shown, cell.old):
+            code = "value_moved" if shown is None or not agrees(cell, shown, cell.new) else "already_there"
             results.put(
                 index,
                 "stale",
@@ -477,21 +662,34 @@ def _places(export: Path, book: Any) -> dict[str, list[_Place]]:
     for sheet in book.worksheets:
         if sheet.max_row > MAX_ROWS:
             raise _unreadable(export, f"the sheet {sheet.title} has {sheet.max_row} rows")
-        headers: dict[str, list[int]] = {}
-        for position, target in enumerate(next(sheet.iter_rows(min_row=1, max_row=1), ()), start=1):
-            text = _text_of(target)
-            if text and text.strip():
-                headers.setdefault(_key(text), []).append(position)
+        top, headers = _headers_of(sheet)
         ids, guids = headers.get(_key(_ID), []), headers.get(_key(_GUID), [])
         if len(ids) != 1:
             continue
-        for row in range(2, sheet.max_row + 1):
+        for row in range(top + 1, sheet.max_row + 1):
             pnpid = _text_of(sheet.cell(row=row, column=ids[0]))
             if pnpid and pnpid.strip():
                 guid = _text_of(sheet.cell(row=row, column=guids[0])) if len(guids) == 1 else ""
                 place = _Place(sheet=sheet, row=row, headers=headers, guid=guid or "")
                 found.setdefault(pnpid.strip(), []).append(place)
     return found
+
+
+def _headers_of(sheet: Any) -> tuple[int, dict[str, list[int]]]:
+    """The first row that heads one column PnPID, of the first few, and the positions of its headers; (0, {}) for none."""
+    for row, cells in enumerate(sheet.iter_rows(min_row=1, max_row=HEADER_ROWS), start=1):
+        headers: dict[str, list[int]] = {}
+        for position, target in enumerate(cells, start=1):
+            text = _text_of(target)
+            if text and text.strip():
+                headers.setdefault(_key(text), []).append(position)
+        if len(headers.get(_key(_ID), ())) == 1:
+            return row, headers
+    return 0, {}
+
+
+_ESCAPED: Final = re.compile(r"_x(000[9ADad])_")
+"""How Excel writes a tab, a line feed or a carriage return into a cell; the library leaves it so."""
 
 
 def _text_of(target: Any) -> str | None:
@@ -503,7 +701,7 @@ def _text_of(target: Any) -> str | None:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return _ESCAPED.sub(lambda found: chr(int(found.group(1), 16)), str(value))
 
 
 def _key(header: str) -> str:
