@@ -1,0 +1,46 @@
+"""The page that tells one item's way names functions: they exist, and they come in the order of the five steps."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import plant3d_sync
+
+SOURCE = Path(plant3d_sync.__file__).parent
+PAGE = SOURCE.parents[1] / "docs" / "explanation" / "life-of-a-record.md"
+NAMED = re.findall(r"`([\w/]+\.py):([\w.]+)`", PAGE.read_text(encoding="utf-8"))
+
+
+def defined(file: str) -> set[str]:
+    """Functions and classes of a module, methods with their class."""
+    found: set[str] = set()
+    for node in ast.parse((SOURCE / file).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {
+                f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)
+            }
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED, ids=lambda one: one)
+def test_a_function_that_the_page_names_exists(file: str, name: str) -> None:
+    assert name in defined(file)
+
+
+def test_the_way_goes_in_one_direction() -> None:
+    way = [f"{file}:{name}" for file, name in NAMED]
+    order = [
+        "connectors/plant3d/reader.py:Scan.run",
+        "reconcile/decide.py:decide",
+        "usecases/show.py:plan_document",
+        "usecases/apply.py:apply_steps",
+        "reconcile/advance.py:created",
+        "state/runs.py:end",
+    ]
+    assert [one for one in way if one in order] == order
