@@ -6,6 +6,7 @@ Each is one act of one person (or one command); a story is a sequence of them.
 from __future__ import annotations
 
 import contextlib
+import pickle
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 from tests.support.dcf import Dcf
 from tests.worlds import fast
-from tests.worlds.world import POINTS, Typed, World
+from tests.worlds.world import CELLS, CLOCK, NAMES, POINTS, PROJECTS, Typed, World, filled
 
 Move = Callable[[World, str], bool]
 
@@ -27,12 +28,52 @@ def _text(world: World, who: str) -> str:
 # ---------------------------------------------------------------- in Plant 3D
 
 
-def designer_types(world: World, tag: str) -> bool:
+def designer_types(world: World, tag: str, name: str = "description") -> bool:
     if not world.is_drawn(tag):
         return False
     text = _text(world, "designer")
-    world.saves(tag, "Description", text)
-    world.told.words[tag, "description"] = Typed("plant3d", text)
+    world.saves(tag, CELLS[name], text)
+    world.told.words[tag, name] = Typed("plant3d", text)
+    return True
+
+
+def designer_types_a_model(world: World, tag: str) -> bool:
+    """The second shared field, an attribute in SYNAPSE."""
+    return designer_types(world, tag, "model")
+
+
+def designer_empties(world: World, tag: str) -> bool:
+    if not world.is_drawn(tag) or not world.cell(tag):
+        return False
+    world.saves(tag, "Description", None)
+    world.told.words[tag, "description"] = Typed("plant3d", None)
+    return True
+
+
+def designer_types_an_awkward_tag(world: World, tag: str) -> bool:
+    """One that SYNAPSE does not take; the second time it is mended."""
+    if not world.is_drawn(tag):
+        return False
+    now = "P" * 130 if world.tag_of(tag) == tag else tag
+    world.tags(tag, now)
+    return True
+
+
+def designer_renames(world: World, tag: str) -> bool:
+    """To a tag of its own; the second time back."""
+    if not world.is_drawn(tag):
+        return False
+    world.tags(tag, f"{tag}-N" if world.tag_of(tag) == tag else tag)
+    return True
+
+
+def designer_swaps_tags(world: World, tag: str) -> bool:
+    other = next((one for one in world.items if one != tag and world.is_drawn(one)), None)
+    if other is None or not world.is_drawn(tag):
+        return False
+    mine, others = world.tag_of(tag), world.tag_of(other)
+    world.tags(tag, others)
+    world.tags(other, mine)
     return True
 
 
@@ -72,14 +113,14 @@ def designer_deletes(world: World, tag: str) -> bool:
                 removed[table] = columns, found
                 connection.execute(f"DELETE FROM [{table}] WHERE PnPID = ?", (pnpid,))
     world.deleted[tag] = removed
-    if (typed := _words_in_plant3d(world, tag)) is not None and typed.counts:
-        typed.counts, typed.deleted = False, True  # the designer deleted them himself
+    for typed in _words_in_plant3d(world, tag):
+        if typed.counts:
+            typed.counts, typed.deleted = False, True  # the designer deleted them himself
     return True
 
 
-def _words_in_plant3d(world: World, tag: str) -> Typed | None:
-    known = world.told.words.get((tag, "description"))
-    return known if known is not None and known.side == "plant3d" else None
+def _words_in_plant3d(world: World, tag: str) -> list[Typed]:
+    return [one for (of, _name), one in world.told.words.items() if of == tag and one.side == "plant3d"]
 
 
 def designer_brings_back(world: World, tag: str) -> bool:
@@ -89,8 +130,9 @@ def designer_brings_back(world: World, tag: str) -> bool:
         for table, (columns, rows) in world.deleted.pop(tag).items():
             names, marks = ", ".join(f"[{name}]" for name in columns), ", ".join("?" * len(columns))
             connection.executemany(f"INSERT INTO [{table}] ({names}) VALUES ({marks})", rows)
-    if (typed := _words_in_plant3d(world, tag)) is not None and typed.deleted:
-        typed.counts, typed.deleted = True, False
+    for typed in _words_in_plant3d(world, tag):
+        if typed.deleted:
+            typed.counts, typed.deleted = True, False
     return True
 
 
@@ -126,6 +168,61 @@ def user_types(world: World, tag: str) -> bool:
     text = _text(world, "user")
     world.told.words[tag, "description"] = Typed("synapse", text)
     return _edits(world, tag, description=text)
+
+
+def user_types_a_model(world: World, tag: str) -> bool:
+    row = world.asset(tag)
+    if row is None or row["deleted_at"] is not None:
+        return False
+    text = _text(world, "user")
+    world.told.words[tag, "model"] = Typed("synapse", text)
+    return _edits(world, tag, attributes={"model": text})
+
+
+def user_empties(world: World, tag: str) -> bool:
+    row = world.asset(tag)
+    if row is None or row["deleted_at"] is not None or not row["description"]:
+        return False
+    world.told.words[tag, "description"] = Typed("synapse", None)
+    return _edits(world, tag, description=None)
+
+
+def user_adds_what_is_not_drawn_yet(world: World, _tag: str) -> bool:
+    """An asset that carries the tag a designer will draw."""
+    if any(row["tag"] == "P-9" for row in world.memory.rows()) or "P-9" in world.items:
+        return False
+    world.memory.user_create("P-9", description="before it was drawn", by="user:marie")
+    return True
+
+
+def user_purges(world: World, tag: str) -> bool:
+    """Physically, and nobody declares anything."""
+    row = world.asset(tag)
+    if row is None:
+        return False
+    world.memory.purge(str(row["id"]))
+    world.told.unclear.add(tag)
+    world.told.purged = True
+    return True
+
+
+def puts_yesterdays_synapse_back(world: World, _tag: str) -> bool:
+    """The first time it is kept, the second time put back, and the history declared broken."""
+    if world.kept_synapse is None:
+        world.kept_synapse = pickle.dumps(vars(world.memory))
+        return True
+    sent = world.memory.deliveries
+    back = filled(world.kept_synapse)
+    back.deliveries = sent
+    back._epoch = world.memory._epoch
+    back.new_epoch()
+    world.synapse[PROJECTS["mine"]], world.kept_synapse = back, None
+    for (_tag, name), typed in world.told.words.items():
+        if typed.side == "synapse" or world.held(_tag, name) != typed.text:
+            typed.counts = typed.counts and typed.side == "plant3d"
+    world.told.archived |= set(world.items)
+    world.told.rolled_back = True
+    return True
 
 
 def user_types_a_maker(world: World, tag: str) -> bool:
@@ -168,10 +265,119 @@ def synapse_loses_an_asset(world: World, tag: str) -> bool:
 
 def command(*words: str) -> Move:
     def move(world: World, _tag: str) -> bool:
-        world.cli(words[0], "mine", *words[1:])
+        world.cli(*_with_project(words))
         return True
 
     return move
+
+
+def _with_project(words: tuple[str, ...]) -> tuple[str, ...]:
+    at = 1 if len(words) == 1 or words[1].startswith("-") else 2
+    return *words[:at], "mine", *words[at:]
+
+
+def limited(*words: str) -> Move:
+    """A run that looks at this item's asset, or at its kind, only."""
+
+    def move(world: World, tag: str) -> bool:
+        row = world.asset(tag)
+        if row is None:
+            return False
+        kind = "valves" if tag.startswith("HV") else "equipment"
+        world.cli(words[0], "mine", words[1], str(row["id"]) if words[1] == "--asset-ids" else kind)
+        return True
+
+    return move
+
+
+def makes_a_plan_of_a_pull(world: World, _tag: str) -> bool:
+    world.plan = world.cli("plan", "mine", "--direction", "pull").get("plan_id") or world.plan
+    return True
+
+
+def applies_approving_guards(world: World, _tag: str) -> bool:
+    """What a guard stopped, if something was stopped; else the plan that waits."""
+    plan = world.plan or world.last.get("plan_id")
+    if plan is None:
+        return False
+    world.cli("apply", plan, "--approve-guards")
+    if world.code in (0, 3) and "yesterday's file" in world.told.moves:
+        world.told.must_stay.clear()  # a person said that the older copy counts
+    world.plan = None
+    return True
+
+
+def discards_the_plan(world: World, _tag: str) -> bool:
+    if world.plan is None:
+        return False
+    world.cli("discard", world.plan)
+    world.plan = None
+    return True
+
+
+def undoes_the_first_run(world: World, tag: str) -> bool:
+    """An older one than the last."""
+    if len(world.ran) < 2:
+        return False
+    world.ran.append(world.ran[0])
+    return undoes_the_last_run(world, tag)
+
+
+def toggles(**options: Any) -> Move:
+    """An administrator sets these, and the next time takes them back."""
+
+    def move(world: World, _tag: str) -> bool:
+        now = {name: None if name in world.options else value for name, value in options.items()}
+        world.configure(**now)
+        return True
+
+    return move
+
+
+def links_accepted(world: World, _tag: str) -> bool:
+    world.cli("links", "accept", "mine")
+    return True
+
+
+def points_elsewhere_and_back(world: World, _tag: str) -> bool:
+    """The project is pointed at another project of SYNAPSE, used, and pointed back."""
+    world.configure(synapse_project_id=PROJECTS["second"])
+    world.cli("now", "mine")
+    world.cli("links", "accept", "mine")
+    world.configure(synapse_project_id=None)
+    return True
+
+
+def a_copy_becomes_a_project(world: World, tag: str) -> bool:
+    """A copy of the file, one value changed, for the same SYNAPSE project: the run of another project."""
+    if not world.is_drawn(tag):
+        return False
+    text = _text(world, "of a copy")
+    shutil.copyfile(world.dcf, world.folder / "copy.dcf")
+    with closing(sqlite3.connect(world.folder / "copy.dcf")) as connection, connection:
+        connection.execute(
+            "UPDATE EngineeringItems SET Description = ? WHERE PnPID = ?", (text, world.items[tag][0])
+        )
+        connection.execute(
+            "UPDATE PnPBase SET PnPTimestamp = ?, PnPRevision = PnPRevision + 1 WHERE PnPID = ?",
+            (CLOCK.ticks(), world.items[tag][0]),
+        )
+    world.told.never.add(text)
+    settings = {
+        "synapse_project_id": PROJECTS["mine"],
+        "source": "copy.dcf",
+        "mapping": ["./mine.yml"],
+        "write": "sql",
+        "drawings_unseen": "closed",
+    }
+    world.beside = {"copy": settings}
+    world.configure()
+    kept = world.last, list(world.ran)
+    world.cli("now", "copy")
+    world.last, world.ran = kept
+    world.beside = {}
+    world.configure()
+    return True
 
 
 def makes_a_plan(world: World, _tag: str) -> bool:
@@ -211,10 +417,10 @@ def resolves(choice: str) -> Move:
         ]
         for item in asked:
             world.cli("resolve", item["id"], choice, "--no-run")
-            typed = world.told.words.get((tag, "description"))
-            if typed is not None and world.code == 0:
-                # a person decided: the other words do not count. Of a whole item he saw both
-                typed.counts = typed.side == choice and item["field"] != "*"
+            for (of, name), typed in world.told.words.items():
+                if of == tag and world.code == 0 and item["field"] in (NAMES[name], "*"):
+                    # a person decided: the other words do not count. Of a whole item he saw both
+                    typed.counts = typed.side == choice and item["field"] != "*"
             if world.code == 0:
                 world.told.decided.add(tag)
         return bool(asked)
@@ -253,10 +459,13 @@ def puts_yesterdays_state_back(world: World, _tag: str) -> bool:
     return True
 
 
-def another_mapping_and_back(world: World, _tag: str) -> bool:
-    world.configure(mapping=None if "mapping" in world.options else ["stock", "./other.yml"])
-    world.told.unclear |= set(world.items)
-    return True
+def another_mapping_and_back(name: str) -> Move:
+    def move(world: World, _tag: str) -> bool:
+        world.configure(mapping=None if "mapping" in world.options else [f"./{name}"])
+        world.told.unclear |= set(world.items)
+        return True
+
+    return move
 
 
 def another_way_of_writing(world: World, _tag: str) -> bool:
@@ -296,6 +505,20 @@ def between(point: str, inner: Move, *words: str) -> Move:
 def _unless_locked(inner: Move, world: World, tag: str) -> None:
     with contextlib.suppress(sqlite3.OperationalError):  # Plant 3D cannot save now: nobody typed anything
         inner(world, tag)
+
+
+def another_worker(world: World, _tag: str) -> bool:
+    """The lease of the run that is under way is over; a run of somebody else begins and ends."""
+    with closing(sqlite3.connect(world.state)) as connection, connection:
+        connection.execute("UPDATE lease SET expires_at = 0")
+    with POINTS.apart():
+        world.cli("now", "mine")
+    return True
+
+
+def user_types_and_another_worker(world: World, tag: str) -> bool:
+    done = user_types(world, tag)
+    return another_worker(world, tag) and done
 
 
 def killed(point: str) -> Move:
@@ -356,7 +579,44 @@ RARE: dict[str, Move] = {
     "runs": command("runs"),
     "yesterday's file": puts_yesterdays_file_back,
     "yesterday's state": puts_yesterdays_state_back,
-    "another mapping": another_mapping_and_back,
+    "another mapping": another_mapping_and_back("elsewhere.yml"),
+    "another first column": another_mapping_and_back("first.yml"),
+    "the designer types a model": designer_types_a_model,
+    "the user types a model": user_types_a_model,
+    "now, and before it writes the user types a model": between("plan.stored", user_types_a_model),
+    "now, and before it writes the designer types a model": between("plan.stored", designer_types_a_model),
+    "the designer empties the description": designer_empties,
+    "the user empties the description": user_empties,
+    "the designer renames the item": designer_renames,
+    "the designer swaps tags": designer_swaps_tags,
+    "the designer types an awkward tag": designer_types_an_awkward_tag,
+    "the user purges the asset": user_purges,
+    "the user adds P-9": user_adds_what_is_not_drawn_yet,
+    "links accept": links_accepted,
+    "schema accept": command("schema", "accept"),
+    "discard": discards_the_plan,
+    "apply, approving guards": applies_approving_guards,
+    "undo of the first run": undoes_the_first_run,
+    "plan of a pull": makes_a_plan_of_a_pull,
+    "push of the asset": limited("push", "--asset-ids"),
+    "pull of its kind": limited("pull", "--entity-types"),
+    "conflicts are asked about": toggles(conflict={"policy": "ask"}),
+    "missing items are asked about": toggles(missing={"reads": 2, "minutes": 15, "policy": "ask"}),
+    "drift is proposed": toggles(drift={"attributes.manufacturer": "propose"}),
+    "drift is ignored": toggles(drift={"attributes.manufacturer": "ignore"}),
+    "another SYNAPSE project": points_elsewhere_and_back,
+    "a copy of the file": a_copy_becomes_a_project,
+    "yesterday's SYNAPSE": puts_yesterdays_synapse_back,
+    **{
+        f"now, frozen at {point}, and another run": between(point, another_worker)
+        for point in ("plan.stored", "pull.intent_stored", "push.intent_stored", "push.before_begin")
+    },
+    **{
+        f"now, frozen at {point}, the user types and another run": between(
+            point, user_types_and_another_worker
+        )
+        for point in ("plan.stored", "push.before_begin")
+    },
     "another way of writing": another_way_of_writing,
     "a workbook": a_workbook_goes_out_and_comes_back,
     "SYNAPSE loses the asset": synapse_loses_an_asset,
@@ -396,6 +656,9 @@ PLAYED = {
     "resolve": "choose SYNAPSE",
     "undo": "undo of the last run",
     "workbook": "a workbook",
+    "discard": "discard",
+    "links accept": "links accept",
+    "schema accept": "schema accept",
     "audit verify": "",
 }
 """Command -> its move; "" is asked by the oracle at every rest."""
@@ -418,7 +681,6 @@ NOT_PLAYED = {
     "up": "all services in one",
     "check-config": "reads the configuration",
     "links propose": "writes nothing",
-    "links accept": "the worlds have no assets that nobody linked; test_preflight.py, story 20",
     "mapping check": "reads the mapping",
     "db upgrade": "test_old_state.py",
     "keys create": "no sync",
@@ -426,7 +688,6 @@ NOT_PLAYED = {
     "keys revoke": "no sync",
     "audit export": "reads; test_audit.py compares",
     "audit set-aside": "closes rows altered from outside, which no actor here does; test_forged_rows.py",
-    "discard": "no move yet: a plan that nobody applies waits here; test_plans_that_wait.py",
     "acknowledge": "decides nothing; test_findings.py",
     "waiting": "reads; test_quarantine.py",
     "quarantine list": "reads; test_quarantine.py",
@@ -435,7 +696,6 @@ NOT_PLAYED = {
     "mapping diff": "writes nothing; test_schema_steps.py",
     "mapping versions": "reads",
     "schema show": "reads",
-    "schema accept": "no move yet: no actor changes the schema here; test_schema_steps.py",
     "settings show": "reads",
     "settings page": "reads",
 }
@@ -453,11 +713,11 @@ VERBS = {
     "cancelSync": "no move: a run is cancelled by test_runs_end.py; killed at every point it is played here",
     "createKey": "no move: no sync",
     "revokeKey": "no move: no sync",
-    "discardPlan": "no move: as the command `discard`",
     "acknowledgeFindings": "no move: as the command `acknowledge`",
     "retryQuarantined": "no move: as the command `quarantine retry`",
     "ignoreQuarantined": "no move: as the command `quarantine ignore`",
-    "acceptSchema": "no move: as the command `schema accept`",
+    "discardPlan": "discard",
+    "acceptSchema": "schema accept",
 }
 """Operation of the API that changes something -> the move that stands for it (the queue carries out what the commands
 do), or why there is none."""

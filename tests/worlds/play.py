@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.worlds import moves, oracle
-from tests.worlds.world import BETWEEN_MOVES, CLOCK, World, beginning, ports, somewhere
+from tests.worlds.world import BETWEEN_MOVES, CELLS, CLOCK, World, beginning, ports, somewhere
 
 Story = tuple[tuple[str, str], ...]
 """Moves in their order: what, and on which item."""
@@ -220,7 +220,8 @@ def situation(world: World) -> str:
     """Both sides, what we remember, and what people typed, without ids and times."""
     link = "SELECT base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
     sides = {
-        tag: [world.is_drawn(tag), world.cell(tag), world.cell(tag, "manufacturer")] for tag in world.items
+        tag: [world.is_drawn(tag), world.tag_of(tag), *(world.cell(tag, name) for name in CELLS)]
+        for tag in world.items
     }
     held = [
         [row["description"], row["attributes"], row["deleted_at"] is None, row["plant3d_id"]]

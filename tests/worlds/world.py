@@ -38,14 +38,29 @@ Value = str | None
 
 PROJECTS = {name: f"0000000{n}-0000-4000-8000-00000000a55e" for n, name in enumerate(("mine", "second"), 1)}
 TAGS = ("P-1", "P-2", "HV-1")
-CELLS = {"description": "Description", "manufacturer": "Manufacturer"}
-"""Field -> column. The description is shared; the manufacturer is Plant 3D's."""
-MAPPING = {
-    "version": 1,
-    "extends": "stock",
-    "classes": {"CentrifugalPump": {"fields": {"description": {"column": "Area", "owner": "shared"}}}},
+CELLS = {"description": "Description", "model": "ModelNumber", "manufacturer": "Manufacturer"}
+"""Field -> column. Description and model are shared; the manufacturer is Plant 3D's."""
+NAMES = {"description": "description", "model": "attributes.model"}
+"""Field -> what the program calls it."""
+SHARED_MODEL = {
+    "EngineeringItems": {"fields": {"attributes.model": {"column": "ModelNumber", "owner": "shared"}}}
 }
-"""Another mapping: the description of pumps comes from elsewhere."""
+TAGGED = {"P": "Equipment", "H": "HandValves"}
+"""First letter of a tag -> the table that holds it."""
+MAPPINGS = {
+    "mine.yml": SHARED_MODEL,
+    "elsewhere.yml": {
+        **SHARED_MODEL,
+        "CentrifugalPump": {"fields": {"description": {"column": "Area", "owner": "shared"}}},
+    },
+    "first.yml": {
+        **SHARED_MODEL,
+        "CentrifugalPump": {
+            "fields": {"description": {"column": ["Area", "Description"], "owner": "shared"}}
+        },
+    },
+}
+"""The mapping, and others: the description of pumps comes from elsewhere, or from elsewhere first."""
 BEGINNING = 1_800_000_000.0
 BETWEEN_MOVES = 600.0
 """Seconds that pass with each move: who was later is known."""
@@ -87,6 +102,19 @@ class Points:
             self.happens()
         return otherwise
 
+    def forget(self) -> None:
+        self.at, self.happens, self.met, self.dead = "", None, False, False
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Another process: what happens at its steps is its own affair."""
+        before = self.at, self.happens, self.met, self.dead
+        self.forget()
+        try:
+            yield
+        finally:
+            self.at, self.happens, self.met, self.dead = before
+
     def dies(self) -> None:
         self.dead = True
         raise Killed
@@ -123,6 +151,12 @@ class Told:
     """Items whose asset a person archived."""
     must_stay: dict[str, Value] = field(default_factory=dict)
     """Item -> words of a designer that SYNAPSE held when an older copy of the file was put back."""
+    never: set[str] = field(default_factory=set)
+    """Texts of another plant: SYNAPSE must not hold them."""
+    purged: bool = False
+    """Whether an asset was removed and no feed tells: only a run that compares everything can know."""
+    rolled_back: bool = False
+    """Whether SYNAPSE was put back to an earlier moment."""
     unclear: set[str] = field(default_factory=set)
     """Items of which a person rolled something back: nobody can say which words still count."""
 
@@ -134,6 +168,8 @@ class World:
         self.folder = folder
         self.synapse = {uid: MemorySynapse(project_id=uid, now=_now) for uid in PROJECTS.values()}
         self.options: Row = {}
+        self.beside: Row = {}
+        """Other projects of the configuration."""
         self.told = Told()
         self.items: dict[str, tuple[int, str]] = {}
         self.deleted: dict[str, dict[str, tuple[list[str], list[tuple[Any, ...]]]]] = {}
@@ -142,6 +178,7 @@ class World:
         self.plan: str | None = None
         self.ran: list[str] = []
         self.workbook: dict[str, Value] | None = None
+        self.kept_synapse: bytes | None = None
         self.last: Row = {}
         self.code = 0
 
@@ -165,6 +202,7 @@ class World:
         project = {
             "synapse_project_id": PROJECTS["mine"],
             "source": self.dcf.name,
+            "mapping": ["./mine.yml"],
             "drawings_unseen": "closed",
             "missing": {"reads": 1, "minutes": 0, "policy": "archive"},
             "write": "sql",
@@ -173,7 +211,7 @@ class World:
         document = {
             "state_db_url": f"sqlite:///{self.state}",
             "synapse": {"url": "http://127.0.0.1:9"},
-            "projects": {"mine": project},
+            "projects": {"mine": project, **self.beside},
         }
         (self.folder / "plant3d-sync.yml").write_text(json.dumps(document), encoding="utf-8")  # JSON is YAML
 
@@ -186,6 +224,15 @@ class World:
     def cell(self, tag: str, name: str = "description") -> Value:
         rows = self.sql(f"SELECT [{CELLS[name]}] FROM EngineeringItems WHERE PnPID = ?", self.items[tag][0])
         return rows[0][0] if rows else None
+
+    def tag_of(self, tag: str) -> Value:
+        """The item's tag now: it began with `tag`."""
+        rows = self.sql(f"SELECT Tag FROM [{TAGGED[tag[0]]}] WHERE PnPID = ?", self.items[tag][0])
+        return rows[0][0] if rows else None
+
+    def tags(self, tag: str, text: str) -> None:
+        """A designer gives it another tag."""
+        self.saves(tag, "Tag", text, TAGGED[tag[0]])
 
     def is_drawn(self, tag: str) -> bool:
         return bool(self.sql("SELECT 1 FROM PnPBase WHERE PnPID = ?", self.items[tag][0]))
@@ -234,7 +281,6 @@ class World:
 
     def cli(self, *words: str) -> Row:
         """A command; what it answered. It may die where `POINTS` says."""
-        POINTS.met, POINTS.dead = False, False
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         self.code = -9
         try:
@@ -245,7 +291,7 @@ class World:
             with closing(sqlite3.connect(self.state)) as connection, connection:
                 connection.execute("UPDATE lease SET expires_at = 0")
         finally:
-            POINTS.dead, POINTS.at = False, ""
+            POINTS.forget()
         for (tag, name), typed in self.told.words.items():
             typed.arrived |= self.cell(tag, name) == typed.text == self.held(tag, name)
         out.flush()
@@ -271,7 +317,20 @@ class World:
             if path.is_file() and not path.name.startswith("state.db-"):
                 shutil.copyfile(path, folder / path.name)
         twin = World(folder)
-        names = ("options", "told", "items", "deleted", "first", "plan", "ran", "workbook", "last", "code")
+        names = (
+            "options",
+            "beside",
+            "kept_synapse",
+            "told",
+            "items",
+            "deleted",
+            "first",
+            "plan",
+            "ran",
+            "workbook",
+            "last",
+            "code",
+        )
         kept = {name: getattr(self, name) for name in names}
         vars(twin).update(pickle.loads(pickle.dumps(kept)))  # noqa: S301 - quicker than a deep copy, of our own
         twin.synapse = {uid: copied(one) for uid, one in self.synapse.items()}
@@ -281,9 +340,14 @@ class World:
 
 def copied(synapse: MemorySynapse) -> MemorySynapse:
     """The same SYNAPSE once more."""
-    twin = MemorySynapse.__new__(MemorySynapse)
-    vars(twin).update(pickle.loads(pickle.dumps(vars(synapse))))  # noqa: S301 - of our own
-    return twin
+    return filled(pickle.dumps(vars(synapse)))
+
+
+def filled(content: bytes) -> MemorySynapse:
+    """A SYNAPSE with this content."""
+    made = MemorySynapse.__new__(MemorySynapse)
+    vars(made).update(pickle.loads(content))  # noqa: S301 - of our own
+    return made
 
 
 def _now() -> datetime:
@@ -356,6 +420,7 @@ def beginning(folder: Path, *, tags: tuple[str, ...] = TAGS) -> World:
     CLOCK.now = BEGINNING
     world = World(folder)
     dcf = Dcf(world.dcf)
+    dcf.sql("INSERT INTO PnPProperties VALUES ('EngineeringItems', 'ModelNumber', 'System.String', 255)")
     with dcf.at_once():
         ids = [
             dcf.add(
@@ -363,6 +428,7 @@ def beginning(folder: Path, *, tags: tuple[str, ...] = TAGS) -> World:
                 Tag=tag,
                 Description=f"{tag}, as drawn",
                 Manufacturer="Sulzer",
+                ModelNumber=f"model of {tag}",
                 **({} if tag.startswith("HV") else {"Area": f"{tag}, area"}),
             )
             for tag in tags
@@ -372,7 +438,9 @@ def beginning(folder: Path, *, tags: tuple[str, ...] = TAGS) -> World:
         dcf.sql("UPDATE PnPSys_PnPBase_PnPID SET cnt = 1000")
     for tag, pnpid in zip(tags, ids, strict=True):
         world.knows(tag, pnpid)
-    (folder / "other.yml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
+    for name, classes in MAPPINGS.items():
+        document = {"version": 1, "extends": "stock", "classes": classes}
+        (folder / name).write_text(yaml.safe_dump(document), encoding="utf-8")
     world.configure()
     world.cli("now", "mine")
     assert world.code == 0, world.last
