@@ -111,10 +111,9 @@ def _catalogue() -> Callable[[sqlite3.Connection], Any]:
     return discover
 
 
-def _here(_name: str, work: Callable[[], Any], *, seconds: float) -> Any:
+def _here(_name: str, work: Callable[..., Any], *given: Any, **_bounds: Any) -> Any:
     """No share hangs in a world."""
-    del seconds
-    return work()
+    return work(*given)
 
 
 class _Nobody:
