@@ -13,11 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from docs import generate
-<<<<<<< HEAD
-from plant3d_sync.web.routes import conflicts, looking, plans, sync, waiting
-=======
 from plant3d_sync.web import routes
->>>>>>> 326b7ea (13.2: every verb of the API is asked about, wherever its route stands)
 from tests.worlds import moves
 from tests.worlds.oracle import Broken
 from tests.worlds.play import Failure, Stage, Story, drawn, every_order, stage
@@ -113,16 +109,10 @@ def test_every_command_has_a_move_or_a_reason_why_not() -> None:
 
 
 def test_every_verb_of_the_api_that_changes_something_has_a_move_or_a_reason_why_not() -> None:
-<<<<<<< HEAD
-    routes = [
-        route for module in (sync, plans, conflicts, looking, waiting) for route in module.router.routes
-    ]
-=======
     modules = [
         import_module(f"{routes.__name__}.{one.name}") for one in pkgutil.iter_modules(routes.__path__)
     ]
     every = [route for module in modules if hasattr(module, "router") for route in module.router.routes]
->>>>>>> 326b7ea (13.2: every verb of the API is asked about, wherever its route stands)
     changing = {
         route.operation_id for route in every if isinstance(route, APIRoute) and "GET" not in route.methods
     }
