@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import openpyxl
 import pytest
 
+from tests.acceptance.test_schema_steps import served
 from tests.support.pruned_project import (
     GROUPS_WITHOUT_SEGMENT,
     ITEMS,
@@ -112,3 +115,41 @@ def test_what_nobody_edited_is_undone_although_some_of_its_fields_were_never_rea
     undone = project.cli("undo", first["run_id"]).json
     assert undone["restores"] == first["stats"]["created"] - 1
     assert [(one["tag"], one["reason"]) for one in undone["left_alone"]] == [("P-1004", "edited since")]
+
+
+def test_the_same_numbers_in_cli_api_metrics_and_workbook(project: World, tmp_path: Path) -> None:
+    report = project.pulled()
+    covered = report["coverage"]
+    shown = project.cli("findings", NAME, "--limit", "100000").json
+    assert shown["total"] == len(shown["findings"]) == report["stats"]["findings"]
+    assert shown["total"] == sum(report["findings_by_code"].values())
+    nowhere = ("registry_orphan", "orphan_row", "foreign_row", "dangling_link", "dangling_relation")
+    for one in shown["findings"]:
+        if one["pnpid"] is not None and one["class"] != "PipeLineGroup" and one["code"] not in nowhere:
+            assert one["drawing"], one
+    groups = shown["groups"]
+    assert sum(group["count"] for group in groups) == shown["total"] and len(groups) < shown["total"] / 10
+    largest = groups[0]
+    assert (largest["code"], largest["count"]) == ("line_not_drawn", GROUPS_WITHOUT_SEGMENT)
+    causes = [(one["pnpid"], one["code"]) for one in shown["findings"]]
+    unknown = {pnpid for pnpid, code in causes if code == "tag_unknown"}
+    assert len(unknown) == covered["reasons"]["tag_unknown"]
+    assert not [code for pnpid, code in causes if pnpid in unknown and code != "tag_unknown"], "told once"
+    book_path = tmp_path / "findings.xlsx"
+    project.cli("findings", NAME, "--export", str(book_path))
+    book = openpyxl.load_workbook(book_path, read_only=True)
+    by_cause, each = (list(book[name].iter_rows(values_only=True)) for name in ("By cause", "One by one"))
+    assert len(each) - 1 == shown["total"] and [row[4] for row in by_cause[1:]] == [
+        group["count"] for group in groups
+    ]
+    with served(project) as client:
+        params = {"project_id": NAME}
+        assert client.get("/api/v1/findings/groups", params=params).json()["findings"] == shown["total"]
+        assert client.get(f"/api/v1/projects/{NAME}").json()["findings_by_code"] == report["findings_by_code"]
+        status = client.get("/api/v1/sync/status", params=params).json()
+        same = ("whole", "handed_over", "share", "reasons")
+        assert {name: status["coverage"][name] for name in same} == {name: covered[name] for name in same}
+        assert status["waiting"] == project.cli("waiting", NAME).json["counts"]
+        metrics = client.get("/metrics").text
+    left = re.findall(r"^plant3d_sync_not_handed_over_records\{.*\} (.*)$", metrics, re.MULTILINE)
+    assert sum(map(float, left)) == ITEMS - covered["handed_over"]
