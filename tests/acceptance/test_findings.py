@@ -176,3 +176,20 @@ def test_the_same_over_http(plant: World) -> None:
         assert client.post("/api/v1/findings/acknowledge", json={**body, "reason": ""}).status_code == 409
         nothing = {**body, "filter": {"code": "nothing"}}
         assert client.post("/api/v1/findings/acknowledge", json=nothing).status_code == 404
+
+
+def test_an_item_that_left_something_behind_is_one_finding_however_often_it_is_missed(plant: World) -> None:
+    plant.configure(missing={"reads": 9, "minutes": 0})
+    plant.pulled()
+    ((pnpid,),) = plant.sql("SELECT PnPID FROM Equipment WHERE Tag = '=P-1'")
+    plant.change("DELETE FROM PnPBase WHERE PnPID = ?", pnpid)
+    plant.pulled()
+    (gone,) = [one for one in told(plant)["findings"] if one["pnpid"] == pnpid]
+    assert gone["code"] == "missing" and gone["drawing"] == "PID-2"
+    assert {"orphan_row", "dangling_link"} <= set(gone["data"]["also"])
+    assert set(gone["data"]["tables"]) >= {"Equipment", "CentrifugalPump"}
+    plant.cli("acknowledge", NAME, str(gone["id"]), "--reason", "it comes back")
+    plant.pulled("--full")
+    (again,) = told(plant, "--status", "acknowledged")["findings"]
+    assert again["id"] == gone["id"] and again["first_seen"] == gone["first_seen"]
+    assert again["message"] != gone["message"] and told(plant)["acknowledged"] == 1

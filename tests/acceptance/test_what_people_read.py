@@ -56,7 +56,12 @@ def test_skipped_items_are_found_by_the_command_that_the_run_names(make_small: M
     assert "Findings: 3 (duplicate_tag 2, untagged 1); plant3d-sync findings mine" in text(
         world, "pull", NAME, "--dry-run"
     )
-    assert ok(world.cli("findings", NAME)) == {"findings": [], "total": 0, "groups": []}, "a plan stores none"
+    assert ok(world.cli("findings", NAME)) == {
+        "findings": [],
+        "total": 0,
+        "groups": [],
+        "acknowledged": 0,
+    }, "a plan stores none"
     report = world.pulled()
     assert "plant3d-sync findings mine" in line_with(text(world, "show", report["run_id"]), "Findings: 3")
     found = ok(world.cli("findings", NAME))

@@ -152,6 +152,8 @@ def findings(
         say(f"{total} findings: {plain(document['path'])}")
     if code is not None:
         say(f"Findings {plain(code)}: {total}.")
+    if document["acknowledged"]:
+        say(f"Acknowledged (--status acknowledged shows them): {document['acknowledged']}.")
     say(f"Findings: {sum(by_code.values())}" + (f" ({_listed(by_code)})" if by_code else "") + ".")
     if "unlinked_asset" in by_code:
         say(f"SYNAPSE holds assets with these tags already: plant3d-sync links propose {plain(project)}")

@@ -11,6 +11,7 @@ _REGISTRY = frozenset({"registry_mismatch", "not_registered", "tag_from_registry
 _CELL = frozenset(
     {"line_break", "nul_character", "outer_blanks", "mojibake", "invalid_utf8", "wrong_type", "too_long"}
 )
+_LEFT_BEHIND = frozenset({"dangling_link", "dangling_relation", "registry_orphan"})
 _EXPLAINS: Mapping[str, frozenset[str]] = {
     "invalid_tag": frozenset({"line_break", "nul_character", "outer_blanks", "mojibake"}) | _REGISTRY,
     "tag_too_long": frozenset({"too_long"}) | _REGISTRY,
@@ -18,6 +19,9 @@ _EXPLAINS: Mapping[str, frozenset[str]] = {
     "tag_lost": frozenset({"row_missing"}) | _CELL | _REGISTRY,
     "untagged": frozenset({"outer_blanks", "registry_mismatch"}),
     "tag_from_registry": frozenset({"row_missing", "registry_mismatch"}) | _CELL,
+    "missing": frozenset({"orphan_row", "foreign_row"}) | _LEFT_BEHIND,
+    "orphan_row": frozenset({"orphan_row"}) | _LEFT_BEHIND,
+    "foreign_row": frozenset({"foreign_row"}),
 }
 """What an item is skipped (or kept) for -> codes about the same item that are the same cause seen elsewhere. Codes about a
 cell count only where it is the cell of the tag."""
@@ -47,7 +51,7 @@ def told_once(found: Sequence[Finding], tag_columns: Callable[[str], frozenset[s
 
 def _goes_before(found: Sequence[Finding], other: int | None, one: Finding) -> bool:
     """What was decided explains what was read, also where both are causes."""
-    return other is None or found[other].code in _EXPLAINS[one.code]
+    return other is None or (found[other].code != one.code and found[other].code in _EXPLAINS[one.code])
 
 
 def _is_explained(one: Finding, main: Finding, tag_columns: Callable[[str], frozenset[str]]) -> bool:
@@ -65,6 +69,12 @@ def _with(main: Finding, folded: Sequence[Finding]) -> Finding:
     data = dict(main.data)
     if also:
         data["also"] = also
+    classes = [
+        one.class_name for one in folded if one.code in ("orphan_row", "foreign_row") and one.class_name
+    ]
+    if classes:
+        own = [main.class_name] if main.code != "missing" and main.class_name else []
+        data["tables"] = sorted({*own, *classes})
     for one in folded:
         for name, value in one.data.items():
             data.setdefault(name, value)

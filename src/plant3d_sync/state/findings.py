@@ -21,13 +21,16 @@ from plant3d_sync.state.codec import dump, load, load_map
 from plant3d_sync.state.projects import name_of as project_name
 from plant3d_sync.state.tables import conflict, finding, link, work_item
 
+_COUNTS_ON = frozenset({"missing"})
+"""Codes whose sentence says something else in every run (how often an item was not seen): still the same finding."""
+
 
 def _key(item: Finding) -> str:
     parts = [
         item.code,
         str(item.pnpid),
         item.column or "",
-        item.message,
+        "" if item.code in _COUNTS_ON else item.message,
         orjson.dumps(dict(item.data)).decode(),
     ]
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -202,6 +205,13 @@ def _facts(row: Row[Any], facts: Mapping[str, Any], said: Said | None) -> dict[s
 def _any_words(connection: Connection, number: int) -> bool:
     name = project_name(connection, number)
     return name is not None and bool(acknowledgements.standing(connection, name, acknowledgements.FINDING))
+
+
+def count_acknowledged(connection: Connection, number: int, *, now: float) -> int:
+    """How many findings that are still so somebody acknowledged."""
+    name = project_name(connection, number)
+    words = acknowledgements.standing(connection, name, acknowledgements.FINDING) if name else {}
+    return sum(said.until is None or said.until > now for said in words.values())
 
 
 def groups(connection: Connection, number: int, wanted: Wanted, *, now: float) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ def list_findings(
         "findings": [document(item) for item in items],
         "total": total,
         "groups": list_groups(connection, project, wanted, now=now),
+        "acknowledged": kept.count_acknowledged(connection, number, now=now),
     }
 
 
