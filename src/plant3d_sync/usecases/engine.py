@@ -23,15 +23,14 @@ from plant3d_sync.errors import (
     SyncError,
 )
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.coverage import Coverage, settled
 from plant3d_sync.model.link import LinkState
-from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.model.plan import GuardHit, RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.run import Ending, RunOutcome, RunStatus, did_its_work
-from plant3d_sync.model.side import Direction, Entity, WriteMode
+from plant3d_sync.model.run import RunStatus, did_its_work
+from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.model.step import Step
-from plant3d_sync.model.tally import WRITTEN, End
+from plant3d_sync.model.tally import End
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.reconcile.quarantine import IGNORED
@@ -44,7 +43,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS, PHASES
-from plant3d_sync.usecases import leftovers, mapping_diff, plans, preflight, schema, second_look
+from plant3d_sync.usecases import leftovers, mapping_diff, plans, preflight, schema, second_look, telling
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
 from plant3d_sync.usecases.make_plan import Asked, Planned, make_plan
@@ -171,11 +170,13 @@ class Engine:
                 feed = read_feed(world, project, known, full=True, keep=False)
             planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
             plan_id = self._store_plan(planned, request, run_id=None)
-            report = self._report(planned, request, plan_id=plan_id, run_id=None, started=started)
+            report = telling.of_plan(
+                self._project, planned, request.asked, plan_id=plan_id, run_id=None, started=started
+            )
         finally:
             snapshot.close()
         report.dry_run = True
-        report.outcome = "guarded" if planned.draft.guards else _outcome(report)
+        report.outcome = "guarded" if planned.draft.guards else telling.outcome_of(report)
         report.completed_at = world.clock()
         return report
 
@@ -245,12 +246,12 @@ class Engine:
             )
         if stored.status in ("superseded", "expired"):
             raise NeedsPersonError(
-                f"{_superseded(stored)} Nothing was written.",
+                f"{telling.superseded(stored)} Nothing was written.",
                 hint="What is left is planned anew by the next run; make a new plan to see it.",
                 code=f"plan_{stored.status}",
             )
         if stored.status == "guarded" and not approve_guards:
-            self.ended_early = self._refused(stored)
+            self.ended_early = telling.refused(stored)
             raise GuardStop(
                 f"Plan {plan_id} was stopped by a guard. Nothing was written.",
                 hint=f"Look at it (`show {plan_id}`), then `apply {plan_id} --approve-guards`.",
@@ -419,18 +420,9 @@ class Engine:
                 # it had come to its end already; only what follows that was interrupted
                 report.status, report.outcome = stored.status, stored.outcome or outcome
                 return report
-            runs.end(connection, run.run_id, _ending(report, error=error))
+            runs.end(connection, run.run_id, telling.ending(report, error=error))
             project_state.update(connection, self._project.name, force_compare=True)
             self._store_counts(connection)
-        return report
-
-    def _refused(self, stored: StoredPlan) -> Report:
-        """A plan that is not carried out, with what it would do and the guards that stopped it."""
-        report = self._of_stored(stored)
-        report.status, report.outcome = "failed", "guarded"
-        _nothing_was_done(report)
-        report.waiting_for_person = dict(stored.header.get("waiting_for_person") or {})
-        report.guards = [GuardHit(**hit) for hit in stored.header.get("guards") or []]
         return report
 
     # ------------------------------------------------------------------ the unattended path
@@ -468,8 +460,13 @@ class Engine:
             with self._timed("compare"):
                 planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
                 plan_id = self._store_plan(planned, request, run_id=run.run_id)
-            report = self._report(
-                planned, request, plan_id=plan_id, run_id=run.run_id, started=run.started_at
+            report = telling.of_plan(
+                self._project,
+                planned,
+                request.asked,
+                plan_id=plan_id,
+                run_id=run.run_id,
+                started=run.started_at,
             )
             found.tell(report)
             if planned.draft.guards:
@@ -597,11 +594,11 @@ class Engine:
         )
         with self._world.state.write() as connection:
             errors = runs.errors(connection, decided.run_id, limit=int(decided.told["errors"]))
-            repeat(decided, request.asked, report, [_row_error(error) for error in errors])
+            repeat(decided, request.asked, report, [telling.row_error(error) for error in errors])
             open_findings = finding_state.counts_by_code(connection, known.number)
             report.stats["findings"] = sum(open_findings.values())
             report.extra["findings_by_code"] = open_findings
-            ending = replace(_ending(report), errors=None, errors_total=len(report.errors))
+            ending = replace(telling.ending(report), errors=None, errors_total=len(report.errors))
             runs.end(connection, run.run_id, ending)
             if report.outcome != "guarded":
                 project_state.update(
@@ -785,43 +782,6 @@ class Engine:
         failpoint("plan.stored")
         return plan_id
 
-    def _report(
-        self, planned: Planned, request: Request, *, plan_id: str, run_id: str | None, started: float | None
-    ) -> Report:
-        draft = planned.draft
-        report = Report(
-            project=self._project.name,
-            direction=request.asked.direction.value,
-            run_id=run_id,
-            plan_id=plan_id,
-            started_at=started,
-            stats=draft.stats.to_dict(),
-            by_entity={name: stats.to_dict() for name, stats in draft.by_entity.items()},
-            writes={"synapse": 0, "plant3d": 0},
-            lock_ms=planned.snapshot.lock_ms,
-            guards=draft.guards,
-            errors=list(draft.errors),
-            waiting_for_person=draft.waiting_for_person,
-        )
-        report.extra["findings_by_code"] = _by_code(draft.findings)
-        self._cover(report, planned)
-        report.extra["planned_writes"] = draft.writes
-        if planned.schema is not None and planned.schema.document:
-            report.extra["schema_step"] = planned.schema.document
-        if request.asked.direction is Direction.BOTH:
-            report.pull_stats = draft.stats.to_dict()
-        if request.asked.direction is not Direction.PULL:
-            report.push_stats = draft.push_stats.to_dict()
-        if request.asked.direction is Direction.PUSH:
-            conflicts = report.stats["conflicts"]
-            report.stats = {**draft.push_stats.to_dict(), "conflicts": conflicts}
-            report.by_entity = {}
-        if self._project.config.write is WriteMode.WORKBOOK and draft.push_stats.skipped:
-            report.extra["for_workbook"] = draft.push_stats.skipped
-        if draft.work_items:
-            report.extra["work_items"] = draft.work_items[:200]
-        return report
-
     def _end_guarded(
         self, run: Run, planned: Planned, report: Report, lease: Lease, request: Request, inputs: Inputs
     ) -> Report:
@@ -834,8 +794,8 @@ class Engine:
                 # what the read found helps whoever decides; but a wrong or older database says nothing of ours
                 lease.fence.check(connection)
                 finding_state.replace_findings(connection, number, planned.draft.findings, planned.read_at)
-            runs.end(connection, run.run_id, _ending(report))
-            _tell_what_was_done(report, recount(connection, run.run_id))
+            runs.end(connection, run.run_id, telling.ending(report))
+            telling.tell_what_was_done(report, recount(connection, run.run_id))
             if (
                 complete
                 and request.asked.only_assets is None
@@ -878,9 +838,9 @@ class Engine:
         inputs: Inputs,
     ) -> Report:
         world, draft, project = self._world, planned.draft, self._project
-        _settle_counts(report, execution.outcome)
-        report.extra["findings_by_code"] = _by_code([*draft.findings, *execution.outcome.findings])
-        self._cover(report, planned)
+        telling.settle_counts(report, execution.outcome)
+        report.extra["findings_by_code"] = telling.by_code([*draft.findings, *execution.outcome.findings])
+        telling.cover(self._project, report, planned)
         report.completed_at = world.clock()
         complete = request.asked.entities == frozenset(Entity)
         found = [*draft.findings, *execution.outcome.findings]
@@ -888,7 +848,7 @@ class Engine:
         failpoint("run.before_finish")
         with world.state.write() as connection:
             execution.lease.fence.check(connection)
-            report.outcome = _outcome(report)
+            report.outcome = telling.outcome_of(report)
             if complete:
                 finding_state.replace_findings(connection, execution.known.number, found, planned.read_at)
                 finding_state.replace_work_items(
@@ -914,7 +874,7 @@ class Engine:
                 failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
                 self._remember_compared(connection, planned, execution.known, draft.uncompared | failed)
             self._keep_refused(connection, planned, report, request, complete)
-            runs.end(connection, run.run_id, _ending(report))
+            runs.end(connection, run.run_id, telling.ending(report))
             runs.set_plan(connection, str(report.plan_id), status="applied")
             if complete and request.asked.only_assets is None:
                 self._close_plans(connection, planned, report, request, guarded=False)
@@ -1088,27 +1048,6 @@ class Engine:
             }
         project_state.update(connection, self._project.name, **values)
 
-    def _cover(self, report: Report, planned: Planned) -> None:
-        """How much of what the mapping asks for arrives, as this run (or plan) leaves it. A push hands nothing over."""
-        if report.direction == Direction.PUSH.value:
-            return
-        parts = {
-            entity: settled(
-                stats,
-                planned.draft.reasons.get(entity, {}),
-                planned.whole.get(entity, 0),
-                planned.same_line.get(entity, 0),
-            )
-            for entity, stats in report.by_entity.items()
-        }
-        whole = Coverage.total(parts.values())
-        report.extra["coverage"] = {
-            **whole.to_dict(),
-            "warn": self._project.config.coverage_warn,
-            "below": whole.is_below(self._project.config.coverage_warn),
-            "by_entity": {entity: part.to_dict() for entity, part in parts.items()},
-        }
-
     def _remember_decision(
         self,
         connection: Connection,
@@ -1207,36 +1146,19 @@ class Engine:
 
             fresh, stale = split_stale(world, project, known, feed, snapshot, rules, steps)
             execution = self._execution(run, lease, known, rules, stored.plan_id, request, approved=True)
-            planned = self._of_stored(stored)
+            planned = telling.of_stored(stored)
             planned.lock_ms = snapshot.lock_ms
             found.tell(planned)
             self._so_far.begin(planned, execution.outcome)
             for step, why in stale:
                 execution.outcome.counts.add(step.entity, step.op, End.FAILED)
-                execution.outcome.errors.append(_stale_error(step, why))
+                execution.outcome.errors.append(telling.stale_error(step, why))
                 execution.outcome.waiting += 1
             self._carry_out(execution, [lambda: fresh], len(fresh), snapshot)
             extra = {"written_before": len(before)} if before else {}
             return self._finish_stored(stored, run, execution, snapshot, feed, request, found, extra)
         finally:
             snapshot.close()
-
-    def _of_stored(self, stored: StoredPlan) -> Report:
-        """A stored plan as a report, its counts as planned."""
-        header = stored.header
-        report = Report(
-            project=self._project.name,
-            direction=stored.direction,
-            plan_id=stored.plan_id,
-            stats=dict(header.get("stats") or dict.fromkeys(STAT_NAMES, 0)),
-            by_entity={name: dict(stats) for name, stats in (header.get("by_entity") or {}).items()},
-            errors=[_row_error(error) for error in header.get("errors") or []],
-            extra={"planned_writes": header.get("writes")},
-        )
-        if stored.direction != Direction.PULL.value:
-            report.pull_stats = dict(report.stats)
-            report.push_stats = dict(header.get("push_stats") or {})
-        return report
 
     def _finish_stored(
         self,
@@ -1250,19 +1172,19 @@ class Engine:
         extra: dict[str, Any],
     ) -> Report:
         world = self._world
-        report = self._of_stored(stored)
+        report = telling.of_stored(stored)
         report.run_id, report.started_at, report.completed_at = run.run_id, run.started_at, world.clock()
         report.lock_ms = snapshot.lock_ms
         report.extra |= extra
         found.tell(report)
         execution.outcome.findings.extend(found.findings)
-        _settle_counts(report, execution.outcome, approved=True)
-        report.outcome = _outcome(report)
+        telling.settle_counts(report, execution.outcome, approved=True)
+        report.outcome = telling.outcome_of(report)
         direction = Direction(stored.direction)
         failpoint("run.before_finish")
         with world.state.write() as connection:
             execution.lease.fence.check(connection)
-            runs.end(connection, run.run_id, _ending(report))
+            runs.end(connection, run.run_id, telling.ending(report))
             runs.set_plan(connection, stored.plan_id, status="applied", applied_by=request.by)
             links.gone_is_known(connection, execution.known.number)
             refused = [error for error in execution.outcome.errors if lasts(error)]
@@ -1305,41 +1227,6 @@ class Engine:
 # ---------------------------------------------------------------- helpers
 
 
-def _tell_what_was_done(report: Report, counted: dict[str, Any] | None) -> None:
-    """A plan that a guard stopped was not carried out: its counts are those of the run's row, not what it meant."""
-    if counted is not None:
-        report.stats, report.by_entity = dict(counted["stats"]), dict(counted["by_entity"])
-        if report.pull_stats is not None:
-            report.pull_stats = dict(counted["pull_stats"])
-        if report.push_stats is not None:
-            report.push_stats = dict(counted["push_stats"])
-
-
-def _nothing_was_done(report: Report) -> None:
-    """A stored plan that its guards still stop began no run: what it meant to write is in `planned_writes`."""
-    for stats in (report.stats, report.pull_stats, report.push_stats, *report.by_entity.values()):
-        if stats is not None:
-            stats |= dict.fromkeys(WRITTEN, 0)
-
-
-def _settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:
-    """From what was planned to what happened: failed lines move from their count to errors."""
-    outcome.counts.settle(report.stats, by_person=approved)
-    for entity in outcome.counts.entities() & report.by_entity.keys():
-        outcome.counts.settle(report.by_entity[entity], entity, by_person=approved)
-    report.errors = [*report.errors, *outcome.errors]
-    report.writes = {"synapse": outcome.written, "plant3d": outcome.cells_written}
-    report.stats["findings"] += len(outcome.findings)
-    if report.push_stats is not None and outcome.push:
-        failed = outcome.push.get("stale", 0) + outcome.push.get("refused", 0)
-        report.push_stats["updated"] = outcome.push.get("applied", 0) + outcome.push.get("found_applied", 0)
-        report.push_stats["errors"] += failed
-        report.push_stats["skipped"] = outcome.push.get("waiting", 0)
-        if report.direction == Direction.PUSH.value:
-            for name in ("updated", "errors", "skipped"):
-                report.stats[name] = report.push_stats[name]
-
-
 def _reads_all_of_plant3d(request: Request) -> bool:
     """Whether a run of all entities compares every item: its read dates what the next one finds moved."""
     return request.asked.only_assets is None and request.asked.direction is not Direction.PUSH
@@ -1370,35 +1257,6 @@ def _what_changed(then: str, now: str) -> str:
     return "The classes or columns of the Plant 3D project changed"
 
 
-def _superseded(stored: StoredPlan) -> str:
-    """What became of a plan that was closed, or whose application ended half-way."""
-    if why := plans.said_of(stored):
-        return f"Plan {stored.plan_id} is closed: {why}."
-    settled = stored.header.get("settled") or {}
-    return (
-        f"Plan {stored.plan_id} was begun and not finished: {settled.get('written', 0)} of its lines were written, "
-        f"{settled.get('left', 0)} were not, as run {settled.get('run_id')} found."
-    )
-
-
-def _outcome(report: Report) -> str:
-    if report.guards:
-        return "guarded"
-    if report.errors or report.stats["errors"] or report.stats["conflicts"]:
-        return "with_issues"
-    if report.extra.get("schema_step"):
-        return "with_issues"
-    covered = report.extra.get("coverage")
-    return "with_issues" if covered is not None and covered["below"] else "clean"
-
-
-def _slim(report: Report) -> dict[str, Any]:
-    """The stored result: everything but the row errors, which have their own table."""
-    data = report.to_dict()
-    data.pop("errors", None)
-    return data
-
-
 def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:
     """What the items of these errors become, where the mapping says so."""
     found: dict[int, str] = {}
@@ -1407,51 +1265,6 @@ def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:
         if error.pnpid is not None and rule is not None:
             found[error.pnpid] = str(rule.entity)
     return found
-
-
-def _ending(report: Report, *, error: dict[str, object] | None = None) -> Ending:
-    """The end of the run that this report tells of."""
-    return Ending(
-        at=report.completed_at or 0.0,
-        status=RunStatus(report.status),
-        outcome=RunOutcome(report.outcome),
-        error=error,
-        stats=report.stats,
-        result=_slim(report),
-        errors=[one.to_dict() for one in report.errors],
-    )
-
-
-def _by_code(found: Sequence[Finding]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for item in found:
-        counts[item.code] = counts.get(item.code, 0) + 1
-    return dict(sorted(counts.items()))
-
-
-def _stale_error(step: Step, why: str) -> RowError:
-    return RowError(
-        code="stale",
-        message=f"{why} Not written: the plan was made before.",
-        hint="Make a new plan.",
-        plant3d_id=step.plant3d_id,
-        pnpid=step.pnpid,
-        class_name=step.class_name,
-        tag=step.tag,
-    )
-
-
-def _row_error(data: dict[str, Any]) -> RowError:
-    return RowError(
-        code=str(data["code"]),
-        message=str(data["message"]),
-        hint=str(data.get("hint") or ""),
-        plant3d_id=data.get("plant3d_id"),
-        pnpid=data.get("pnpid"),
-        class_name=data.get("class"),
-        tag=data.get("tag"),
-        field=data.get("field"),
-    )
 
 
 __all__ = ["Cancelled", "ConfigError", "Engine", "GuardHit", "Request"]
