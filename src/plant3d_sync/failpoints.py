@@ -43,6 +43,9 @@ PULL_POINTS: tuple[str, ...] = (
 )
 """In the order a pull meets them."""
 
+ASK_POINTS: tuple[str, ...] = ("recover.question_stored", "recover.question_answered", "recover.answer_read")
+"""In the order a recovery meets them that has to ask SYNAPSE what became of a batch."""
+
 PUSH_POINTS: tuple[str, ...] = (
     "push.preflight_passed",
     "push.backup_begun",
@@ -64,7 +67,7 @@ PUSH_POINTS: tuple[str, ...] = (
 WEB_POINTS: tuple[str, ...] = ("web.before_queue", "web.queued", "web.answer_stored")
 """In the order a request for a run meets them."""
 
-ALL_POINTS: tuple[str, ...] = PULL_POINTS + PUSH_POINTS + WEB_POINTS
+ALL_POINTS: tuple[str, ...] = PULL_POINTS + ASK_POINTS + PUSH_POINTS + WEB_POINTS
 
 HOW: tuple[str, ...] = ("kill", "stop", "raise", "memory")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -245,7 +246,8 @@ def test_the_same_key_and_body_give_the_same_answer_and_one_effect(world: World)
         assert [result.status for result in (*first, *second)] == ["created", "unchanged"]
         assert first[0].asset == second[0].asset
         return
-    assert first == second
+    assert [result.replayed for result in (*first, *second)] == [False, True]
+    assert [replace(first[0], replayed=True)] == second
     assert [asset.version for asset in everything(world)] == [1]
 
 
@@ -258,6 +260,35 @@ def test_a_key_used_again_with_another_body_is_refused(world: World) -> None:
     assert caught.value.error_code == "synapse_refused"
     assert caught.value.details["type"] == "idempotency_key_reused"
     assert [asset.plant3d_id for asset in everything(world)] == ["a"]
+
+
+def test_a_question_under_a_key_that_came_is_refused_and_the_answer_is_as_it_was_then(world: World) -> None:
+    """What recovery rests on: `usecases/asking.py`."""
+    if not counts(world):
+        assert world.port.capabilities().idempotency_hours == 0
+        return
+    body, question = world.port.encode([pump("a", "P-1")]), world.port.encode([archive("nobody knows it")])
+    (made,) = world.port.send(body, key="k-1")
+    world.edit(made.asset_id or "", description="a user's")
+    with pytest.raises(ConfigError) as caught:
+        world.port.send(question, key="k-1")
+    assert caught.value.details["type"] == "idempotency_key_reused"
+    (kept,) = world.port.send(body, key="k-1")
+    assert kept.replayed and kept.asset == made.asset
+    assert [asset.fields["description"] for asset in everything(world)] == ["a user's"]
+
+
+def test_a_question_under_a_key_that_never_came_changes_nothing_and_uses_the_key_up(world: World) -> None:
+    if not counts(world):
+        assert world.port.capabilities().idempotency_hours == 0
+        return
+    assert world.port.capabilities().idempotency_hours >= 24
+    body, question = world.port.encode([pump("a", "P-1")]), world.port.encode([archive("nobody knows it")])
+    (first,), (second,) = world.port.send(question, key="k-1"), world.port.send(question, key="k-1")
+    assert (first.status, first.code) == ("error", "not_found") and not first.replayed and second.replayed
+    with pytest.raises(ConfigError):
+        world.port.send(body, key="k-1")
+    assert everything(world) == []
 
 
 def test_absent_fields_stay_and_none_clears(world: World) -> None:

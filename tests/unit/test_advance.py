@@ -139,6 +139,15 @@ def test_of_a_creation_found_after_a_crash_the_base_is_what_was_sent(
     assert memory(made) == ({"tag": "HV-7", "size": base}, plant3d, delta, {})
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_new_pair_knows_whether_its_asset_was_archived_before_we_heard_of_it(archived: bool) -> None:
+    held = asset(2, archived=archived, size="50")
+    where = InSynapse.ARCHIVED if archived else InSynapse.LIVE
+    assert advance.created(creation(), held, link_id=1).in_synapse is where
+    assert advance.found(creation(), held, link_id=1, same=spelled_alike).in_synapse is where
+    assert advance.accepted(Adopt(**WHOSE, set={}), held, link_id=1).in_synapse is where
+
+
 def spelled_alike(_name: str, one: Value, other: Value) -> bool:
     return str(one).strip() == str(other).strip()
 

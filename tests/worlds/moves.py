@@ -260,6 +260,22 @@ def synapse_loses_an_asset(world: World, tag: str) -> bool:
     return True
 
 
+def user_types_and_archives(world: World, tag: str) -> bool:
+    """One act: what he typed last is seen by nobody but him."""
+    return user_types(world, tag) and user_archives(world, tag)
+
+
+def user_takes_the_archive_back_and_forth(world: World, tag: str) -> bool:
+    return user_restores(world, tag) and user_archives(world, tag)
+
+
+def synapse_forgets_its_answers(world: World, _tag: str) -> bool:
+    """A day passes, and the server keeps an answer no longer than it must."""
+    CLOCK.now += 86_400.0
+    world.memory.forget_answers()
+    return True
+
+
 # ---------------------------------------------------------------- commands
 
 
@@ -395,6 +411,15 @@ def applies_the_plan(world: World, _tag: str) -> bool:
 
 def undoes_the_last_run(world: World, _tag: str) -> bool:
     """And applies that. What was put back is meant: no older words have to arrive any more."""
+    return _undoes(world, dies_at="")
+
+
+def undo_that_dies(world: World, _tag: str) -> bool:
+    """The same; the run that applies it is killed before it hears what SYNAPSE made of it."""
+    return _undoes(world, dies_at="pull.reply_received")
+
+
+def _undoes(world: World, *, dies_at: str) -> bool:
     if not world.ran:
         return False
     plan = world.cli("undo", world.ran[-1]).get("plan_id")
@@ -404,6 +429,8 @@ def undoes_the_last_run(world: World, _tag: str) -> bool:
         typed.counts = False
     world.told.must_stay.clear()
     world.told.archived |= set(world.items)
+    if dies_at:
+        POINTS.at, POINTS.happens = dies_at, POINTS.dies
     world.cli("apply", str(plan))
     return True
 
@@ -638,8 +665,19 @@ RARE: dict[str, Move] = {
         )
     },
 }
-EVERY: dict[str, Move] = {**SMALL, **RARE}
-"""What is drawn from at random."""
+TOLD: dict[str, Move] = {
+    "the user types and archives": user_types_and_archives,
+    "the user restores and archives": user_takes_the_archive_back_and_forth,
+    "a day passes": synapse_forgets_its_answers,
+    "undo of the last run, killed at pull.reply_received": undo_that_dies,
+    **{
+        f"now, killed at {point}": killed(point)
+        for point in ("recover.question_stored", "recover.question_answered", "recover.answer_read")
+    },
+}
+"""What only told stories have; nothing of it is drawn at random."""
+
+EVERY: dict[str, Move] = {**SMALL, **RARE, **TOLD}
 
 CARRIES_OUT = ("now", "pull", "push", "plan", "choose Plant 3D", "choose SYNAPSE", "findings", "runs")
 """Moves after which what a person decided still stands."""

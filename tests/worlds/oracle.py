@@ -164,7 +164,9 @@ def _owners(world: World) -> Iterator[str]:
             held = world.cell(tag, "manufacturer")
             if held != text:
                 yield f"{column} of {tag} is {held!r} in Plant 3D, where the designer left {text!r}"
-            undone = "undo of the last run" in world.told.moves  # what an undo put back stays
+            undone = any(  # what an undo put back stays
+                move.startswith("undo of the last run") for move in world.told.moves
+            )
             if _lives_on_both(world, tag) and not undone and world.held(tag, "manufacturer") != text:
                 yield f"SYNAPSE holds {world.held(tag, 'manufacturer')!r} as maker of {tag}, Plant 3D {text!r}"
     for tag in world.items:

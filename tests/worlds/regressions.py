@@ -44,20 +44,90 @@ REGRESSIONS: list[Story] = [
     told("another mapping", "now, killed at pull.reply_received"),
     # a run dies before it sends an archive, and a person archives the asset meanwhile
     told("the designer deletes the item", "now, killed at pull.intent_stored", "the user archives the asset"),
-]
-
-
-STILL_BROKEN: dict[str, Story] = {
-    "A run archives an asset and dies before it hears so; a person takes that back. The next run finds the asset alive, "
-    "so it takes its archive for never sent: it archives again over the person's wish, and the history knows one of two. "
-    "Only SYNAPSE's kept answer to the same request could tell": told(
+    # a run archives and dies before it hears so, and a person takes that back: only SYNAPSE's kept answer tells
+    told(
         "the designer deletes the item", "now, killed at pull.reply_received", "the user restores the asset"
     ),
-    "The same of an update: somebody overwrote what a run that died had written, so the history does not know that the run "
-    "wrote at all": told(
-        "the designer types a maker", "now, killed at pull.reply_received", "the user types a maker"
+    told(
+        "the designer deletes the item",
+        "now, killed at pull.reply_received",
+        "the user restores the asset",
+        "now",
+        "the designer brings the item back",
     ),
-}
+    told(
+        "the designer deletes the item",
+        "now, killed at pull.intent_stored",
+        "the user archives the asset",
+        "now",
+        "the designer brings the item back",
+    ),
+    told("the designer deletes the item", "now, killed at pull.reply_received", "SYNAPSE loses the asset"),
+    # the same of an update that somebody overwrote, of one whose asset was archived, and of one that was never sent
+    told("the designer types a maker", "now, killed at pull.reply_received", "the user types a maker"),
+    told("the designer types", "now, killed at pull.reply_received", "the user types and archives"),
+    told("the designer types a maker", "now, killed at pull.intent_stored", "the user types a maker"),
+    # of a restore
+    told(
+        "the designer deletes the item",
+        "now",
+        "the designer brings the item back",
+        "now, killed at pull.reply_received",
+        "the user types a maker",
+    ),
+    told(
+        "the designer deletes the item",
+        "now",
+        "the designer brings the item back",
+        "now, killed at pull.intent_stored",
+        "the user restores the asset",
+        "now",
+        "undo of the last run",
+    ),
+    # of an undo
+    told(
+        "the designer types a maker",
+        "now",
+        "undo of the last run, killed at pull.reply_received",
+        "the user types a maker",
+    ),
+    # the run that asks dies as well
+    *(
+        told(
+            "the designer types a maker",
+            f"now, killed at pull.{first}",
+            "the user types a maker",
+            f"now, killed at recover.{second}",
+            "the user types a maker",
+        )
+        for first, second in (
+            ("intent_stored", "question_stored"),
+            ("intent_stored", "question_answered"),
+            ("reply_received", "question_answered"),
+            ("reply_received", "answer_read"),
+        )
+    ),
+    # a creation, archived or purged before the run that made it heard of it
+    (
+        ("the designer draws P-9", "P-1"),
+        ("now, killed at pull.reply_received", "P-1"),
+        ("the user archives the asset", "P-9"),
+    ),
+    (
+        ("the designer draws P-9", "P-1"),
+        ("now, killed at pull.reply_received", "P-1"),
+        ("the user types and archives", "P-9"),
+        ("now", "P-1"),
+        ("the user restores the asset", "P-9"),
+    ),
+    (
+        ("the designer draws P-9", "P-1"),
+        ("now, killed at pull.reply_received", "P-1"),
+        ("SYNAPSE loses the asset", "P-9"),
+    ),
+]
+
+STILL_BROKEN: dict[str, Story] = {}
 """Why a promise is still broken -> the story. A seed that comes to the same end is in `SAME_END`."""
 
-SAME_END = frozenset({26, 1388, 1431, 1436})
+SAME_END: frozenset[int] = frozenset()

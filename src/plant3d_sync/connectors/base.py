@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -121,9 +121,16 @@ class CellReceipt:
 # ---------------------------------------------------------------- SYNAPSE
 
 
+KEPT_HOURS: Final = 24
+"""How long SYNAPSE keeps the answer to a batch at the least, by the contract."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What this SYNAPSE can do, and its limits. `skew_seconds` = its clock minus ours."""
+    """What this SYNAPSE can do, and its limits. `skew_seconds` = its clock minus ours.
+
+    `idempotency_hours`: how long it keeps the answer to a batch; 0 if it keeps none.
+    """
 
     contract: str
     version: str
@@ -133,6 +140,7 @@ class Capabilities:
     max_batch_items: int = 1000
     max_body_bytes: int = 5 * 1024 * 1024
     max_page: int = 1000
+    idempotency_hours: int = KEPT_HOURS
     writable_fields: tuple[str, ...] = ()
     shared_fields: tuple[str, ...] = ("description",)
     skew_seconds: float | None = None
@@ -186,6 +194,7 @@ class WriteResult:
 
     status: created, updated, unchanged, archived, conflict, error, or `unknown` when the answer lacked the item.
     `asset` is the asset as stored after the write (read back) or, for a conflict, as it stands.
+    `replayed`: SYNAPSE kept this answer of an earlier delivery, and did nothing now.
     """
 
     plant3d_id: str
@@ -199,6 +208,7 @@ class WriteResult:
     other: Mapping[str, object] | None = None
     linked: bool = False
     restored: bool = False
+    replayed: bool = False
 
 
 class Echo(msgspec.Struct, frozen=True, gc=False):

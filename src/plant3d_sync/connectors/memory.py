@@ -18,6 +18,7 @@ from uuid import UUID
 import orjson
 
 from plant3d_sync.connectors.base import (
+    KEPT_HOURS,
     AssetWrite,
     Capabilities,
     ChangePage,
@@ -112,6 +113,7 @@ class MemorySynapse:
     ) -> None:
         self.project_id = project_id
         self.page_size = page_size
+        self.idempotency_hours = KEPT_HOURS
         self.lies = Lies()
         self.deliveries: list[Delivery] = []
         self.reads = 0
@@ -138,6 +140,7 @@ class MemorySynapse:
             max_batch_items=items,
             max_body_bytes=size,
             max_page=1000,
+            idempotency_hours=self.idempotency_hours,
             writable_fields=("tag", "asset_type", "asset_subtype", "description", "attributes"),
             shared_fields=("description",),
             skew_seconds=0.0,
@@ -180,6 +183,8 @@ class MemorySynapse:
             entries = entries[: max(0, len(entries) - self.lies.drop_results)]
             self.lies.drop_results = 0
         results, _ = wire.read_results({"results": entries}, wire.sent_ids(body), self.project_id)
+        for result in results:
+            result.replayed = self.deliveries[-1].replayed
         return results
 
     def send_briefly(self, body: bytes, *, key: str) -> list[WriteResult]:

@@ -99,6 +99,7 @@ def _new(step: Written, asset: Asset, link_id: int) -> Link:
         description_by=info.by if info else None,
         tag=asset.tag,
         drawing=step.drawing,
+        in_synapse=InSynapse.ARCHIVED if asset.archived else InSynapse.LIVE,
     )
 
 

@@ -22,7 +22,10 @@ from plant3d_sync.state.tables import change, intent, link
 
 @dataclass(slots=True, kw_only=True)
 class Intent:
-    """One external call that is about to be made, or was."""
+    """One external call that is about to be made, or was.
+
+    `body`: towards SYNAPSE the question that was put under its key, to learn whether the call was ever received; else b"".
+    """
 
     intent_id: int
     project: str
@@ -34,6 +37,7 @@ class Intent:
     body: bytes
     steps: list[Step]
     status: str
+    created_at: float
 
 
 _INSERT = sa.insert(intent)
@@ -87,14 +91,37 @@ def record(
 NOT_APPLIED = "not_applied"
 """Status of an intent that was found not carried out. If its run only slept, it may still be."""
 
+NEVER_RECEIVED = "never_received"
+"""Status of an intent of which SYNAPSE said that it never came. Its key is used up, so it cannot be carried out late."""
+
 
 def close(connection: Connection, intent_id: int, *, status: str, at: float) -> None:
-    """Mark an intent: done, or not applied; of the latter the steps are kept. Its body is not needed any more."""
-    values: dict[str, object] = {"status": status, "done_at": at, "body": b""}
+    """Mark an intent: done, not applied, or never received; of one not applied everything is kept."""
+    values: dict[str, object] = {"status": status, "done_at": at}
     if status != NOT_APPLIED:
-        values["lines"] = b"[]"
+        values |= {"body": b"", "lines": b"[]"}
     set_columns(connection, intent, "id", intent_id, values)
     seals.seal(connection, "intent", [intent_id], at=at)
+
+
+def ask(connection: Connection, intent_id: int, *, question: bytes, at: float) -> None:
+    """Note what is about to be sent under the key of an open intent, in place of its batch."""
+    set_columns(connection, intent, "id", intent_id, {"body": question})
+    seals.seal(connection, "intent", [intent_id], at=at)
+
+
+def is_used_up(connection: Connection, project: str, key: str) -> bool:
+    """Whether a question was put under this key, so that no batch may be sent under it any more."""
+    used_up = sa.or_(
+        intent.c.status == NEVER_RECEIVED,
+        sa.and_(intent.c.status == NOT_APPLIED, intent.c.side == "synapse", intent.c.body != b""),
+    )
+    row = connection.execute(
+        sa.select(intent.c.id)
+        .where(intent.c.project == project, used_up, intent.c.idempotency_key == key)
+        .limit(1)
+    ).first()
+    return row is not None
 
 
 def settled_elsewhere(connection: Connection, project: str, intent_id: int, key: str) -> bool:
@@ -124,6 +151,7 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
             body=row.body,
             steps=_steps(connection, row.plan_id, row.lines),
             status=row.status,
+            created_at=row.created_at,
         )
         for row in rows
     ]

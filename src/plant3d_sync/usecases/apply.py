@@ -201,7 +201,8 @@ def _belongs_with(last: ToSynapse, step: ToSynapse, length: int) -> bool:
 # ---------------------------------------------------------------- towards SYNAPSE
 
 
-def _asset_write(step: ToSynapse) -> AssetWrite:
+def asset_write(step: ToSynapse) -> AssetWrite:
+    """What SYNAPSE is asked to do for this step, and under which conditions."""
     match step:
         case Archive():
             return AssetWrite(op="archive", plant3d_id=step.plant3d_id, if_version=step.asset_version)
@@ -230,7 +231,7 @@ def _write_batch(
     execution.check()
     synapse = execution.project.synapse
     try:
-        body = synapse.encode([_asset_write(step) for step in steps])
+        body = synapse.encode([asset_write(step) for step in steps])
     except SkipRecordError as error:
         _leave_out(execution, steps, error)
         return
@@ -242,7 +243,7 @@ def _write_batch(
         _write_batch(execution, steps[half:])
         return
     key, intent_id = _record_intent(execution, body, steps, refs)
-    answers = synapse.send_briefly(body, key=key)
+    answers = _send(execution, body, key)
     failpoint("pull.reply_received")
     results = _in_full(steps, answers)
     try:
@@ -266,7 +267,7 @@ def _create_batch(execution: Execution, creations: Sequence[Create], refs: Seque
         return
     execution.check()
     key, intent_id = _record_intent(execution, body, [], refs)
-    answers = synapse.send_briefly(body, key=key)
+    answers = _send(execution, body, key)
     failpoint("pull.reply_received")
     echoes = [answer for answer in answers if type(answer) is Echo]
     try:
@@ -285,11 +286,11 @@ def _record_intent(
 ) -> tuple[str, int]:
     """Commit what is about to be sent; its idempotency key and the number of the intent."""
     world = execution.world
-    key = hashlib.sha256(
-        b"|".join((execution.project.config.synapse_project_id.encode(), execution.run_id.encode(), body))
-    ).hexdigest()
+    key = idempotency_key(execution, execution.run_id, body)
     failpoint("pull.before_intent")
     with world.state.write() as connection:
+        while intents.is_used_up(connection, execution.project.name, key):
+            key = next_key(key)
         intent_id = intents.record(
             connection,
             execution.lease.fence,
@@ -304,6 +305,33 @@ def _record_intent(
         )
     failpoint("pull.intent_stored")
     return key, intent_id
+
+
+def idempotency_key(execution: Execution, run_id: str, body: bytes) -> str:
+    """The key of a batch: it holds which project and run sent it, and every byte of it."""
+    project = execution.project.config.synapse_project_id
+    return hashlib.sha256(b"|".join((project.encode(), run_id.encode(), body))).hexdigest()
+
+
+def next_key(key: str) -> str:
+    """The key of the same batch where this one is used up."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def is_reused_key(error: ConfigError) -> bool:
+    """Whether SYNAPSE refused a batch because its key came with another body before."""
+    return error.details.get("type") == "idempotency_key_reused"
+
+
+def _send(execution: Execution, body: bytes, key: str) -> Sequence[WriteResult | Echo]:
+    """One call to SYNAPSE. Raises LeaseLost if another run has meanwhile asked whether this batch ever came."""
+    try:
+        return execution.project.synapse.send_briefly(body, key=key)
+    except ConfigError as error:
+        if is_reused_key(error):
+            with execution.world.state.write() as connection:
+                execution.lease.fence.check(connection)
+        raise
 
 
 def _in_full(steps: Sequence[ToSynapse], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
@@ -446,11 +474,13 @@ def store_results(
     *,
     run_id: str | None = None,
     found: bool = False,
+    since: Mapping[str, Asset | None] | None = None,
 ) -> None:
     """Turn SYNAPSE's answers into links, bases, changes and one audit entry: one transaction.
 
     Items without an answer stay open as an intent of their own: unknown is not failed.
-    `found`: the results were seen in SYNAPSE after a crash, not answered to us.
+    `found`: the results were seen in SYNAPSE after a crash, not answered to us. `since`: they are answers that SYNAPSE
+    kept of such a call; identity -> what it holds now, None if the asset is gone.
     """
     world, known = execution.world, execution.known
     run, now = run_id or execution.run_id, world.clock()
@@ -461,10 +491,13 @@ def store_results(
             run_id=run,
             at=now,
             found=found,
+            kept=since is not None,
             old=_links_of(connection, steps),
         )
         for step, result in zip(steps, results, strict=True):
             receipts.settle(step, result)
+        if since is not None:
+            receipts.see(since)
         execution.lease.fence.check(connection)  # what was sent counts, whoever may store it
         links.add(connection, receipts.made, number=known.number, run_id=run)
         links.save(connection, receipts.moved)
@@ -474,10 +507,11 @@ def store_results(
         for link_id, before, after in receipts.tags:
             links.remember_tag(connection, known.number, link_id, before, after, now, run)
         if receipts.changes:
+            after_crash = found or since is not None
             _audit_batch(
-                execution, connection, run, now, len(receipts.changes), digest, found_after_crash=found
+                execution, connection, run, now, len(receipts.changes), digest, found_after_crash=after_crash
             )
-            if found:
+            if after_crash:
                 recount(connection, run)
         intents.close(connection, intent_id, status="done", at=now)
         if receipts.unknown:
@@ -505,6 +539,7 @@ class _Receipts:
     run_id: str
     at: float
     found: bool
+    kept: bool
     old: Mapping[int, Link]
     made: list[Link] = field(default_factory=list)
     moved: list[Link] = field(default_factory=list)
@@ -520,10 +555,23 @@ class _Receipts:
         elif result.status in ("conflict", "error") or asset is None:
             self._refused(step, link, result)
         else:
-            self._done(step, link, asset, result.status)
+            self._done(step, link, asset, result)
 
-    def _done(self, step: ToSynapse, link: Link | None, asset: Asset, status: str) -> None:
-        outcome = self.execution.outcome
+    def see(self, since: Mapping[str, Asset | None]) -> None:
+        """What SYNAPSE holds now of these identities, after what it answered once."""
+        self.made = [self._now(link, since) for link in self.made]
+        self.moved = [self._now(link, since) for link in self.moved]
+
+    def _now(self, link: Link, since: Mapping[str, Asset | None]) -> Link:
+        asset = since.get(link.plant3d_id)
+        if asset is None:
+            return advance.lost(link) if link.plant3d_id in since else link
+        if asset.version == link.asset_version:
+            return link
+        return advance.seen(link, asset, at=self.at, last_read=self.execution.known.feed_read_at)
+
+    def _done(self, step: ToSynapse, link: Link | None, asset: Asset, result: WriteResult) -> None:
+        outcome, status = self.execution.outcome, result.status
         link_id = _link_id(step)
         if isinstance(step, Archive):
             if link is not None:
@@ -543,7 +591,8 @@ class _Receipts:
                 made = advance.created(step, asset, link_id=link_id)
             self.made.append(made)
         _altered(self.execution, step, asset)
-        self._note(step, link_id, asset, "found_applied" if self.found else status)
+        found = self.found or (self.kept and result.replayed and status != "unchanged")
+        self._note(step, link_id, asset, "found_applied" if found else status)
         outcome.written += status != "unchanged"
         outcome.echoes += status == "unchanged"
         outcome.counts.add(step.entity, step.op, End.DONE)
@@ -735,4 +784,13 @@ def _to_adopt(execution: Execution, steps: Sequence[Adopt]) -> dict[str, Asset]:
     return found
 
 
-__all__ = ["Execution", "Outcome", "apply_steps", "store_results"]
+__all__ = [
+    "Execution",
+    "Outcome",
+    "apply_steps",
+    "asset_write",
+    "idempotency_key",
+    "is_reused_key",
+    "next_key",
+    "store_results",
+]

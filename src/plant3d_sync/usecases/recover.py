@@ -1,20 +1,42 @@
 """After a crash or a lost reply: look at what SYNAPSE holds and store the receipts that are missing.
 
-Equal to what we meant to write: it was applied, and is recorded as found. Anything else: it was not, and the
-new plan decides. Nothing is ever sent again blindly.
+Equal to what we meant to write: it was applied, and is recorded as found. As it was when we decided: it was not, and
+the new plan decides. Anything else is what somebody did since, and does not tell what we did: SYNAPSE is asked for
+its kept answer (`asking.py`). Nothing is ever carried out again blindly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from plant3d_sync.connectors.base import WriteResult
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.link import InSynapse
 from plant3d_sync.model.record import Asset
 from plant3d_sync.model.step import Adopt, Archive, Create, Restore, ToSynapse, Update
 from plant3d_sync.state import intents, links
+from plant3d_sync.state.intents import Intent
 from plant3d_sync.usecases.apply import Execution, store_results
+from plant3d_sync.usecases.asking import NEVER_RECEIVED, kept_answer
 from plant3d_sync.usecases.feed import Feed
+
+_DONE = ("created", "updated", "archived", "unchanged")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What SYNAPSE shows of one step.
+
+    `asset`: as it is now, None if it is not news since our last knowledge, or gone. `holds`: it is as the step meant it
+    to be. `told`: that answers whether the step was carried out; else somebody else may have brought it about.
+    """
+
+    step: ToSynapse
+    asset: Asset | None
+    holds: bool
+    told: bool = True
 
 
 def recover_synapse(execution: Execution, feed: Feed) -> int:
@@ -28,50 +50,98 @@ def recover_synapse(execution: Execution, feed: Feed) -> int:
         ]
     found = 0
     for intent in waiting:
-        applied: list[ToSynapse] = []
-        results: list[WriteResult] = []
-        for step in intent.steps:
-            if not isinstance(step, ToSynapse):
-                continue
-            asset = _asset_now(execution, feed, step)
-            if asset is None or not _holds(execution, step, asset):
-                continue
-            applied.append(step)
-            results.append(_result(step, asset))
-        if applied:
-            store_results(execution, intent.intent_id, applied, results, run_id=intent.run_id, found=True)
-            for step in applied:
-                feed.news.pop(step.plant3d_id, None)
-            found += len(applied)
-        else:
-            with execution.world.state.write() as connection:
-                execution.lease.fence.check(connection)
-                intents.close(
-                    connection, intent.intent_id, status=intents.NOT_APPLIED, at=execution.world.clock()
-                )
+        found += _settle(execution, feed, intent)
         failpoint("recover.receipts_stored")
     execution.outcome.counts.clear()
     execution.outcome.errors.clear()
     return found
 
 
-def _asset_now(execution: Execution, feed: Feed, step: ToSynapse) -> Asset | None:
-    """The asset as SYNAPSE holds it now, None if it is not news since our last knowledge."""
+def _settle(execution: Execution, feed: Feed, intent: Intent) -> int:
+    seen = [_look(execution, feed, step) for step in intent.steps if isinstance(step, ToSynapse)]
+    answers: Sequence[WriteResult] | None = None
+    if intent.body or not all(one.told for one in seen):
+        answers = kept_answer(execution, intent)
+    if answers:
+        return _take(execution, feed, intent, seen, answers)
+    never = answers is NEVER_RECEIVED
+    applied = [one for one in seen if one.holds and (not never or isinstance(one.step, Create))]
+    if not applied:
+        status = intents.NEVER_RECEIVED if never else intents.NOT_APPLIED
+        return _close(execution, intent, status)
+    steps = [one.step for one in applied]
+    results = [_result(one.step, one.asset) for one in applied if one.asset is not None]
+    store_results(execution, intent.intent_id, steps, results, run_id=intent.run_id, found=True)
+    for step in steps:
+        feed.news.pop(step.plant3d_id, None)
+    return len(steps)
+
+
+def _take(
+    execution: Execution, feed: Feed, intent: Intent, seen: Sequence[_Seen], answers: Sequence[WriteResult]
+) -> int:
+    """Store the answers that SYNAPSE kept, then what it holds now. What it refused at the time, it refused: a new plan
+    decides.
+    """
+    steps: list[ToSynapse] = []
+    results: list[WriteResult] = []
+    since: dict[str, Asset | None] = {}
+    for one, answer in zip(seen, answers, strict=True):
+        step, asset = one.step, one.asset
+        if answer.status == "unknown" and one.holds and asset is not None:
+            answer = _result(step, asset)
+        if answer.status not in _DONE or answer.asset is None:
+            continue
+        steps.append(step)
+        results.append(answer)
+        if asset is None:
+            asset = execution.project.synapse.get(answer.asset.asset_id)
+        since[step.plant3d_id] = asset
+        if asset is not None and asset.version == answer.asset.version:
+            feed.news.pop(step.plant3d_id, None)
+    if not steps:
+        return _close(execution, intent, "done")
+    store_results(execution, intent.intent_id, steps, results, run_id=intent.run_id, since=since)
+    return len(steps)
+
+
+def _close(execution: Execution, intent: Intent, status: str) -> int:
+    with execution.world.state.write() as connection:
+        execution.lease.fence.check(connection)
+        intents.close(connection, intent.intent_id, status=status, at=execution.world.clock())
+    return 0
+
+
+def _look(execution: Execution, feed: Feed, step: ToSynapse) -> _Seen:
+    """What SYNAPSE shows of the step now."""
     identity, link_id = step.plant3d_id, None if isinstance(step, Adopt) else step.link_id
-    news = feed.news.get(identity)
-    if news is not None:
-        return news
-    with execution.world.state.read() as connection:
-        if not link_id:
-            existing = links.by_items(connection, execution.known.number, [identity], [])
-            if existing:
-                return None  # the receipt is already stored
-            return links.unlinked_by_plant3d_id(connection, execution.known.number, [identity]).get(identity)
-        found = links.by_ids(connection, [link_id]).get(link_id)
-    planned = None if isinstance(step, Create) else step.asset_version
-    if found is None or found.asset_version == planned:
-        return None  # SYNAPSE did not change it since the plan was made
-    return execution.project.synapse.get(found.asset_id)
+    asset = feed.news.get(identity)
+    if asset is None and not link_id:
+        with execution.world.state.read() as connection:
+            if links.by_items(connection, execution.known.number, [identity], []):
+                return _Seen(step, None, holds=False)  # the receipt is already stored
+            known = links.unlinked_by_plant3d_id(connection, execution.known.number, [identity])
+        asset = known.get(identity)
+        if asset is None:  # in a read from the beginning an asset may be missing that was made and is gone
+            return _Seen(step, None, holds=False, told=not feed.reset)
+    elif asset is None and link_id:
+        with execution.world.state.read() as connection:
+            found = links.by_ids(connection, [link_id]).get(link_id)
+        if found is None:
+            return _Seen(step, None, holds=False)
+        if found.asset_version == _planned(step):  # SYNAPSE did not change it since the plan was made
+            return _Seen(step, None, holds=False, told=found.in_synapse is not InSynapse.LOST)
+        asset = execution.project.synapse.get(found.asset_id)
+    if asset is None:
+        return _Seen(step, None, holds=False, told=False)
+    if _holds(execution, step, asset):
+        return _Seen(step, asset, holds=True, told=not isinstance(step, Archive | Restore))
+    return _Seen(step, asset, holds=False, told=asset.version == _planned(step))
+
+
+def _planned(step: ToSynapse) -> int | None:
+    """The version of the asset that the step was decided on."""
+    return None if isinstance(step, Create) else step.asset_version
 
 
 def _holds(execution: Execution, step: ToSynapse, asset: Asset) -> bool:
@@ -80,8 +150,8 @@ def _holds(execution: Execution, step: ToSynapse, asset: Asset) -> bool:
             return asset.archived
         case Restore() if asset.archived:
             return False
-        case Create() if asset.version > 1 and not asset.archived:
-            return True  # it was made, and somebody has edited it since
+        case Create() if asset.version > 1:
+            return True  # it was made, and somebody has edited or archived it since
         case Create() | Adopt() | Update() | Restore():
             return all(execution.same(name, asset.fields.get(name), sent) for name, sent in step.set.items())
         case _:

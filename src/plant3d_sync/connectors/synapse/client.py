@@ -409,10 +409,12 @@ class SynapseClient:
             self._tell(
                 "synapse.extra_results", {"request_id": call.request_id, "extra": extra, "sent": len(ids)}
             )
-        if reply.headers.get("idempotency-replayed") == "true":
+        replayed = reply.headers.get("idempotency-replayed") == "true"
+        if replayed:
             self._tell("synapse.replayed", {"request_id": call.request_id, "items": len(ids)})
         for result in results:
-            if isinstance(result, WriteResult) and result.message:
+            if isinstance(result, WriteResult):
+                result.replayed = replayed
                 result.message = self._words(result.message)
         return results
 

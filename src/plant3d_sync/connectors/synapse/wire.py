@@ -22,7 +22,15 @@ from typing import Final
 import msgspec
 import orjson
 
-from plant3d_sync.connectors.base import AssetWrite, Capabilities, ChangePage, Creation, Echo, WriteResult
+from plant3d_sync.connectors.base import (
+    KEPT_HOURS,
+    AssetWrite,
+    Capabilities,
+    ChangePage,
+    Creation,
+    Echo,
+    WriteResult,
+)
 from plant3d_sync.connectors.synapse.errors import WireError
 from plant3d_sync.errors import ConfigError, SkipRecordError
 from plant3d_sync.model.record import Asset, FieldInfo, Value
@@ -740,6 +748,9 @@ def read_capabilities(raw: object) -> Greeting:
             max_batch_items=_whole(limits, "max_batch_items", 1),
             max_body_bytes=_whole(limits, "max_body_bytes", 1),
             max_page=_whole(limits, "max_page", 1),
+            idempotency_hours=(
+                _whole(limits, "idempotency_hours", 0) if "idempotency_hours" in limits else KEPT_HOURS
+            ),
             writable_fields=_words(raw, "writable_fields"),
             shared_fields=_words(raw, "shared_fields"),
         ),

@@ -131,6 +131,7 @@ class SynapseV02:
                 archive=False,
                 max_batch_items=BATCH,
                 max_page=PAGE,
+                idempotency_hours=0,
                 writable_fields=_WRITABLE,
             )
         return self._capabilities
