@@ -62,7 +62,7 @@ def test_a_source_on_a_share_is_read_in_few_large_calls_and_is_whole(folders: tu
     with closing(sqlite3.connect(path)) as direct:
         [items] = direct.execute("SELECT count(*) FROM PnPBase").fetchone()
     assert snapshot.identity.rows == items
-    assert snapshot.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert snapshot.ask("PRAGMA integrity_check") == [("ok",)]
     snapshot.close()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,41 @@ def test_a_healthy_file_with_a_wal_flag_is_read_and_nothing_is_left_beside_it(
     assert snapshot.counts(["CentrifugalPump"]) == {"CentrifugalPump": 30}
     snapshot.close()
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("relation", "one", "other"),
+    [
+        ("LineStartAsset", "Line", "Asset"),
+        ("LineInlineAsset", "Asset", "Line"),
+        ("PipeLineGroupRelationship", "PipeLine", "PipeLineGroup"),
+    ],
+)
+def test_an_item_with_very_many_relations_is_read_and_told(
+    tmp_path: Path, relation: str, one: str, other: str, count: int
+) -> None:
+    dcf = Dcf(tmp_path / "ProcessPower.dcf")
+    pump, line, segment = (
+        dcf.add("CentrifugalPump", Tag="P-1"),
+        dcf.add("PipeLineGroup", Tag="L-1"),
+        dcf.add("Primary"),
+    )
+    dcf.relate("PipeLineGroupRelationship", PipeLineGroup=line, PipeLine=segment)
+    dcf.relate("LineStartAsset", Line=segment, Asset=pump)
+    dcf.relate("LineInlineAsset", Line=segment, Asset=pump)
+    item = pump if one == "Asset" else segment
+    with closing(sqlite3.connect(dcf.path)) as database:
+        rows = ((item, 10**6 + number) for number in range(count))
+        database.executemany(f"INSERT INTO {relation} ({one}, {other}) VALUES (?, ?)", rows)
+        database.commit()
+    with open_source(dcf.path).snapshot() as snapshot:
+        assert sum(len(batch.changed) for batch in snapshot.scan(sorted(snapshot.catalog.classes), {})) == 3
+        findings = snapshot.findings()
+    told = [finding for finding in findings if finding.code == "relations_too_many"]
+    assert [(finding.pnpid, finding.data["relation"]) for finding in told] == [(item, relation)]
+    assert len(findings) < 1100, "of rows that lead nowhere only the first are listed"
+    assert max(len(str(finding)) for finding in findings) < 20_000
 
 
 def pipe(folder: Path) -> Path:

@@ -191,7 +191,7 @@ def test_a_commit_in_wal_mode_changes_the_signature_and_is_read(dcf: Dcf) -> Non
         snapshot = source.snapshot()
         assert snapshot.counts(["Primary"]) == {"Primary": 1}
         assert snapshot.journal_mode == "wal"
-        assert snapshot.connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert snapshot.ask("PRAGMA journal_mode") == [("delete",)]
         snapshot.close()
     writer.close()
 

@@ -6,17 +6,16 @@ Plant 3D keeps its tables consistent; other people's SQL does not. Nothing here 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.relations import USED, Relations
+from plant3d_sync.connectors.plant3d.relations import AUDIT, LISTED, USED, Relations
 from plant3d_sync.connectors.plant3d.tags import plain_tag
 from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding
 from plant3d_sync.words import said
-
-_AUDIT = "Run the project audit in Plant 3D."
 
 
 def whole_database(
@@ -29,10 +28,27 @@ def whole_database(
 ) -> Iterator[Finding]:
     """Every hazard that is not about one scanned item. `missing_levels`: classes a scan found rows missing in."""
     yield from unknown_classes(discovery, class_counts)
-    yield from rows_without_item(tolerant, discovery, class_counts, missing_levels)
-    yield from dangling_links(tolerant, discovery)
-    yield from dangling_relations(tolerant, discovery)
+    yield from _limited(rows_without_item(tolerant, discovery, class_counts, missing_levels))
+    yield from _limited(dangling_links(tolerant, discovery))
+    yield from _limited(dangling_relations(tolerant, discovery))
     yield from registry(tolerant, discovery, relations, reading)
+
+
+def _limited(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The first thousand of each code about rows that belong to no item, and how many more there are."""
+    seen: Counter[str] = Counter()
+    for finding in findings:
+        seen[finding.code] += 1
+        if seen[finding.code] <= LISTED:
+            yield finding
+    for code, count in seen.items():
+        if count > LISTED:
+            yield Finding(
+                code=code,
+                message=f"There are {count - LISTED} more like the {LISTED} of this kind that are listed.",
+                hint=AUDIT,
+                data={"count": count - LISTED},
+            )
 
 
 def unknown_classes(discovery: Discovery, class_counts: Mapping[str | None, int]) -> Iterator[Finding]:
@@ -44,7 +60,7 @@ def unknown_classes(discovery: Discovery, class_counts: Mapping[str | None, int]
                 message=f"{count} rows of PnPBase are of the class {name}, which is not in PnPTables. "
                 "They are not read.",
                 class_name=name,
-                hint=_AUDIT,
+                hint=AUDIT,
                 data={"count": count},
             )
 
@@ -95,7 +111,7 @@ def _orphan(class_name: str, pnpid: object) -> Finding:
         message=f"The table of {class_name} has a row {pnpid} without an item in PnPBase. It is not read.",
         pnpid=pnpid if isinstance(pnpid, int) else None,
         class_name=class_name,
-        hint=_AUDIT,
+        hint=AUDIT,
     )
 
 
@@ -105,7 +121,7 @@ def _foreign(class_name: str, pnpid: object, other: str) -> Finding:
         message=f"The table of {class_name} has a row {pnpid}, but that item is a {other}. The row is not read.",
         pnpid=pnpid if isinstance(pnpid, int) else None,
         class_name=class_name,
-        hint=_AUDIT,
+        hint=AUDIT,
         data={"item_class": other},
     )
 
@@ -130,7 +146,7 @@ def dangling_links(tolerant: sqlite3.Connection, discovery: Discovery) -> Iterat
             code="dangling_link",
             message=f"A drawing link joins item {item} and drawing {drawing}, but one of them does not exist.",
             pnpid=item if isinstance(item, int) else None,
-            hint=_AUDIT,
+            hint=AUDIT,
             data={"drawing": drawing if isinstance(drawing, int) else None},
         )
 
@@ -152,7 +168,7 @@ def dangling_relations(tolerant: sqlite3.Connection, discovery: Discovery) -> It
                 code="dangling_relation",
                 message=f"{name} joins {first} {a} and {second} {b}, but one of them does not exist.",
                 pnpid=a if isinstance(a, int) else None,
-                hint=_AUDIT,
+                hint=AUDIT,
                 data={"relation": name, first: str(a), second: str(b)},
             )
 
@@ -175,7 +191,7 @@ def registry(
             message=f"The tag registry holds {said(text)} for item {item}, which does not exist.",
             pnpid=item if isinstance(item, int) else None,
             tag=text,
-            hint=_AUDIT,
+            hint=AUDIT,
         )
     for class_name, column in _enlisted(tolerant, discovery):
         cls = discovery.catalog.find(class_name)
@@ -218,7 +234,7 @@ def _compare_tags(
             pnpid=item,
             class_name=class_name,
             tag=tag,
-            hint=_AUDIT,
+            hint=AUDIT,
         )
     plain = plain_tag(registered, owner)
     if plain == own:

@@ -139,7 +139,7 @@ def _select(snapshot: Snapshot, table: str, columns: tuple[str, str]) -> list[tu
     parts = [discovery.table_column(table, column) for column in columns]
     if name is None or any(part is None for part in parts):
         return []
-    return snapshot.connection.execute(f"SELECT {parts[0]}, {parts[1]} FROM {name}").fetchall()
+    return snapshot.ask(f"SELECT {parts[0]}, {parts[1]} FROM {name}")
 
 
 def _custom_columns(snapshot: Snapshot) -> list[dict[str, object]]:
@@ -177,9 +177,7 @@ def _relation_counts(snapshot: Snapshot) -> dict[str, int]:
         shown = actual or next((name for name, _, _ in USED if name.lower() == relation), relation)
         counts[shown] = 0
         if actual is not None:
-            counts[shown] = snapshot.connection.execute(f"SELECT count(*) FROM {quoted(actual)}").fetchone()[
-                0
-            ]
+            counts[shown] = snapshot.ask(f"SELECT count(*) FROM {quoted(actual)}")[0][0]
     return counts
 
 

@@ -7,7 +7,7 @@ Relation tables are lazy like class tables: a missing one is an empty one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PureWindowsPath
@@ -33,6 +33,14 @@ USED: tuple[tuple[str, str, str], ...] = (
     OWNER_RELATION,
 )
 """The relations that are read: table, first role, second role."""
+
+MOST = 10_000
+"""Relations of one item in one table that are read."""
+
+NAMED, LISTED = 10, 1000
+"""Ids named in a finding's sentence, and listed in its data."""
+
+AUDIT = "Run the project audit in Plant 3D."
 
 Ids = tuple[int, ...]
 Drawing = tuple[str | None, str | None, int | None]
@@ -166,18 +174,19 @@ def load_relations(
     registered.
     """
     relations = Relations()
+    note = relations.findings.append
     for name in ASSET_RELATIONS:
-        _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line"))
+        _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line", note))
     table, group, segment = GROUP_RELATION
-    relations.groups_of = _grouped(connection, discovery, table, segment, group)
+    relations.groups_of = _grouped(connection, discovery, table, segment, group, note)
     relations.segments_in = _inverted(relations.groups_of)
-    relations.starts = _grouped(connection, discovery, "LineStartAsset", "Line", "Asset")
-    relations.ends = _grouped(connection, discovery, "LineEndAsset", "Line", "Asset")
-    relations.start_lines = _grouped(connection, discovery, "LineStartLine", "Line1", "Line2")
-    relations.end_lines = _grouped(connection, discovery, "LineEndLine", "Line1", "Line2")
-    relations.nozzles = _grouped(connection, discovery, "LineNozzle", "Line", "Nozzle")
+    relations.starts = _grouped(connection, discovery, "LineStartAsset", "Line", "Asset", note)
+    relations.ends = _grouped(connection, discovery, "LineEndAsset", "Line", "Asset", note)
+    relations.start_lines = _grouped(connection, discovery, "LineStartLine", "Line1", "Line2", note)
+    relations.end_lines = _grouped(connection, discovery, "LineEndLine", "Line1", "Line2", note)
+    relations.nozzles = _grouped(connection, discovery, "LineNozzle", "Line", "Nozzle", note)
     table, owned, owner = OWNER_RELATION
-    for item, owners in _grouped(connection, discovery, table, owned, owner).items():
+    for item, owners in _grouped(connection, discovery, table, owned, owner, note).items():
         relations.owner_of[item] = owners[0]
     relations.owners = frozenset(relations.owner_of.values())
     relations.registry = _registry(connection, tolerant, discovery, relations.owner_of)
@@ -206,18 +215,38 @@ def pairs(
 
 
 def _grouped(
-    connection: sqlite3.Connection, discovery: Discovery, table: str, key: str, value: str
+    connection: sqlite3.Connection,
+    discovery: Discovery,
+    table: str,
+    key: str,
+    value: str,
+    note: Callable[[Finding], None],
 ) -> dict[int, Ids]:
+    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is told."""
     rows = pairs(connection, discovery, table, key, value)
     if len(dict(rows)) == len(rows):
         return {item: (other,) for item, other in rows}
     found: dict[int, list[int]] = {}
     for item, other in rows:
         found.setdefault(item, []).append(other)
-    return {
-        item: tuple(others) if len(others) == 1 else tuple(sorted(set(others)))
-        for item, others in found.items()
-    }
+    grouped: dict[int, Ids] = {}
+    for item, others in found.items():
+        grouped[item] = tuple(others) if len(others) == 1 else tuple(sorted(set(others)))
+        if len(grouped[item]) > MOST:
+            note(_too_many(table, key, value, item, len(grouped[item])))
+            grouped[item] = grouped[item][:MOST]
+    return grouped
+
+
+def _too_many(table: str, key: str, value: str, item: int, count: int) -> Finding:
+    return Finding(
+        code="relations_too_many",
+        message=f"{table} joins {key} {item} with {count} others ({value}); no drawing has so many. Only the first {MOST} "
+        "were read.",
+        pnpid=item,
+        hint=AUDIT,
+        data={"relation": table, "count": count},
+    )
 
 
 def _loose_and_dangling(
@@ -336,16 +365,21 @@ def text_rows(
         return tolerant.execute(statement).fetchall()
 
 
+def _named(ids: Ids) -> str:
+    more = len(ids) - NAMED
+    return ", ".join(map(str, ids[:NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
 def _odd_relations(relations: Relations) -> Iterator[Finding]:
     for segment, groups in relations.groups_of.items():
         if len(groups) > 1:
             yield Finding(
                 code="segment_in_two_groups",
-                message=f"Line segment {segment} belongs to {len(groups)} lines ({', '.join(map(str, groups))}).",
+                message=f"Line segment {segment} belongs to {len(groups)} lines ({_named(groups)}).",
                 pnpid=segment,
                 tag=relations.tags.get(segment),
                 hint="Assign the segment to one line in Plant 3D.",
-                data={"groups": list(groups)},
+                data={"groups": list(groups[:LISTED])},
             )
     for side, mapping in (("start", relations.starts), ("end", relations.ends)):
         for segment, assets in mapping.items():
@@ -356,7 +390,7 @@ def _odd_relations(relations: Relations) -> Iterator[Finding]:
                     pnpid=segment,
                     tag=relations.tags.get(segment),
                     hint="Reconnect the segment in the drawing.",
-                    data={"side": side, "assets": list(assets)},
+                    data={"side": side, "assets": list(assets[:LISTED])},
                 )
 
 

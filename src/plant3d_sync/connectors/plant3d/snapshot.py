@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import ItemBatch
@@ -119,10 +121,13 @@ class Snapshot:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The copy, for plain questions. Text that is not UTF-8 is replaced, never an error."""
-        return self._copy.tolerant
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """All rows of a plain question to the copy. Text that is not UTF-8 is replaced, never an error.
+
+        Raises RetryLaterError `source_damaged`, as every other question to the snapshot does.
+        """
+        with self._readable():
+            return self._copy.tolerant.execute(statement).fetchall()
 
     def counts(self, classes: Sequence[str]) -> dict[str, int]:
         """Rows of `PnPBase` per concrete class asked (in any case; answered as asked). 0 for lazy ones."""
@@ -136,20 +141,21 @@ class Snapshot:
         """Rows of `PnPBase` per class as spelled there, every class, those the catalogue does not know too."""
         if self._class_counts is None:
             column = self.discovery.table_column(ROOT, "PnPClassName")
-            rows = self._copy.tolerant.execute(
+            counts: dict[str | None, int] = {}
+            for name, count in self.ask(
                 f"SELECT {column}, count(*) FROM {self.discovery.table(ROOT)} GROUP BY {column}"
-            )
-            self._class_counts = {}
-            for name, count in rows:
-                self._class_counts[name] = self._class_counts.get(name, 0) + count
+            ):
+                counts[name] = counts.get(name, 0) + count
+            self._class_counts = counts
         return self._class_counts
 
     def relations(self) -> Relations:
         """The relations in use, read once."""
         if self._relations is None:
-            self._relations = load_relations(
-                self._copy.connection, self._copy.tolerant, self.discovery, self._reading.tags
-            )
+            with self._readable():
+                self._relations = load_relations(
+                    self._copy.connection, self._copy.tolerant, self.discovery, self._reading.tags
+                )
             for finding in self._relations.findings:
                 self._note(finding)
         return self._relations
@@ -157,7 +163,8 @@ class Snapshot:
     def drawings(self) -> Mapping[int, Drawing]:
         """Drawings (number, title, id) by PnPID, folders left out."""
         if self._drawings is None:
-            self._drawings = load_drawings(self._copy.tolerant, self.discovery)
+            with self._readable():
+                self._drawings = load_drawings(self._copy.tolerant, self.discovery)
         return self._drawings
 
     def drawings_of(self, pnpids: Collection[int]) -> dict[int, str]:
@@ -165,10 +172,8 @@ class Snapshot:
         wanted = [one for one in pnpids if -(2**63) <= one < 2**63]
         if not wanted:
             return {}
-        try:
+        with self._readable():
             return self._drawings_of(wanted)
-        except errors.UNREADABLE as error:
-            raise errors.from_sqlite(error, self.name, 0.0) from error
 
     def _drawings_of(self, wanted: Sequence[int]) -> dict[int, str]:
         column = self.discovery.table_column
@@ -212,7 +217,7 @@ class Snapshot:
         columns = {one: column for one, column in found.items() if column is not None}
         if "PnPID" not in columns:
             return []
-        rows = self._copy.tolerant.execute(f"SELECT {', '.join(columns.values())} FROM {name}")
+        rows = self.ask(f"SELECT {', '.join(columns.values())} FROM {name}")
         return drawing_names(dict(zip(columns, row, strict=True)) for row in rows)
 
     def scan(
@@ -234,15 +239,26 @@ class Snapshot:
             self._note,
             reading,
         )
+        batches = scan.run(self._spellings(classes), known)
         try:
-            for batch in scan.run(self._spellings(classes), known):
+            while True:
+                with self._readable():
+                    batch = next(batches, None)
+                if batch is None:
+                    break
                 patience.look()
                 yield self._set_aside(batch)
-        except errors.UNREADABLE as error:
-            raise errors.from_sqlite(error, self.name, 0.0) from error
         finally:
             self._missing_levels |= scan.missing_levels
             self.folded = scan.folded
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Whatever reads the copy does it in here: damage may show in any page of it."""
+        try:
+            yield
+        except errors.UNREADABLE as error:
+            raise errors.from_sqlite(error, self.name, 0.0) from error
 
     def _set_aside(self, batch: ItemBatch) -> ItemBatch:
         """The same batch, with the items nobody can speak for in a list of their own."""
@@ -269,7 +285,7 @@ class Snapshot:
 
     def findings(self) -> Sequence[Finding]:
         """What is odd: whole-database hazards plus what the scans so far met, each once."""
-        try:
+        with self._readable():
             for finding in hazards.whole_database(
                 self._copy.tolerant,
                 self.discovery,
@@ -279,8 +295,6 @@ class Snapshot:
                 self._reading,
             ):
                 self._note(finding)
-        except errors.UNREADABLE as error:
-            raise errors.from_sqlite(error, self.name, 0.0) from error
         self._relations = None  # large, and seldom asked for after this; read again if they are
         return tuple(self._findings.values())
 
