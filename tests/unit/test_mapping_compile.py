@@ -190,6 +190,31 @@ def test_what_is_suggested_is_a_valid_mapping_that_replaces_nothing(tmp_path: Pa
     compiled(tmp_path, pasted, replace(project, columns=columns))
 
 
+def test_a_key_that_the_mapping_has_anywhere_is_not_suggested_again(tmp_path: Path) -> None:
+    """Also where the class that has it is none of this project's, or says that it does without."""
+    text = "version: 1\nextends: stock\nclasses:\n  Filters:\n    fields:\n      attributes.d1: null\n"
+    (tmp_path / "mine.yml").write_text(text, encoding="utf-8")
+    found = check_mapping(load_mapping(["mine.yml"], base_dir=tmp_path), plant())
+    suggested = [one.message for one in found if one.severity is Severity.SUGGESTION]
+    assert "`attributes.d1_2:" in suggested[0]
+
+
+def test_a_suggestion_that_the_mapping_would_refuse_is_not_shown_as_one(tmp_path: Path) -> None:
+    """Each is pasted, read and compiled before it is shown: a column cannot be named like a source of ours."""
+    project = plant()
+    columns = dict(project.columns)
+    columns["Vessel"] = {
+        **columns["Vessel"],
+        "@mine": Column(name="@mine", table_class="Vessel", custom=True),
+    }
+    found = check_mapping(load_mapping(["stock"], base_dir=tmp_path), replace(project, columns=columns))
+    suggested = [one.message for one in found if one.severity is Severity.SUGGESTION]
+    assert len(suggested) == 3
+    assert [one for one in suggested if "`" not in one] == [
+        "the project's own column Vessel.@mine is not used, and no field of a mapping can be written for it"
+    ]
+
+
 def test_without_a_catalog_there_is_nothing_more_to_check(tmp_path: Path) -> None:
     assert check_mapping(load_mapping(["stock"], base_dir=tmp_path), None) == []
 

@@ -120,7 +120,7 @@ TAGS = {
 NO_CODE = [
     "A", "Q-1", "PUMP-1", "MOV-101", "SDV-1", "BDV-1", "ESD-1", "ROV-1", "CIL", "1001", "", "  ", "?", "NA", "na",
     "HOLD", "N/A", "XX-1", "FTX-1", "FF-1", "TTT-1", "PDD-1", "ÉFT-001", "ＦＴ-001", "FCT-1", "FTV-1", "LSX-1",
-    "ZSOO-1", "TSHHHH-1", "TAHX-1", "ABCDEFGH-1",
+    "MF300±KSA3001", "=A1+B2-FT3", "FT§1", "10LAB20CP001", "LAB20 CT001", "10 LAB 20 CF 001 A", "ZSOO-1", "TSHHHH-1", "TAHX-1", "ABCDEFGH-1",
 ]  # fmt: skip
 
 
@@ -142,6 +142,12 @@ def test_what_is_no_code_of_isa_5_1_gives_none(tag: str) -> None:
 @pytest.mark.parametrize("value", [None, 5, True, 1.5])
 def test_what_is_no_text_gives_none(value: object) -> None:
     assert function_letters(value) is None
+
+
+@pytest.mark.parametrize("letters", ["NT", "OI", "NSHH"])
+def test_letters_that_every_plant_chooses_for_itself_have_no_name(letters: str) -> None:
+    assert function_letters(f"{letters}-101") == letters
+    assert (full_name(letters), full_name(letters, "fr")) == ("Unknown", "Unknown")
 
 
 @pytest.mark.parametrize("letters", [None, "", "A", "MOV", "hello", "Unknown"])

@@ -14,7 +14,7 @@ from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.record import PlantItem, Value
-from plant3d_sync.model.rules import ConflictPolicy, DriftPolicy, FieldRule, Translated
+from plant3d_sync.model.rules import INFORMATION, ConflictPolicy, DriftPolicy, FieldRule, Translated
 from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
 from plant3d_sync.model.step import Update, from_text
 from plant3d_sync.reconcile import advance
@@ -621,6 +621,32 @@ def test_a_second_edit_of_a_side_is_not_dated_by_its_first() -> None:
     )
     assert not writes(draft)
     assert len(draft.conflicts) == 1
+
+
+SAVED = FieldRule(field="attributes.flow", owner=Owner.PLANT3D, columns=("Flow",), compare=INFORMATION)
+
+
+def informed(**changes: object) -> Draft:
+    """An item whose `flow` is information only, saved again since the last run, with these changes."""
+    before = item(1, "P-1", "feed pump", flow="1")
+    rules = replace(
+        rule_set(field_rules(flow=SAVED)), same={**rule_set().same, SAVED.field: lambda _a, _b: True}
+    )
+    now = item(1, "P-1", **{"description": "feed pump", "flow": "2", **changes})
+    return plan([now], [link(before)], rules=rules)
+
+
+def test_information_makes_no_update_by_itself() -> None:
+    draft = informed()
+    assert writes(draft) == []
+    assert draft.stats.unchanged == 1
+
+
+def test_information_goes_along_with_what_changed() -> None:
+    [line] = writes(informed(spec="CS150"))
+    assert line["set"] == {"attributes.spec": "CS150", "attributes.flow": "2"}
+    assert line["was"]["attributes.flow"] == "1"
+    assert line["why"]["attributes.flow"] == "information"
 
 
 def test_ask_leaves_even_a_clear_order_to_a_person_with_a_suggestion() -> None:

@@ -672,6 +672,20 @@ def test_inspect_describes_the_project(dcf: Dcf) -> None:
     assert {f["code"]: f["count"] for f in report["findings"]} == {"row_missing": 1}  # type: ignore[attr-defined]
 
 
+def test_inspect_tells_how_the_projects_own_columns_are_filled(dcf: Dcf) -> None:
+    """Only what the project added itself; a cell whose row is missing is neither filled nor empty."""
+    dcf.attribute("CentrifugalPump", "D1", "ISNEWCREATION", "True")
+    dcf.attribute("Equipment", "Tag", "ISNEWCREATION", "False")
+    dcf.attribute("Equipment", "Tag", "ISREMOVABLE", "True")
+    for value in ("Water", "Water", "Oil", "  ", None):
+        dcf.add("CentrifugalPump", Tag="P-1", D1=value)
+    dcf.add("CentrifugalPump", without=["CentrifugalPump"], Tag="P-2")
+    (own,) = inspect_source(open_source(dcf.path))["custom_columns"]  # type: ignore[misc]
+    assert (own["class"], own["column"]) == ("CentrifugalPump", "D1")
+    assert (own["items"], own["filled"], own["share"]) == (5, 3, 0.6)
+    assert (own["examples"], own["example_class"]) == (["Water", "Oil"], "CentrifugalPump")
+
+
 def test_inspect_is_plain_json(dcf: Dcf) -> None:
     dcf.sql("INSERT INTO PnPBase VALUES (50, CAST(x'ff' AS TEXT), 0, 0, NULL, 1)")
     dcf.add("CentrifugalPump", Tag="a\nb")

@@ -63,7 +63,7 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> None:
     _title(f"Columns the project added: {len(columns)}.")
     if columns:
         table(
-            ["class", "column", "label", "type", "picklist", "read only"],
+            ["class", "column", "label", "type", "picklist", "read only", "filled", "examples", "in"],
             [
                 [
                     entry["class"],
@@ -72,6 +72,9 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> None:
                     entry["type"],
                     entry["picklist"],
                     "yes" if entry["read_only"] else "no",
+                    f"{entry['filled']} of {entry['items']}",
+                    " | ".join(entry["examples"]),
+                    entry["example_class"],
                 ]
                 for entry in columns
             ],

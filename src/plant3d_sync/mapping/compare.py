@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from plant3d_sync.mapping.convert import parse_decimal, plain_text, split_list, split_measure
 from plant3d_sync.model.record import Value
+from plant3d_sync.model.rules import INFORMATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,11 @@ COMPARATORS: dict[str, Comparator] = {
         _comparator("exact", _exact_key, "equal in every character and type; empty text = nothing"),
         _comparator("list", _list_key, "same parts in any order"),
         _comparator("measure", _measure_key, "same number and same unit: 12,50 bar = 12.5bar"),
+        _comparator(
+            INFORMATION,
+            lambda value: None,
+            "never compared: written along with another field, never by itself",
+        ),
     )
 }
 """Every comparator by its name in the mapping."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
+from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping.compare import COMPARATORS
 from plant3d_sync.mapping.convert import CONVERTERS
 from plant3d_sync.mapping.file import (
@@ -26,6 +27,7 @@ from plant3d_sync.mapping.file import (
     invalid,
     merged,
     nearest,
+    with_text,
 )
 from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class, of_segments
 from plant3d_sync.model.catalog import Catalog, Column
@@ -267,23 +269,60 @@ class _Compiler:
                 elif column.custom and not column.hidden:
                     custom.setdefault(key, column)
         taken = {field_name.lower() for rule in self.rules.values() for field_name in rule.fields}
+        taken |= {name.lower() for spec in self.mapping.classes.values() for name in spec.fields}
         keys: dict[str, str] = {}
         for _owner, name in sorted(custom):
             if name not in keys:
                 keys[name] = _free_key(name, taken)
                 taken.add(f"attributes.{keys[name]}")
+        wanted_columns = [key for key in sorted(custom) if key not in used]
+        fields = {
+            (owner, name): f"attributes.{keys[name]}: "
+            f"{{column: {json.dumps(name, ensure_ascii=False)}, owner: plant3d}}"
+            for owner, name in wanted_columns
+        }
+        valid = self._valid_suggestions(fields)
         return [
             _problem(
                 Severity.SUGGESTION,
                 "unused_column",
                 f"the project's own column {owner}.{name} is not used; "
-                f"`attributes.{keys[name]}: {{column: {json.dumps(name, ensure_ascii=False)}, "
-                f"owner: plant3d}}` under {owner} would bring it to SYNAPSE",
+                f"`{fields[owner, name]}` under {owner} would bring it to SYNAPSE"
+                if (owner, name) in valid
+                else f"the project's own column {owner}.{name} is not used, and no field of a mapping can be written for it",
                 Mark(file=self.mapping.sources[-1]),
             )
-            for (owner, name) in sorted(custom)
-            if (owner, name) not in used
+            for (owner, name) in wanted_columns
         ]
+
+    def _valid_suggestions(self, fields: Mapping[tuple[str, str], str]) -> set[tuple[str, str]]:
+        """Those that the mapping takes as they stand: pasted, read and compiled, all at once or else one by one."""
+        if not fields or not self._breaks(fields):
+            return set(fields)
+        return {key for key, line in fields.items() if not self._breaks({key: line})}
+
+    def _breaks(self, fields: Mapping[tuple[str, str], str]) -> bool:
+        """Whether the mapping has more errors once these fields are pasted into it."""
+        under: dict[str, list[str]] = {}
+        for (owner, _name), line in fields.items():
+            under.setdefault(owner, []).append(line)
+        text = (
+            "version: 1\n"
+            + "classes:\n"
+            + "".join(
+                f"  {json.dumps(owner, ensure_ascii=False)}:\n    fields:\n"
+                + "".join(f"      {line}\n" for line in lines)
+                for owner, lines in under.items()
+            )
+        )
+        try:
+            tried = _Compiler(with_text(self.mapping, text), self.catalog)
+        except ConfigError:
+            return True
+        return tried._errors() > self._errors()
+
+    def _errors(self) -> int:
+        return sum(problem.severity is Severity.ERROR for problem in self.problems)
 
     # ------------------------------------------------------------ one class
 

@@ -6,11 +6,12 @@ below, and merged: a later file overrides an earlier one per class and per field
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -238,6 +239,17 @@ def load_mapping(sources: Sequence[str | Path], *, base_dir: Path) -> MappingFil
     )
 
 
+def with_text(mapping: MappingFile, text: str) -> MappingFile:
+    """The mapping with one more file of this text behind it. Raises ConfigError `mapping_invalid`."""
+    loader = _Loader()
+    loader.classes = copy.deepcopy(dict(mapping.classes))
+    loader.placeholders = list(mapping.placeholders)
+    loader.load_text("a suggestion", text)
+    if loader.problems:
+        raise invalid(loader.sorted_problems())
+    return replace(mapping, classes=loader.classes)
+
+
 def token_of(texts: Sequence[str]) -> str:
     """Hash of the texts of mapping files, in the order in which they are read."""
     digest = hashlib.blake2b(digest_size=12)
@@ -306,6 +318,13 @@ class _Loader:
         document = self._shaped(tree)
         if document is not None:
             self.labels.append(tree.file)
+            self._merge(document, tree)
+
+    def load_text(self, label: str, text: str) -> None:
+        """Read a text that extends nothing."""
+        tree = _read_tree(label, text, self)
+        document = self._shaped(tree) if tree is not None else None
+        if tree is not None and document is not None:
             self._merge(document, tree)
 
     def sorted_problems(self) -> list[Problem]:

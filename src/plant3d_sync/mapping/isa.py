@@ -8,6 +8,7 @@ order, since together they would turn almost every area prefix into a code.
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,8 +33,8 @@ _FIRST: dict[str, tuple[str, str]] = {
     "K": ("Time", "de temps"),
     "L": ("Level", "de niveau"),
     "M": ("Moisture", "d'humidité"),
-    "N": ("User-Defined", "de variable libre"),
-    "O": ("User-Defined", "de variable libre"),
+    "N": ("", ""),
+    "O": ("", ""),
     "P": ("Pressure", "de pression"),
     "Q": ("Quantity", "de quantité"),
     "R": ("Radiation", "de rayonnement"),
@@ -46,7 +47,8 @@ _FIRST: dict[str, tuple[str, str]] = {
     "Y": ("Event", "d'état"),
     "Z": ("Position", "de position"),
 }
-"""First letters. C, D, G, M, N and O are "user's choice" in the standard; the usual choice is named where there is one."""
+"""First letters. C, D, G, M, N and O are "user's choice" in the standard: the usual choice is named where there is one, and
+N and O have none, so their codes have letters and no name."""
 
 _MODIFIERS: dict[str, tuple[str, str]] = {
     "D": ("Differential", "différentiel"),
@@ -194,9 +196,16 @@ def function_letters(tag: object) -> str | None:
 
     Of several groups of letters that are valid codes, the last one with a number behind it wins, because area and
     unit prefixes stand in front (`TK-101-LT-002` -> `LT`); else the first. `?` stands for an unfilled number.
+    A tag of another standard holds none, whatever letters are in it: one with signs that no ISA tag has (`MF300±KSA3001`,
+    `=A1+B2-FT3`), and one of the power plants' KKS (`10LAB20CP001`, where CP is no conductivity).
     """
     return _letters_of(tag.translate(_ANY_DIGIT)) if isinstance(tag, str) else None
 
+
+_FOREIGN = re.compile(r"[^\w\s./\\:;,()\[\]?#&'\"*\-]|^[+=]")
+"""Signs that stand in no tag after ISA-5.1, only in those of other standards."""
+_KKS = re.compile(r"\d{0,3}[ -]?[A-Z]{3}[ -]?\d{2}[ -]?[A-Z]{2}[ -]?\d{3}[ -]?[A-Z]?")
+"""Plant, function key, number, kind of component, number: the designation of a German power plant."""
 
 _ANY_DIGIT = dict.fromkeys(map(ord, string.digits), "0")
 """Which digit it is does not matter, so the tags of a plant have few different forms."""
@@ -205,7 +214,7 @@ _ANY_DIGIT = dict.fromkeys(map(ord, string.digits), "0")
 @lru_cache(maxsize=4096)
 def _letters_of(tag: str) -> str | None:
     text = tag.strip().upper()
-    if text in ("NA", "N/A", "HOLD"):
+    if text in ("NA", "N/A", "HOLD") or _FOREIGN.search(text) or _KKS.fullmatch(text):
         return None
     tokens = _tokens(text)
     first: str | None = None
@@ -249,7 +258,7 @@ def _number_follows(tokens: list[tuple[str, str]], position: int) -> bool:
 def full_name(letters: str | None, language: Language = "en") -> str:
     """The name of a code: `PDIT` -> "Pressure Differential Indicating Transmitter". Not a code -> "Unknown"."""
     function = parse_function(letters.strip().upper()) if letters else None
-    if function is None:
+    if function is None or not _FIRST[function.variable][0]:
         return UNKNOWN
     return _french(function) if language == "fr" else _english(function)
 

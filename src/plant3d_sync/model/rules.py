@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,6 +14,8 @@ from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.schema import Used
 from plant3d_sync.model.side import Entity, Owner
 
+INFORMATION: Final = "information"
+"""Comparator of a field that is written along with others and makes no update by itself."""
 REGISTRY_TAG = "@registry_tag"
 """Name by which a mapping asks for the tag in Plant 3D's own registry."""
 

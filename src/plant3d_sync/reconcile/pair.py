@@ -11,7 +11,7 @@ from plant3d_sync.model.conflict import ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D, 
 from plant3d_sync.model.link import Flip, Hold, Interval, Link, Open
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
-from plant3d_sync.model.rules import REGISTRY_TAG
+from plant3d_sync.model.rules import INFORMATION, REGISTRY_TAG
 from plant3d_sync.model.side import Owner, WriteMode
 from plant3d_sync.model.step import Adopt, After, Cell, Head, Push, Restore, Settle, Touch, Update, head
 from plant3d_sync.reconcile import older, place
@@ -66,6 +66,8 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
         sum_.pending["tag"] = Open(why="tag_lost")
     for one in sum_.decided:
         sum_.add(one)
+    if sum_.set:
+        sum_.inform(pair)
     problem = (value_refused(sum_.set) or attributes_refused(sum_.set)) if sum_.set else None
     found = [one.finding for one in sum_.decided if one.finding is not None]
     if problem is None:
@@ -215,6 +217,14 @@ class _Sum:
             self.cells.append(one.cell)
         if one.refused is not None:
             self.refused.append(one.refused)
+
+    def inform(self, pair: Pair) -> None:
+        """What is written along with something else, and never by itself."""
+        now, held = pair.case.translated.fields, pair.held
+        for name, rule in pair.case.rule.fields.items():
+            if rule.compare == INFORMATION and name in now and now[name] != held.get(name):
+                self.set[name], self.was[name], self.why[name] = now[name], held.get(name), INFORMATION
+                self.plant_set.pop(name, None)
 
     def after(self, case: Case, link: Link) -> After:
         """What the link will remember."""

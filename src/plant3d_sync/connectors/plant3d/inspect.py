@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 from plant3d_sync.connectors.base import PlantSource
@@ -10,6 +12,7 @@ from plant3d_sync.connectors.plant3d.catalog import Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.relations import USED
 from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.record import Finding, PlantItem
 from plant3d_sync.model.tags import STOCK
 
@@ -34,9 +37,10 @@ def inspect_source(source: PlantSource) -> dict[str, object]:
 def _describe(name: str, snapshot: Snapshot) -> dict[str, object]:
     in_use = _classes_in_use(snapshot)
     taggable = [cls for cls in in_use if snapshot.catalog.column(cls, _TAG) is not None]
-    tags = _tag_completeness(snapshot, taggable)
-    for _ in snapshot.scan([cls for cls in in_use if cls not in tags and _is_item(snapshot, cls)], {}):
-        pass  # the findings of these classes are what is wanted
+    own = _OwnColumns(snapshot)
+    tags = _tag_completeness(snapshot, taggable, own)
+    for batch in snapshot.scan([cls for cls in in_use if cls not in tags and _is_item(snapshot, cls)], {}):
+        own.count(batch.changed)  # besides, the findings of these classes are what is wanted
     identity = snapshot.identity
     return {
         "source": name,
@@ -57,7 +61,7 @@ def _describe(name: str, snapshot: Snapshot) -> dict[str, object]:
         },
         "classes_declared": len(snapshot.catalog.classes),
         "classes": [_class_entry(snapshot, cls, count, tags.get(cls)) for cls, count in in_use.items()],
-        "custom_columns": _custom_columns(snapshot),
+        "custom_columns": own.described(),
         "drawings": _drawings(snapshot),
         "relations": _relation_counts(snapshot),
         "tags": _total(tags.values()),
@@ -95,11 +99,14 @@ def _class_entry(
     return entry if tags is None else {**entry, "tags": dict(tags)}
 
 
-def _tag_completeness(snapshot: Snapshot, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+def _tag_completeness(
+    snapshot: Snapshot, classes: Sequence[str], own: _OwnColumns
+) -> dict[str, dict[str, int]]:
     """Per class: tags complete, placeholder (`?`, NA, HOLD), empty, unknown (its level has no row)."""
     result: dict[str, dict[str, int]] = {}
     items = [cls for cls in classes if _is_item(snapshot, cls)]
     for batch in snapshot.scan(items, {}):
+        own.count(batch.changed)
         for item in batch.changed:
             counts = result.setdefault(
                 item.class_name, {"complete": 0, "placeholder": 0, "empty": 0, "unknown": 0}
@@ -142,21 +149,70 @@ def _select(snapshot: Snapshot, table: str, columns: tuple[str, str]) -> list[tu
     return snapshot.ask(f"SELECT {parts[0]}, {parts[1]} FROM {name}")
 
 
-def _custom_columns(snapshot: Snapshot) -> list[dict[str, object]]:
-    """Columns the project added itself (`ISNEWCREATION`), once each, at the class that declares them."""
-    found: dict[tuple[str, str], dict[str, object]] = {}
-    for columns in snapshot.catalog.columns.values():
-        for column in columns.values():
-            if column.custom and (column.table_class, column.name) not in found:
-                found[column.table_class, column.name] = {
+@dataclass(slots=True)
+class _Use:
+    """How a column is filled: its items, of which how many hold something, the commonest values, and by class."""
+
+    items: int = 0
+    values: Counter[str] = field(default_factory=Counter)
+    of: Counter[str] = field(default_factory=Counter)
+
+
+class _OwnColumns:
+    """Columns the project added itself (`ISNEWCREATION`), and what its items hold in them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._found: dict[tuple[str, str], Column] = {}
+        self._of: dict[str, list[Column]] = {}
+        for name, columns in snapshot.catalog.columns.items():
+            own = [column for column in columns.values() if column.custom]
+            self._of[name] = own
+            self._found.update({(column.table_class, column.name): column for column in own})
+        self._used = {key: _Use() for key in self._found}
+
+    def count(self, items: Iterable[PlantItem]) -> None:
+        """These items too. A cell whose row is missing is not counted: nobody knows whether it is filled."""
+        for item in items:
+            for column in self._of.get(item.class_name, ()):
+                if column.name in item.unknown:
+                    continue
+                use = self._used[column.table_class, column.name]
+                use.items += 1
+                value = item.values.get(column.name)
+                text = "" if value is None else str(value).strip()
+                if text and text.casefold() != (column.default or "").strip().casefold():
+                    use.of[item.class_name] += 1
+                    if len(use.values) < _MOST_VALUES or text in use.values:
+                        use.values[text] += 1
+
+    def described(self) -> list[dict[str, object]]:
+        """Once each, at the class that declares it. `example_class`: the class that fills it most."""
+        described: list[dict[str, object]] = []
+        for key in sorted(self._found):
+            column, use = self._found[key], self._used[key]
+            filled = use.of.total()
+            described.append(
+                {
                     "class": column.table_class,
                     "column": column.name,
                     "label": column.label,
                     "type": column.type.removeprefix("System."),
                     "picklist": column.picklist,
                     "read_only": column.read_only,
+                    "items": use.items,
+                    "filled": filled,
+                    "share": round(filled / use.items, 3) if use.items else None,
+                    "examples": [text[:_LONGEST] for text, _ in use.values.most_common(_VALUES_SHOWN)],
+                    "example_class": use.of.most_common(1)[0][0] if use.of else None,
                 }
-    return [found[key] for key in sorted(found)]
+            )
+        return described
+
+
+_MOST_VALUES = 1000
+"""Different values that are told apart in one column."""
+_VALUES_SHOWN = 3
+_LONGEST = 60
 
 
 def _drawings(snapshot: Snapshot) -> list[dict[str, object]]:
