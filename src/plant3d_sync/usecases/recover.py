@@ -14,15 +14,30 @@ from typing import assert_never
 from plant3d_sync.connectors.base import WriteResult
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import InSynapse
-from plant3d_sync.model.record import Asset
+from plant3d_sync.model.record import Asset, Finding
 from plant3d_sync.model.step import Adopt, Archive, Create, Restore, ToSynapse, Update
 from plant3d_sync.state import intents, links
 from plant3d_sync.state.intents import Intent
 from plant3d_sync.usecases.apply import Execution, store_results
 from plant3d_sync.usecases.asking import NEVER_RECEIVED, kept_answer
 from plant3d_sync.usecases.feed import Feed
+from plant3d_sync.usecases.report import Report
 
 _DONE = ("created", "updated", "archived", "unchanged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """Writes of an earlier run whose receipts were missing, found where they were meant to be."""
+
+    synapse: int
+    plant3d: int
+    findings: list[Finding]
+
+    def tell(self, report: Report) -> None:
+        """Say it in the report, if there were any."""
+        if self.synapse or self.plant3d:
+            report.extra["found_applied"] = {"synapse": self.synapse, "plant3d": self.plant3d}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,25 @@
+"""What a caller asks of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from plant3d_sync.usecases.make_plan import Asked
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """What a caller wants done. `run_id`: an already queued run to carry out.
+
+    `attempt`: the claim under which it is carried out; a run that somebody else claimed since is left alone.
+    `deadline`: when it must stop, on the monotonic clock: changing the wall clock cannot make a run late.
+    """
+
+    asked: Asked = field(default_factory=Asked)
+    dry_run: bool = False
+    trigger: str = "cli"
+    by: str = "cli"
+    run_id: str | None = None
+    attempt: int | None = None
+    request_id: str | None = None
+    deadline: float | None = None
