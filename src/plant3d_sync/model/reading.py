@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.tags import STOCK, TagRule
 
@@ -24,8 +26,7 @@ class LineRule:
     pushed: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownLine:
+class KnownLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A line that has an asset. `pnpid`: the row that stood for it, `row_guid`: that row's PnPGuid.
 
     `identity`: PnPGuid by which SYNAPSE knows it. `tag`: its number when it was last compared. `members`: PnPIDs of its groups and

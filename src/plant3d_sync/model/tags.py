@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -31,9 +32,9 @@ _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _ONLY_A_PREFIX = re.compile(r"[^\W\d_]+\s*[-_./\\:+\s]+")
 """Letters with a separator and nothing behind it: the number is still to come (`P-`)."""
 
-_PLAIN = re.compile(r"[!-~](?:[ -~]{0,98}[!-~])?").fullmatch
-_A_DIGIT = re.compile(r"[0-9]").search
-"""What nearly all tags are: printable ASCII, short enough, with a number. Nothing but a placeholder can be wrong with it."""
+_GOOD = re.compile(r"(?=[^0-9]{0,99}[0-9])[!->@-~](?:[ ->@-~]{0,98}[!->@-~])?").fullmatch
+"""What nearly all tags are: printable ASCII without outer blanks and `?`, short enough, with a number. Nothing can be wrong
+with it, unless a placeholder has a number too."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,18 @@ class TagRule:
 
     placeholders: tuple[str, ...] = STOCK_PLACEHOLDERS
     _words: frozenset[str] = field(init=False, repr=False, compare=False)
+    _numbered: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Those of the words that `_GOOD` lets pass."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_words", frozenset(word.strip().casefold() for word in self.placeholders))
+        words = frozenset(word.strip().casefold() for word in self.placeholders)
+        object.__setattr__(self, "_words", words)
+        object.__setattr__(self, "_numbered", frozenset(filter(_GOOD, words)))
 
     def problem(self, text: str) -> Unusable | None:
         """Why this text is no tag, None if it is one. Outer blanks do not count."""
-        if _A_DIGIT(text) and _PLAIN(
-            text
-        ):  # the rest of the function says the same, at seven times the price
-            placeholder = "?" in text or text.casefold() in self._words
-            return Unusable.PLACEHOLDER if placeholder else None
+        if _GOOD(text):  # the rest of the function says the same, at seven times the price
+            return Unusable.PLACEHOLDER if text.casefold() in self._numbered else None
         text = text.strip()
         if not text:
             return Unusable.EMPTY
@@ -66,6 +68,8 @@ class TagRule:
         """The tag without outer blanks, or None when the value is no tag."""
         if not isinstance(value, str):
             return None
+        if _GOOD(value) and not self._numbered:
+            return value
         return value.strip() if self.problem(value) is None else None
 
 
@@ -110,6 +114,20 @@ def look_alike_key(tag: str) -> str:
 def misread_key(key: str) -> str:
     """A look-alike key that is also the same for O and 0, and for I and 1."""
     return key.translate(_AS_DIGITS)
+
+
+_AS_IT_IS = re.compile(r"[!-~]+(?: [!-~]+)*(?:\n[!-~]+(?: [!-~]+)*)*").fullmatch
+"""Lines of printable ASCII without outer or double blanks: of such texts only the capitals count."""
+
+
+def misread_keys(tags: Sequence[str]) -> list[str]:
+    """The `misread_key` of the look-alike key of each tag, all at once if they are as tags usually are."""
+    text = "\n".join(tags)
+    if _AS_IT_IS(text):
+        keys = misread_key(text.upper()).split("\n")
+        if len(keys) == len(tags):
+            return keys
+    return [misread_key(look_alike_key(tag)) for tag in tags]
 
 
 def _invisible(char: str) -> bool:

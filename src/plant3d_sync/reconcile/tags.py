@@ -11,7 +11,7 @@ import msgspec
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.side import Entity
-from plant3d_sync.model.tags import look_alike_key, misread_key, telling_apart
+from plant3d_sync.model.tags import look_alike_key, misread_keys, telling_apart
 from plant3d_sync.words import said
 
 
@@ -186,11 +186,13 @@ class Tags:
         An item that would be `created` waits while an unlinked asset, or another item, holds a tag that reads the same.
         O and 0, I and 1 differ between two items of Plant 3D often enough: those are only told.
         """
-        keys = [misread_key(look_alike_key(tag)) for tag in self._holders]
+        keys = misread_keys(list(self._holders))
+        if not (created and self._unlinked) and len(set(keys)) == len(keys):
+            return
         held = Counter(keys)
         theirs: list[tuple[str, str]] = []
         if created:
-            theirs = [(misread_key(look_alike_key(tag)), tag) for tag in self._unlinked]
+            theirs = list(zip(misread_keys(list(self._unlinked)), self._unlinked, strict=True))
             held.update(key for key, _tag in theirs if key in held)
         more = {key for key, count in held.items() if count > 1}
         if not more:

@@ -17,14 +17,18 @@ WAITING = (PlanStatus.DRAFT.value, PlanStatus.GUARDED.value)
 BEGUN = (PlanStatus.APPROVED.value, PlanStatus.APPLYING.value)
 """Plans that are being carried out, or were left half-way."""
 
+_BEGUN = (
+    sa.select(plan.c.id)
+    .where(
+        plan.c.project == sa.bindparam("whose"), plan.c.status.in_(BEGUN), plan.c.id != sa.bindparam("but")
+    )
+    .order_by(plan.c.created_at, plan.c.id)
+)
+
 
 def begun(connection: Connection, project: str, *, but: str | None) -> list[str]:
     """Plans of the project that stand as being applied, oldest first, except this one."""
-    rows = connection.execute(
-        sa.select(plan.c.id)
-        .where(plan.c.project == project, plan.c.status.in_(BEGUN), plan.c.id != (but or ""))
-        .order_by(plan.c.created_at, plan.c.id)
-    )
+    rows = connection.execute(_BEGUN, {"whose": project, "but": but or ""})
     return [row.id for row in rows]
 
 

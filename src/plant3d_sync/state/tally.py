@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import dump, insert_if_new, load_map
+from plant3d_sync.state.codec import dump, insert_if_new, load_map, set_columns
 from plant3d_sync.state.tables import component
 
 KIND = "tally"
@@ -24,6 +24,8 @@ LOCKS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 Key = tuple[str, ...]
 """Name of the counter, then its labels, then (durations) `sum` or an upper bound."""
+
+_STORED = sa.select(component.c.data).where(component.c.name == sa.bindparam("whose")).with_for_update()
 
 
 class Counts:
@@ -48,21 +50,15 @@ class Counts:
         if not self._held:
             return
         name = f"{KIND}:{project}"
-        row = connection.execute(
-            sa.select(component.c.data).where(component.c.name == name).with_for_update()
-        ).first()
+        row = connection.execute(_STORED, {"whose": name}).first()
         if row is None:
             insert_if_new(connection, component, {"name": name, "kind": KIND, "seen_at": at})
-            row = connection.execute(
-                sa.select(component.c.data).where(component.c.name == name).with_for_update()
-            ).one()
+            row = connection.execute(_STORED, {"whose": name}).one()
         stored = load_map(row.data)
         for key, number in self._held.items():
             text = "|".join(key)
             stored[text] = stored.get(text, 0) + number
-        connection.execute(
-            sa.update(component).where(component.c.name == name).values(seen_at=at, data=dump(stored))
-        )
+        set_columns(connection, component, "name", name, {"seen_at": at, "data": dump(stored)})
         self._held = {}
 
 

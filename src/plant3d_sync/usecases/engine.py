@@ -555,7 +555,8 @@ class Engine:
             extra={"unchanged_source": True, "decided_by": decided.run_id},
         )
         with self._world.state.write() as connection:
-            errors = runs.errors(connection, decided.run_id, limit=int(decided.told["errors"]))
+            count = int(decided.told["errors"])
+            errors = runs.errors(connection, decided.run_id, limit=count) if count else []
             repeat(decided, request.asked, report, [telling.row_error(error) for error in errors])
             open_findings = finding_state.counts_by_code(connection, known.number)
             report.stats["findings"] = sum(open_findings.values())

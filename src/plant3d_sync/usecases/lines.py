@@ -22,12 +22,13 @@ def reading_of(connection: Connection, number: int, rules: RuleSet) -> Reading:
 
 def made_of(items: Iterable[PlantItem], reading: Reading) -> dict[str, Made]:
     """What the lines among these items are made of, as far as that is not what is known of them."""
-    known = {one.identity: Made(one.row_guid, one.members) for one in reading.known_lines}
     found: dict[str, Made] = {}
     for item in items:
         if item.class_name in reading.lines and item.segments and item.guid:
             members = tuple(dict.fromkeys((item.pnpid, *item.groups, *item.segments)))
-            made = Made(item.row_guid or item.guid, members)
-            if known.get(item.guid) != made:
-                found[item.guid] = made
+            found[item.guid] = Made(item.row_guid or item.guid, members)
+    if found:
+        for one in reading.known_lines:
+            if found.get(one.identity) == (one.row_guid, one.members):
+                del found[one.identity]
     return found

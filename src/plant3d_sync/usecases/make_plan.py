@@ -235,8 +235,12 @@ def _clocks(project: Project, known: ProjectState, source: SourceIdentity) -> Cl
 
 def _by_row(briefs: Iterable[Brief]) -> dict[int, Brief]:
     """Links by the row of their item; a live one hides a dead one, whose row stands for another line now."""
-    found: dict[int, Brief] = {}
-    for brief in briefs:
+    every = list(briefs)
+    found = {brief.pnpid: brief for brief in every}
+    if len(found) == len(every):
+        return found
+    found = {}
+    for brief in every:
         other = found.get(brief.pnpid)
         if other is None or other.state not in GUARD_STATES:
             found[brief.pnpid] = brief
@@ -281,7 +285,13 @@ def _announce(
     news, holders = feed.news, {}
     lost = 0
     live: Counter[str] = Counter()
+    usual, is_live = LinkState.ACTIVE.value, InSynapse.LIVE
     for brief in briefs.values():
+        if brief.state == usual and brief.in_synapse is is_live and brief.plant3d_id not in news:
+            live[brief.entity] += 1
+            holders[brief.tag] = brief.pnpid
+            lost += brief.plant3d_id in not_shown
+            continue
         if brief.state == LinkState.OUT and not _archived(brief, feed):
             holders[_live_tag(brief, feed)] = brief.pnpid  # nobody looks for its item, yet its asset lives
         if brief.state not in GUARD_STATES:
@@ -314,9 +324,9 @@ def _lost(briefs: Iterable[Brief], feed: Feed) -> frozenset[str]:
     return frozenset(
         brief.plant3d_id
         for brief in briefs
-        if brief.plant3d_id not in feed.seen
+        if (brief.in_synapse is InSynapse.LOST or (feed.complete and brief.in_synapse is InSynapse.LIVE))
+        and brief.plant3d_id not in feed.seen
         and brief.plant3d_id not in feed.news
-        and (brief.in_synapse is InSynapse.LOST or (feed.complete and brief.in_synapse is InSynapse.LIVE))
     )
 
 

@@ -83,6 +83,11 @@ def check_cell(column: Column, value: object) -> Checked:
     return _check_text(column, value)
 
 
+def holds_text(column: Column) -> bool:
+    """Whether text without a NUL character is this column's value as it stands."""
+    return column.type not in INTEGERS and column.type not in ("System.Guid", "System.Double")
+
+
 def _wrong_type(column: Column, value: object) -> Checked:
     kind = {"str": "text", "bytes": "bytes", "int": "a number", "float": "a number"}.get(
         type(value).__name__, type(value).__name__

@@ -224,8 +224,11 @@ def _enlisted(tolerant: sqlite3.Connection, discovery: Discovery) -> list[tuple[
 def _compare_tags(
     class_name: str, item: int, own: object, registered: str | None, owner: int | None, reading: Reading
 ) -> Finding | None:
+    plain = plain_tag(registered, owner) if registered is not None else None
+    if plain is not None and plain == own:
+        return None
     tag = reading.tags.usable(own)
-    if registered is None:
+    if plain is None:
         if tag is None:
             return None
         return Finding(
@@ -236,9 +239,6 @@ def _compare_tags(
             tag=tag,
             hint=AUDIT,
         )
-    plain = plain_tag(registered, owner)
-    if plain == own:
-        return None
     if tag is None and class_name in reading.registry and reading.tags.usable(plain):
         return Finding(
             code="tag_from_registry",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from plant3d_sync.connectors.plant3d.relations import Relations
 from plant3d_sync.model.reading import KnownLine
@@ -138,8 +139,11 @@ def _by_number(
             made = lines[number] = Line(number=number)
         return made
 
+    dangling = relations.dangling
     for group in groups:
-        segments = [s for s in relations.segments_in.get(group.pnpid, ()) if s not in relations.dangling]
+        segments = relations.segments_in.get(group.pnpid, ())
+        if dangling and not dangling.isdisjoint(segments):
+            segments = tuple(s for s in segments if s not in dangling)
         tags = {tag for s in segments if (tag := tag_of(s))} if from_segments else set()
         number = group.number
         if number is None and len(tags) == 1:
@@ -181,39 +185,32 @@ def _matched(
     """Which known line each number is: it keeps its number, else its members; a number without members goes on too."""
     if not known:
         return {}
-    of_member: dict[int, list[KnownLine]] = {}
-    for link in known:
-        for member in link.members:
-            if member != link.pnpid:
-                of_member.setdefault(member, []).append(link)
-        own = guids.get(link.pnpid)
-        if own is None or own == link.row_guid:  # else another object has that row now
-            of_member.setdefault(link.pnpid, []).append(link)
+    by_identity = {link.identity: link for link in known}
+    of_member = _by_member(known, guids)
     shared: list[tuple[bool, bool, int, str, KnownLine]] = []
+    alive = set(guids)
+    owner = of_member.get
     for number, line in lines.items():
-        counts: Counter[str] = Counter()
-        links: dict[str, KnownLine] = {}
         members = line.members
-        for member in members:
-            for link in of_member.get(member, ()):
-                counts[link.identity] += 1
-                links[link.identity] = link
+        alive |= members
+        counts = Counter(chain.from_iterable([owner(member, ()) for member in members]))
         shared += [
-            (link.tag == number, link.pnpid in members, counts[identity], number, link)
-            for identity, link in links.items()
+            ((link := by_identity[identity]).tag == number, link.pnpid in members, count, number, link)
+            for identity, count in counts.items()
         ]
-    shared.sort(key=lambda one: (not one[0], not one[1], -one[2], one[3], one[4].identity))
-    matched: dict[str, KnownLine] = {}
-    used: set[str] = set()
-    for _same, _carried, _count, number, link in shared:
-        if number not in matched and link.identity not in used:
-            matched[number] = link
-            used.add(link.identity)
-    alive = {one for line in lines.values() for one in line.members} | guids.keys()
+    matched = {one[3]: one[4] for one in shared}
+    used = {link.identity for link in matched.values()}
+    if not len(shared) == len(matched) == len(used):  # a number of two lines, or a line of two numbers
+        matched, used = {}, set()
+        shared.sort(key=lambda one: (not one[0], not one[1], -one[2], one[3], one[4].identity))
+        for _same, _carried, _count, number, link in shared:
+            if number not in matched and link.identity not in used:
+                matched[number] = link
+                used.add(link.identity)
     for link in known:
         if (
-            link.live
-            and link.identity not in used
+            link.identity not in used
+            and link.live
             and link.tag in lines
             and link.tag not in matched
             and link.pnpid not in alive
@@ -221,6 +218,21 @@ def _matched(
             matched[link.tag] = link
             used.add(link.identity)
     return matched
+
+
+def _by_member(known: Sequence[KnownLine], guids: Mapping[int, str]) -> dict[int, tuple[str, ...]]:
+    """Row -> identities of the known lines it is a member of; not the row of a line that another object has now."""
+    found: dict[int, tuple[str, ...]] = {}
+    for link in known:
+        own = guids.get(link.pnpid)
+        mine = (link.identity,)
+        is_its_own = own is None or own == link.row_guid
+        for member in link.members:
+            if member != link.pnpid:
+                found[member] = found[member] + mine if member in found else mine
+        if is_its_own:
+            found[link.pnpid] = found[link.pnpid] + mine if link.pnpid in found else mine
+    return found
 
 
 def _choose_carrier(line: Line, link: KnownLine | None, used: set[int]) -> None:

@@ -12,6 +12,7 @@ import marshal
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf, isfinite
@@ -21,7 +22,7 @@ import orjson
 
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
-from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep
+from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep, holds_text
 from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, NIL, guid_bytes, guid_text
 from plant3d_sync.connectors.plant3d.lines import Group, Line, Lines, find_lines
 from plant3d_sync.connectors.plant3d.names import quoted
@@ -321,51 +322,60 @@ class Scan:
         """The number of every group of a class, read off the few columns it may stand in."""
         rule = self.reading.lines[plan.class_name]
         wanted = {name.lower() for name in rule.columns}
+        levels = [
+            level for level in plan.levels if any(column.name.lower() in wanted for column in level.columns)
+        ]
         found = [
             (column, index)
-            for index, level in enumerate(plan.levels)
+            for index, level in enumerate(levels)
             for column in level.columns
             if column.name.lower() in wanted
         ]
-        statement = _statement(self.discovery, plan.levels, found, self.table)
+        cells = [(column, column.name, _FIXED + index, holds_text(column)) for column, index in found]
         registry_of, segment_tag = self.relations.registry.get, self.relations.segment_tag
-        cursor = self.connection.cursor()
-        self.connection.text_factory = decode_or_keep
-        try:
-            rows = cursor.execute(statement, (plan.number, _BEFORE_ALL)).fetchall()
-        finally:
-            self.connection.text_factory = str
+        light = PlantItem(
+            pnpid=0, guid="", class_name=plan.class_name, timestamp=0, revision=0, values={}, unknown=_NOTHING
+        )
         previous = None
-        for row in rows:
-            pnpid: int = row[0]
+        first = _FIXED + len(levels)
+        for row in self._all_rows(_statement(self.discovery, levels, found, self.table), plan.number):
+            pnpid: int = row[0]  # type: ignore[assignment]  # typeof = integer in the selection
             if pnpid == previous:
                 continue
-            previous = pnpid
+            previous = light.pnpid = pnpid
             values: dict[str, Value] = {}
             unknown: set[str] = set()
-            for (column, index), raw in zip(found, row[plan.first :], strict=True):
-                checked = check_cell(column, raw)
-                if row[_FIXED + index] is None or not checked.known:
-                    unknown.add(column.name)
+            for (column, name, level_key, of_text), raw in zip(cells, row[first:], strict=True):
+                if row[level_key] is None:
+                    unknown.add(name)
+                elif raw is None or (of_text and type(raw) is str and "\x00" not in raw):
+                    values[name] = raw
+                elif (checked := check_cell(column, raw)).known:
+                    values[name] = checked.value
                 else:
-                    values[column.name] = checked.value
-            light = PlantItem(
-                pnpid=pnpid,
-                guid="",
-                class_name=plan.class_name,
-                timestamp=0,
-                revision=0,
-                values=values,
-                unknown=frozenset(unknown),
-                segment_tag=segment_tag(pnpid),
-                registry_tag=registry_of(pnpid),
-            )
+                    unknown.add(name)
+            light.values, light.unknown = values, frozenset(unknown) if unknown else _NOTHING
+            light.segment_tag, light.registry_tag = segment_tag(pnpid), registry_of(pnpid)
             yield Group(
                 pnpid=pnpid,
                 class_name=plan.class_name,
                 guid=guid_text(row[1]),
                 number=rule.number(light),
             )
+
+    def _all_rows(self, statement: str, number: int) -> list[Row]:
+        """Every row of a class at once; those with a text that is not UTF-8 make it the tolerant way."""
+        cursor = self.connection.cursor()
+        try:
+            return cursor.execute(statement, (number, _BEFORE_ALL)).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error).lower():
+                raise
+        self.connection.text_factory = decode_or_keep
+        try:
+            return cursor.execute(statement, (number, _BEFORE_ALL)).fetchall()
+        finally:
+            self.connection.text_factory = str
 
     def _guid_of(self, pnpid: int) -> str:
         return guid_text(self._base_row(pnpid)[0])
@@ -738,13 +748,14 @@ class Scan:
         number, title, drawing = drawings.pop() if len(drawings) == 1 else several_drawings(drawings)
         start, end = relations.ends_of(segments)
         tag = relations.segment_tag(pnpid)
-        values = {
-            name: tuple(found[one] for one in segments)
-            for name, found in self._segment_values.items()
-            if all(one in found for one in segments)
-        }
         common = (number, title, drawing, segments, (), (), start, end, None, None, tag, registry)
-        return (common, values) if self._segment_values else common
+        if not self._segment_values:
+            return common
+        values: _OfSegments = {}
+        for name, found in self._segment_values.items():
+            with suppress(KeyError):  # a segment whose row is missing: the column is left out
+                values[name] = tuple([found[one] for one in segments])
+        return common, values
 
     # ------------------------------------------------------------ findings
 
@@ -810,6 +821,7 @@ class Scan:
 
 
 _BEFORE_ALL = -(2**63)
+_NOTHING: frozenset[str] = frozenset()
 
 
 def _is_empty(value: Value) -> bool:

@@ -190,7 +190,7 @@ def load_relations(
         relations.owner_of[item] = owners[0]
     relations.owners = frozenset(relations.owner_of.values())
     relations.registry = _registry(connection, tolerant, discovery, relations.owner_of)
-    relations.loose, relations.dangling = _loose_and_dangling(connection, discovery)
+    relations.loose, relations.dangling = _loose_and_dangling(connection, discovery, relations.groups_of)
     wanted = _named_items(relations) | relations.loose
     relations.tags = _tags(connection, tolerant, discovery, wanted, rule)
     for item in wanted.intersection(relations.registry).difference(relations.tags):
@@ -250,11 +250,11 @@ def _too_many(table: str, key: str, value: str, item: int, count: int) -> Findin
 
 
 def _loose_and_dangling(
-    connection: sqlite3.Connection, discovery: Discovery
+    connection: sqlite3.Connection, discovery: Discovery, grouped: Mapping[int, Ids]
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Pipe line segments without a group, and segments of groups that do not exist."""
     base, base_key = discovery.table("PnPBase"), discovery.table_column("PnPBase", "PnPID")
-    name, group, segment = GROUP_RELATION
+    name, _group, segment = GROUP_RELATION
     relation, of_segment = discovery.table(name), discovery.table_column(name, segment)
     cls = discovery.catalog.find(SEGMENTS)
     table = discovery.table(cls.physical) if cls is not None else None
@@ -263,9 +263,8 @@ def _loose_and_dangling(
     if base_key is None:
         return frozenset(), frozenset()
     if table is not None and key is not None:
-        grouped = {one for one, _ in pairs(connection, discovery, name, segment, group)}
         rows = connection.execute(f"SELECT {key} FROM {table} WHERE typeof({key}) = 'integer'")
-        loose = {one for (one,) in rows} - grouped
+        loose = {one for (one,) in rows} - grouped.keys()
     if loose:  # rows without an item are no segments
         marks = ", ".join(map(str, sorted(loose)))
         rows = connection.execute(f"SELECT {base_key} FROM {base} WHERE {base_key} IN ({marks})")

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.relations import SEGMENTS, Relations
+from plant3d_sync.connectors.plant3d.relations import SEGMENTS, Relations, text_rows
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.record import Value
 
 SegmentValues = dict[str, dict[int, Value]]
 """Column in lower case -> segment -> value; None: empty, or the class lacks the column. A segment whose row is missing is left out."""
+
+_Both = tuple[sqlite3.Connection, sqlite3.Connection]
+"""The copy, read fast and read tolerantly."""
 
 
 def segment_values(
@@ -24,7 +27,8 @@ def segment_values(
 ) -> SegmentValues:
     """The values of these columns on every segment. A default of the class counts as empty, as in any column."""
     class_of = _classes(connection, discovery, set(relations.groups_of) | relations.loose)
-    return {name: _column(tolerant, discovery, name, class_of) for name in sorted(names)}
+    both = (connection, tolerant)
+    return {name: _column(both, discovery, name, class_of) for name in sorted(names)}
 
 
 def _classes(connection: sqlite3.Connection, discovery: Discovery, wanted: set[int]) -> dict[int, str]:
@@ -33,42 +37,52 @@ def _classes(connection: sqlite3.Connection, discovery: Discovery, wanted: set[i
     spelled = {one.lower(): one for one in discovery.catalog.descendants(SEGMENTS)}
     if not spelled or not wanted:
         return {}
-    rows = connection.execute(f"SELECT {key}, {name} FROM {discovery.table(ROOT)}")
-    return {
-        pnpid: spelled[of_class.lower()]
-        for pnpid, of_class in rows
-        if pnpid in wanted and isinstance(of_class, str) and of_class.lower() in spelled
-    }
+    table = discovery.table(ROOT)
+    stored = [one for (one,) in connection.execute(f"SELECT DISTINCT {name} FROM {table}")]
+    ours = [one for one in stored if isinstance(one, str) and one.lower() in spelled]
+    found: dict[int, str] = {}
+    for one in ours:
+        rows = connection.execute(f"SELECT {key} FROM {table} WHERE {name} = ? COLLATE BINARY", (one,))
+        found.update(dict.fromkeys(wanted.intersection([pnpid for (pnpid,) in rows]), spelled[one.lower()]))
+    return found
 
 
-def _column(
-    tolerant: sqlite3.Connection, discovery: Discovery, name: str, class_of: dict[int, str]
-) -> dict[int, Value]:
+def _column(both: _Both, discovery: Discovery, name: str, class_of: dict[int, str]) -> dict[int, Value]:
     columns: dict[str, Column | None] = {
         one: discovery.catalog.column(one, name) for one in set(class_of.values())
     }
     stored = {
-        table_class: _stored(tolerant, discovery, table_class, name)
+        table_class: _stored(both, discovery, table_class, name)
         for table_class in {column.table_class for column in columns.values() if column is not None}
     }
+    texts: dict[tuple[str, str], Value] = {}  # most segments hold the same few
     found: dict[int, Value] = {}
     for segment, of_class in class_of.items():
         column = columns[of_class]
         if column is None:
             found[segment] = None
-        elif segment in stored[column.table_class]:
-            found[segment] = _filled(stored[column.table_class][segment], column)
+            continue
+        rows = stored[column.table_class]
+        if segment not in rows:
+            continue
+        value = rows[segment]
+        if not isinstance(value, str):
+            found[segment] = _filled(value, column)
+            continue
+        same = (of_class, value)
+        if same not in texts:
+            texts[same] = _filled(value, column)
+        found[segment] = texts[same]
     return found
 
 
-def _stored(
-    tolerant: sqlite3.Connection, discovery: Discovery, table_class: str, name: str
-) -> dict[int, Value]:
+def _stored(both: _Both, discovery: Discovery, table_class: str, name: str) -> dict[int, Value]:
     physical = discovery.catalog.classes[table_class].physical
     key, column = (discovery.table_column(physical, one) for one in ("PnPID", name))
     if key is None or column is None:
         return {}
-    rows = tolerant.execute(f"SELECT {key}, {column} FROM {quoted(physical)} WHERE typeof({key}) = 'integer'")
+    statement = f"SELECT {key}, {column} FROM {quoted(physical)} WHERE typeof({key}) = 'integer'"
+    rows: list[tuple[int, Value]] = list(text_rows(*both, statement))
     return dict(rows)
 
 
