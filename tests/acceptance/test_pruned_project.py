@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import openpyxl
@@ -153,3 +154,19 @@ def test_the_same_numbers_in_cli_api_metrics_and_workbook(project: World, tmp_pa
         metrics = client.get("/metrics").text
     left = re.findall(r"^plant3d_sync_not_handed_over_records\{.*\} (.*)$", metrics, re.MULTILINE)
     assert sum(map(float, left)) == ITEMS - covered["handed_over"]
+
+
+def test_a_project_with_its_own_standard_is_told_so_once_and_nothing_is_guessed(
+    project: World, pruned: Pruned
+) -> None:
+    project.pulled()
+    (told,) = project.findings("letters_unread")
+    assert told["data"]["message"].startswith("16 of 31 instruments have no function letters")
+    kinds = Counter(
+        (asset["asset_subtype"], asset["attributes"]["instrument_type"])
+        for asset in project.assets()
+        if "KSA" in asset["tag"]
+    )
+    assert kinds == {("Unknown", "Unknown"): 16}
+    project.pulled("--full")
+    assert len(project.findings("letters_unread")) == 1

@@ -54,6 +54,10 @@ class PlantSnapshot(Protocol):
         """
         ...
 
+    def column_values(self, classes: Collection[str], column: str) -> dict[int, object]:
+        """PnPID -> what the items of these classes hold in a column; without the items whose row is missing."""
+        ...
+
     def drawings_of(self, pnpids: Collection[int]) -> dict[int, str]:
         """The drawings these items are drawn in, by number or file name, several joined by "; "; a line group's are those
         of its segments. An item that is in none is left out.

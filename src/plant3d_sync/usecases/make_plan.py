@@ -27,6 +27,7 @@ from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases import schema
 from plant3d_sync.usecases.feed import Feed, stored_unlinked, stray_assets
+from plant3d_sync.usecases.letters import unread_letters
 from plant3d_sync.usecases.lines import made_of, reading_of
 from plant3d_sync.usecases.project import Project, World, iso
 from plant3d_sync.usecases.spool import LineSpool
@@ -174,7 +175,14 @@ def make_plan(
         hits += check_synapse(links=live, missing_assets=lost, limits=project.config.limits)
     draft = planner.finish(hits)
     if only is None:
-        draft.findings.extend([*snapshot.findings(), *_mapping_findings(rules), *look.findings()])
+        draft.findings.extend(
+            [
+                *snapshot.findings(),
+                *_mapping_findings(rules),
+                *unread_letters(rules, snapshot),
+                *look.findings(),
+            ]
+        )
     draft.findings[:] = _placed(told_once(draft.findings, _tag_columns(rules)), snapshot)
     draft.stats.findings = len(draft.findings)
     return Planned(

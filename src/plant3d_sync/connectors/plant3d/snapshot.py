@@ -149,6 +149,28 @@ class Snapshot:
             self._class_counts = counts
         return self._class_counts
 
+    def column_values(self, classes: Collection[str], column: str) -> dict[int, object]:
+        """PnPID -> what the items of these classes hold in a column, own or inherited. Without the items whose row is missing."""
+        wanted = {name.lower() for name in classes}
+        tables = {
+            found.table_class: found.name
+            for name in classes
+            if (found := self.catalog.column(name, column)) is not None
+        }
+        key, of = (self.discovery.table_column(ROOT, name) for name in ("PnPID", "PnPClassName"))
+        values: dict[int, object] = {}
+        for table_class, name in sorted(tables.items()):
+            table = self.discovery.table(table_class)
+            own, value = (self.discovery.table_column(table_class, one) for one in ("PnPID", name))
+            if table is None or own is None or value is None:
+                continue
+            rows = self.ask(
+                f"SELECT b.{key}, b.{of}, t.{value} FROM {self.discovery.table(ROOT)} AS b "
+                f"JOIN {table} AS t ON t.{own} = b.{key}"
+            )
+            values.update({pnpid: held for pnpid, spelled, held in rows if str(spelled).lower() in wanted})
+        return values
+
     def relations(self) -> Relations:
         """The relations in use, read once."""
         if self._relations is None:

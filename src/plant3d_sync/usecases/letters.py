@@ -1,0 +1,48 @@
+"""Whether the tags of a project's instruments follow ISA-5.1 at all."""
+
+from __future__ import annotations
+
+from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.mapping.isa import function_letters
+from plant3d_sync.model.record import Finding
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.words import said
+
+FEWEST = 10
+"""Fewer tags say nothing about a project."""
+_EXAMPLES = 3
+
+
+def unread_letters(rules: RuleSet, snapshot: PlantSnapshot) -> list[Finding]:
+    """One finding if most instruments have no function letters, neither in the column Type nor in the tag."""
+    classes = [
+        name
+        for name, rule in rules.classes.items()
+        if any(column.startswith("@isa_") for one in rule.fields.values() for column in one.columns)
+    ]
+    if not classes:
+        return []
+    tags = {
+        pnpid: tag
+        for pnpid, tag in snapshot.column_values(classes, "Tag").items()
+        if rules.reading.tags.usable(tag)
+    }
+    types = snapshot.column_values(classes, "Type")
+    unread = [
+        str(tag)
+        for pnpid, tag in sorted(tags.items())
+        if function_letters(types.get(pnpid)) is None and function_letters(tag) is None
+    ]
+    if len(tags) < FEWEST or 2 * len(unread) <= len(tags):
+        return []
+    shown = ", ".join(said(tag) for tag in unread[:_EXAMPLES])
+    return [
+        Finding(
+            code="letters_unread",
+            message=f"{len(unread)} of {len(tags)} instruments have no function letters after ISA-5.1, neither in their tag "
+            f"nor in the column Type ({shown}, …); their kind is Unknown.",
+            hint="If the plant has a standard of its own, name the column in which it records the kind of an instrument "
+            "in the mapping, for asset_subtype and attributes.instrument_type.",
+            data={"unread": len(unread), "of": len(tags)},
+        )
+    ]
