@@ -228,3 +228,29 @@ def test_the_same_numbers_everywhere_and_the_verbs_over_http(plant: World) -> No
         assert said.status_code == 200 and said.json()["ignored"]["by"].startswith("key:")
         assert client.get("/api/v1/quarantine", params={"project_id": NAME}).json()["total"] == 0
         assert client.post("/api/v1/quarantine/999/retry").status_code == 404
+
+
+def test_an_archiving_that_synapse_refuses_leaves_the_quarantine_once_it_is_done(plant: World) -> None:
+    plant.configure(missing={"reads": 1, "minutes": 0, "policy": "archive"})
+    plant.pulled()
+    plant.change("DELETE FROM PnPBase WHERE PnPID = ?", pump(plant, "P-1"))
+
+    def request(seen: Seen) -> bytes:
+        return seen.body.replace(b'"op":"archive"', b'"op":"explode"')
+
+    with recorded(plant) as recorder:
+        recorder.request = request
+        assert plant.pull().code == plant.pull().code == 3
+        (row,) = refused(plant)
+        assert row["tag"] == "P-1" and row["attempts"] == 2
+        plant.cli("quarantine", "ignore", NAME, str(row["id"]), "--reason", "stays for now")
+        assert plant.pull().code == 0 and "P-1" in plant.live()
+    assert plant.cli("quarantine", "retry", NAME, str(row["id"])).json["left"] == []
+    assert "P-1" not in plant.live() and waits(plant) == {}
+
+
+def test_a_row_without_an_identity_of_its_own_is_found_by_its_tag(plant: World) -> None:
+    plant.change("UPDATE PnPBase SET PnPGuid = NULL WHERE PnPID = ?", pump(plant, "P-1"))
+    plant.pulled(code=3)
+    (row,) = refused(plant)
+    assert (row["code"], row["tag"], row["drawing"]) == ("bad_guid", "P-1", "D-1")

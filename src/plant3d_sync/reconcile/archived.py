@@ -68,13 +68,23 @@ def _is_edited(case: Case, link: Link, on: Context) -> bool:
 
 def _left_alone(case: Case, link: Link | None) -> Decision:
     """An archived asset gave up its tag."""
-    decision = skipped(
-        case.item,
-        case.tag or (link.tag if link else None),
-        "archived_in_synapse",
-        "The asset was archived in SYNAPSE while the item lives in Plant 3D. Left alone.",
-        "Restore the asset in SYNAPSE, or delete the item in Plant 3D.",
-    )
+    tag = case.tag or (link.tag if link else None)
+    if link is not None and link.lost_in_synapse:  # a word of a person keeps it from being made again
+        decision = skipped(
+            case.item,
+            tag,
+            "archived_in_synapse",
+            "The asset is not in SYNAPSE any more. Making it was undone, so it is not made again.",
+            "If it is wanted, draw the item anew in Plant 3D: it arrives as a new asset.",
+        )
+    else:
+        decision = skipped(
+            case.item,
+            tag,
+            "archived_in_synapse",
+            "The asset was archived in SYNAPSE while the item lives in Plant 3D. Left alone.",
+            "Restore the asset in SYNAPSE, or delete the item in Plant 3D.",
+        )
     return replace(decision, uncompared=True, looked_at=(WHOLE,), released=link.tag if link else None)
 
 

@@ -104,6 +104,9 @@ def _error(item: PlantItem, code: str, message: str, hint: str) -> RowError:
         plant3d_id=item.guid or None,
         pnpid=item.pnpid,
         class_name=item.class_name,
+        tag=next(
+            (str(value) for name, value in item.values.items() if name.lower() == "tag" and value), None
+        ),
     )
 
 

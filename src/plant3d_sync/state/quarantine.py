@@ -17,7 +17,7 @@ from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, key_of
 from plant3d_sync.state import acknowledgements
 from plant3d_sync.state.acknowledgements import Said
 from plant3d_sync.state.codec import load_map
-from plant3d_sync.state.tables import link, quarantine
+from plant3d_sync.state.tables import change, link, quarantine
 from plant3d_sync.state.tables import project as project_table
 
 Kept = Row[Any]
@@ -105,11 +105,13 @@ def keep(
     settled: Collection[str],
     aside: Collection[str] = (),
     left_alone: Collection[int] = (),
+    run_id: str | None = None,
 ) -> None:
     """Make the rows agree with what a run met: tried once more, held back, new, or settled.
 
     `settled`: the sides of which this run found out everything; what it did not meet there is over, but for items that
     it did not compare (`aside`, by identity) and rows that it met again and a person left alone (`left_alone`, by id).
+    `run_id`: what this run wrote is settled, whether or not it compared the item.
     """
     known = {
         Key(row.pnpid, row.field, row.code): row
@@ -125,15 +127,27 @@ def keep(
         if before is not None and error.held:
             continue
         _put(connection, number, key, error, before, at, entity_of, drawing_of)
-    over = [
+    left = [
         row
         for key, row in known.items()
-        if key not in met
-        and row.id not in left_alone
-        and row.side in settled
-        and load_map(row.data).get("plant3d_id") not in aside
+        if key not in met and row.id not in left_alone and row.side in settled
+    ]
+    over = [
+        row
+        for row in left
+        if load_map(row.data).get("plant3d_id") not in aside or _is_written(connection, row, run_id)
     ]
     _remove(connection, project, over, at)
+
+
+def _is_written(connection: Connection, row: Kept, run_id: str | None) -> bool:
+    """Whether a run wrote what was refused before."""
+    found = connection.execute(
+        sa.select(change.c.id)
+        .where(change.c.run_id == run_id, change.c.pnpid == row.pnpid, change.c.side == row.side)
+        .limit(1)
+    )
+    return run_id is not None and found.first() is not None
 
 
 def forget_pushes(connection: Connection, number: int, project: str, *, at: float) -> None:

@@ -269,6 +269,7 @@ class Memory:
             drawing_of=planned.snapshot.drawings_of(pnpids),
             settled=[side for side, asked in (("synapse", pulls), ("plant3d", pushes)) if asked and whole],
             aside=planned.draft.uncompared,
+            run_id=report.run_id,
             left_alone={
                 int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
             },
