@@ -90,6 +90,7 @@ KNOWN = {
     "OWED": 'plant3d_sync_schedule_interval_seconds{instance="a", project="p", direction="pull"}',
     "SUCCESS": 'plant3d_sync_run_last_success_timestamp_seconds{instance="a", project="p", direction="pull"}',
     "SKEW": 'plant3d_sync_clock_skew_seconds{instance="a", project="p", side="synapse"}',
+    "WAITS": 'plant3d_sync_waiting_oldest_seconds{instance="a", project="p", kind="quarantine"}',
     "AUDIT": "plant3d_sync_audit_checked_timestamp_seconds",
     "WORKER": "plant3d_sync_worker_last_seen_timestamp_seconds",
     "TICK": "plant3d_sync_scheduler_last_tick_timestamp_seconds",
@@ -145,6 +146,8 @@ def test_the_rules_are_rules(promtool: str) -> None:
         ({"OWED": f"300{LASTS}"}, "61m", {NEVER}),
         ({"SUCCESS": f"60{LASTS}"}, "61m", {"Plant3dSyncNothingConfigured"}),
         ({"OWED": f"300{LASTS}", "SUCCESS": f"0+60{LASTS}", "SKEW": f"300{LASTS}"}, "1h", {"Plant3dSyncClocksDiffer"}),
+        ({"OWED": f"300{LASTS}", "SUCCESS": f"0+60{LASTS}", "WAITS": f"700000{LASTS}"}, "1h", {"Plant3dSyncWaitsForPerson"}),
+        ({"OWED": f"300{LASTS}", "SUCCESS": f"0+60{LASTS}", "WAITS": f"600000{LASTS}"}, "1h", set()),
     ],
     ids=[
         "all is well",
@@ -156,6 +159,8 @@ def test_the_rules_are_rules(promtool: str) -> None:
         "a project that never succeeded",
         "a project that is switched off",
         "clocks apart",
+        "something waits for a week",
+        "something waits for some days",
     ],
 )  # fmt: skip
 def test_silence_and_what_never_came_are_alarms_and_a_project_that_is_switched_off_is_none(
