@@ -6,7 +6,7 @@ import pytest
 
 from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.record import Value
-from plant3d_sync.reconcile.ours import ALIVE_COUNT, ALIVE_SECONDS, Copy, of_cell, what_it_is
+from plant3d_sync.reconcile.ours import ALIVE_COUNT, ALIVE_SECONDS, Copy, of_cell, of_field, what_it_is
 from tests.support.builders import same
 
 NOW = 1_000_000_000.0
@@ -63,3 +63,26 @@ def test_a_value_is_ours_for_thirty_days_and_the_last_ten_however_old() -> None:
 def test_another_cell_of_the_item_tells_nothing() -> None:
     assert of_cell(PUSHED_TWICE, "Pump", "Note", NOW) == []
     assert len(of_cell(PUSHED_TWICE, "PUMP", "remark", NOW)) == len(PUSHED_TWICE)
+
+
+@pytest.mark.parametrize(
+    ("held_at", "written_at", "found"),
+    [
+        pytest.param(NOW - 20, NOW - 10, True, id="a session is open since before our write"),
+        pytest.param(NOW - 10, NOW - 10, True, id="given and written by one run"),
+        pytest.param(NOW - 5, NOW - 10, False, id="typed by a designer after our write"),
+        pytest.param(NOW - 20, None, False, id="nobody ever wrote"),
+        pytest.param(NOW - ALIVE_SECONDS - 1, NOW - 10, False, id="no session lives so long"),
+    ],
+)
+def test_what_a_cell_held_before_we_wrote_it_is_an_old_copy(
+    held_at: float, written_at: float | None, found: bool
+) -> None:
+    held = Ours("", "description", "typed", Origin.HELD, held_at)
+    known = [held, held._replace(column="another field")]
+    if written_at is not None:
+        known.append(ours("from SYNAPSE", at=written_at))
+    alive = of_cell(known, "Pump", "Remark", NOW)
+    assert of_field(known, alive, "description", NOW) == [held] * found
+    copies = [*alive, *of_field(known, alive, "description", NOW)]
+    assert what_it_is("typed", 30, copies, same) is (Copy.OLD if found else Copy.NO)

@@ -39,6 +39,17 @@ REGRESSIONS: list[Story] = [
     told("yesterday's file", "the designer types", "now", "plan", "yesterday's file", "now", "apply", "now"),
     # 21
     told("the user types", "now", "the user types", "now", "the old session saves"),
+    # the same, where designers typed meanwhile: the session's copy is neither what we wrote nor what we replaced
+    told("the designer types", "the user types", "now", "the old session saves", "now"),
+    told(
+        "the designer types",
+        "now",
+        "the designer types",
+        "pull",
+        "the user types",
+        "push",
+        "the old session saves",
+    ),
     # a run dies under another mapping, and the mapping comes back: only `pull --full` brought the sides together
     told("another mapping", "now, killed at pull.before_bookkeeping!"),
     told("another mapping", "now, killed at pull.reply_received"),

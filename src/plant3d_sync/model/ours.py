@@ -1,4 +1,4 @@
-"""Values of ours in Plant 3D: what we wrote into a cell, replaced there, or put into a workbook."""
+"""Values of ours in Plant 3D: what we wrote into a cell, replaced there, or put into a workbook, and what it held before."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class Origin(Enum):
     INTENDED = "intended"  # we were about to write it, and no receipt says what became of that
     REPLACED = "replaced"  # it stood there before we wrote
     WORKBOOK = "workbook"  # a designer may import it any day
+    HELD = "held"  # SYNAPSE was given it, because Plant 3D held it then
 
 
 class Ours(NamedTuple):
-    """One value of ours of one cell. `at`: POSIX seconds; `ticks`: the row's stamp our write left, None if not known."""
+    """One value of ours of one cell; one that was `HELD` has the field in `column`, and no table. `at`: POSIX seconds; `ticks`: the row's stamp our write left, None if not known."""
 
     table: str
     column: str

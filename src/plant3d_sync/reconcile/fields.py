@@ -209,10 +209,11 @@ def _alive(pair: Pair, rule: FieldRule, on: Context) -> Sequence[Ours]:
     if found is None:
         return ()
     alive = ours.of_cell(case.known_as_ours, found.table_class, found.name, on.know.now)
-    if rule.convert == "text":
-        return alive
-    by = on.rules.spellings.get(rule.convert)
-    return [one._replace(value=spelling.read(one.value, by)) for one in alive]
+    held = ours.of_field(case.known_as_ours, alive, rule.field, on.know.now)
+    if rule.convert != "text":
+        by = on.rules.spellings.get(rule.convert)
+        alive = [one._replace(value=spelling.read(one.value, by)) for one in alive]
+    return [*alive, *held]
 
 
 def _observed(

@@ -19,11 +19,25 @@ ALIVE_COUNT = 10
 """How many values of one cell are remembered as ours, however old."""
 
 
+def of_field(known: Sequence[Ours], alive: Sequence[Ours], name: str, now: float) -> list[Ours]:
+    """The values that Plant 3D held in a field before we wrote its cell last (`alive`: what is ours there): a session that
+    is open since then holds one of them. None where we never wrote: there a designer goes back to what he likes.
+    """
+    written = max((one.at for one in alive if one.origin is Origin.WRITTEN), default=None)
+    if written is None:
+        return []
+    return [
+        one
+        for one in reversed(known)
+        if one.origin is Origin.HELD and one.column == name and now - ALIVE_SECONDS <= one.at <= written
+    ]
+
+
 class Copy(Enum):
     """What a value that left the base is."""
 
     NO = "no"  # an edit
-    OLD = "old"  # an older value of ours, or one we replaced: nobody knows whether somebody meant it
+    OLD = "old"  # an older value of ours, or one we replaced or that stood there before: nobody knows whether somebody meant it
     LATE = "late"  # the write of a run that was overtaken: nobody saved the row since
 
 

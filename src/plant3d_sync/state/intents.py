@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.change import Change
+from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.step import Restore, Step, Update, from_text, list_text
 from plant3d_sync.state import audit, runs, seals
@@ -315,6 +316,24 @@ def _never_heard_of(
         if isinstance(step, Update | Restore) and step.link_id is not None and step.link_id in since
         if row.id > since[step.link_id]
     }
+
+
+def values_sent(connection: Connection, link_ids: Sequence[int]) -> dict[int, list[Ours]]:
+    """Link -> every value that SYNAPSE was given for its fields, oldest first: Plant 3D held each of them then."""
+    if not link_ids:
+        return {}
+    rows = connection.execute(
+        sa.select(change.c.link_id, change.c.op, change.c.fields, change.c.at)
+        .where(change.c.link_id.in_(link_ids), change.c.side == "synapse")
+        .order_by(change.c.id)
+    )
+    sent: dict[int, list[Ours]] = {}
+    for row in rows:
+        given = fields_of(row.op, row.fields).items()
+        sent.setdefault(row.link_id, []).extend(
+            Ours("", name, value=new, origin=Origin.HELD, at=row.at) for name, (_old, new) in given
+        )
+    return sent
 
 
 def count_changes(connection: Connection, run_id: str) -> int:

@@ -397,6 +397,9 @@ def _see_changed(
             and (link.pending or item.digest != link.digest)
         ]
         known_as_ours = ours.by_pnpid(connection, known.name, moved)
+        pushed = {link.link_id: link.pnpid for link in found if link.pnpid in known_as_ours}
+        for link_id, held in intents.values_sent(connection, list(pushed)).items():
+            known_as_ours[pushed[link_id]].extend(held)
         away = [link.link_id for link in found if link.synapse_delta or link.plant3d_id in feed.news]
         late = intents.late_values(connection, known.name, away)
     for item in items:
