@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from plant3d_sync import patience
-from plant3d_sync.address import MASK
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.errors import (
     ConfigError,
     GuardStop,
     Interrupted,
-    LeaseLost,
     NeedsPersonError,
     NotFoundError,
     RetryLaterError,
@@ -26,21 +20,22 @@ from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import GuardHit
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.run import RunStatus, did_its_work
+from plant3d_sync.model.run import did_its_work
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.step import Step
 from plant3d_sync.model.tally import End
-from plant3d_sync.state import Connection, intents, links, runs, seals
 from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import intents, links, runs, seals
 from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
-from plant3d_sync.state.tally import LOCKS, PHASES
+from plant3d_sync.state.tally import LOCKS
 from plant3d_sync.usecases import leftovers, mapping_diff, preflight, second_look, telling
 from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.usecases.feed import Feed, read_feed
+from plant3d_sync.usecases.life import Cancelled, Life
 from plant3d_sync.usecases.make_plan import Planned, make_plan
 from plant3d_sync.usecases.project import POLICY_DIGITS, Project, World
 from plant3d_sync.usecases.push import apply_push, recover_plant3d
@@ -65,22 +60,6 @@ HEADER_ERRORS = 5000
 _HALF_WAY = "?"
 """Behind the digest of a mapping: a run began to write under another one, and did not come to its end."""
 
-LOOK_SECONDS = 0.5
-"""Seconds between two looks whether somebody asked a run to end."""
-
-
-def _deadline_met(done: int) -> RetryLaterError:
-    return RetryLaterError(
-        "The run took longer than allowed, or its process is to end, so it stopped where it was.",
-        hint="Nothing is lost; it goes on after a pause.",
-        code="deadline",
-        details={"done": done},
-    )
-
-
-class Cancelled(Exception):
-    """Somebody asked the run to end; it ends at a safe point."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Beginning:
@@ -100,18 +79,19 @@ class Engine:
         self._project = project
         self._copied_after = 0.0
         """When the last copy began: what it does not show yet happened after this moment."""
-        self._so_far = SoFar()
+        self._life = Life(world, project)
         self._sealed: dict[str, list[str]] = {}
-        self._done = 0
-        """What the run had done at its last safe point."""
-        self.ended_early: Report | None = None
+
+    @property
+    def ended_early(self) -> Report | None:
         """What the last run had come to when an error or Ctrl-C ended it; a plan that was refused shows its counts."""
+        return self._life.ended_early
 
     # ------------------------------------------------------------------ plan only
 
     def plan(self, request: Request) -> Report:
         """Decide and store the plan; write nothing else anywhere."""
-        with self._clock(request, request.run_id):
+        with self._life.clock(request, request.run_id):
             return self._plan(request)
 
     def _plan(self, request: Request) -> Report:
@@ -142,7 +122,7 @@ class Engine:
     def mapping_diff(self, request: Request) -> dict[str, Any]:
         """What the mapping as it is now would change in SYNAPSE. Stores and writes nothing."""
         world, project = self._world, self._project
-        with self._clock(request, None):
+        with self._life.clock(request, None):
             with world.state.read() as connection:
                 known = project_state.get(connection, project.name)
             known = known or ProjectState(name=project.name, number=0)
@@ -210,7 +190,7 @@ class Engine:
                 code=f"plan_{stored.status}",
             )
         if stored.status == "guarded" and not approve_guards:
-            self.ended_early = telling.refused(stored)
+            self._life.ended_early = telling.refused(stored)
             raise GuardStop(
                 f"Plan {plan_id} was stopped by a guard. Nothing was written.",
                 hint=f"Look at it (`show {plan_id}`), then `apply {plan_id} --approve-guards`.",
@@ -232,8 +212,8 @@ class Engine:
         applying: str | None = None,
     ) -> Report:
         world = self._world
-        self._so_far, self.ended_early = SoFar(plan_id=applying), None
-        run = self._start(request)
+        self._life.so_far, self._life.ended_early = SoFar(plan_id=applying), None
+        run = self._life.start(request)
         try:
             with (
                 Lease(
@@ -241,9 +221,9 @@ class Engine:
                     self._project.name,
                     run.run_id,
                     seconds=world.lease_seconds,
-                    on_beat=lambda: self._beat(run.run_id),
+                    on_beat=lambda: self._life.beat(run.run_id),
                 ) as lease,
-                self._clock(request, run.run_id),
+                self._life.clock(request, run.run_id),
             ):
                 with world.state.write() as connection:
                     runs.update(connection, run.run_id, fence=lease.fence.number)
@@ -262,16 +242,16 @@ class Engine:
                     )
                 report = work(run, lease, begun)
         except Cancelled:
-            return self._end_cancelled(run)
+            return self._life.end_cancelled(run)
         except RetryLaterError as error:
-            self._count_trouble(error)
+            self._life.count_trouble(error)
             if request.attempt is None:
-                self._end_failed(run, error)
+                self._life.end_failed(run, error)
             else:
-                self._leave_to_claimer()
+                self._life.leave_to_claimer()
             raise
         except SyncError as error:
-            self._end_failed(run, error)
+            self._life.end_failed(run, error)
             raise
         except KeyboardInterrupt:
             if request.attempt is not None:
@@ -279,109 +259,8 @@ class Engine:
             interrupted = Interrupted(
                 "Interrupted. What was written is recorded.", hint="The next run continues."
             )
-            self._end_failed(run, interrupted, outcome="cancelled")
+            self._life.end_failed(run, interrupted, outcome="cancelled")
             raise interrupted from None
-        return report
-
-    def _start(self, request: Request) -> Run:
-        world = self._world
-        now = world.clock()
-        with world.state.write() as connection:
-            project_state.ensure(connection, self._project.name)
-            known = runs.get(connection, request.run_id) if request.run_id else None
-            if known is not None:
-                if request.attempt is not None and (known.status, known.attempts) != (
-                    "running",
-                    request.attempt,
-                ):
-                    raise LeaseLost(
-                        f"Run {known.run_id} was taken over by another worker. Nothing was done here.",
-                        hint="Look at the run; nothing has to be repaired.",
-                    )
-                runs.update(
-                    connection,
-                    known.run_id,
-                    status="running",
-                    started_at=known.started_at or now,
-                    heartbeat_at=now,
-                    attempts=known.attempts + (request.attempt is None),
-                )
-                run = known
-            else:
-                run = Run(
-                    run_id=request.run_id or world.new_id(),
-                    project=self._project.name,
-                    direction=request.asked.direction.value,
-                    trigger=request.trigger,
-                    status="running",
-                    requested_by=request.by,
-                    request_id=request.request_id,
-                    options={
-                        "entity_types": sorted(entity.value for entity in request.asked.entities),
-                        "full": request.asked.full,
-                    },
-                    created_at=now,
-                    started_at=now,
-                    heartbeat_at=now,
-                )
-                runs.insert(connection, run)
-        failpoint("run.row_stored")
-        run.started_at = run.started_at or now
-        return run
-
-    def _beat(self, run_id: str) -> None:
-        with self._world.state.write() as connection:
-            runs.update(connection, run_id, heartbeat_at=self._world.clock())
-
-    def _count_trouble(self, error: RetryLaterError) -> None:
-        if isinstance(error, LeaseLost):
-            self._project.counts.add("lease_lost")
-            if error.details.get("fenced"):
-                self._project.counts.add("fenced_writes")
-        elif error.error_code in ("source_busy", "source_locked"):
-            self._project.counts.add("source_busy")
-
-    def _store_counts(self, connection: Connection) -> None:
-        """What was counted goes with what it tells of; the last statement of its transaction."""
-        self._project.counts.store(connection, self._project.name, self._world.clock())
-
-    @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        """Count how long a phase takes, if it comes to its end."""
-        started = time.monotonic()
-        yield
-        self._project.counts.observe("phase", phase, seconds=time.monotonic() - started, bounds=PHASES)
-
-    def _leave_to_claimer(self) -> None:
-        """The claimer puts the run back into the queue; what it left undone must be compared again."""
-        with self._world.state.write() as connection:
-            project_state.update(connection, self._project.name, force_compare=True)
-            self._store_counts(connection)
-
-    def _end_failed(self, run: Run, error: SyncError, *, outcome: str = "failed") -> None:
-        self.ended_early = self._end_early(
-            run, status="failed", outcome=outcome, error=MASK.value(error.to_dict())
-        )
-
-    def _end_cancelled(self, run: Run) -> Report:
-        return self._end_early(run, status="completed", outcome="cancelled")
-
-    def _end_early(
-        self, run: Run, *, status: str, outcome: str, error: dict[str, object] | None = None
-    ) -> Report:
-        """End the run's row with what it had come to. Its open intents and its plan are left to the next run."""
-        report = self._so_far.report(self._project.name, run.direction)
-        report.run_id, report.started_at = run.run_id, run.started_at
-        report.completed_at, report.status, report.outcome = self._world.clock(), status, outcome
-        with self._world.state.write() as connection:
-            stored = runs.get(connection, run.run_id)
-            if stored is not None and stored.status == RunStatus.COMPLETED:
-                # it had come to its end already; only what follows that was interrupted
-                report.status, report.outcome = stored.status, stored.outcome or outcome
-                return report
-            runs.end(connection, run.run_id, telling.ending(report, error=error))
-            project_state.update(connection, self._project.name, force_compare=True)
-            self._store_counts(connection)
         return report
 
     # ------------------------------------------------------------------ the unattended path
@@ -393,30 +272,30 @@ class Engine:
         unsettled = begun.open_intents or begun.begun_plans
 
         def stop(entries: int) -> None:
-            self._stop(run.run_id, request, entries)
+            self._life.stop(run.run_id, request, entries)
 
         inputs = Inputs.of(project, known)
         stands = not unsettled and stands_so_far(known, request.asked, inputs, world.clock())
         full = self._full_feed(known, request)
-        with self._timed("read_synapse"):
+        with self._life.timed("read_synapse"):
             feed = read_feed(world, project, known, full=full and not stands, keep=True, stop=stop)
         quiet = self._nothing_happened(request, run, known, feed, inputs) if stands else None
         if quiet is not None:
             return quiet
         if full and not feed.reset:  # a mapping that a guard stopped is still new
-            with self._timed("read_synapse"):
+            with self._life.timed("read_synapse"):
                 feed = read_feed(world, project, known, full=True, keep=True, stop=stop)
         snapshot, signature = self._snapshot()
         try:
             preflight.check_neighbours(world, project, snapshot.identity)
             rules = project.rules(snapshot.catalog)
             if self._has_new_rules(known, rules, feed):
-                with self._timed("read_synapse"):
+                with self._life.timed("read_synapse"):
                     feed = read_feed(world, project, known, full=True, keep=True)
             found = self._recover(run, lease, known, rules, feed, snapshot, request)
             leftovers.settle(world, lease.fence, run.run_id, begun.begun_plans)
             known = replace(known, next_link=self._known().next_link)
-            with self._timed("compare"):
+            with self._life.timed("compare"):
                 planned = make_plan(world, project, known, feed, snapshot, signature, request.asked)
                 plan_id = self._store_plan(planned, request, run_id=run.run_id)
             report = telling.of_plan(
@@ -434,7 +313,7 @@ class Engine:
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
             execution.outcome.findings.extend(found.findings)
             execution.stored_steps = True
-            self._so_far.begin(report, execution.outcome)
+            self._life.so_far.begin(report, execution.outcome)
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
             self._begin_with_mapping(lease, known, planned)
@@ -525,7 +404,7 @@ class Engine:
     def _snapshot(self) -> tuple[PlantSnapshot, str | None]:
         self._copied_after = self._world.clock()
         signature = self._project.source.signature()
-        with self._timed("copy"):
+        with self._life.timed("copy"):
             snapshot = self._project.source.snapshot()
         if snapshot.lock_ms > 0:
             self._project.counts.observe("lock", seconds=snapshot.lock_ms / 1000, bounds=LOCKS)
@@ -573,7 +452,7 @@ class Engine:
                     **project_state.succeeded(request.asked.direction, now),
                 )
                 count_records(self._project, report)
-            self._store_counts(connection)
+            self._life.store_counts(connection)
         return report
 
     def _recover(
@@ -619,45 +498,9 @@ class Engine:
             actor=request.by,
             outcome=outcome,
             approved=approved,
-            stop=lambda: self._stop(run.run_id, request, outcome.progress),
+            stop=lambda: self._life.stop(run.run_id, request, outcome.progress),
             next_link=known.next_link,
         )
-
-    @contextmanager
-    def _clock(self, request: Request, run_id: str | None) -> Iterator[None]:
-        """The one clock of a run: its deadline, and whether somebody asked it to end."""
-        cancelled, over = threading.Event(), threading.Event()
-        self._done = 0
-
-        def ended() -> Exception | None:
-            if request.deadline is not None and time.monotonic() > request.deadline:
-                return _deadline_met(self._done)
-            return Cancelled() if cancelled.is_set() else None
-
-        def watch() -> None:
-            while not over.wait(LOOK_SECONDS):
-                # a state database that is away for a moment is asked again
-                with suppress(SyncError), self._world.state.read() as connection:
-                    if run_id is not None and runs.cancel_requested(connection, run_id):
-                        cancelled.set()
-
-        watcher = threading.Thread(target=watch, name=f"watch-{self._project.name}", daemon=True)
-        watcher.start()
-        try:
-            with patience.held(patience.Patience(ended)):
-                yield
-        finally:
-            over.set()
-            watcher.join(timeout=self._world.lease_seconds)
-
-    def _stop(self, run_id: str, request: Request, done: int) -> None:
-        self._done = done
-        if request.deadline is not None and time.monotonic() > request.deadline:
-            raise _deadline_met(done)
-        with self._world.state.read() as connection:
-            cancelled = runs.cancel_requested(connection, run_id)
-        if cancelled:
-            raise Cancelled
 
     def _chunks(self, plan_id: str, lines: int) -> list[Chunk]:
         count = (lines + runs.CHUNK_LINES - 1) // runs.CHUNK_LINES
@@ -687,10 +530,10 @@ class Engine:
                 applied_by=execution.actor,
                 applied_at=self._world.clock(),
             )
-        with self._timed("write"):
+        with self._life.timed("write"):
             pushed = apply_steps(execution, chunks, total)
         if pushed:
-            with self._timed("push"):
+            with self._life.timed("push"):
                 apply_push(execution, pushed, snapshot)
 
     # ------------------------------------------------------------------ plans
@@ -741,7 +584,7 @@ class Engine:
             if run_id is not None:
                 runs.update(connection, run_id, plan_id=plan_id)
         if follows is None:
-            self._so_far.plan_id = plan_id
+            self._life.so_far.plan_id = plan_id
         failpoint("plan.stored")
         return plan_id
 
@@ -754,14 +597,14 @@ class Engine:
         known = self._known()
         preflight.check_synapse_project(project, known)
         known.skew = project.synapse.capabilities().skew_seconds
-        with self._timed("read_synapse"):
+        with self._life.timed("read_synapse"):
             feed = read_feed(
                 world,
                 project,
                 known,
                 full=False,
                 keep=True,
-                stop=lambda entries: self._stop(run.run_id, request, entries),
+                stop=lambda entries: self._life.stop(run.run_id, request, entries),
             )
         snapshot, signature = self._snapshot()
         try:
@@ -812,7 +655,7 @@ class Engine:
             planned = telling.of_stored(stored)
             planned.lock_ms = snapshot.lock_ms
             found.tell(planned)
-            self._so_far.begin(planned, execution.outcome)
+            self._life.so_far.begin(planned, execution.outcome)
             for step, why in stale:
                 execution.outcome.counts.add(step.entity, step.op, End.FAILED)
                 execution.outcome.errors.append(telling.stale_error(step, why))
