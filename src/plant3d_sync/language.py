@@ -108,7 +108,9 @@ def tr_members(document: Any, names: frozenset[str]) -> Any:
     return document
 
 
-TOLD: Final = frozenset({"message", "hint", "detail", "title", "did_not_happen"})
+TOLD: Final = frozenset(
+    {"message", "hint", "detail", "title", "did_not_happen", "explanation", "suggested_explanation"}
+)
 """Members of our JSON documents that are sentences for people."""
 VALUES: Final = frozenset(
     {"attributes", "fields", "values", "set", "was", "base", "plant3d", "synapse", "data"}

@@ -14,6 +14,7 @@ from docs import texts
 from plant3d_sync import language
 from plant3d_sync.cli.main import run
 from plant3d_sync.language import PSEUDO, Catalogue, accepted, known, of_environment, speaking, tr, tr_members
+from plant3d_sync.usecases.conflicts import KINDS, SUGGESTED
 
 ROOT = Path(__file__).resolve().parents[2]
 FRENCH = {str(one.id): str(one.string) for one in texts.catalogue("fr") if one.id}
@@ -169,3 +170,11 @@ def test_help_is_told_in_french(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["pull", "--help"]) == 0
     assert french != capfd.readouterr().out
     assert tr("Nothing was done.") == "Nothing was done."
+
+
+def test_a_question_is_explained_in_the_language_of_whoever_asks() -> None:
+    document = {"explanation": KINDS["both_changed"], "suggested_explanation": SUGGESTED["says_more"]}
+    with language.speaking("fr"):
+        said = language.tr_members(document, language.TOLD)
+    assert said["explanation"].startswith("Les deux côtés ont modifié")
+    assert said["suggested_explanation"].startswith("Aucune date ne dit")

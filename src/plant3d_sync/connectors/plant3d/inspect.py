@@ -151,9 +151,9 @@ def _select(snapshot: Snapshot, table: str, columns: tuple[str, str]) -> list[tu
 
 @dataclass(slots=True)
 class _Use:
-    """How a column is filled: its items, of which how many hold something, the commonest values, and by class."""
+    """How a column is filled: items by class, those of them that hold something, and the commonest values."""
 
-    items: int = 0
+    items: Counter[str] = field(default_factory=Counter)
     values: Counter[str] = field(default_factory=Counter)
     of: Counter[str] = field(default_factory=Counter)
 
@@ -177,7 +177,7 @@ class _OwnColumns:
                 if column.name in item.unknown:
                     continue
                 use = self._used[column.table_class, column.name]
-                use.items += 1
+                use.items[item.class_name] += 1
                 value = item.values.get(column.name)
                 text = "" if value is None else str(value).strip()
                 if text and text.casefold() != (column.default or "").strip().casefold():
@@ -186,11 +186,11 @@ class _OwnColumns:
                         use.values[text] += 1
 
     def described(self) -> list[dict[str, object]]:
-        """Once each, at the class that declares it. `example_class`: the class that fills it most."""
+        """Once each, at the class that declares it. `example_class`: the class that fills it most, or has most items."""
         described: list[dict[str, object]] = []
         for key in sorted(self._found):
             column, use = self._found[key], self._used[key]
-            filled = use.of.total()
+            filled, items = use.of.total(), use.items.total()
             described.append(
                 {
                     "class": column.table_class,
@@ -199,11 +199,11 @@ class _OwnColumns:
                     "type": column.type.removeprefix("System."),
                     "picklist": column.picklist,
                     "read_only": column.read_only,
-                    "items": use.items,
+                    "items": items,
                     "filled": filled,
-                    "share": round(filled / use.items, 3) if use.items else None,
+                    "share": round(filled / items, 3) if items else None,
                     "examples": [text[:_LONGEST] for text, _ in use.values.most_common(_VALUES_SHOWN)],
-                    "example_class": use.of.most_common(1)[0][0] if use.of else None,
+                    "example_class": next(iter((use.of or use.items).most_common(1)), (None,))[0],
                 }
             )
         return described

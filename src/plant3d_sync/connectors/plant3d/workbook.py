@@ -246,7 +246,7 @@ def _guide_rows(
         told = [("title", [tr("Values from SYNAPSE, to be accepted in Plant 3D")])]
         told += [("text", [f"{number}. {tr(text)}"]) for number, text in enumerate(_STEPS, start=1)]
         told.append(("text", [""]))
-        told.append(("title", [tr(f"In this workbook: {len(inside)} values")]))
+        told.append(("title", [tr(f"Values in this workbook: {len(inside)}")]))
         if inside:
             told.append(("header", [*_heads(), tr("Where it stands")]))
         for index in inside:
@@ -256,7 +256,7 @@ def _guide_rows(
             )
         told.append(("text", [""]))
         missing = len(outside) + len(guide.left)
-        told.append(("title", [tr(f"Not in this workbook: {missing} values")]))
+        told.append(("title", [tr(f"Values not in this workbook: {missing}")]))
         if missing:
             told.append(("header", [*_heads(), tr("Why, and what to do")]))
         for index in outside:
