@@ -254,3 +254,15 @@ def test_a_row_without_an_identity_of_its_own_is_found_by_its_tag(plant: World) 
     plant.pulled(code=3)
     (row,) = refused(plant)
     assert (row["code"], row["tag"], row["drawing"]) == ("bad_guid", "P-1", "D-1")
+
+
+def test_what_is_asked_is_not_told_a_second_time(plant: World) -> None:
+    plant.configure(write="workbook", missing={"reads": 1, "minutes": 0}, workbook_days=0.0000001)
+    plant.pulled()
+    for tag in ("P-1", "P-2"):
+        plant.user_edits(plant.live()[tag]["id"], description=f"{tag} typed in SYNAPSE")
+    plant.cli("now", NAME)
+    assert waits(plant) == {"workbook": 2, "total": 2}
+    plant.change("DELETE FROM PnPBase WHERE PnPID = ?", pump(plant, "P-2"))
+    plant.cli("now", NAME)
+    assert waits(plant) == {"conflict": 2, "total": 2}, "an import that never came, an item that went"

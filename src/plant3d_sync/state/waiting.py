@@ -5,7 +5,7 @@ Each thing stands in it once, under one kind; the counts are the same in CLI, AP
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,7 +66,8 @@ def waits(connection: Connection, project: str) -> Iterator[Waits]:
     known = project_state.get(connection, project)
     if known is None:
         return
-    yield from _archives(connection, known.number)
+    asked = _asked(connection, project)
+    yield from _archives(connection, known.number, asked)
     yield from _schema(connection, known.number)
     rows = kept.rows_of(connection, known.number)
     words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
@@ -85,7 +86,7 @@ def waits(connection: Connection, project: str) -> Iterator[Waits]:
                 drawing=data.get("drawing"),
                 code=row.code,
             )
-    yield from _workbook(connection, known.number)
+    yield from _workbook(connection, known.number, asked)
     yield from _work(connection, known.number)
 
 
@@ -128,13 +129,25 @@ def _plans(connection: Connection, project: str) -> Iterator[Waits]:
         )
 
 
-def _archives(connection: Connection, number: int) -> Iterator[Waits]:
+def _asked(connection: Connection, project: str) -> set[tuple[int, str]]:
+    """(link, field) of the open questions: what is asked is not told a second time as waiting otherwise."""
+    rows = connection.execute(
+        sa.select(conflict.c.link_id, conflict.c.field).where(
+            conflict.c.project == project, conflict.c.status == "pending", conflict.c.link_id.is_not(None)
+        )
+    )
+    return {(row.link_id, row.field) for row in rows}
+
+
+def _archives(connection: Connection, number: int, asked: Container[tuple[int, str]]) -> Iterator[Waits]:
     rows = connection.execute(
         sa.select(link.c.id, link.c.tag, link.c.pnpid, link.c.class_name, link.c.drawing, link.c.missing)
         .where(link.c.project == number, link.c.state == LinkState.PENDING.value)
         .order_by(link.c.id)
     )
     for row in rows:
+        if (row.id, "*") in asked:
+            continue
         missing = load(row.missing)
         yield Waits(
             kind="archive",
@@ -159,11 +172,12 @@ def _schema(connection: Connection, number: int) -> Iterator[Waits]:
         )
 
 
-def _workbook(connection: Connection, number: int) -> Iterator[Waits]:
+def _workbook(connection: Connection, number: int, asked: Container[tuple[int, str]]) -> Iterator[Waits]:
     rows = connection.execute(
         sa.select(link.c.id, link.c.tag, link.c.pnpid, link.c.class_name, link.c.drawing, link.c.pending)
         .where(
             link.c.project == number,
+            link.c.state == LinkState.ACTIVE.value,  # an item that is missed takes no cell
             link.c.pending.is_not(None),
             link.c.pending.contains('"why":"push_workbook"'),
         )
@@ -171,7 +185,7 @@ def _workbook(connection: Connection, number: int) -> Iterator[Waits]:
     )
     for row in rows:
         for name, entry in load_map(row.pending).items():
-            if entry.get("why") == "push_workbook":
+            if entry.get("why") == "push_workbook" and (row.id, name) not in asked:
                 yield Waits(
                     kind="workbook",
                     id=f"{row.id}/{name}",
