@@ -207,6 +207,7 @@ class _Compiler:
         self._made: dict[tuple[object, ...], _Made] = {}
         self._by_number: list[str] = []
         self._uses_of: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._pushing: dict[str, set[str]] = {}
         self._segment_columns: dict[str, bool] = {}
         self._reading = Reading(tags=TagRule(mapping.placeholders))
@@ -390,6 +391,8 @@ class _Compiler:
 
     def _has_segment_columns(self, name: str) -> bool:
         """Whether the project's segments have what an `@segments:` name asks for; remembered for reading."""
+        if not name.startswith("@"):
+            return True
         asked = of_segments(name)
         for one in asked:
             if one not in self._segment_columns:
@@ -467,10 +470,14 @@ class _Compiler:
         self._touched.setdefault(class_name, []).extend(made.facts)
 
     def _note_use(self, class_name: str, name: str, entry: FieldEntry) -> None:
-        named = [each for each in entry.column or () if not each.startswith("@") or of_segments(each)]
-        if any(each.startswith("@isa_") for each in entry.column or ()):
-            named.append("Type")
-        self._uses_of.setdefault(class_name, {})[name] = tuple(named)
+        columns = tuple(entry.column or ())
+        named = self._named.get(columns)
+        if named is None:
+            named = tuple(each for each in columns if not each.startswith("@") or of_segments(each))
+            if any(each.startswith("@isa_") for each in columns):
+                named = (*named, "Type")
+            self._named[columns] = named
+        self._uses_of.setdefault(class_name, {})[name] = named
         if entry.owner is Owner.SHARED and entry.push is not False:
             self._pushing.setdefault(class_name, set()).update(named)
 
@@ -483,7 +490,7 @@ class _Compiler:
                 continue
             columns, pushing = self._columns_of(name), self._pushing.get(name, ())
             facts: dict[str, list[object] | None] = {}
-            for one in {each for named in uses.values() for each in named}:
+            for one in dict.fromkeys(each for named in uses.values() for each in named):
                 column = self._segment_column(one) if one.startswith("@") else columns.get(one.lower())
                 key = (id(column), one in pushing)
                 if column is None:

@@ -86,8 +86,7 @@ class Context:
 
     def tag_of(self, translated: Translated) -> str | None:
         """The tag of an item; None if it has no complete one."""
-        tag = translated.fields.get("tag")
-        return tag.strip() if isinstance(tag, str) and self.rules.is_tagged(tag) else None
+        return self.rules.reading.tags.usable(translated.fields.get("tag"))
 
     def tag_from_registry(self, translated: Translated) -> bool:
         """Whether only Plant 3D's own registry still knows the tag."""

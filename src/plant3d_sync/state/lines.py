@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -11,8 +11,9 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.reading import KnownLine
+from plant3d_sync.state.codec import bare_rows
 from plant3d_sync.state.links import CHUNK
-from plant3d_sync.state.tables import line_members, link
+from plant3d_sync.state.tables import line_members
 
 _DEAD = (LinkState.ARCHIVED.value, LinkState.UNLINKED.value)
 _MEMBERS = msgspec.json.Decoder(tuple[int, ...])
@@ -27,32 +28,31 @@ class Made(NamedTuple):
 
 def known(connection: Connection, number: int, classes: Collection[str]) -> tuple[KnownLine, ...]:
     """The lines that have an asset. One linked before members were remembered has its own row alone."""
-    rows = connection.execute(
-        sa.select(
-            link.c.plant3d_id,
-            link.c.pnpid,
-            link.c.tag,
-            link.c.state,
-            line_members.c.row_guid,
-            line_members.c.members,
-        )
-        .outerjoin(
-            line_members,
-            sa.and_(line_members.c.project == link.c.project, line_members.c.plant3d_id == link.c.plant3d_id),
-        )
-        .where(link.c.project == number, link.c.class_name.in_(sorted(classes)))
-        .order_by(link.c.id)
-    )
-    return tuple(
-        KnownLine(
-            identity=row.plant3d_id,
-            pnpid=row.pnpid,
-            row_guid=row.row_guid or row.plant3d_id,
-            tag=row.tag,
-            members=_MEMBERS.decode(row.members) if row.members else (row.pnpid,),
-            live=row.state not in _DEAD,
-        )
-        for row in rows
+    names = sorted(classes)
+    if not names:
+        return ()
+    query = _KNOWN.format(marks=", ".join("?" * len(names)))
+    return tuple(bare_rows(connection, query, (number, *names), _known))
+
+
+_KNOWN = """
+SELECT link.plant3d_id, link.pnpid, link.tag, link.state, line_members.row_guid, line_members.members
+FROM link LEFT JOIN line_members
+    ON line_members.project = link.project AND line_members.plant3d_id = link.plant3d_id
+WHERE link.project = ? AND link.class_name IN ({marks})
+ORDER BY link.id
+"""
+
+
+def _known(row: tuple[Any, ...]) -> KnownLine:
+    identity, pnpid, tag, state, row_guid, members = row
+    return KnownLine(
+        identity=identity,
+        pnpid=pnpid,
+        row_guid=row_guid or identity,
+        tag=tag,
+        members=_MEMBERS.decode(members) if members else (pnpid,),
+        live=state not in _DEAD,
     )
 
 

@@ -27,13 +27,16 @@ class Kept:
     offered: Schema | None = None
 
 
-def get(connection: Connection, number: int) -> Kept | None:
-    """What is kept of a project; None before its first complete read."""
+def get(connection: Connection, number: int, now: Schema | None = None) -> Kept | None:
+    """What is kept of a project; None before its first complete read. If the accepted one is `now` to the letter, it is
+    not read: it is `now` itself.
+    """
     row = connection.execute(sa.select(catalogue).where(catalogue.c.project == number)).first()
     if row is None:
         return None
+    is_now = now is not None and row.accepted == _text(now)
     return Kept(
-        accepted=_SCHEMA.decode(row.accepted),
+        accepted=now if now is not None and is_now else _SCHEMA.decode(row.accepted),
         accepted_at=row.accepted_at,
         accepted_by=row.accepted_by,
         step=load_map(row.step),
@@ -54,10 +57,14 @@ def put(connection: Connection, number: int, kept: Kept) -> None:
     connection.execute(
         sa.insert(catalogue).values(
             project=number,
-            accepted=msgspec.json.encode(kept.accepted).decode(),
+            accepted=_text(kept.accepted),
             accepted_at=kept.accepted_at,
             accepted_by=kept.accepted_by,
             step=dump(kept.step) if kept.step else None,
-            offered=msgspec.json.encode(kept.offered).decode() if kept.offered is not None else None,
+            offered=_text(kept.offered) if kept.offered is not None else None,
         )
     )
+
+
+def _text(schema: Schema) -> str:
+    return msgspec.json.encode(schema).decode()

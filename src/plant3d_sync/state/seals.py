@@ -95,6 +95,10 @@ _KINDS = {
         ),
     ),
 }
+_THESE = {
+    name: sa.select(kind.table).where(kind.key.in_(sa.bindparam("keys", expanding=True))).order_by(kind.key)
+    for name, kind in _KINDS.items()
+}
 _CELL_COLUMNS = _all_but(plant_write)
 
 
@@ -153,9 +157,7 @@ def seal(connection: Connection, kind: str, keys: Iterable[object], *, at: float
     what = _KINDS[kind]
     wanted = list(keys)
     for start in range(0, len(wanted), _AT_ONCE):
-        rows = connection.execute(
-            sa.select(what.table).where(what.key.in_(wanted[start : start + _AT_ONCE])).order_by(what.key)
-        ).fetchall()
+        rows = connection.execute(_THESE[kind], {"keys": wanted[start : start + _AT_ONCE]}).fetchall()
         by_chain: dict[str, dict[str, str]] = {}
         for row in rows:
             chain = what.chain if what.chain == SYSTEM else chain_name(what.chain, row.project)

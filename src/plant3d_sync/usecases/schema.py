@@ -54,8 +54,8 @@ def look_at(
     connection: Connection, number: int, token: str, rules: RuleSet, snapshot: PlantSnapshot, at: float
 ) -> Look:
     """Compare the catalogue of a snapshot with the accepted one. `token`: of the project's mapping. Writes nothing."""
-    kept = schemas.get(connection, number)
     now = Schema(mapping=token, classes=rules.used)
+    kept = schemas.get(connection, number, now)
     if kept is None:
         return Look(kept=None, now=now)
     counts = snapshot.counts(sorted(rules.classes))
@@ -103,7 +103,7 @@ def _document(
 
 def remember(connection: Connection, number: int, look: Look, *, at: float, by: str) -> None:
     """After a complete read: what nobody has to accept is accepted, the rest waits. A word of a person goes before it."""
-    kept = schemas.get(connection, number)
+    kept = schemas.get(connection, number, look.now)
     before = look.kept
     if (kept is None) != (before is None) or (kept and before and kept.accepted_at != before.accepted_at):
         return  # accepted meanwhile: the next run sees it
