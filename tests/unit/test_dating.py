@@ -158,3 +158,9 @@ def test_without_any_time_the_side_that_says_more_is_suggested() -> None:
     times = Times(now=START)
     assert suggest("short", "the longer one", times) == (Side.SYNAPSE, "says_more")
     assert suggest("the longer one", "short", times) == (Side.PLANT3D, "says_more")
+
+
+@pytest.mark.parametrize("changed", [START - 5.0, START, START + 301.0])
+def test_a_time_of_the_file_that_cannot_be_right_bounds_nothing(changed: float) -> None:
+    seen = dating.plant3d_edit(START, START + 300, None, Clocks(file_changed=changed, one_commit=True))
+    assert (seen.at_base, seen.away) == (START, START + 300)
