@@ -73,7 +73,7 @@ def test_a_key_is_printed_once_listed_without_its_secret_and_can_be_revoked(cli)
     )
     assert set(made) == {"id", "key"}
     listed = cli("keys", "list")
-    assert made["key"].rpartition("_")[2] not in json.dumps(listed)
+    assert made["key"].split("_", 2)[2] not in json.dumps(listed)  # a secret may hold the sign itself
     (item,) = listed["items"]
     assert (item["id"], item["scopes"], item["projects"]) == (made["id"], ["read", "sync"], ["mine"])
     assert cli("keys", "revoke", made["id"])["revoked_at"]
