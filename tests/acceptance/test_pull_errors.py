@@ -529,6 +529,33 @@ def test_a_500_after_the_commit_of_an_update_is_found_applied_too(small: World) 
     healed(small)
 
 
+def test_an_update_whose_answer_was_lost_and_that_a_user_overwrote_is_asked_about_over_the_wire(
+    small: World,
+) -> None:
+    """One question under the key of the batch, then the batch for its kept answer: neither changes anything."""
+    small.pulled()
+    valve = small.items("valves")[0]
+    edits.rename_tag(small.dcf, valve.pnpid, "HV-8000")
+    with recorded(small) as recorder:
+        recorder.edit = only_batches(problem(500, "internal"))
+        assert small.pull().code == 75
+        sent = recorder.batches[-1]
+        (asset,) = [one for one in small.live().values() if one["tag"] == "HV-8000"]
+        small.user_edits(asset["id"], tag="HV-9000")
+        recorder.edit = None
+        before = len(recorder.batches)
+        report = small.pulled()
+        question, kept, again = recorder.batches[before:]
+    assert [item["op"] for item in question["items"]] == ["archive"] and kept == sent
+    assert again["items"][0]["set"]["tag"] == "HV-8000"
+    assert report["found_applied"] == {"synapse": 1, "plant3d": 0}
+    moved = small.rows(
+        "SELECT outcome FROM change WHERE pnpid = ? AND op = 'update' ORDER BY id", valve.pnpid
+    )
+    assert [row["outcome"] for row in moved] == ["found_applied", "updated"]
+    healed(small)
+
+
 @pytest.mark.parametrize("fault", ["lose_reply", "cut_reply", "reset_reply", "twice"])
 def test_a_disturbed_answer_is_asked_again_with_the_same_key(small: World, fault: Fault) -> None:
     port = urlsplit(small.url).port

@@ -102,6 +102,40 @@ REGRESSIONS: list[Story] = [
         "undo of the last run, killed at pull.reply_received",
         "the user types a maker",
     ),
+    # of a swap of tags, whose batch is asked about as a whole; of an adoption; of what a person chose
+    (
+        ("the designer swaps tags", "P-1"),
+        ("now, killed at pull.reply_received", "P-1"),
+        ("the user types a maker", "P-1"),
+        ("now, killed at recover.answer_read", "P-1"),
+        ("the designer swaps tags", "P-1"),
+    ),
+    (
+        ("the user adds P-9", "P-1"),
+        ("the designer draws P-9", "P-1"),
+        ("now", "P-1"),
+        ("links accept", "P-9"),
+        ("now, killed at pull.reply_received", "P-1"),
+        ("the user types a maker", "P-9"),
+    ),
+    told(
+        "missing items are asked about",
+        "the designer deletes the item",
+        "now",
+        "choose Plant 3D",
+        "plan",
+        "now, killed at pull.reply_received",
+        "the user restores the asset",
+        "apply",
+    ),
+    # SYNAPSE is restored from a backup that knows neither the batch nor its key
+    told(
+        "yesterday's SYNAPSE",
+        "the designer deletes the item",
+        "now, killed at pull.reply_received",
+        "yesterday's SYNAPSE",
+        "the user types",
+    ),
     # the run that asks dies as well
     *(
         told(
