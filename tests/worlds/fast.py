@@ -27,7 +27,7 @@ from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import load_config, load_settings
 from plant3d_sync.state import State, lease, store
-from plant3d_sync.usecases import engine
+from plant3d_sync.usecases import life
 
 Patch = tuple[Any, str, Any]
 
@@ -44,7 +44,7 @@ def patches() -> list[Patch]:
         (elsewhere, "elsewhere", _here),
         (bootstrap, "State", _kept_state),
         (lease, "threading", _NO_TIME_PASSES),
-        (engine, "threading", _NO_TIME_PASSES),
+        (life, "threading", _NO_TIME_PASSES),
         (store, "_engine", _engine()),
         (store, "refuse_foreign_file", lambda _path: None),
         (typer.main, "get_command", _parser()),
