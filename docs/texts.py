@@ -31,7 +31,7 @@ _SQL = re.compile(
     r"COMMIT|EXEC|VALUES|ROLLBACK|DENY)\b(?! [a-z])"
 )
 _CODE = re.compile(
-    r"\]\(|SELECT .*FROM|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::"
+    r"\]\(|(?s:SELECT .*FROM)|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::"
 )
 """What no sentence holds: SQL, HTML, patterns."""
 _WORDS = re.compile(r"[A-Za-z][a-z']+")

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import floor
-from typing import Any
+from typing import TypedDict
 
 SAME_LINE = "same_line"
 """Reason of rows that are part of another item: line groups with one number. They are neither missing nor a second item."""
 
 WARN = 0.5
 """Share below which a project is in trouble, unless its `coverage: {warn: …}` says otherwise."""
+
+
+class CoverageDocument(TypedDict):
+    """The JSON form: `share` is None where there is nothing to hand over."""
+
+    whole: int
+    handed_over: int
+    share: float | None
+    reasons: dict[str, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +46,7 @@ class Coverage:
         """What there is to hand over: rows of one line count once."""
         return self.whole - self.reasons.get(SAME_LINE, 0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CoverageDocument:
         """As in JSON, the largest reason first."""
         return {
             "whole": self.whole,
@@ -47,7 +56,7 @@ class Coverage:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
+    def from_dict(cls, data: CoverageDocument) -> Coverage:
         """What `to_dict` gave."""
         return cls(whole=data["whole"], handed_over=data["handed_over"], reasons=dict(data["reasons"]))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
@@ -121,22 +121,23 @@ def difference(
     newly names is no change of the schema; nor is a first column for a field that had none, or a class without items.
     """
     same_mapping = accepted.mapping == now.mapping
-    found: dict[tuple[Any, ...], list[str]] = {}
+    found: dict[_Difference, list[str]] = {}
     fields: dict[str, frozenset[str]] = {}
     entering = frozenset(
         name for name in now.classes if name not in accepted.classes and same_mapping and counts.get(name)
     )
     leaving = frozenset(name for name in accepted.classes if name not in now.classes and same_mapping)
     for name in entering:
-        found.setdefault((Kind.CLASS_ADDED, name), []).append(name)
+        found.setdefault(_Difference(Kind.CLASS_ADDED, name), []).append(name)
     for name in leaving:
-        found.setdefault((Kind.CLASS_REMOVED, name), []).append(name)
+        found.setdefault(_Difference(Kind.CLASS_REMOVED, name), []).append(name)
     for name, used in now.classes.items():
         before = accepted.classes.get(name)
         if before is None:
             continue
         if before.base != used.base:
-            found.setdefault((Kind.CLASS_MOVED, name, before.base, used.base), []).append(name)
+            moved = (msgspec.json.encode({"base": base}) for base in (before.base, used.base))
+            found.setdefault(_Difference(Kind.CLASS_MOVED, name, (), *moved), []).append(name)
         concerned: set[str] = set()
         for column, facts in used.columns.items():
             was = before.columns.get(column)
@@ -155,7 +156,7 @@ def difference(
                 if was is None
                 else Kind.COLUMN_CHANGED
             )
-            key = (kind, column, filled, msgspec.json.encode(was), msgspec.json.encode(facts))
+            key = _Difference(kind, column, filled, msgspec.json.encode(was), msgspec.json.encode(facts))
             found.setdefault(key, []).append(name)
         if concerned:
             fields[name] = frozenset(concerned)
@@ -174,20 +175,29 @@ def _had_a_column(before: Used, names: tuple[str, ...]) -> bool:
     return any(before.columns.get(name) is not None for name in names)
 
 
-def _change(key: tuple[Any, ...], classes: tuple[str, ...]) -> Change:
-    kind = Kind(str(key[0]))
-    if kind in (Kind.CLASS_ADDED, Kind.CLASS_REMOVED):
-        return Change(kind=kind, classes=classes)
-    if kind is Kind.CLASS_MOVED:
-        return Change(kind=kind, classes=classes, before={"base": key[2]}, after={"base": key[3]})
-    _kind, column, fields, was, facts = key
+class _Difference(NamedTuple):
+    """One difference of two catalogues, the same for every class it concerns. `was`, `facts`: JSON of before and after."""
+
+    kind: Kind
+    name: str
+    fields: tuple[str, ...] = ()
+    was: bytes = b"null"
+    facts: bytes = b"null"
+
+
+def _change(found: _Difference, classes: tuple[str, ...]) -> Change:
+    if found.kind in (Kind.CLASS_ADDED, Kind.CLASS_REMOVED):
+        return Change(kind=found.kind, classes=classes)
+    if found.kind is Kind.CLASS_MOVED:
+        before, after = (msgspec.json.decode(text) for text in (found.was, found.facts))
+        return Change(kind=found.kind, classes=classes, before=before, after=after)
     return Change(
-        kind=kind,
+        kind=found.kind,
         classes=classes,
-        column=str(column),
-        fields=fields,
-        before=_named(was),
-        after=_named(facts),
+        column=found.name,
+        fields=found.fields,
+        before=_named(found.was),
+        after=_named(found.facts),
     )
 
 

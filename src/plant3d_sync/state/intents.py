@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 import sqlalchemy as sa
@@ -173,7 +173,23 @@ def _steps(connection: Connection, plan_id: str, stored: bytes) -> list[Step]:
     return steps
 
 
-def put_changes(connection: Connection, project: str, rows: Sequence[Mapping[str, Any]]) -> str:
+class ChangeRow(TypedDict):
+    """One entry of the history, as stored. `fields`: JSON, see `fields_with_why`."""
+
+    project: int
+    run_id: str
+    intent_id: int
+    link_id: int | None
+    pnpid: int
+    tag: str
+    side: str
+    op: str
+    outcome: str
+    fields: str
+    at: float
+
+
+def put_changes(connection: Connection, project: str, rows: Sequence[ChangeRow]) -> str:
     """What one call really wrote, one row per asset or item, in bulk; returns the digest for the audit.
 
     `fields`: field -> [old, new].

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never
 
 from msgspec import UNSET
 
@@ -37,6 +37,7 @@ from plant3d_sync.reconcile import advance
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
+from plant3d_sync.state.intents import ChangeRow
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.usecases.bookkeeping import change_row
@@ -543,7 +544,7 @@ class _Receipts:
     old: Mapping[int, Link]
     made: list[Link] = field(default_factory=list)
     moved: list[Link] = field(default_factory=list)
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[ChangeRow] = field(default_factory=list)
     tags: list[tuple[int, str, str]] = field(default_factory=list)
     unknown: list[ToSynapse] = field(default_factory=list)
 

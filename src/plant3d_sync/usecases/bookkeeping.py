@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.model.step import Archive, Create, ToSynapse
 from plant3d_sync.state import intents
 from plant3d_sync.state.codec import dump
+from plant3d_sync.state.intents import ChangeRow
 
 
 def change_row(
@@ -21,7 +21,7 @@ def change_row(
     outcome: str,
     asset: Asset | None,
     at: float,
-) -> dict[str, Any]:
+) -> ChangeRow:
     """The change entry of one written asset: field -> [old, new as read back, the rule that decided]."""
     sent: Mapping[str, Value] = {} if isinstance(step, Archive) else step.set
     was: Mapping[str, Value] = {} if isinstance(step, Create | Archive) else step.was

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 from msgspec import UNSET
 
@@ -19,6 +19,7 @@ from plant3d_sync.reconcile import advance
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import cells as journal
 from plant3d_sync.state.codec import dump
+from plant3d_sync.state.intents import ChangeRow
 from plant3d_sync.usecases.apply import Execution
 from plant3d_sync.usecases.lines import reading_of
 from plant3d_sync.usecases.project import Writer
@@ -245,7 +246,7 @@ def _change(
     run_id: str,
     intent_id: int,
     at: float,
-) -> dict[str, Any]:
+) -> ChangeRow:
     """One item's row in the list of changes."""
     return {
         "project": execution.known.number,
@@ -271,11 +272,11 @@ def _change(
 def _note_changes(
     connection: Connection,
     execution: Execution,
-    changes: Sequence[dict[str, Any]],
+    changes: Sequence[ChangeRow],
     *,
     run_id: str,
     at: float,
-    **more: Any,
+    **more: object,
 ) -> None:
     """Changes, and one audit entry for each."""
     intents.put_changes(connection, execution.project.name, changes)
