@@ -462,6 +462,7 @@ def puts_yesterdays_file_back(world: World, _tag: str) -> bool:
         shutil.copyfile(world.dcf, kept)
         return True
     shutil.move(kept, world.dcf)
+    world.told.saved_since.clear()
     for (tag, _name), typed in world.told.words.items():
         if typed.side == "plant3d" and typed.counts and typed.arrived and world.held(tag) == typed.text:
             world.told.must_stay[tag] = typed.text

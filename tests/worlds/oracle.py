@@ -141,8 +141,14 @@ def _decided(world: World) -> Iterator[str]:
 
 
 def _kept(world: World) -> Iterator[str]:
-    """Words of a designer that had reached SYNAPSE stay there when an older copy of the file is put back."""
+    """Words of a designer that had reached SYNAPSE stay there when an older copy of the file is put back.
+
+    A row that was saved there twice has a later stamp and more saves than the one we know: it cannot be told from one
+    in which a designer took his words back.
+    """
     for tag, text in world.told.must_stay.items():
+        if world.told.saved_since[tag] > 1:
+            continue
         typed = world.told.words.get((tag, "description"))
         if typed is None or typed.text != text or not _lives_on_both(world, tag) or world.held(tag) == text:
             continue

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from plant3d_sync.errors import SkipRecordError
+from tests.worlds import moves
 from tests.worlds.play import act, stage
-from tests.worlds.world import World
+from tests.worlds.world import POINTS, World
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +66,33 @@ def test_a_plan_that_was_applied_begins_no_run(world: World) -> None:
     world.plan = plan
     happens(world, "apply")
     assert world.code == 3 and world.rows("SELECT id FROM run") == before
+
+
+def test_an_item_that_cannot_be_said_is_left_out_of_its_batch(world: World) -> None:
+    """Texts are cleaned where they are read, so only here an item comes that has no JSON."""
+    bad, encode = world.items["P-1"][1], world.memory.encode
+
+    def refuses_one(writes: Sequence[Any]) -> bytes:
+        if bad in [one.plant3d_id for one in writes]:
+            raise SkipRecordError("no JSON", code="invalid_value", details={"plant3d_id": bad})
+        return encode(writes)
+
+    world.memory.encode = refuses_one  # type: ignore[method-assign]
+    happens(world, "the designer types", "the designer draws P-9", "now")
+    assert codes(world) == ["invalid_value"] and world.held("P-9") == "designer 2"
+    assert world.held("P-1") == "P-1, as drawn"
+
+
+def test_a_run_that_was_overtaken_after_its_intent_writes_no_cell(world: World) -> None:
+    """The cell holds the expected value again, so only the lease can tell."""
+    happens(world, "the user types")
+
+    def takes_it_back() -> None:
+        row = world.asset("P-1")
+        assert row is not None
+        world.memory.user_edit(str(row["id"]), description="P-1, as drawn")
+        moves.another_worker(world, "P-1")
+
+    POINTS.at, POINTS.happens = "push.intent_stored", takes_it_back
+    world.cli("now", "mine")
+    assert world.code == 75 and world.cell("P-1") == "P-1, as drawn"

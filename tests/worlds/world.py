@@ -15,6 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -151,6 +152,8 @@ class Told:
     """Items whose asset a person archived."""
     must_stay: dict[str, Value] = field(default_factory=dict)
     """Item -> words of a designer that SYNAPSE held when an older copy of the file was put back."""
+    saved_since: Counter[str] = field(default_factory=Counter)
+    """Item -> how often it was saved in Plant 3D since an older copy was put back."""
     never: set[str] = field(default_factory=set)
     """Texts of another plant: SYNAPSE must not hold them."""
     purged: bool = False
@@ -240,6 +243,7 @@ class World:
     def saves(self, tag: str, column: str, text: Value, table: str = "EngineeringItems") -> None:
         """One cell and the stamp of its row, as Plant 3D saves it."""
         pnpid = self.items[tag][0]
+        self.told.saved_since[tag] += 1
         with closing(sqlite3.connect(self.dcf, timeout=0)) as connection, connection:
             connection.execute(f"UPDATE [{table}] SET [{column}] = ? WHERE PnPID = ?", (text, pnpid))
             connection.execute(
