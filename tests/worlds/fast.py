@@ -21,7 +21,7 @@ import yaml
 
 from plant3d_sync import bootstrap
 from plant3d_sync.connectors.plant3d import catalog as catalogs
-from plant3d_sync.connectors.plant3d import elsewhere, snapshot
+from plant3d_sync.connectors.plant3d import elsewhere, mounts, snapshot
 from plant3d_sync.connectors.plant3d import open as opening
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import load_mapping
@@ -42,6 +42,8 @@ def patches() -> list[Patch]:
         (snapshot, "discover", _catalogue()),
         (opening, "elsewhere", _here),
         (elsewhere, "elsewhere", _here),
+        (elsewhere, "may_hang", _never),
+        (mounts, "may_hang", _never),
         (bootstrap, "State", _kept_state),
         (lease, "threading", _NO_TIME_PASSES),
         (life, "threading", _NO_TIME_PASSES),
@@ -114,6 +116,11 @@ def _catalogue() -> Callable[[sqlite3.Connection], Any]:
 def _here(_name: str, work: Callable[..., Any], *given: Any, **_bounds: Any) -> Any:
     """No share hangs in a world."""
     return work(*given)
+
+
+def _never(*_places: object) -> bool:
+    """A folder in memory is not known as a disk of this machine, and a process apart would pass no point of ours."""
+    return False
 
 
 class _Nobody:

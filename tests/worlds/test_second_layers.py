@@ -83,8 +83,8 @@ def test_an_item_that_cannot_be_said_is_left_out_of_its_batch(world: World) -> N
     assert world.held("P-1") == "P-1, as drawn"
 
 
-def test_a_run_that_was_overtaken_after_its_intent_writes_no_cell(world: World) -> None:
-    """The cell holds the expected value again, so only the lease can tell."""
+def frozen_while_it_is_taken_back(world: World, point: str) -> None:
+    """A push stops there; the user takes his words back and another run goes over it; then the push goes on."""
     happens(world, "the user types")
 
     def takes_it_back() -> None:
@@ -93,6 +93,21 @@ def test_a_run_that_was_overtaken_after_its_intent_writes_no_cell(world: World) 
         world.memory.user_edit(str(row["id"]), description="P-1, as drawn")
         moves.another_worker(world, "P-1")
 
-    POINTS.at, POINTS.happens = "push.intent_stored", takes_it_back
+    POINTS.at, POINTS.happens = point, takes_it_back
     world.cli("now", "mine")
-    assert world.code == 75 and world.cell("P-1") == "P-1, as drawn"
+    assert world.code == 75
+
+
+def test_a_run_that_was_overtaken_after_its_intent_writes_no_cell(world: World) -> None:
+    """The cell holds the expected value again, so only the lease can tell."""
+    frozen_while_it_is_taken_back(world, "push.intent_stored")
+    assert world.cell("P-1") == "P-1, as drawn"
+
+
+def test_what_an_overtaken_run_writes_all_the_same_is_recorded_under_its_name(world: World) -> None:
+    """It had looked at its lease already."""
+    frozen_while_it_is_taken_back(world, "push.before_begin")
+    assert world.cell("P-1") == "user 1"
+    changes = world.rows("SELECT run_id, fields FROM change WHERE side = 'plant3d' ORDER BY id")
+    overtaken = world.rows("SELECT id FROM run ORDER BY seq DESC LIMIT 2")[1]["id"]
+    assert [row["run_id"] for row in changes if "user 1" in row["fields"]] == [overtaken]
