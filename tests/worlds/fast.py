@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import gc
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,8 +28,7 @@ from plant3d_sync.connectors.plant3d import open as opening
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import load_config, load_settings
-from plant3d_sync.state import State, lease, store
-from plant3d_sync.usecases import life
+from plant3d_sync.state import State, store
 
 Patch = tuple[Any, str, Any]
 
@@ -45,8 +46,7 @@ def patches() -> list[Patch]:
         (elsewhere, "may_hang", _never),
         (mounts, "may_hang", _never),
         (bootstrap, "State", _kept_state),
-        (lease, "threading", _NO_TIME_PASSES),
-        (life, "threading", _NO_TIME_PASSES),
+        *((module, "threading", _NO_TIME_PASSES) for module in _with_threads()),
         (store, "_engine", _engine()),
         (store, "refuse_foreign_file", lambda _path: None),
         (typer.main, "get_command", _parser()),
@@ -116,6 +116,17 @@ def _catalogue() -> Callable[[sqlite3.Connection], Any]:
 def _here(_name: str, work: Callable[..., Any], *given: Any, **_bounds: Any) -> Any:
     """No share hangs in a world."""
     return work(*given)
+
+
+def _with_threads() -> list[Any]:
+    """What a run consists of, as far as it has threads that wake now and then."""
+    import_module("plant3d_sync.cli.sync_commands")  # which the command line imports late
+    ours = ("plant3d_sync.usecases.", "plant3d_sync.state.")
+    return [
+        one
+        for name, one in sys.modules.items()
+        if name.startswith(ours) and vars(one).get("threading") is threading
+    ]
 
 
 def _never(*_places: object) -> bool:
