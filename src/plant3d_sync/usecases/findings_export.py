@@ -62,7 +62,7 @@ def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
 def _text(name: str, value: object) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    text = "" if value is None else str(value)
+    text = _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", "" if value is None else str(value))
     return tr(text) if name in _TRANSLATED and text else text
 
 
@@ -110,7 +110,7 @@ def _sheet(
             if isinstance(value, int) and abs(value) < 2**53:
                 sheet.write_number(line, place, value)
                 continue
-            text = _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", _text(name, value))[:_LONGEST]
+            text = _text(name, value)[:_LONGEST]
             if text:
                 sheet.write_string(line, place, text)
             widths[place] = max(widths[place], min(len(text), 60))

@@ -33,7 +33,7 @@ def what_to_do(kind: str, project: str, number: str) -> str:
                 f"Decide it: `plant3d-sync resolve {number} plant3d` (or `synapse`, or `manual --value …`)."
             )
         case "plan":
-            return f"Look at it (`plant3d-sync show {number}`), then `plant3d-sync apply {number}` or `discard {number}`."
+            return f"Look at it (`plant3d-sync show {number}`), then `plant3d-sync apply {number}` (a guarded one with `--approve-guards`) or `discard {number}`."
         case "archive":
             return f"`plant3d-sync plan {project}`, look at it, then `apply`; or bring the item back in Plant 3D."
         case "schema_step":
