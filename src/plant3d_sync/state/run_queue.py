@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.run import RunStatus
@@ -31,6 +30,8 @@ def lock_project(connection: Connection, name: str) -> None:
     statement = sa.select(project.c.name).where(project.c.name == name).with_for_update()
     while connection.execute(statement).first() is None:
         number = sa.select(sa.func.coalesce(sa.func.max(project.c.number), 0) + 1).scalar_subquery()
+        from sqlalchemy.dialects import postgresql  # here: it costs every start 30 ms
+
         connection.execute(
             postgresql.insert(project).values(name=name, number=number).on_conflict_do_nothing()
         )

@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-import xlsxwriter
-
 from plant3d_sync.language import tr
 
 Format = Literal["xlsx", "csv"]
@@ -82,6 +80,8 @@ def _harmless(text: str) -> str:
 
 def _workbook(rows: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> bytes:
     out = io.BytesIO()
+    import xlsxwriter  # here: a pull imports this module, and would pay 5 MiB for it
+
     book = xlsxwriter.Workbook(
         out,
         {
