@@ -23,6 +23,17 @@ LINE = {
 """A line that is cut without a word is noticed within half a minute; an address may say otherwise."""
 
 
+HURRY_SECONDS = 2.0
+"""How long an answer may still take once this process was asked to end."""
+
+_asked_to_end: list[float] = []
+
+
+def hurry() -> None:
+    """This process is to end: from now on nobody in it waits long for a server that says nothing."""
+    _asked_to_end.append(time.monotonic())
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """Raises OperationalError, and is closed, when a statement got no answer within `answer_seconds`."""
 
@@ -45,12 +56,15 @@ class _NoAnswer(Exception):
 
 def _until(gen: Generator[Any, Any, RV], seconds: float) -> Generator[Any, Any, RV]:
     """The driver's own steps. It asks several times a second whether something came; nothing for too long is an error."""
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
+    end = begun + seconds
     try:
         wanted = next(gen)
         while True:
             came = yield wanted
             if not came and time.monotonic() > end:
+                raise _NoAnswer
+            if _asked_to_end and not came and time.monotonic() > max(begun, _asked_to_end[0]) + HURRY_SECONDS:
                 raise _NoAnswer
             wanted = gen.send(came)
     except StopIteration as over:

@@ -22,7 +22,7 @@ from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import RateLimits
 from plant3d_sync.web.context import Context, may_see
 
-ANSWER_WITHIN = 0.8
+ANSWER_WITHIN = 0.5
 """Seconds. What is not known by then is told as an error."""
 
 NO_ANSWER = "no answer in time"

@@ -24,6 +24,7 @@ from plant3d_sync.model.side import Entity
 from plant3d_sync.scratch import sweep
 from plant3d_sync.settings import weak_points
 from plant3d_sync.state import runs, seals
+from plant3d_sync.state.bounded import hurry
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
@@ -310,6 +311,7 @@ def run_worker(app: App, *, burst: bool = False, parent_pipe: bool = False) -> i
     prepare(app)
     stop = Stop()
     stop.listen()
+    stop.then(hurry)
     if parent_pipe:
         stop.when_parent_ends()
     stop.when_a_thread_fails()

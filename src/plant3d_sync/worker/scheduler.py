@@ -21,6 +21,7 @@ from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, Sync
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
 from plant3d_sync.state import Connection, audit, components, retention, seals, slots
+from plant3d_sync.state.bounded import hurry
 from plant3d_sync.state.components import DAILY
 from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.usecases import queue
@@ -288,6 +289,7 @@ def run_scheduler(app: App, *, parent_pipe: bool = False) -> None:
     prepare(app)
     stop = Stop()
     stop.listen()
+    stop.then(hurry)
     if parent_pipe:
         stop.when_parent_ends()
     stop.when_a_thread_fails()

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import tempfile
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -726,8 +728,12 @@ def _load(export: Path) -> Any:
         TypeError,
         IndexError,
         AttributeError,
-        NotImplementedError,
+        RuntimeError,
+        AssertionError,
+        OverflowError,
         EOFError,
+        zlib.error,
+        struct.error,
     ) as error:
         # openpyxl has no error of its own for a damaged part.
         raise _unreadable(export, f"{type(error).__name__}: {error}") from error
