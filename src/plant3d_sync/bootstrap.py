@@ -134,6 +134,10 @@ class App:
         """State, clock and ids."""
         return World(state=self.state, progress=progress, lease_seconds=self.settings.p3dsync_lease_seconds)
 
+    def now(self) -> float:
+        """The time of a command that may find no state; POSIX seconds."""
+        return time.time()
+
     # ------------------------------------------------------------------ projects
 
     def project_name(self, name: str) -> str:

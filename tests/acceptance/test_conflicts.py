@@ -155,7 +155,11 @@ def overlapping(world: World, at: Bench, offset: float, *, wait: float = HOUR) -
     ("start", "offset"),
     [
         *((MONDAY, offset) for offset in (0.0, HOUR, -HOUR, DAY, -DAY)),
-        *((start, offset) for start in (AUTUMN, SPRING) for offset in (HOUR, -HOUR)),
+        *(
+            pytest.param(start, offset, marks=pytest.mark.long)
+            for start in (AUTUMN, SPRING)
+            for offset in (HOUR, -HOUR)
+        ),
     ],
 )
 def test_whatever_synapses_clock_says_edits_of_the_same_interval_are_asked(

@@ -52,6 +52,7 @@ def test_every_step_does_what_it_says_and_nothing_is_left(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_step_that_does_something_else_ends_the_demo_with_1_and_keeps_the_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

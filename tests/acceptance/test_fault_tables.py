@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from tests.support.fault_tables import PAGE, ROOT, TABLES, named, page
 
 
@@ -11,6 +13,7 @@ def test_the_page_is_what_the_list_says() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python -m tests.support.fault_tables"
 
 
+@pytest.mark.long
 def test_every_test_named_in_the_fault_tables_exists() -> None:
     missing = []
     for file, name in sorted(named()):

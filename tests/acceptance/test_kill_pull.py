@@ -196,7 +196,13 @@ def test_every_point_of_a_pull_is_passed_by_some_scenario(undisturbed: dict[str,
     assert passed | {AFTER_A_CRASH} == set(PULL_POINTS)
 
 
-@pytest.mark.parametrize("point", [point for point in PULL_POINTS if point != AFTER_A_CRASH])
+@pytest.mark.parametrize(
+    "point",
+    [
+        point if number % 3 == 0 else pytest.param(point, marks=pytest.mark.long)
+        for number, point in enumerate(point for point in PULL_POINTS if point != AFTER_A_CRASH)
+    ],
+)
 def test_a_pull_of_edits_killed_at_a_point_ends_as_if_nothing_had_died(
     prepared: Killing, undisturbed: dict[str, Undisturbed], point: str
 ) -> None:

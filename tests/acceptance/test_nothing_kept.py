@@ -26,6 +26,7 @@ def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
         ("conflict", "7f3a9c"),
         ("resolve", "7f3a9c", "synapse", "--note", "why"),
         ("keys", "revoke", "7f3a9c"),
+        ("discard", "7f3a9c"),
     ],
     ids=lambda words: words[0],
 )
@@ -43,6 +44,8 @@ def test_an_unknown_id_makes_no_state_database(make_small: MakeWorld, words: tup
     [
         ("runs", NAME),
         ("findings", NAME),
+        ("waiting", NAME),
+        ("quarantine", "list", NAME),
         ("conflicts", NAME),
         ("resolve", "--all", "synapse", "--project", NAME),
         ("keys", "list"),

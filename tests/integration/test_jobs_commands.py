@@ -256,7 +256,7 @@ def workers(pid: int) -> list[psutil.Process]:
 
 
 @POSIX
-@pytest.mark.parametrize("how", ["graceful", "killed"])
+@pytest.mark.parametrize("how", ["graceful", pytest.param("killed", marks=pytest.mark.long)])
 def test_up_runs_everything_and_leaves_nothing_behind(plant: Plant, how: str) -> None:
     plant.env["SYNC_INTERVAL_MINUTES"] = "0.05"
     app: App = plant.app()

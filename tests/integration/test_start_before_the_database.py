@@ -117,7 +117,9 @@ class Relay:
 
 
 @POSIX
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [name if name == "worker" else pytest.param(name, marks=pytest.mark.long) for name in COMMANDS]
+)
 def test_a_process_that_comes_before_its_database_waits_and_then_works(
     name: str, server: str, tmp_path: Path
 ) -> None:
@@ -141,7 +143,9 @@ def test_a_process_that_comes_before_its_database_waits_and_then_works(
 
 
 @POSIX
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [name if name == "worker" else pytest.param(name, marks=pytest.mark.long) for name in COMMANDS]
+)
 def test_a_process_that_waits_ends_when_asked(name: str, tmp_path: Path) -> None:
     process = start(name, f"postgresql://someone:pw@127.0.0.1:{closed_port()}/state", tmp_path)
     try:

@@ -395,7 +395,12 @@ def broken(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda engine: engine.__name__, indirect=True)
+@pytest.mark.parametrize(
+    "broken",
+    [*BROKEN[:2], *(pytest.param(engine, marks=pytest.mark.long) for engine in BROKEN[2:])],
+    ids=lambda engine: engine.__name__,
+    indirect=True,
+)
 @pytest.mark.usefixtures("broken")
 def test_a_broken_merge_is_caught() -> None:
     """The search ends at the first story that shows it; which one comes first depends on the modules loaded before."""

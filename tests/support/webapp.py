@@ -18,7 +18,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from plant3d_sync.bootstrap import App, make_app
-from plant3d_sync.state import State, audit, findings, keys, runs
+from plant3d_sync.model.plan import RowError
+from plant3d_sync.state import State, audit, findings, keys, quarantine, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.links import key_of
@@ -250,6 +251,31 @@ class Desk:
                 planned_choices=(),
             )
         return made
+
+    def refused(self, project: str = MINE, *, tag: str = "P-102") -> int:
+        """A row in quarantine."""
+        error = RowError(
+            plant3d_id=str(uuid.uuid4()),
+            pnpid=900_001,
+            tag=tag,
+            field="description",
+            code="too_long",
+            message="300 characters do not fit.",
+            into="plant3d",
+        )
+        with self.state.write() as connection:
+            number = project_state.ensure(connection, project).number
+            quarantine.keep(
+                connection,
+                number,
+                project,
+                [error],
+                at=self.clock(),
+                entity_of={},
+                drawing_of={},
+                settled=(),
+            )
+            return max(row.id for row in quarantine.rows_of(connection, number))
 
     def linked(self, project: str = MINE, *, tag: str = "P-101", former: str | None = None) -> int:
         """A linked pair with one change, optionally renamed from a former tag."""

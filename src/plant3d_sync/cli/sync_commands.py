@@ -231,8 +231,7 @@ def discard(
     """
     as_json = wants_json(json)
     with app() as made:
-        world = made.world()
-        done = discard_plan(made.kept_state, plan_id, by="cli", at=world.clock())
+        done = discard_plan(made.kept_state, plan_id, by="cli", at=made.now())
     if as_json:
         print_json(plan_brief(done))
     else:
@@ -338,7 +337,7 @@ def findings(
     form = export_format(export) if export is not None else None
     with app() as made:
         name = made.project_name(project)
-        now = made.world().clock()
+        now = made.now()
         with made.kept_state.read() as connection:
             document = list_findings(connection, name, wanted, now=now, limit=limit, offset=offset)
             found = every_finding(connection, name, wanted, now=now) if form is not None else []
@@ -439,7 +438,7 @@ def acknowledge(
     day = None if until is None else posix_day(until)
     with app() as made:
         name = made.project_name(project)
-        now = made.world().clock()
+        now = made.now()
         if take_back_:
             done = take_back(made.kept_state, name, wanted, by="cli", at=now)
         else:
