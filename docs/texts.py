@@ -56,6 +56,7 @@ SHORT = (
     "Missing from Plant 3D: {missing} ({join})",
     "Missing from Plant 3D: {missing}",
     "error: {message}",
+    "{message} Skipped.",
 )
 """What is too short to be known for a message, or is put together from pieces."""
 _HELP = (

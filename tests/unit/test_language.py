@@ -114,6 +114,12 @@ def test_sentences_that_follow_one_another_are_translated_one_by_one() -> None:
     assert catalogue.said("Somebody else's words.") is None
 
 
+def test_why_an_item_was_skipped_is_translated_to_its_last_word() -> None:
+    with speaking("fr"):
+        told = tr("No segment of this line group is drawn, and it has no number. Skipped.")
+    assert "Skipped" not in told and told.endswith("Ignoré.")
+
+
 def test_codes_names_and_values_stay_as_they_are() -> None:
     document = {
         "code": "untagged",
