@@ -334,7 +334,9 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     failed |= bool(python(*measured, env=long))
     # whole commands, services and killed processes: they prove behaviour, and measuring them only costs time
     say("--- acceptance, integration, properties, stories and worlds (pytest)")
-    failed |= bool(python(*arguments, *whole, env=long))
+    # a third of their time they wait for a process or a clock: one more than there are cores keeps these busy
+    workers = str(int(options.workers) + 1) if options.workers.isdigit() else options.workers
+    failed |= bool(python(*arguments, "-n", workers, *whole, env=long))
     return int(failed)
 
 
