@@ -276,8 +276,8 @@ def in_process_pull(config: str, *, compare: bool) -> Callable[[], None]:
     A call takes the lease, asks SYNAPSE's feed, looks at the file and stores a completed run.
     """
     from plant3d_sync.bootstrap import make_app
+    from plant3d_sync.run.engine import Engine, Request
     from plant3d_sync.state import projects
-    from plant3d_sync.usecases.engine import Engine, Request
 
     app = make_app(config)
     engine = Engine(app.world(), app.project("bench"))

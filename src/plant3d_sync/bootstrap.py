@@ -27,6 +27,16 @@ from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ClassRule, ConflictPolicy, DriftPolicy, RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.run.project import (
+    POLICY_DIGITS,
+    BackupMade,
+    Progress,
+    Project,
+    ProjectConfig,
+    World,
+    Writer,
+    no_progress,
+)
 from plant3d_sync.settings import (
     ConfigFile,
     ProjectFile,
@@ -41,16 +51,6 @@ from plant3d_sync.settings import (
 from plant3d_sync.state import State, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tally import CALLS, Counts
-from plant3d_sync.usecases.project import (
-    POLICY_DIGITS,
-    BackupMade,
-    Progress,
-    Project,
-    ProjectConfig,
-    World,
-    Writer,
-    no_progress,
-)
 from plant3d_sync.words import said
 
 BACKUP_SECONDS = 3600

@@ -18,9 +18,9 @@ import pytest
 import sqlalchemy as sa
 
 from plant3d_sync.errors import NeedsPersonError
+from plant3d_sync.run.project import World as Clocked
 from plant3d_sync.state import State, keys, seals, tables
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.project import World as Clocked
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import now, ok, planned, push, redescribed, small_worlds, user_describes
 from tests.support.world import NAME, World

@@ -439,7 +439,7 @@ def test_of_very_many_pushes_with_one_poisoned_all_others_land(make_world: MakeW
 def at_point(world: World, point: str, act: Any) -> Any:
     """Run `act` once when the run passes a named point."""
     import plant3d_sync.connectors.plant3d.writer as writer_module
-    import plant3d_sync.usecases.push as push_module
+    import plant3d_sync.run.write_plant3d as push_module
 
     module = writer_module if point in ("push.before_begin",) else push_module
     original, done = module.failpoint, []

@@ -102,7 +102,7 @@ def test_a_value_that_plant_3d_holds_already_is_settled_without_a_backup(plant: 
         plant.change(f"UPDATE {table} SET Description = ? WHERE PnPID = ?", "Typed on both sides", pnpid)
 
     kept = backups(plant)
-    with acting("plant3d_sync.usecases.engine", "guards.passed", typed):
+    with acting("plant3d_sync.run.engine", "guards.passed", typed):
         assert push(plant)["outcome"] == "clean"
     assert both(plant, pnpid) == ("Typed on both sides",) * 2 and backups(plant) == kept
 
@@ -127,7 +127,7 @@ def test_a_backup_that_no_write_followed_is_given_up_again(plant: World) -> None
     """The drawing is opened between the look and the write."""
     pnpid, lock, kept = plant.items("equipment")[1].pnpid, drawing_lock(plant), backups(plant)
     user_describes(plant, pnpid, "Too late")
-    with acting("plant3d_sync.usecases.push", "push.intent_stored", lock.touch):
+    with acting("plant3d_sync.run.write_plant3d", "push.intent_stored", lock.touch):
         assert refusals(push(plant, code=3)) == {pnpid: "project_settings_open"}
     assert backups(plant) == kept and len(noted(plant)) == 1
     assert plant.rows("SELECT count(*) AS n FROM backup WHERE removed_at IS NOT NULL") == [{"n": 1}]

@@ -17,12 +17,12 @@ from plant3d_sync.bootstrap import make_app
 from plant3d_sync.connectors.base import PlantSnapshot, PlantSource
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
+from plant3d_sync.run.report import Report
 from plant3d_sync.sample import edits
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS, retry_after
 from plant3d_sync.usecases.conflicts import resolve_conflict
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
-from plant3d_sync.usecases.report import Report
 from tests.support.faulty_http import Seen
 from tests.support.wayback import cell, redescribed, user_describes
 from tests.support.world import NAME, MakeWorld, World, recorded
@@ -373,7 +373,7 @@ def test_a_drawing_that_is_opened_while_the_run_looks_is_seen_when_it_is_closed(
 
 def acting(point: str, act: Callable[[], object]) -> Any:
     """Do this once when a run passes a named point."""
-    import plant3d_sync.usecases.engine as module
+    import plant3d_sync.run.engine as module
 
     original, done = module.failpoint, []
 

@@ -263,7 +263,7 @@ def test_a_key_used_again_with_another_body_is_refused(world: World) -> None:
 
 
 def test_a_question_under_a_key_that_came_is_refused_and_the_answer_is_as_it_was_then(world: World) -> None:
-    """What recovery rests on: `usecases/asking.py`."""
+    """What recovery rests on: `run/asking.py`."""
     if not counts(world):
         assert world.port.capabilities().idempotency_hours == 0
         return

@@ -37,14 +37,14 @@ from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.cli.main import run as cli
 from plant3d_sync.errors import NeedsPersonError, RetryLaterError, SyncError
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import State, keys, runs, tables
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.state.tables import metadata
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.conflicts import resolve_conflict
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.worker.scheduler import planned_projects
 from tests.support import invariants, postgres
 from tests.support.both_ways import edited, end, journal, plant, same, whole_again

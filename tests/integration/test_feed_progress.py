@@ -12,9 +12,9 @@ import pytest
 from plant3d_sync.bootstrap import App
 from plant3d_sync.connectors.base import ChangePage, CursorReset
 from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.worker.main import AT_ONCE
 from tests.support.jobs import Plant, build_plant
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread

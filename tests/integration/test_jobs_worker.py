@@ -20,13 +20,13 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, component, slot
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.worker.main import AT_ONCE, Worker
 from plant3d_sync.worker.probe import Prober

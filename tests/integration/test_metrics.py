@@ -15,13 +15,13 @@ from starlette.testclient import TestClient
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import LeaseLost
+from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.sample import edits
 from plant3d_sync.state import audit, keys, retention, tally
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tables import audit as audit_table
 from plant3d_sync.state.tables import lease
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.web import create_app
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.scheduler import verify_when_due

@@ -13,9 +13,9 @@ import pytest
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.run.engine import Cancelled, Engine, Request
 from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Cancelled, Engine, Request
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Stop
 from tests.support.jobs import Plant, build_plant, wait_until

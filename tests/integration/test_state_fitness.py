@@ -16,10 +16,10 @@ from sqlalchemy.engine import make_url
 
 from plant3d_sync.cli.main import run as cli
 from plant3d_sync.errors import RetryLaterError, StateRefused
+from plant3d_sync.run.project import World
 from plant3d_sync.state import State, store, trouble
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tables import component
-from plant3d_sync.usecases.project import World
 from plant3d_sync.worker import process
 from tests.support import postgres
 from tests.support.jobs import wait_until

@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
+from plant3d_sync.run.project import World
 from plant3d_sync.state import State, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tables import run as run_table
-from plant3d_sync.usecases.project import World
 from plant3d_sync.web import create_app
 from tests.support.webapp import MINE, OTHER, Desk, configured, desk
 

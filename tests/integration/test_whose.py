@@ -49,7 +49,7 @@ import sys
 from plant3d_sync.state import State
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.project import World
+from plant3d_sync.run.project import World
 run = queue.claim(World(state=State(sys.argv[1])), holder_name("worker"), ["mine"])
 print(holder_name("worker"), flush=True)
 sys.stdin.read()

@@ -13,10 +13,10 @@ import pytest
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.worker.main import Worker
 from tests.properties.test_damaged_sources import DAMAGES, OURS
 from tests.support.jobs import Plant, build_plant

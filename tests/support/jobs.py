@@ -21,12 +21,12 @@ import yaml
 
 import plant3d_sync
 from plant3d_sync.bootstrap import App, make_app
+from plant3d_sync.run.project import World
 from plant3d_sync.sample import write_sample
 from plant3d_sync.state import State, runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.state.whose import holder_name
-from plant3d_sync.usecases.project import World
 from tests.support.synapse_dev import RunningSynapse
 
 SOURCE = str(Path(plant3d_sync.__file__).parents[1])

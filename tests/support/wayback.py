@@ -17,11 +17,11 @@ from unittest.mock import patch
 
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
+from plant3d_sync.run.project import World as Clocked
+from plant3d_sync.run.report import Report
 from plant3d_sync.sample import edits
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
-from plant3d_sync.usecases.project import World as Clocked
-from plant3d_sync.usecases.report import Report
 from tests.support.dcf import Dcf
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.world import NAME, MakeWorld, Row, Said, World, new_world

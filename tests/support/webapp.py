@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.model.plan import RowError
+from plant3d_sync.run.project import World
 from plant3d_sync.state import State, audit, findings, keys, quarantine, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
@@ -26,7 +27,6 @@ from plant3d_sync.state.links import key_of
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tables import change, component, link, tag_history
 from plant3d_sync.state.tables import run as run_table
-from plant3d_sync.usecases.project import World
 from plant3d_sync.web import create_app
 
 MINE, OTHER = "mine", "other"

@@ -11,7 +11,7 @@ import plant3d_sync
 
 SOURCE = Path(plant3d_sync.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
-PLACES = ("reconcile", "connectors/plant3d", "usecases", "mapping", "model")
+PLACES = ("reconcile", "connectors/plant3d", "run", "usecases", "mapping", "model")
 NAMED = {"Finding", "RowError", "ConvertError", "SkipRecordError"}
 """Made with `code=`."""
 AT = {"skipped": 2, "finding": 2, "_finding": 1, "_error": 1, "Refusal": 1, "Oddity": 0, "Outcome": 1}

@@ -39,7 +39,7 @@ def test_the_way_goes_in_one_direction() -> None:
         "connectors/plant3d/reader.py:Scan.run",
         "reconcile/decide.py:decide",
         "usecases/show.py:plan_document",
-        "usecases/apply.py:apply_steps",
+        "run/write_synapse.py:apply_steps",
         "reconcile/advance.py:created",
         "state/runs.py:end",
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plant3d_sync.usecases import spool
-from plant3d_sync.usecases.spool import LineSpool
+from plant3d_sync.run import spool
+from plant3d_sync.run.spool import LineSpool
 
 
 def _lines(count: int) -> list[bytes]:

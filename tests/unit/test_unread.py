@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from plant3d_sync.model.link import LinkState
-from plant3d_sync.usecases.unread import UnreadFields
+from plant3d_sync.run.unread import UnreadFields
 from tests.support.builders import asset, codes, item, link, plan, rule_set, writes
 
 DRAWN = item(1, "P-1", "agreed", spec="from the drawing")

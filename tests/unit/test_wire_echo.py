@@ -13,7 +13,7 @@ from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.connectors.synapse.errors import WireError
 from plant3d_sync.model.step import AfterCreation, Create, values_text
-from plant3d_sync.usecases.apply import _in_full
+from plant3d_sync.run.write_synapse import _in_full
 
 PROJECT = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
 FIELDS = {

@@ -29,8 +29,8 @@ from plant3d_sync import failpoints
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.main import run
 from plant3d_sync.connectors.memory import MemorySynapse
+from plant3d_sync.run.project import World as Ports
 from plant3d_sync.state import State
-from plant3d_sync.usecases.project import World as Ports
 from tests.support.dcf import Dcf
 from tests.worlds import fast
 

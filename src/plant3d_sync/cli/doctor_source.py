@@ -31,10 +31,10 @@ from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import WriteMode
 from plant3d_sync.reconcile.guard import check_identity
+from plant3d_sync.run.project import ProjectConfig
+from plant3d_sync.run.schema import look_at
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.coverage import expected_coverage
-from plant3d_sync.usecases.project import ProjectConfig
-from plant3d_sync.usecases.schema import look_at
 
 LOCK_BUDGET_MS: Final = 1000.0
 """While we hold the read lock Plant 3D cannot save: well under a second is the promise."""

@@ -8,7 +8,7 @@ from typing import Any
 from plant3d_sync.cli.output import plain, say, table
 from plant3d_sync.language import tr
 from plant3d_sync.model.coverage import Coverage
-from plant3d_sync.usecases.report import Report
+from plant3d_sync.run.report import Report
 from plant3d_sync.usecases.show import absence
 from plant3d_sync.words import said
 

@@ -8,7 +8,7 @@ import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
-from plant3d_sync.usecases import schema as schema_use
+from plant3d_sync.run import schema as schema_use
 
 schema_app = typer.Typer(help="Changes of the Plant 3D schema that wait for a person.", no_args_is_help=True)
 

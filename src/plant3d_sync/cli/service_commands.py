@@ -22,8 +22,8 @@ from plant3d_sync.cli.settings_page import settings_page, settings_values
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.language import tr
 from plant3d_sync.logs import get_logger
+from plant3d_sync.run.project import iso
 from plant3d_sync.state import audit, keys, seals
-from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.set_aside import set_aside
 from plant3d_sync.worker.main import prepare, run_worker
 from plant3d_sync.worker.process import Stop, wait_for_state

@@ -19,6 +19,11 @@ from plant3d_sync.cli.output import ProgressLine, print_error, print_json, say
 from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
+from plant3d_sync.run.plans import discard as discard_plan
+from plant3d_sync.run.project import iso
+from plant3d_sync.run.report import Report
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
 from plant3d_sync.state import projects as project_state
@@ -26,17 +31,12 @@ from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.findings import Wanted
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.waiting import counts as waiting_counts
-from plant3d_sync.usecases.engine import Engine, Request
 from plant3d_sync.usecases.findings import acknowledge as acknowledge_findings
 from plant3d_sync.usecases.findings import every_finding, list_findings, posix_day, take_back
 from plant3d_sync.usecases.findings_export import Format
 from plant3d_sync.usecases.findings_export import export as export_findings
 from plant3d_sync.usecases.linking import accept_links, propose_links
-from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.naming import check_assets
-from plant3d_sync.usecases.plans import discard as discard_plan
-from plant3d_sync.usecases.project import iso
-from plant3d_sync.usecases.report import Report
 from plant3d_sync.usecases.show import (
     missing_items,
     plan_brief,

@@ -99,8 +99,8 @@ def mapping_check(
     from plant3d_sync.connectors.plant3d.open import open_source
     from plant3d_sync.mapping import check_mapping, load_mapping
     from plant3d_sync.mapping.file import STOCK, Problem, Severity
+    from plant3d_sync.run.schema import look_now
     from plant3d_sync.settings import load_settings
-    from plant3d_sync.usecases.schema import look_now
 
     as_json = wants_json(json)
     with _paths_of_the_command_line(file):
@@ -161,7 +161,7 @@ def mapping_diff(
 
     Example: plant3d-sync mapping diff mine --mapping stock --mapping mine.yml
     """
-    from plant3d_sync.usecases.engine import Engine, Request
+    from plant3d_sync.run.engine import Engine, Request
 
     as_json = wants_json(json)
     files = [one if one == "stock" else os.path.abspath(one) for one in mapping or ()]
@@ -187,8 +187,8 @@ def mapping_versions(project: ProjectArgument, json: JsonOption = False) -> None
 
     Example: plant3d-sync mapping versions mine --json
     """
+    from plant3d_sync.run.project import iso
     from plant3d_sync.state import mappings
-    from plant3d_sync.usecases.project import iso
 
     as_json = wants_json(json)
     with app() as made:

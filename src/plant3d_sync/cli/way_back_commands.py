@@ -15,6 +15,8 @@ from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.usecases.conflicts import (
     CHOICES,
     applied_to,
@@ -22,8 +24,6 @@ from plant3d_sync.usecases.conflicts import (
     list_conflicts,
     resolve_conflict,
 )
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.words import said
 

@@ -22,15 +22,15 @@ from plant3d_sync.model.step import Push
 from plant3d_sync.reconcile import spelling
 from plant3d_sync.reconcile.guard import check_amounts
 from plant3d_sync.reconcile.merge import is_blank
+from plant3d_sync.run.decide import GUARD_STATES, Asked
+from plant3d_sync.run.engine import Engine, Request
+from plant3d_sync.run.lines import reading_of
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.write_plant3d import cells_of
 from plant3d_sync.state import Connection, links, ours, runs, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.usecases.engine import Engine, Request
-from plant3d_sync.usecases.lines import reading_of
-from plant3d_sync.usecases.make_plan import GUARD_STATES, Asked
-from plant3d_sync.usecases.project import Project, World
-from plant3d_sync.usecases.push import cells_of
-from plant3d_sync.usecases.report import Report
 from plant3d_sync.words import said
 
 PUSHED = ("push_update", "push_blank")

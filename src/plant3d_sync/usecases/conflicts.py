@@ -11,10 +11,10 @@ from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.link import known
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.side import Side
+from plant3d_sync.run.project import World, iso
 from plant3d_sync.state import State, audit, links, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.usecases.project import World, iso
 from plant3d_sync.words import said
 
 CHOICES = ("plant3d", "synapse", "manual")

@@ -7,8 +7,8 @@ from plant3d_sync.model.coverage import Coverage, settled
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.planning import Knowledge, Planner
-from plant3d_sync.usecases.make_plan import by_entity
-from plant3d_sync.usecases.spool import LineSpool
+from plant3d_sync.run.decide import by_entity
+from plant3d_sync.run.spool import LineSpool
 
 
 def expected_coverage(snapshot: PlantSnapshot, rules: RuleSet) -> Coverage:

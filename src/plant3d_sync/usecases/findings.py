@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
 from plant3d_sync.state import findings as kept
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.acknowledgements import FINDING, Said
 from plant3d_sync.state.findings import Wanted
-from plant3d_sync.usecases.project import iso
 from plant3d_sync.usecases.quarantine import checked_reason
 
 NAMED_IN_AUDIT = 200

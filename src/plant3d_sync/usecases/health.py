@@ -22,10 +22,10 @@ from plant3d_sync.model.coverage import WARN, Coverage
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, components, findings, run_queue, runs, schemas, waiting
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import Run
-from plant3d_sync.usecases.project import iso
 
 LATE_INTERVALS = 3.0
 """How many intervals may pass before a check or a success counts as old."""

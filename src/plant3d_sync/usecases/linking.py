@@ -15,17 +15,17 @@ from plant3d_sync.model.step import Adopt
 from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.identity import unlinked_problem
 from plant3d_sync.reconcile.match import Candidate, Pair, picked, propose
+from plant3d_sync.run import preflight
+from plant3d_sync.run.bookkeeping import change_row
+from plant3d_sync.run.lines import reading_of
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.read_synapse import read_feed
 from plant3d_sync.state import audit, intents, links, ours, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run
-from plant3d_sync.usecases import preflight
-from plant3d_sync.usecases.bookkeeping import change_row
-from plant3d_sync.usecases.feed import read_feed
-from plant3d_sync.usecases.lines import reading_of
-from plant3d_sync.usecases.project import Project, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.refused import Key
+from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
@@ -14,7 +15,6 @@ from plant3d_sync.state.acknowledgements import QUARANTINE, Said
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.findings import fits
 from plant3d_sync.state.quarantine import Kept
-from plant3d_sync.usecases.project import iso
 
 STATUSES = ("waiting", "ignored", "all")
 REASON_LENGTH = 2000

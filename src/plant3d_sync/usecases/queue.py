@@ -18,13 +18,13 @@ from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus, is_over
 from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.run.project import World
+from plant3d_sync.run.recount import recount
 from plant3d_sync.state import Connection, audit, components, run_queue, runs, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import is_dead
-from plant3d_sync.usecases.project import World
-from plant3d_sync.usecases.recount import recount
 
 PAUSES = (60.0, 120.0, 300.0, 600.0)
 """Seconds between attempts of a run that has to wait; the last one repeats."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from plant3d_sync.model.run import Ending, RunOutcome
+from plant3d_sync.run.project import World
 from plant3d_sync.state import (
     Connection,
     acknowledgements,
@@ -19,7 +20,6 @@ from plant3d_sync.state import (
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.audit import Broken
-from plant3d_sync.usecases.project import World
 
 REFUSED = "refused"
 """Status of an intent that was set aside: the next run compares what it may have written."""

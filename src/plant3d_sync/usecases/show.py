@@ -9,13 +9,13 @@ from typing import Any
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.step import Absent, Archive, Push, Step, Touch, document
+from plant3d_sync.run import leftovers
+from plant3d_sync.run.project import iso
+from plant3d_sync.run.report import always
 from plant3d_sync.state import Connection
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import Run, StoredPlan
-from plant3d_sync.usecases import leftovers
-from plant3d_sync.usecases.project import iso
-from plant3d_sync.usecases.report import always
 
 
 def run_document(run: Run) -> dict[str, Any]:

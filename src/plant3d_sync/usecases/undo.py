@@ -14,11 +14,11 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import Archive, Push, Restore, Update, to_text
 from plant3d_sync.reconcile.reverse import Inverse, Reversal, reverse
+from plant3d_sync.run.project import World
 from plant3d_sync.state import Connection, intents, lines, links, runs, seals
 from plant3d_sync.state import cells as journal
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
-from plant3d_sync.usecases.project import World
 
 
 @dataclass(slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from plant3d_sync.run.project import iso
 from plant3d_sync.state.waiting import Waits
-from plant3d_sync.usecases.project import iso
 
 
 def document(one: Waits, project: str) -> dict[str, Any]:

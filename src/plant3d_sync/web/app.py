@@ -16,8 +16,8 @@ from plant3d_sync import __version__
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.jobqueue import Bell, make_bell
+from plant3d_sync.run.project import World
 from plant3d_sync.settings import Settings, weak_points
-from plant3d_sync.usecases.project import World
 from plant3d_sync.web import errors
 from plant3d_sync.web.auth import HEADER, Gate, RateLimits
 from plant3d_sync.web.connections import trusted_proxies

@@ -12,11 +12,11 @@ from typing import Literal, TypeVar
 from plant3d_sync.bootstrap import App
 from plant3d_sync.jobqueue import Bell
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.project import World
 from plant3d_sync.settings import ProjectFile
 from plant3d_sync.state import State, keys
 from plant3d_sync.state.keys import ApiKey
 from plant3d_sync.usecases.health import Watched
-from plant3d_sync.usecases.project import World
 from plant3d_sync.web.counts import RunCounts
 from plant3d_sync.web.errors import not_found, unknown_project
 

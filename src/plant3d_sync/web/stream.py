@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.model.run import is_over
+from plant3d_sync.run.project import iso
 from plant3d_sync.state import keys, runs
 from plant3d_sync.state.runs import Run
-from plant3d_sync.usecases.project import iso
 from plant3d_sync.web import documents
 from plant3d_sync.web.auth import Call
 from plant3d_sync.web.errors import Refused

@@ -21,6 +21,9 @@ from plant3d_sync.jobqueue import Bell, Heard, make_bell
 from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.engine import Cancelled, Engine, Request
+from plant3d_sync.run.project import World
 from plant3d_sync.scratch import sweep
 from plant3d_sync.settings import weak_points
 from plant3d_sync.state import runs, seals
@@ -28,9 +31,6 @@ from plant3d_sync.state.bounded import hurry
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.engine import Cancelled, Engine, Request
-from plant3d_sync.usecases.make_plan import Asked
-from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.probe import Prober, note_success
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 from plant3d_sync.worker.reconciler import Reconciler, Refusals

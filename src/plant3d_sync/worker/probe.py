@@ -14,8 +14,8 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
 from plant3d_sync.errors import SyncError
 from plant3d_sync.logs import get_logger
+from plant3d_sync.run.project import World
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.usecases.project import World
 
 LONGEST = 60.0
 """Seconds between two checks of a project, at most; never more than its interval."""

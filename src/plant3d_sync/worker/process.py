@@ -16,8 +16,8 @@ from typing import Any
 from plant3d_sync import __version__
 from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.logs import get_logger
+from plant3d_sync.run.project import World
 from plant3d_sync.state import components
-from plant3d_sync.usecases.project import World
 
 SIGNS_OF_LIFE = 5.0
 """Seconds between two entries in `component`."""

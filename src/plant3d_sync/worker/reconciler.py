@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from plant3d_sync.logs import get_logger
+from plant3d_sync.run.project import World
 from plant3d_sync.state import audit
 from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.project import World
 
 EVERY = 2.0
 """Seconds between two looks."""

@@ -20,13 +20,13 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import ConfigError, RetryLaterError, StateRefused, SyncError
 from plant3d_sync.jobqueue import Bell, make_bell
 from plant3d_sync.logs import get_logger
+from plant3d_sync.run.project import World
 from plant3d_sync.state import Connection, audit, components, retention, seals, slots
 from plant3d_sync.state.bounded import hurry
 from plant3d_sync.state.components import DAILY
 from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.health import CLOCK
-from plant3d_sync.usecases.project import World
 from plant3d_sync.worker.main import prepare
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 

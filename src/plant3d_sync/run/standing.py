@@ -19,12 +19,12 @@ from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
+from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.project import Project, ProjectConfig
+from plant3d_sync.run.report import Report, add_stats
 from plant3d_sync.state import Connection, links
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
-from plant3d_sync.usecases.make_plan import Asked
-from plant3d_sync.usecases.project import Project, ProjectConfig
-from plant3d_sync.usecases.report import Report, add_stats
 
 DRAWING_CODES: Final = frozenset(
     {"drawing_open", "project_settings_open", "drawing_folder_unseen", "drawing_unseen"}

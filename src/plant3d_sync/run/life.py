@@ -16,15 +16,15 @@ from plant3d_sync.errors import (
 )
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.run import RunStatus
+from plant3d_sync.run import telling
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.request import Request
+from plant3d_sync.run.unfinished import SoFar
 from plant3d_sync.state import Connection, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tally import PHASES
-from plant3d_sync.usecases import telling
-from plant3d_sync.usecases.project import Project, World
-from plant3d_sync.usecases.report import Report
-from plant3d_sync.usecases.request import Request
-from plant3d_sync.usecases.unfinished import SoFar
 
 LOOK_SECONDS = 0.5
 """Seconds between two looks whether somebody asked a run to end."""

@@ -34,15 +34,15 @@ from plant3d_sync.model.step import (
 )
 from plant3d_sync.model.tally import End, StepCounts
 from plant3d_sync.reconcile import advance
+from plant3d_sync.run.bookkeeping import change_row
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.recount import recount
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.bookkeeping import change_row
-from plant3d_sync.usecases.project import Project, World
-from plant3d_sync.usecases.recount import recount
 from plant3d_sync.words import said
 
 MAX_STRETCH = 1000

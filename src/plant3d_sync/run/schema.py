@@ -11,10 +11,10 @@ from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.schema import Schema, Step, difference, without_change
+from plant3d_sync.run.project import Project, World, iso
 from plant3d_sync.state import Connection, State, audit, links, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.schemas import Kept
-from plant3d_sync.usecases.project import Project, World, iso
 
 SHOWN = 200
 """Items that are named; the rest is counted."""

@@ -16,15 +16,15 @@ from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
+from plant3d_sync.run.lines import reading_of
+from plant3d_sync.run.project import Writer
+from plant3d_sync.run.push_backup import PushBackup
+from plant3d_sync.run.recount import recount
+from plant3d_sync.run.write_synapse import Execution
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import cells as journal
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
-from plant3d_sync.usecases.apply import Execution
-from plant3d_sync.usecases.lines import reading_of
-from plant3d_sync.usecases.project import Writer
-from plant3d_sync.usecases.push_backup import PushBackup
-from plant3d_sync.usecases.recount import recount
 
 GROUP = 50
 """Items per intent. Each item is a transaction of its own in Plant 3D."""

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from plant3d_sync.errors import ConfigError, GuardStop
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.reconcile.guard import check_identity
+from plant3d_sync.run.project import Project, World
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.project import Project, World
 
 
 def check_synapse_project(project: Project, known: ProjectState) -> None:

@@ -16,12 +16,12 @@ from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import InSynapse
 from plant3d_sync.model.record import Asset, Finding
 from plant3d_sync.model.step import Adopt, Archive, Create, Restore, ToSynapse, Update
+from plant3d_sync.run.asking import NEVER_RECEIVED, kept_answer
+from plant3d_sync.run.read_synapse import Feed
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.write_synapse import Execution, store_results
 from plant3d_sync.state import intents, links
 from plant3d_sync.state.intents import Intent
-from plant3d_sync.usecases.apply import Execution, store_results
-from plant3d_sync.usecases.asking import NEVER_RECEIVED, kept_answer
-from plant3d_sync.usecases.feed import Feed
-from plant3d_sync.usecases.report import Report
 
 _DONE = ("created", "updated", "archived", "unchanged")
 

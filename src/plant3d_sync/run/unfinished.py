@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.tally import WRITTEN
-from plant3d_sync.usecases.apply import Outcome
-from plant3d_sync.usecases.report import Report
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.write_synapse import Outcome
 
 
 @dataclass(slots=True)

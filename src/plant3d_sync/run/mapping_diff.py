@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from plant3d_sync.model.step import Adopt, Archive, Create, Restore, Update, from_text
-from plant3d_sync.usecases.make_plan import Planned
+from plant3d_sync.run.decide import Planned
 
 SHOWN = 20
 """Items named for each field, and of those that enter or leave; the rest is counted."""

@@ -16,9 +16,9 @@ from plant3d_sync.connectors.base import AssetWrite, WriteResult
 from plant3d_sync.errors import ConfigError, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.step import ToSynapse
+from plant3d_sync.run.write_synapse import Execution, asset_write, idempotency_key, is_reused_key, next_key
 from plant3d_sync.state import intents
 from plant3d_sync.state.intents import Intent
-from plant3d_sync.usecases.apply import Execution, asset_write, idempotency_key, is_reused_key, next_key
 
 MARGIN: Final = 3600.0
 """Seconds before SYNAPSE may forget an answer in which it is not asked for any more: asking takes time itself."""

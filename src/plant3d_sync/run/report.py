@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
-from plant3d_sync.usecases.project import iso
+from plant3d_sync.run.project import iso
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,6 +24,25 @@ from plant3d_sync.model.run import did_its_work
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.step import Step
 from plant3d_sync.model.tally import End
+from plant3d_sync.run import leftovers, mapping_diff, preflight, second_look, telling
+from plant3d_sync.run.decide import Planned, make_plan
+from plant3d_sync.run.life import Cancelled, Life
+from plant3d_sync.run.project import POLICY_DIGITS, Project, World
+from plant3d_sync.run.read_synapse import Feed, read_feed
+from plant3d_sync.run.recount import recount
+from plant3d_sync.run.recover import Recovered, recover_synapse
+from plant3d_sync.run.remember import Memory, count_records
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.request import Request
+from plant3d_sync.run.standing import (
+    Inputs,
+    Standing,
+    repeat,
+    stands_so_far,
+)
+from plant3d_sync.run.unfinished import SoFar
+from plant3d_sync.run.write_plant3d import apply_push, recover_plant3d
+from plant3d_sync.run.write_synapse import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents, links, runs, seals
 from plant3d_sync.state import plans as stored_plans
@@ -32,25 +51,6 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tally import LOCKS
-from plant3d_sync.usecases import leftovers, mapping_diff, preflight, second_look, telling
-from plant3d_sync.usecases.apply import Chunk, Execution, Outcome, apply_steps
-from plant3d_sync.usecases.feed import Feed, read_feed
-from plant3d_sync.usecases.life import Cancelled, Life
-from plant3d_sync.usecases.make_plan import Planned, make_plan
-from plant3d_sync.usecases.project import POLICY_DIGITS, Project, World
-from plant3d_sync.usecases.push import apply_push, recover_plant3d
-from plant3d_sync.usecases.recount import recount
-from plant3d_sync.usecases.recover import Recovered, recover_synapse
-from plant3d_sync.usecases.remember import Memory, count_records
-from plant3d_sync.usecases.report import Report
-from plant3d_sync.usecases.request import Request
-from plant3d_sync.usecases.standing import (
-    Inputs,
-    Standing,
-    repeat,
-    stands_so_far,
-)
-from plant3d_sync.usecases.unfinished import SoFar
 
 NOTHING_WRITTEN = "Nothing was written."
 HEADER_ERRORS = 5000
@@ -648,7 +648,7 @@ class Engine:
                     for step in runs.all_steps(connection, stored)
                     if not before or not leftovers.is_done(step, before)
                 ]
-            from plant3d_sync.usecases.stale import split_stale
+            from plant3d_sync.run.stale import split_stale
 
             fresh, stale = split_stale(world, project, known, feed, snapshot, rules, steps)
             execution = self._execution(run, lease, known, rules, stored.plan_id, request, approved=True)

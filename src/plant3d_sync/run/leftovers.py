@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
+from plant3d_sync.run.project import World
 from plant3d_sync.state import Connection, audit, intents, runs
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.plans import BEGUN
 from plant3d_sync.state.runs import StoredPlan
-from plant3d_sync.usecases.project import World
 
 LEFT_SHOWN = 200
 """How many steps that were not written are named in the plan; their number is always there."""

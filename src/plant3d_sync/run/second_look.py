@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from plant3d_sync.model.step import ToSynapse
 from plant3d_sync.model.tally import End, statistic
-from plant3d_sync.usecases.apply import Outcome
-from plant3d_sync.usecases.make_plan import Planned
-from plant3d_sync.usecases.report import Report
+from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.write_synapse import Outcome
 
 LOOKS = 3
 """How often one run decides anew what was refused; what is edited even then is left to the next run."""

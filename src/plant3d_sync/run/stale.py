@@ -23,11 +23,11 @@ from plant3d_sync.model.step import (
     Touch,
     Update,
 )
+from plant3d_sync.run.lines import reading_of
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.state import links
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.feed import Feed
-from plant3d_sync.usecases.lines import reading_of
-from plant3d_sync.usecases.project import Project, World
 
 UNDOING = ("undo", "undo_create")
 

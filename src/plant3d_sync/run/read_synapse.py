@@ -11,11 +11,11 @@ from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
 from plant3d_sync.model.version import is_counted
 from plant3d_sync.reconcile import advance
+from plant3d_sync.run.project import Project, World
 from plant3d_sync.state import Connection, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases.project import Project, World
 
 
 @dataclass(slots=True)

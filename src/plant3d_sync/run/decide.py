@@ -19,19 +19,19 @@ from plant3d_sync.reconcile.guard import check_identity, check_synapse
 from plant3d_sync.reconcile.once import told_once
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.reconcile.quarantine import Quarantine
+from plant3d_sync.run import schema
+from plant3d_sync.run.letters import unread_letters
+from plant3d_sync.run.lines import made_of, reading_of
+from plant3d_sync.run.project import Project, World, iso
+from plant3d_sync.run.read_synapse import Feed, stored_unlinked, stray_assets
+from plant3d_sync.run.spool import LineSpool
+from plant3d_sync.run.unread import UnreadFields
 from plant3d_sync.state import Connection, intents, links, mappings, ours, quarantine, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
-from plant3d_sync.usecases import schema
-from plant3d_sync.usecases.feed import Feed, stored_unlinked, stray_assets
-from plant3d_sync.usecases.letters import unread_letters
-from plant3d_sync.usecases.lines import made_of, reading_of
-from plant3d_sync.usecases.project import Project, World, iso
-from plant3d_sync.usecases.spool import LineSpool
-from plant3d_sync.usecases.unread import UnreadFields
 
 ARCHIVED = frozenset((InSynapse.ARCHIVED, InSynapse.ARCHIVED_TOLD))
 GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))

@@ -15,6 +15,22 @@ from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.draft import Draft
 from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.reconcile.quarantine import IGNORED
+from plant3d_sync.run import plans, schema, telling
+from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.read_synapse import Feed
+from plant3d_sync.run.recount import recount
+from plant3d_sync.run.recover import Recovered
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.request import Request
+from plant3d_sync.run.standing import (
+    Inputs,
+    Standing,
+    due_at,
+    lasts,
+    told_of,
+)
+from plant3d_sync.run.write_synapse import Execution, Outcome
 from plant3d_sync.state import Connection, audit, lines, links, mappings, quarantine, runs
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
@@ -22,22 +38,6 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
 from plant3d_sync.state.runs import Run, StoredPlan
-from plant3d_sync.usecases import plans, schema, telling
-from plant3d_sync.usecases.apply import Execution, Outcome
-from plant3d_sync.usecases.feed import Feed
-from plant3d_sync.usecases.make_plan import Planned
-from plant3d_sync.usecases.project import Project, World
-from plant3d_sync.usecases.recount import recount
-from plant3d_sync.usecases.recover import Recovered
-from plant3d_sync.usecases.report import Report
-from plant3d_sync.usecases.request import Request
-from plant3d_sync.usecases.standing import (
-    Inputs,
-    Standing,
-    due_at,
-    lasts,
-    told_of,
-)
 
 OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
 """What may become of a record, by the names of the statistics."""

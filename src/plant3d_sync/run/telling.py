@@ -12,12 +12,12 @@ from plant3d_sync.model.run import Ending, RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.model.tally import WRITTEN
+from plant3d_sync.run import plans
+from plant3d_sync.run.decide import Asked, Planned
+from plant3d_sync.run.project import Project
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.write_synapse import Outcome
 from plant3d_sync.state.runs import StoredPlan
-from plant3d_sync.usecases import plans
-from plant3d_sync.usecases.apply import Outcome
-from plant3d_sync.usecases.make_plan import Asked, Planned
-from plant3d_sync.usecases.project import Project
-from plant3d_sync.usecases.report import Report
 
 
 def of_plan(
