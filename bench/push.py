@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells  # noqa: E402
+from plant3d_sync.connectors.plant3d.writing.write_sqlite import SqliteCells  # noqa: E402
 from tests.support.plant_writing import make_project  # noqa: E402
 
 LIMIT_MS = 50.0

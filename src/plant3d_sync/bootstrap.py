@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from plant3d_sync import language, texts
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
-from plant3d_sync.connectors.plant3d.open import open_source
+from plant3d_sync.connectors.plant3d.reading.open import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
 from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts, root_of
 from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
@@ -327,10 +327,10 @@ class App:
 
     def _writer(self, config: ProjectConfig) -> Callable[[Catalog, RuleSet], Writer]:
         def make(catalog: Catalog, rules: RuleSet) -> Writer:
-            from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
             from plant3d_sync.connectors.plant3d.mounts import may_hang
-            from plant3d_sync.connectors.plant3d.writer import PlantWriter
-            from plant3d_sync.connectors.plant3d.writer_apart import ApartWriter
+            from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+            from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
+            from plant3d_sync.connectors.plant3d.writing.writer_apart import ApartWriter
 
             options: dict[str, Any] = {
                 "catalog": catalog,
@@ -350,8 +350,8 @@ class App:
 
     def _backup(self, config: ProjectConfig) -> Callable[[str], BackupMade]:
         def make(_run_id: str) -> BackupMade:
-            from plant3d_sync.connectors.plant3d.backup import LONGEST, make_backup
             from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
+            from plant3d_sync.connectors.plant3d.writing.backup import LONGEST, make_backup
 
             if is_sqlserver(config.source):
                 return written_elsewhere(
@@ -378,8 +378,8 @@ class App:
 
     def _prune_backups(self, config: ProjectConfig) -> Callable[[BackupMade, frozenset[str]], list[str]]:
         def prune(made: BackupMade, empty: frozenset[str]) -> list[str]:
-            from plant3d_sync.connectors.plant3d.backup import LONGEST, prune_backups
             from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
+            from plant3d_sync.connectors.plant3d.writing.backup import LONGEST, prune_backups
 
             if config.source.startswith("mssql"):
                 return []  # the server's files are not ours to remove
@@ -487,7 +487,7 @@ def drawings_folder(config: ProjectConfig) -> Path | None:
     if "://" in config.source:
         return None
     from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
-    from plant3d_sync.connectors.plant3d.open import LOOK_SECONDS
+    from plant3d_sync.connectors.plant3d.reading.open import LOOK_SECONDS
 
     path = Path(config.source)
     given = elsewhere(config.source, os.path.isdir, path, seconds=LOOK_SECONDS, places=[path])
@@ -508,9 +508,9 @@ def _doors(config: ProjectConfig) -> Callable[[], str]:
     """Tells when a drawing is opened or closed."""
 
     def look() -> str:
-        from plant3d_sync.connectors.plant3d.drawings import token_of_doors
         from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
-        from plant3d_sync.connectors.plant3d.open import LOOK_SECONDS
+        from plant3d_sync.connectors.plant3d.reading.open import LOOK_SECONDS
+        from plant3d_sync.connectors.plant3d.writing.drawings import token_of_doors
 
         folder = drawings_folder(config)
         return elsewhere(
@@ -526,9 +526,9 @@ def _doors(config: ProjectConfig) -> Callable[[], str]:
 
 def _server_backup(config: ProjectConfig) -> BackupMade:
     """SQL Server: the row-level journal of before-images is always kept; a copy-only backup where the login may."""
-    from plant3d_sync.connectors.plant3d.backup import backup_on_server
-    from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+    from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
     from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits
+    from plant3d_sync.connectors.plant3d.writing.backup import backup_on_server
 
     if not config.backups:
         return BackupMade(path="journal of before-images (plant_write)", bytes=0, sha256="")
@@ -545,8 +545,8 @@ def _server_backup(config: ProjectConfig) -> BackupMade:
 
 def _drop_backup(made: BackupMade) -> None:
     """Remove a backup file of ours; what SQL Server keeps, or notes, is not ours to remove."""
-    from plant3d_sync.connectors.plant3d.backup import LONGEST, remove_backup
     from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
+    from plant3d_sync.connectors.plant3d.writing.backup import LONGEST, remove_backup
 
     if made.sha256:
         path = Path(made.path)

@@ -15,7 +15,7 @@ import redis
 
 from plant3d_sync.cli import doctor_source
 from plant3d_sync.cli.main import run
-from plant3d_sync.connectors.plant3d import sqlserver
+from plant3d_sync.connectors.plant3d.reading import sqlserver
 from plant3d_sync.sample import edits
 from tests.acceptance.conftest import CANARY
 from tests.support.plant_server import PlantServer

@@ -17,8 +17,8 @@ import pytest
 
 from plant3d_sync.bootstrap import make_app, pushable_columns, utc_ticks
 from plant3d_sync.connectors.base import CellWrite
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
-from plant3d_sync.connectors.plant3d.writer import PlantWriter
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
 from plant3d_sync.sample import edits
 from plant3d_sync.sample.project import write_project
 from tests.support import invariants
@@ -438,7 +438,7 @@ def test_of_very_many_pushes_with_one_poisoned_all_others_land(make_world: MakeW
 
 def at_point(world: World, point: str, act: Any) -> Any:
     """Run `act` once when the run passes a named point."""
-    import plant3d_sync.connectors.plant3d.writer as writer_module
+    import plant3d_sync.connectors.plant3d.writing.writer as writer_module
     import plant3d_sync.run.write_plant3d as push_module
 
     module = writer_module if point in ("push.before_begin",) else push_module
@@ -672,7 +672,7 @@ def test_without_a_verified_backup_nothing_is_written_and_the_next_run_heals(
     elif trouble == "disk_full":
         said = limited(ready)
     else:
-        from plant3d_sync.connectors.plant3d import backup as module
+        from plant3d_sync.connectors.plant3d.writing import backup as module
 
         real = module._copy_out
 
@@ -697,7 +697,7 @@ def test_without_a_verified_backup_nothing_is_written_and_the_next_run_heals(
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-import plant3d_sync.connectors.plant3d.backup as backup
+import plant3d_sync.connectors.plant3d.writing.backup as backup
 real = backup._copy_out
 def small(path, target, deadline):
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))

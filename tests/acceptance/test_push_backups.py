@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.backup import list_backups, make_backup, restore_backup
+from plant3d_sync.connectors.plant3d.writing.backup import list_backups, make_backup, restore_backup
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.sample.project import write_project
 from tests.support.wayback import both, cell, now, ok, push, refusals, user_describes

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from plant3d_sync.connectors.plant3d.backup import (
+from plant3d_sync.connectors.plant3d.writing.backup import (
     backup_on_server,
     backup_statement,
     list_backups,
@@ -75,7 +75,7 @@ def test_a_write_ahead_log_database_is_backed_up_into_a_single_file(project: Pro
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from plant3d_sync.connectors.plant3d.backup import make_backup
+from plant3d_sync.connectors.plant3d.writing.backup import make_backup
 from plant3d_sync.errors import RetryLaterError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -112,7 +112,7 @@ def test_a_killed_backup_is_complete_or_absent(
 ) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from plant3d_sync.connectors.plant3d.backup import make_backup\n"
+        "from plant3d_sync.connectors.plant3d.writing.backup import make_backup\n"
         "make_backup(Path(sys.argv[1]), Path(sys.argv[2]), project='p')"
     )
     assert run(code, project.database, folder, failpoints=f"{point}:1").returncode == -signal.SIGKILL

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 
-from plant3d_sync.connectors.plant3d import grants
-from plant3d_sync.connectors.plant3d.backup import backup_statement
+from plant3d_sync.connectors.plant3d.writing import grants
+from plant3d_sync.connectors.plant3d.writing.backup import backup_statement
 from plant3d_sync.errors import RetryLaterError
 from tests.support.catalogs import catalog, column
 

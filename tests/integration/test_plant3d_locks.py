@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from plant3d_sync.connectors.plant3d import copy as copying
 from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.reading import copy as copying
 from plant3d_sync.errors import RetryLaterError
 from tests.support.dcf import Dcf
 

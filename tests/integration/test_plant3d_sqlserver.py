@@ -19,12 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from plant3d_sync.connectors.plant3d import (
-    open_source,
-    sqlserver,
-    sqlserver_read,
-)
-from plant3d_sync.connectors.plant3d.sqlserver import list_databases
+from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_read
+from plant3d_sync.connectors.plant3d.reading.sqlserver import list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from tests.support.dcf import Dcf

@@ -21,12 +21,12 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from plant3d_sync.connectors.plant3d import write_sqlserver
-from plant3d_sync.connectors.plant3d import writer as writing
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.mounts import mount_kind
-from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
-from plant3d_sync.connectors.plant3d.writer import HIGHEST_REVISION
+from plant3d_sync.connectors.plant3d.writing import write_sqlserver
+from plant3d_sync.connectors.plant3d.writing import writer as writing
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.write_sqlite import SqliteCells
+from plant3d_sync.connectors.plant3d.writing.writer import HIGHEST_REVISION
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from tests.support.plant_writing import NOW, Project, all_tables, differences, make_project, statuses
 
@@ -520,7 +520,7 @@ def test_on_sql_server_the_same_cells_change(project: Project, as_server: Engine
 
 @contextmanager
 def project_server_writer(project: Project, engine: Engine) -> Iterator[Callable[..., list[object]]]:
-    from plant3d_sync.connectors.plant3d.writer import PlantWriter
+    from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
     from tests.support.plant_writing import ALLOWED
 
     with PlantWriter(

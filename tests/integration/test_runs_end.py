@@ -188,7 +188,7 @@ def test_a_share_that_hangs_is_left_when_its_time_is_over_and_said_so(
     two: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("plant3d_sync.connectors.plant3d.helper.SPARE", 0.0)
-    monkeypatch.setattr("plant3d_sync.connectors.plant3d.open.LOOK_SECONDS", 1.0)
+    monkeypatch.setattr("plant3d_sync.connectors.plant3d.reading.open.LOOK_SECONDS", 1.0)
     with pytest.raises(RetryLaterError) as late:
         Engine(two.world(), two.project("away")).run(Request())
     assert late.value.error_code == "source_silent"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.sqlserver import DAY, SqlServerSource
+from plant3d_sync.connectors.plant3d.reading.sqlserver import DAY, SqlServerSource
 from tests.support.dcf import Dcf
 from tests.support.mssql import DRIVERS, url_for
 from tests.support.plant_server import PlantServer

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from plant3d_sync.connectors.plant3d import open_source, sqlserver_read
-from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.reading import sqlserver_read
+from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from tests.support.dcf import Dcf
 from tests.support.mssql import DRIVERS, error_of, url_for

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from plant3d_sync.connectors.plant3d import open_source
-from plant3d_sync.connectors.plant3d.grants import READER_ROLE, WRITER_ROLE, grant_script
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
+from plant3d_sync.connectors.plant3d.writing.grants import READER_ROLE, WRITER_ROLE, grant_script
 from plant3d_sync.errors import SyncError
 from plant3d_sync.sample.generate import write_sample
 from tests.support.mssql_real import (

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
-from plant3d_sync.connectors.plant3d import grants, write_sqlserver
-from plant3d_sync.connectors.plant3d.backup import backup_on_server
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
-from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits
-from plant3d_sync.connectors.plant3d.writer import PlantWriter
+from plant3d_sync.connectors.plant3d.writing import grants, write_sqlserver
+from plant3d_sync.connectors.plant3d.writing.backup import backup_on_server
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
 from plant3d_sync.errors import ConfigError
 from tests.support.catalogs import catalog
 from tests.support.mssql import DRIVERS, url_for

@@ -15,7 +15,13 @@ import xlsxwriter
 from python_calamine import CalamineWorkbook
 
 from plant3d_sync.connectors.base import CellWrite
-from plant3d_sync.connectors.plant3d.workbook import Guide, Left, WorkbookReport, build_workbook, fill_export
+from plant3d_sync.connectors.plant3d.writing.workbook import (
+    Guide,
+    Left,
+    WorkbookReport,
+    build_workbook,
+    fill_export,
+)
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog
 from tests.support.catalogs import catalog, column

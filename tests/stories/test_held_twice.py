@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.cells import Outcome
-from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
+from plant3d_sync.connectors.plant3d.writing.cells import Outcome
+from plant3d_sync.connectors.plant3d.writing.write_sqlite import SqliteCells
 from tests.support.plant_writing import ALLOWED, make_project
 from tests.support.story import ARCHIVING, Story, Tell
 from tests.support.world import NAME, recorded

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from plant3d_sync.connectors.plant3d import sqlserver, sqlserver_read
+from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_read
 from tests.support.tds_endpoint import Answer, Rows
 
 TYPES: dict[str, tuple[str, type]] = {

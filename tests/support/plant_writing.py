@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
-from plant3d_sync.connectors.plant3d.catalog import discover
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.guid import guid_text
-from plant3d_sync.connectors.plant3d.writer import PlantWriter
+from plant3d_sync.connectors.plant3d.reading.catalog import discover
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.sample.project import write_project
 

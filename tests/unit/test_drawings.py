@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
 
 RELATIVE = "PID DWG\\P-100-001.dwg"
 

@@ -36,7 +36,7 @@ def test_a_function_that_the_page_names_exists(file: str, name: str) -> None:
 def test_the_way_goes_in_one_direction() -> None:
     way = [f"{file}:{name}" for file, name in NAMED]
     order = [
-        "connectors/plant3d/reader.py:Scan.run",
+        "connectors/plant3d/reading/reader.py:Scan.run",
         "reconcile/decide.py:decide",
         "usecases/show.py:plan_document",
         "run/write_synapse.py:apply_steps",

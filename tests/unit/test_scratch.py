@@ -15,7 +15,7 @@ import pytest
 
 from plant3d_sync import scratch
 from plant3d_sync.connectors.plant3d import open_source
-from plant3d_sync.connectors.plant3d.copy import LocalCopy, fill_copy
+from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy, fill_copy
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.sample.generate import write_sample
 from plant3d_sync.scratch import OWNER, Scratch, sweep
@@ -44,7 +44,7 @@ def in_another_process(program: str, folder: Path) -> subprocess.Popen[str]:
 
 
 HOLDS_A_COPY = """
-from plant3d_sync.connectors.plant3d.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
 copy = LocalCopy()
 copy.path.write_bytes(b"customer data")
 print(copy.path, flush=True)

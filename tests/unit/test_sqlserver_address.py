@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from plant3d_sync.cli.checking import Found, _connection
 from plant3d_sync.connectors.plant3d import open_source
-from plant3d_sync.connectors.plant3d.sqlserver import engine_for
+from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import (
     ServerAddress,
     from_variables,

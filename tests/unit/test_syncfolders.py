@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.syncfolders import (
+from plant3d_sync.connectors.plant3d.writing.syncfolders import (
     LABELS,
     conflicted_copies,
     is_cloud_tag,

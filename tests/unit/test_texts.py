@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from plant3d_sync.connectors.plant3d.sqlserver_values import converter_for
+from plant3d_sync.connectors.plant3d.reading.sqlserver_values import converter_for
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.texts import NotText, check_words, cleaned, decoded, fault, paired, shown
 

@@ -22,9 +22,10 @@ import typer.main
 import yaml
 
 from plant3d_sync import bootstrap
-from plant3d_sync.connectors.plant3d import catalog as catalogs
-from plant3d_sync.connectors.plant3d import elsewhere, mounts, snapshot
-from plant3d_sync.connectors.plant3d import open as opening
+from plant3d_sync.connectors.plant3d import elsewhere, mounts
+from plant3d_sync.connectors.plant3d.reading import catalog as catalogs
+from plant3d_sync.connectors.plant3d.reading import open as opening
+from plant3d_sync.connectors.plant3d.reading import snapshot
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import load_mapping
 from plant3d_sync.settings import load_config, load_settings

@@ -13,18 +13,23 @@ from typing import Final
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import file_guard, read_header, seconds_of_a_read
-from plant3d_sync.connectors.plant3d.drawings import DRAWING_UNSEEN, DrawingLocks
 from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
-from plant3d_sync.connectors.plant3d.grants import RightFinding, check_rights
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
-from plant3d_sync.connectors.plant3d.open import DEFAULT_DEADLINE, SqliteSource, copy_kind, open_source
-from plant3d_sync.connectors.plant3d.snapshot import Snapshot
-from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource, engine_for, list_databases
+from plant3d_sync.connectors.plant3d.reading.copy import file_guard, read_header, seconds_of_a_read
+from plant3d_sync.connectors.plant3d.reading.open import (
+    DEFAULT_DEADLINE,
+    SqliteSource,
+    copy_kind,
+    open_source,
+)
+from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.sqlserver import SqlServerSource, engine_for, list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, ServerName
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Chosen, encryption_of, recipe_for
-from plant3d_sync.connectors.plant3d.syncfolders import sync_signs, unallowed
+from plant3d_sync.connectors.plant3d.writing.drawings import DRAWING_UNSEEN, DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.grants import RightFinding, check_rights
+from plant3d_sync.connectors.plant3d.writing.syncfolders import sync_signs, unallowed
 from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
 from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
 from plant3d_sync.model.record import SourceIdentity

@@ -63,8 +63,8 @@ def inspect(
     Example: plant3d-sync inspect "P:/Mine/ProcessPower.dcf"
     """
     from plant3d_sync.cli.inspect_lines import show_inspection
-    from plant3d_sync.connectors.plant3d.inspect import inspect_source
-    from plant3d_sync.connectors.plant3d.open import open_source
+    from plant3d_sync.connectors.plant3d.reading.inspect import inspect_source
+    from plant3d_sync.connectors.plant3d.reading.open import open_source
     from plant3d_sync.settings import load_settings
 
     as_json = wants_json(json)
@@ -96,7 +96,7 @@ def mapping_check(
 
     Example: plant3d-sync mapping check mine.yml --source P:/Mine
     """
-    from plant3d_sync.connectors.plant3d.open import open_source
+    from plant3d_sync.connectors.plant3d.reading.open import open_source
     from plant3d_sync.mapping import check_mapping, load_mapping
     from plant3d_sync.mapping.file import STOCK, Problem, Severity
     from plant3d_sync.run.schema import look_now

@@ -341,8 +341,8 @@ def backups(project: ProjectArgument, json: JsonOption = False) -> None:
 
     Example: plant3d-sync backups mine
     """
-    from plant3d_sync.connectors.plant3d.backup import list_backups
     from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
+    from plant3d_sync.connectors.plant3d.writing.backup import list_backups
 
     as_json = wants_json(json)
     with app() as made:
@@ -384,9 +384,9 @@ def restore(
 
     Example: plant3d-sync restore mine backups/mine-20260115T140322Z-1.dcf --yes
     """
-    from plant3d_sync.connectors.plant3d.backup import LONGEST, restore_backup
-    from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
     from plant3d_sync.connectors.plant3d.elsewhere import written_elsewhere
+    from plant3d_sync.connectors.plant3d.writing.backup import LONGEST, restore_backup
+    from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
     from plant3d_sync.state import audit
 
     as_json = wants_json(json)
@@ -456,8 +456,8 @@ def grants(
 
     Example: plant3d-sync grants mine --role writer
     """
-    from plant3d_sync.connectors.plant3d.grants import grant_script
     from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
+    from plant3d_sync.connectors.plant3d.writing.grants import grant_script
 
     as_json = wants_json(json)
     with app() as made:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.base import CellWrite
-from plant3d_sync.connectors.plant3d.workbook import Agrees, Guide, Left, build_workbook, fill_export
+from plant3d_sync.connectors.plant3d.writing.workbook import Agrees, Guide, Left, build_workbook, fill_export
 from plant3d_sync.errors import GuardStop, NotFoundError
 from plant3d_sync.language import DEFAULT, LANGUAGES, current
 from plant3d_sync.model.ours import Origin

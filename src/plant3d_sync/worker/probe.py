@@ -11,7 +11,7 @@ from typing import Any
 
 from plant3d_sync.address import MASK
 from plant3d_sync.bootstrap import App
-from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
+from plant3d_sync.connectors.plant3d.reading.sqlserver import SqlServerSource
 from plant3d_sync.errors import SyncError
 from plant3d_sync.logs import get_logger
 from plant3d_sync.run.project import World

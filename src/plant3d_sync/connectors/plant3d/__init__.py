@@ -1,12 +1,12 @@
-"""Plant 3D: open a project database, copy one moment of it, discover its classes, read its items."""
+"""Plant 3D: one wing reads a project, the other one writes into it; what both need stands here, at the door."""
 
 from __future__ import annotations
 
-from plant3d_sync.connectors.plant3d.copy import file_guard
 from plant3d_sync.connectors.plant3d.guid import guid_bytes, guid_text
-from plant3d_sync.connectors.plant3d.inspect import inspect_source
-from plant3d_sync.connectors.plant3d.open import SqliteSource, copy_kind, open_source
-from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.copy import file_guard
+from plant3d_sync.connectors.plant3d.reading.inspect import inspect_source
+from plant3d_sync.connectors.plant3d.reading.open import SqliteSource, copy_kind, open_source
+from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
 
 __all__ = [
     "Snapshot",

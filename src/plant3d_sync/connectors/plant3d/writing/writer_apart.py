@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
 from plant3d_sync.connectors.plant3d import errors, helper
-from plant3d_sync.connectors.plant3d.writer import PlantWriter
+from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
 
 T = TypeVar("T")
 

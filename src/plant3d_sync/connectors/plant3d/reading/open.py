@@ -11,7 +11,9 @@ from typing import Final
 
 from plant3d_sync.connectors.base import PlantSource
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import (
+from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
+from plant3d_sync.connectors.plant3d.mounts import LOCAL, mount_kind
+from plant3d_sync.connectors.plant3d.reading.copy import (
     LocalCopy,
     change_counter,
     file_guard,
@@ -19,9 +21,7 @@ from plant3d_sync.connectors.plant3d.copy import (
     open_copy,
     read_header,
 )
-from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
-from plant3d_sync.connectors.plant3d.mounts import LOCAL, mount_kind
-from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.regularfile import regular
@@ -50,7 +50,7 @@ def open_source(
     """
     text = str(spec)
     if isinstance(spec, str) and is_sqlserver(text):
-        from plant3d_sync.connectors.plant3d.sqlserver import SqlServerSource
+        from plant3d_sync.connectors.plant3d.reading.sqlserver import SqlServerSource
 
         return SqlServerSource(text, deadline=deadline)
     if isinstance(spec, str) and _URL.match(text):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PureWindowsPath
 
-from plant3d_sync.connectors.plant3d.catalog import Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.tags import plain_tag
+from plant3d_sync.connectors.plant3d.reading.catalog import Discovery
+from plant3d_sync.connectors.plant3d.reading.tags import plain_tag
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.tags import TagRule
 

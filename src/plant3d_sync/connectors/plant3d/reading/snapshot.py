@@ -10,13 +10,13 @@ from typing import Any
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import ItemBatch
-from plant3d_sync.connectors.plant3d import errors, hazards
-from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery, discover
-from plant3d_sync.connectors.plant3d.cells import DRAWING_COLUMNS, drawing_names
-from plant3d_sync.connectors.plant3d.copy import LocalCopy
+from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.guid import guid_text
-from plant3d_sync.connectors.plant3d.reader import Scan
-from plant3d_sync.connectors.plant3d.relations import (
+from plant3d_sync.connectors.plant3d.reading import hazards
+from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery, discover
+from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.reading.reader import Scan
+from plant3d_sync.connectors.plant3d.reading.relations import (
     GROUP_RELATION,
     Drawing,
     Relations,
@@ -24,6 +24,7 @@ from plant3d_sync.connectors.plant3d.relations import (
     load_relations,
     several_drawings,
 )
+from plant3d_sync.connectors.plant3d.writing.cells import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Finding, SourceIdentity
 

@@ -21,12 +21,12 @@ from operator import itemgetter
 import orjson
 
 from plant3d_sync.connectors.base import ItemBatch
-from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
-from plant3d_sync.connectors.plant3d.cellcheck import Oddity, check_cell, decode_or_keep, holds_text
 from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, NIL, guid_bytes, guid_text
-from plant3d_sync.connectors.plant3d.lines import Group, Line, Lines, find_lines
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.relations import (
+from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
+from plant3d_sync.connectors.plant3d.reading.cellcheck import Oddity, check_cell, decode_or_keep, holds_text
+from plant3d_sync.connectors.plant3d.reading.lines import Group, Line, Lines, find_lines
+from plant3d_sync.connectors.plant3d.reading.relations import (
     GROUP_RELATION,
     NO_DRAWING,
     Drawing,
@@ -34,7 +34,7 @@ from plant3d_sync.connectors.plant3d.relations import (
     Relations,
     several_drawings,
 )
-from plant3d_sync.connectors.plant3d.segments import SegmentValues, segment_values
+from plant3d_sync.connectors.plant3d.reading.segments import SegmentValues, segment_values
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding, PlantItem, Value

@@ -24,12 +24,12 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import file_guard, hold, read_header
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.open import SqliteSource, open_source
-from plant3d_sync.connectors.plant3d.write_sqlite import refuse_unsafe_places
+from plant3d_sync.connectors.plant3d.reading.copy import file_guard, hold, read_header
+from plant3d_sync.connectors.plant3d.reading.open import SqliteSource, open_source
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.write_sqlite import refuse_unsafe_places
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.scratch import Scratch

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from plant3d_sync.connectors.plant3d.names import bracketed
-from plant3d_sync.connectors.plant3d.sqlserver_read import SCHEMA, Layout, Table, layout_of
-from plant3d_sync.connectors.plant3d.sqlserver_session import Session
+from plant3d_sync.connectors.plant3d.reading.sqlserver_read import SCHEMA, Layout, Table, layout_of
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
 
 TABLES_AT_ONCE: Final = 40
 """Tables in one statement."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.names import bracketed, quoted, readable
-from plant3d_sync.connectors.plant3d.sqlserver_session import Row, Session
-from plant3d_sync.connectors.plant3d.sqlserver_values import (
+from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Row, Session
+from plant3d_sync.connectors.plant3d.reading.sqlserver_values import (
     TEXT_KINDS,
     WIDE_KINDS,
     Converter,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from plant3d_sync.connectors.base import PlantSource
-from plant3d_sync.connectors.plant3d.catalog import Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.relations import USED
-from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.catalog import Discovery
+from plant3d_sync.connectors.plant3d.reading.relations import USED
+from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.record import Finding, PlantItem
 from plant3d_sync.model.tags import STOCK

@@ -19,12 +19,12 @@ from typing import Final
 from sqlalchemy.engine import Engine
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
-from plant3d_sync.connectors.plant3d.cells import BaseRow, CellReads, CellStore, Outcome, Status
-from plant3d_sync.connectors.plant3d.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.mounts import mount_kind
 from plant3d_sync.connectors.plant3d.names import quotable
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver
-from plant3d_sync.connectors.plant3d.write_sqlite import SqliteCells
+from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, CellReads, CellStore, Outcome, Status
+from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
+from plant3d_sync.connectors.plant3d.writing.write_sqlite import SqliteCells
 from plant3d_sync.errors import RetryLaterError, SyncError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.catalog import Catalog, Column
@@ -128,8 +128,8 @@ class PlantWriter:
 
     def _open(self) -> CellStore:
         if isinstance(self._spec, Engine) or is_sqlserver(str(self._spec)):
-            from plant3d_sync.connectors.plant3d.grants import refuse_strong_login
-            from plant3d_sync.connectors.plant3d.write_sqlserver import SqlServerCells
+            from plant3d_sync.connectors.plant3d.writing.grants import refuse_strong_login
+            from plant3d_sync.connectors.plant3d.writing.write_sqlserver import SqlServerCells
 
             return SqlServerCells.open(
                 self._spec,

@@ -9,10 +9,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.relations import AUDIT, LISTED, USED, Relations
-from plant3d_sync.connectors.plant3d.tags import plain_tag
+from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
+from plant3d_sync.connectors.plant3d.reading.relations import AUDIT, LISTED, USED, Relations
+from plant3d_sync.connectors.plant3d.reading.tags import plain_tag
 from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding
 from plant3d_sync.words import said

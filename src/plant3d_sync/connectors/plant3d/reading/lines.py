@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from plant3d_sync.connectors.plant3d.relations import Relations
+from plant3d_sync.connectors.plant3d.reading.relations import Relations
 from plant3d_sync.model.reading import KnownLine
 from plant3d_sync.model.record import Finding
 from plant3d_sync.words import said

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from plant3d_sync.connectors.plant3d.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.names import quoted
-from plant3d_sync.connectors.plant3d.relations import SEGMENTS, Relations, text_rows
+from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
+from plant3d_sync.connectors.plant3d.reading.relations import SEGMENTS, Relations, text_rows
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.record import Value
 

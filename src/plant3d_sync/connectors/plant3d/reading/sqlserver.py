@@ -14,14 +14,14 @@ from collections.abc import Callable
 from sqlalchemy import URL, Engine, create_engine
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.elsewhere import in_a_thread
-from plant3d_sync.connectors.plant3d.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.sqlserver_look import look
+from plant3d_sync.connectors.plant3d.reading.sqlserver_read import Reading
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import DEFAULT_LIMITS, Limits, recipe_for
-from plant3d_sync.connectors.plant3d.sqlserver_look import look
-from plant3d_sync.connectors.plant3d.sqlserver_read import Reading
-from plant3d_sync.connectors.plant3d.sqlserver_session import Session
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
 
