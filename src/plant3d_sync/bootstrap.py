@@ -17,7 +17,9 @@ from plant3d_sync import language, texts
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.reading.open import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
-from plant3d_sync.connectors.synapse.client import SynapseClient, Timeouts, root_of
+from plant3d_sync.connectors.synapse.address import root_of
+from plant3d_sync.connectors.synapse.client import SynapseClient
+from plant3d_sync.connectors.synapse.exchange import Timeouts
 from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
 from plant3d_sync.connectors.synapse_v02.client import SynapseV02, missing_login
 from plant3d_sync.errors import ConfigError, NotFoundError

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
-from plant3d_sync.connectors.synapse import wire
+from plant3d_sync.connectors.synapse import echo, wire
 from plant3d_sync.connectors.synapse.errors import WireError
 from plant3d_sync.model.step import AfterCreation, Create, values_text
 from plant3d_sync.run.write_synapse import _in_full
@@ -70,7 +70,7 @@ def answer() -> Answer:
 
 def briefly(raw: object) -> list[WriteResult | Echo]:
     _, sent = wire.encode_items(WRITES)
-    return wire.read_briefly(orjson.dumps(raw), IDS, PROJECT, sent)[0]
+    return echo.read_briefly(orjson.dumps(raw), IDS, PROJECT, sent)[0]
 
 
 def test_an_asset_held_as_sent_is_told_in_brief() -> None:
@@ -185,7 +185,7 @@ def test_what_is_no_answer_is_refused_as_when_read_in_full(broken: bytes) -> Non
     with pytest.raises(WireError) as full:
         wire.read_results(wire.load(broken), IDS, PROJECT)
     with pytest.raises(WireError) as brief:
-        wire.read_briefly(broken, IDS, PROJECT, sent)
+        echo.read_briefly(broken, IDS, PROJECT, sent)
     assert str(brief.value) == str(full.value)
 
 
@@ -237,9 +237,9 @@ def test_a_strange_member_is_said_or_refused_as_the_whole_answer_is(member: byte
         whole = wire.read_results(wire.load(body), IDS, PROJECT)[0]
     except WireError:
         with pytest.raises(WireError):
-            wire.read_briefly(body, IDS, PROJECT, sent)
+            echo.read_briefly(body, IDS, PROJECT, sent)
         return
-    answers = wire.read_briefly(body, IDS, PROJECT, sent)[0]
+    answers = echo.read_briefly(body, IDS, PROJECT, sent)[0]
     assert type(answers[1]) is WriteResult
     assert _in_full(STEPS, answers) == whole
 
@@ -259,9 +259,9 @@ def test_both_readers_have_one_bound_of_nesting(levels: int, more: bytes) -> Non
         with pytest.raises(WireError):
             wire.load(body)
         with pytest.raises(WireError):
-            wire.read_briefly(body, IDS, PROJECT, sent)
+            echo.read_briefly(body, IDS, PROJECT, sent)
         return
-    answers = wire.read_briefly(body, IDS, PROJECT, sent)[0]
+    answers = echo.read_briefly(body, IDS, PROJECT, sent)[0]
     assert _in_full(STEPS, answers) == wire.read_results(wire.load(body), IDS, PROJECT)[0]
     if levels < 900:
         assert [type(one) for one in answers] == [Echo, Echo, Echo]

@@ -41,6 +41,14 @@ class Transient(Exception):
         self.patient = patient
 
 
+class Stop(Exception):
+    """Carries the final error of a call out of the retries (it is raised again outside, without a chain)."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("stop")
+        self.error = error
+
+
 Details = Mapping[str, object]
 
 

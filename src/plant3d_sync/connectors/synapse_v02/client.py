@@ -23,7 +23,8 @@ from plant3d_sync.connectors.base import (
     WriteResult,
 )
 from plant3d_sync.connectors.synapse import wire as contract_wire
-from plant3d_sync.connectors.synapse.client import Secret, Timeouts, project_of
+from plant3d_sync.connectors.synapse.address import Secret, project_of
+from plant3d_sync.connectors.synapse.exchange import Timeouts
 from plant3d_sync.connectors.synapse_v02 import errors, wire
 from plant3d_sync.connectors.synapse_v02.http import REQUESTS_PER_SECOND, Hear, Http
 from plant3d_sync.connectors.synapse_v02.index import Index

@@ -21,7 +21,8 @@ import orjson
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.synapse import errors as contract_errors
-from plant3d_sync.connectors.synapse.client import MAX_REPLY_BYTES, Secret, Timeouts, root_of
+from plant3d_sync.connectors.synapse.address import Secret, root_of
+from plant3d_sync.connectors.synapse.exchange import MAX_REPLY_BYTES, Timeouts
 from plant3d_sync.connectors.synapse_v02 import errors
 from plant3d_sync.errors import ConfigError, SyncError
 from plant3d_sync.failpoints import failpoint
