@@ -6,6 +6,7 @@ One small world is made once; each case forges one column of one row in a copy o
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sqlite3
@@ -22,7 +23,17 @@ from plant3d_sync.run.project import World as Clocked
 from plant3d_sync.state import State, keys, seals, tables
 from plant3d_sync.usecases import queue
 from tests.support.synapse_dev import RunningSynapse
-from tests.support.wayback import now, ok, planned, push, redescribed, small_worlds, user_describes
+from tests.support.wayback import (
+    both,
+    description,
+    now,
+    ok,
+    planned,
+    push,
+    redescribed,
+    small_worlds,
+    user_describes,
+)
 from tests.support.world import NAME, World
 
 FORGED = "Forged"
@@ -416,6 +427,71 @@ def test_a_question_cannot_be_turned_into_a_choice_or_be_altered_before_one(scen
         "UPDATE conflict SET status = 'resolved', carried_out = 0, chosen = '[\"F\"]' WHERE status = 'pending'"
     )
     refused(scene, "now", NAME)
+
+
+# ---------------------------------------------------------------- what is remembered of both sides, under no seal
+
+
+@pytest.fixture
+def linked(tmp_path: Path, reference_synapse: RunningSynapse) -> World:
+    world = small_worlds(tmp_path, reference_synapse)()
+    world.pulled()
+    return world
+
+
+def forge(world: World, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(world.state)) as connection:
+        assert connection.execute(statement, values).rowcount > 0, statement
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("column", "direct"),
+    [
+        ("synapse_delta", True),
+        ("synapse_delta", False),
+        *(
+            pytest.param(column, direct, marks=pytest.mark.long)
+            for column in ("base", "base_plant", "pending", "observed", "holds")
+            for direct in (True, False)
+        ),
+    ],
+)
+def test_a_value_forged_into_a_link_reaches_neither_side(linked: World, column: str, direct: bool) -> None:
+    """What a link says SYNAPSE holds is written into Plant 3D only once SYNAPSE says so itself."""
+    pumps = [item.pnpid for item in linked.items("equipment")]
+    what: dict[str, dict[str, object]] = {
+        "pending": {"description": {"why": "waiting", "synapse": FORGED, "given": [FORGED, FORGED]}},
+        "observed": {"description": {"s": [1.0, 2.0]}},
+        "holds": {"description": ["plant3d", FORGED, FORGED]},
+    }
+    text = json.dumps(what.get(column, {"description": FORGED}))
+    forge(linked, f"UPDATE link SET {column} = ?, digest = NULL WHERE pnpid = ?", text, pumps[2])
+    redescribed(linked, pumps[5], "A designer's, so that the run compares")
+    if direct:
+        said = [linked.cli("now", NAME) for _ in range(2)]
+    else:
+        plan = linked.cli("plan", NAME, "--direction", "push")
+        said = [linked.apply(plan.json["plan_id"]), linked.cli("now", NAME)]
+    assert all(one.code in (0, 3) and "Traceback" not in one.err for one in said), said
+    assert both(linked, pumps[2]) == ("Pump 3", "Pump 3")
+    assert FORGED.encode() not in linked.dcf.read_bytes()
+
+
+def test_a_users_words_are_not_taken_for_a_late_write_of_ours_because_a_forged_change_says_so(
+    linked: World,
+) -> None:
+    pump = linked.items("equipment")[2].pnpid
+    user_describes(linked, pump, "The user's words")
+    forge(
+        linked,
+        "UPDATE change SET outcome = 'late', op = 'update', fields = ? WHERE side = 'synapse' AND pnpid = ?",
+        '{"description":["Pump 3","The user\'s words"]}',
+        pump,
+    )
+    said = linked.cli("now", NAME)
+    assert (said.code, said.error) == (3, "row_altered"), said.out
+    assert description(linked, pump) == "The user's words"
 
 
 # ---------------------------------------------------------------- the way out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -431,3 +433,83 @@ def test_numbers_on_segments_of_a_project_without_any_line_group_make_lines(
     said = world.pull()
     assert said.code in (0, 3), said.err
     assert said.json["status"] == "completed"
+
+
+# ---------------------------------------------------------------- what lines are made of is ours
+
+
+def two_written_lines(drawn: Callable[..., Plant]) -> tuple[Plant, int, int]:
+    """Two lines of which a user describes the second; nothing was pushed yet."""
+    plant = drawn(write="sql", drawings_unseen="closed")
+    one = plant.group("L-1", {"Tag": "L-1"}, Description="First")
+    two = plant.group("L-2", {"Tag": "L-2"}, Description="Second")
+    plant.pulled()
+    plant.world.user_edits(plant.live()["L-2"]["id"], description="Cooling water")
+    return plant, one, two
+
+
+FORGED_LINES = {
+    "another row stands for it": "UPDATE line_members SET row_guid ="
+    " (SELECT row_guid FROM line_members AS o WHERE o.plant3d_id <> line_members.plant3d_id)",
+    "it is made of other rows": "UPDATE line_members SET members ="
+    " (SELECT members FROM line_members AS o WHERE o.plant3d_id <> line_members.plant3d_id)",
+    "a row is gone": "DELETE FROM line_members WHERE plant3d_id = (SELECT min(plant3d_id) FROM line_members)",
+    "a row is too many": "INSERT INTO line_members SELECT project, 'forged', row_guid, members FROM line_members LIMIT 1",
+    "it is of another project": "UPDATE line_members SET project = project + 1",
+}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        one if one == "another row stands for it" else pytest.param(one, marks=pytest.mark.long)
+        for one in FORGED_LINES
+    ],
+)
+def test_a_forged_row_leads_no_value_into_the_row_of_another_line(
+    drawn: Callable[..., Plant], how: str
+) -> None:
+    plant, one, two = two_written_lines(drawn)
+    world = plant.world
+    assert world.cli("audit", "verify").code == 0
+    with closing(sqlite3.connect(world.state)) as connection:
+        assert connection.execute(FORGED_LINES[how]).rowcount > 0
+        connection.commit()
+    before = world.fingerprint(), world.writes()
+    said = world.cli("push", NAME)
+    assert (said.code, said.error) == (3, "row_altered"), said.out
+    assert (world.fingerprint(), world.writes()) == before
+    named = world.cli("audit", "verify")
+    assert (named.code, named.error) == (78, "audit_broken") and "line_members" in named.out
+    assert world.cli("audit", "set-aside").code == 0
+    assert world.cli("audit", "verify").code == 0
+    assert plant.pulled()["errors"] == []
+    pushed = world.cli("push", NAME)
+    assert pushed.code == 0, pushed.out
+    texts = dict(plant.made.sql("SELECT PnPID, Description FROM PipeLineGroup WHERE Tag IS NOT NULL"))
+    assert (texts[one], texts[two]) == ("First", "Cooling water")
+
+
+def test_a_seal_of_lines_that_was_cut_off_refuses_too(drawn: Callable[..., Plant]) -> None:
+    plant, _one, _two = two_written_lines(drawn)
+    with closing(sqlite3.connect(plant.world.state)) as connection:
+        connection.execute("DROP TRIGGER audit_no_delete")
+        for table in ("audit", "audit_head"):
+            assert connection.execute(f"DELETE FROM {table} WHERE project = 'lines:{NAME}'").rowcount > 0
+        connection.commit()
+    said = plant.world.cli("push", NAME)
+    assert (said.code, said.error) == (3, "row_altered"), said.out
+
+
+def test_a_seal_of_lines_that_was_altered_breaks_its_chain(drawn: Callable[..., Plant]) -> None:
+    plant, _one, _two = two_written_lines(drawn)
+    with closing(sqlite3.connect(plant.world.state)) as connection:
+        connection.execute("DROP TRIGGER audit_no_update")
+        connection.execute(
+            'UPDATE audit SET body = replace(body, \'"digest":"\', \'"digest":"0\') WHERE project = ?',
+            [f"lines:{NAME}"],
+        )
+        connection.commit()
+    said = plant.world.cli("push", NAME)
+    assert said.error == "row_altered" and "does not hold" in said.json["error"]["message"]
+    assert plant.world.cli("audit", "verify").code == 78

@@ -22,13 +22,25 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
-from plant3d_sync.errors import ConfigError, LeaseLost, RetryLaterError
+from plant3d_sync.errors import ConfigError, LeaseLost, NeedsPersonError, RetryLaterError
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.ours import Origin
 from plant3d_sync.model.record import Asset, FieldInfo, Finding, SourceIdentity
 from plant3d_sync.model.step import Touch, to_text
 from plant3d_sync.reconcile import advance
-from plant3d_sync.state import State, audit, findings, intents, links, ours, projects, runs, tables
+from plant3d_sync.state import (
+    State,
+    audit,
+    findings,
+    intents,
+    lines,
+    links,
+    ours,
+    projects,
+    runs,
+    seals,
+    tables,
+)
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Fence, Lease
 from plant3d_sync.state.store import SCHEMA, _alembic_config
@@ -173,6 +185,33 @@ def test_links_that_left_the_mapping_are_told_from_those_that_a_person_unlinked(
         found = links.by_ids(connection, range(1, 6))
     assert [found[n].state.value for n in range(1, 6)] == ["out", "unlinked", "out", "active", "archived"]
     assert {one.in_synapse for one in found.values()} == {InSynapse.ARCHIVED}, "nothing else moved"
+
+
+def test_what_lines_are_made_of_is_under_a_seal_after_the_upgrade_as_it_stood(empty: State) -> None:
+    with empty.engine.connect() as connection:
+        config = _alembic_config(empty.url)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0013")
+        connection.execute(sa.text("INSERT INTO project (name, number) VALUES ('mine', 3), ('bare', 4)"))
+        connection.execute(
+            sa.text("INSERT INTO line_members VALUES (3, 'b', 'é\u2028', '[1,2]'), (3, 'a', 'a', '[]')")
+        )
+        connection.commit()
+    assert empty.upgrade() == ("0013", SCHEMA)
+    with empty.write() as connection:
+        lines.check(connection, "mine", 3, nothing="")
+        lines.check(connection, "bare", 4, nothing="")
+        lines.remember(connection, "mine", 3, {"c": lines.Made("c", (7,))}, at=1.0)
+        connection.execute(sa.text("UPDATE line_members SET row_guid = 'x' WHERE plant3d_id = 'b'"))
+        with pytest.raises(NeedsPersonError):
+            lines.check(connection, "mine", 3, nothing="")
+    with empty.read() as connection:
+        assert [(one.table, one.row) for one in seals.verify(connection).broken] == [("line_members", "b")]
+    with empty.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0013")
+        left = connection.execute(sa.text("SELECT count(*) FROM audit WHERE project LIKE 'lines:%'"))
+        assert left.scalar() == 0
 
 
 def test_a_state_of_an_older_version_keeps_what_it_remembers(empty: State) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import plant3d_sync
 
 SOURCE = Path(plant3d_sync.__file__).parent
-SEALED = "plan|plan_table|plan_chunk|intent|change|conflict|plant_write|api_key|acknowledgement"
+SEALED = "plan|plan_table|plan_chunk|intent|change|conflict|plant_write|api_key|acknowledgement|line_members"
 WRITERS = {
     "state/runs.py",
     "state/intents.py",
     "state/findings.py",
     "state/acknowledgements.py",
     "state/keys.py",
+    "state/lines.py",
     "state/cells.py",
     "state/plans.py",
     "state/retention.py",  # removes, and tells the chain before it does

@@ -81,7 +81,7 @@ def make_workbook(
         rules = project.rules(snapshot.catalog)
         with app.state.read() as connection:
             known = project_state.get(connection, name)
-            reading = rules.reading if known is None else reading_of(connection, known.number, rules)
+            reading = rules.reading if known is None else reading_of(connection, name, known.number, rules)
         rows = {
             item.pnpid: _row(item)
             for batch in snapshot.scan(sorted(rules.classes), {}, reading)

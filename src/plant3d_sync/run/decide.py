@@ -97,7 +97,7 @@ def make_plan(
         seals.check_choices(connection, project.name, nothing="Nothing was planned or written.")
         stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
         briefs = _by_row(links.briefs(connection, known.number))
-        reading = reading_of(connection, known.number, rules)
+        reading = reading_of(connection, known.name, known.number, rules)
         look = schema.look_at(connection, known.number, project.mapping_token(), rules, snapshot, read_at)
         resolutions = finding_state.resolutions(connection, project.name)
         knowledge = Knowledge(
@@ -378,6 +378,7 @@ def _see_changed(
     guids = [item.guid for item in items if item.guid]
     linked = known.next_link > 1
     with world.state.read() as connection:
+        seals.one_moment(connection)
         found = links.by_items(connection, known.number, guids, []) if linked else []
         by_guid: dict[str, Link] = {item.plant3d_id: item for item in found}
         strangers = [item.pnpid for item in items if item.guid not in by_guid] if linked else []

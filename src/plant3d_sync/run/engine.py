@@ -313,6 +313,7 @@ class Engine:
             execution = self._execution(run, lease, known, rules, plan_id, request, approved=False)
             execution.outcome.findings.extend(found.findings)
             execution.stored_steps = True
+            execution.just_read = feed.news.keys()
             self._life.so_far.begin(report, execution.outcome)
             count = len(planned.draft.lines)
             planned.draft.lines.clear()
@@ -368,7 +369,9 @@ class Engine:
         plan_id = self._store_plan(again, request, run_id=None, follows=execution.plan_id)
         second_look.take_back(report, execution.outcome, refused)
         outcome = Outcome()
-        second = replace(execution, plan_id=plan_id, outcome=outcome, stored_steps=False)
+        second = replace(
+            execution, plan_id=plan_id, outcome=outcome, stored_steps=False, just_read=frozenset()
+        )
         count = len(again.draft.lines)
         self._carry_out(second, self._chunks(plan_id, count), count, planned.snapshot)
         execution.next_link = second.next_link

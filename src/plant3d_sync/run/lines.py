@@ -12,12 +12,15 @@ from plant3d_sync.state import Connection, lines
 from plant3d_sync.state.lines import Made
 
 
-def reading_of(connection: Connection, number: int, rules: RuleSet) -> Reading:
-    """How to read a project of which some lines are known: each keeps its identity while a member of it lives."""
+def reading_of(connection: Connection, project: str, number: int, rules: RuleSet) -> Reading:
+    """How to read a project of which some lines are known: each keeps its identity while a member of it lives.
+
+    Raises NeedsPersonError `row_altered`.
+    """
     reading = rules.reading
     if not reading.lines:
         return reading
-    return replace(reading, known_lines=lines.known(connection, number, reading.lines))
+    return replace(reading, known_lines=lines.known(connection, project, number, reading.lines))
 
 
 def made_of(items: Iterable[PlantItem], reading: Reading) -> dict[str, Made]:

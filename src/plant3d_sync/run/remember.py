@@ -140,7 +140,9 @@ class Memory:
                 planned_choices=planned.choices,
             )
             if complete and _reads_all_of_plant3d(request):
-                lines.remember(connection, execution.known.number, planned.lines)
+                lines.remember(
+                    connection, project.name, execution.known.number, planned.lines, at=planned.read_at
+                )
                 if planned.schema is not None:
                     schema.remember(
                         connection, execution.known.number, planned.schema, at=planned.read_at, by="sync"

@@ -52,7 +52,7 @@ def split_stale(
     items: dict[int, PlantItem] = {}
     wanted = {step.pnpid for step in steps}
     with world.state.read() as connection:
-        reading = reading_of(connection, known.number, rules)
+        reading = reading_of(connection, known.name, known.number, rules)
     for batch in snapshot.scan(sorted(rules.classes), digests, reading):
         seen.update(batch.unchanged)
         seen.update(batch.unsettled)

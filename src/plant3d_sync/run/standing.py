@@ -45,6 +45,7 @@ _AT_ONCE: Final = frozenset(
         "unknown_outcome",
         "value_moved",
         "stamp_moved",
+        "synapse_moved",
         "item_gone",
         "item_replaced",
         "read_back_differs",

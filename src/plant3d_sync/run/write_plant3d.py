@@ -23,8 +23,10 @@ from plant3d_sync.run.recount import recount
 from plant3d_sync.run.write_synapse import Execution
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import cells as journal
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
+from plant3d_sync.words import said
 
 GROUP = 50
 """Items per intent. Each item is a transaction of its own in Plant 3D."""
@@ -48,6 +50,7 @@ def apply_push(execution: Execution, steps: Sequence[Push], snapshot: PlantSnaps
     with project.writer(snapshot.catalog, execution.rules) as writer:
         for start in range(0, len(ready), GROUP):
             worth_it = _worth_it(execution, writer, ready[start : start + GROUP])
+            worth_it = [step for step in worth_it if _is_still_said(execution, step)]
             if worth_it:
                 failpoint("push.preflight_passed")
                 backup.make_sure()
@@ -76,6 +79,54 @@ def _worth_it(execution: Execution, writer: Writer, steps: Sequence[Push]) -> li
     if found_steps:
         _write_group(execution, found_steps, lambda cells: found[cells[0].pnpid])
     return worth_it
+
+
+def _is_still_said(execution: Execution, step: Push) -> bool:
+    """Whether SYNAPSE holds what the step was decided by; what it holds instead is remembered, and compared again.
+
+    What it showed in this run need not be asked for. What a link remembers of it is under no seal, and may be old.
+    """
+    cells = [cell for cell in step.cells if not cell.hold]
+    if step.undo is not None or not cells or step.plant3d_id in execution.just_read:
+        return True
+    execution.check()
+    asset = execution.project.synapse.get(step.asset_id or "")
+    moved = [
+        cell
+        for cell in cells
+        if asset is None
+        or asset.archived
+        or not execution.same(cell.field, asset.fields.get(cell.field), cell.synapse)
+    ]
+    if not moved:
+        return True
+    if asset is None or asset.archived:
+        message = "The asset is not in SYNAPSE any more, or archived. Nothing was written into Plant 3D."
+    else:
+        name = moved[0].field
+        message = (
+            f"SYNAPSE holds {said(asset.fields.get(name))} in {name} now, not {said(moved[0].synapse)}. "
+            "Nothing was written into Plant 3D."
+        )
+    receipts = [
+        CellReceipt(
+            pnpid=step.pnpid, column=cell.column, status="stale", code="synapse_moved", message=message
+        )
+        for cell in step.cells
+    ]
+    _report(execution, step, receipts)
+    with execution.world.state.write() as connection:
+        execution.lease.fence.check(connection)
+        for link in links.by_ids(connection, [step.link_id] if step.link_id else []).values():
+            now = execution.world.clock()
+            seen = (
+                advance.lost(link)
+                if asset is None
+                else advance.refused(link, asset, at=now, last_read=execution.known.feed_read_at)
+            )
+            links.save(connection, [seen])
+        project_state.update(connection, execution.project.name, force_compare=True)
+    return False
 
 
 def cells_of(step: Push) -> list[CellWrite]:
@@ -385,7 +436,7 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
 def _items(execution: Execution, snapshot: PlantSnapshot, wanted: set[int]) -> dict[int, PlantItem]:
     rules = execution.rules
     with execution.world.state.read() as connection:
-        reading = reading_of(connection, execution.known.number, rules)
+        reading = reading_of(connection, execution.project.name, execution.known.number, rules)
     return {
         item.pnpid: item
         for batch in snapshot.scan(sorted(rules.classes), {}, reading)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -98,6 +98,8 @@ class Execution:
     next_link: int = 1
     stored_steps: bool = False
     """Whether the chunks are those of the stored plan, so that an intent can point at its steps."""
+    just_read: Container[str] = frozenset()
+    """Identities whose assets SYNAPSE showed in this run before it was decided; the others' are what we remember."""
 
     def same(self, name: str, one: Value, other: Value) -> bool:
         """Whether two values of a field are one value, perhaps in two spellings."""

@@ -89,7 +89,7 @@ class Broken:
 def project_of(chain: str) -> str:
     """The project a chain belongs to: the name of the chain, or what follows the kind of its rows."""
     kind, _, name = chain.partition(":")
-    return name if name and kind in ("rows", "choices", "requests") else chain
+    return name if name and kind in ("rows", "choices", "requests", "lines") else chain
 
 
 def verify(connection: Connection) -> tuple[int, list[Broken]]:

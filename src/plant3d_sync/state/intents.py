@@ -291,7 +291,7 @@ def late_values(
 ) -> dict[int, Mapping[str, Value]]:
     """Link -> field -> what SYNAPSE may hold of an overtaken run, where nothing of ours was written there since.
 
-    The run has noted that it wrote it, or it died before it could say so.
+    The run has noted that it wrote it, or it died before it could say so. Raises NeedsPersonError `row_altered`.
     """
     if not link_ids:
         return {}
@@ -301,9 +301,18 @@ def late_values(
         .group_by(change.c.link_id)
     )
     rows = connection.execute(sa.select(change).where(change.c.id.in_(newest))).fetchall()
-    late: dict[int, Mapping[str, Value]] = _never_heard_of(
+    late, begun = _never_heard_of(
         connection, project, {one: 0 for one in link_ids} | {row.link_id: row.intent_id or 0 for row in rows}
     )
+    noted = {row.run_id for row in rows if row.outcome == LATE}
+    if begun or noted:
+        seals.check_late(
+            connection,
+            project,
+            run_ids=noted,
+            intent_ids=begun,
+            nothing="Nothing was planned or written.",
+        )
     return late | {
         row.link_id: {name: new for name, (_old, new) in fields_of(row.op, row.fields).items()}
         for row in rows
@@ -313,8 +322,10 @@ def late_values(
 
 def _never_heard_of(
     connection: Connection, project: str, since: Mapping[int, int]
-) -> dict[int, Mapping[str, Value]]:
-    """What closed intents meant to write into these links. `since`: link -> intent of our newest write there."""
+) -> tuple[dict[int, Mapping[str, Value]], set[int]]:
+    """What closed intents meant to write into these links, and which intents. `since`: link -> intent of our newest
+    write there.
+    """
     rows = connection.execute(
         sa.select(intent)
         .where(
@@ -325,13 +336,16 @@ def _never_heard_of(
         )
         .order_by(intent.c.id)
     )
-    return {
-        step.link_id: step.set
-        for row in rows
-        for step in _steps(connection, row.plan_id, row.lines)
-        if isinstance(step, Update | Restore) and step.link_id is not None and step.link_id in since
-        if row.id > since[step.link_id]
-    }
+    meant: dict[int, Mapping[str, Value]] = {}
+    begun: set[int] = set()
+    for row in rows.fetchall():
+        for step in _steps(connection, row.plan_id, row.lines):
+            if not isinstance(step, Update | Restore) or step.link_id not in since:
+                continue
+            if step.link_id is not None and row.id > since[step.link_id]:
+                meant[step.link_id] = step.set
+                begun.add(row.id)
+    return meant, begun
 
 
 def values_sent(connection: Connection, link_ids: Sequence[int]) -> dict[int, list[Ours]]:

@@ -11,9 +11,11 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.reading import KnownLine
+from plant3d_sync.state import seals
 from plant3d_sync.state.codec import bare_rows
 from plant3d_sync.state.links import CHUNK
 from plant3d_sync.state.tables import line_members
+from plant3d_sync.state.tables import project as project_table
 
 _DEAD = (LinkState.ARCHIVED.value, LinkState.UNLINKED.value)
 _MEMBERS = msgspec.json.Decoder(tuple[int, ...])
@@ -26,38 +28,50 @@ class Made(NamedTuple):
     members: tuple[int, ...]
 
 
-def known(connection: Connection, number: int, classes: Collection[str]) -> tuple[KnownLine, ...]:
-    """The lines that have an asset. One linked before members were remembered has its own row alone."""
+def known(
+    connection: Connection, project: str, number: int, classes: Collection[str]
+) -> tuple[KnownLine, ...]:
+    """The lines that have an asset. One linked before members were remembered has its own row alone.
+
+    Raises NeedsPersonError `row_altered`: a row that somebody else wrote could lead a value into another line's row.
+    """
     names = sorted(classes)
     if not names:
         return ()
-    query = _KNOWN.format(marks=", ".join("?" * len(names)))
-    return tuple(bare_rows(connection, query, (number, *names), _known))
+    rows = seals.line_rows(connection, number)
+    seals.check_lines(connection, project, rows, nothing=_NOTHING)
+    made = {row[0]: row for row in rows}
+
+    def line(row: tuple[Any, ...]) -> KnownLine:
+        identity, pnpid, tag, state = row
+        _, row_guid, members = made.get(identity, (identity, identity, ""))
+        return KnownLine(
+            identity=identity,
+            pnpid=pnpid,
+            row_guid=row_guid,
+            tag=tag,
+            members=_MEMBERS.decode(members) if members else (pnpid,),
+            live=state not in _DEAD,
+        )
+
+    query = _LINKED.format(marks=", ".join("?" * len(names)))
+    return tuple(bare_rows(connection, query, (number, *names), line))
 
 
-_KNOWN = """
-SELECT link.plant3d_id, link.pnpid, link.tag, link.state, line_members.row_guid, line_members.members
-FROM link LEFT JOIN line_members
-    ON line_members.project = link.project AND line_members.plant3d_id = link.plant3d_id
-WHERE link.project = ? AND link.class_name IN ({marks})
-ORDER BY link.id
+_NOTHING = "Nothing was planned or written."
+
+_LINKED = """
+SELECT plant3d_id, pnpid, tag, state FROM link WHERE project = ? AND class_name IN ({marks}) ORDER BY id
 """
 
 
-def _known(row: tuple[Any, ...]) -> KnownLine:
-    identity, pnpid, tag, state, row_guid, members = row
-    return KnownLine(
-        identity=identity,
-        pnpid=pnpid,
-        row_guid=row_guid or identity,
-        tag=tag,
-        members=_MEMBERS.decode(members) if members else (pnpid,),
-        live=state not in _DEAD,
-    )
-
-
-def remember(connection: Connection, number: int, lines: Mapping[str, Made]) -> None:
-    """Identity -> what the line is made of now."""
+def remember(
+    connection: Connection, project: str, number: int, lines: Mapping[str, Made], *, at: float
+) -> None:
+    """Identity -> what the line is made of now. Raises NeedsPersonError `row_altered` where the rest is not ours."""
+    if not lines:
+        return
+    seals.check_lines(connection, project, seals.line_rows(connection, number), nothing=_NOT_ENDED)
     names = sorted(lines)
     for start in range(0, len(names), CHUNK):
         piece = names[start : start + CHUNK]
@@ -78,6 +92,22 @@ def remember(connection: Connection, number: int, lines: Mapping[str, Made]) -> 
                 for one in piece
             ],
         )
+    seals.seal_lines(connection, project, seals.line_rows(connection, number), set(names), at=at)
+
+
+_NOT_ENDED = "What the run wrote is recorded; how it ended is not."
+
+
+def check(connection: Connection, project: str, number: int, *, nothing: str) -> None:
+    """Whether all lines of a project are made of what we stored. Raises NeedsPersonError `row_altered`."""
+    seals.check_lines(connection, project, seals.line_rows(connection, number), nothing=nothing)
+
+
+def forget(connection: Connection, project: str, number: int, *, at: float) -> None:
+    """Nothing is known of any line any more; the next complete read finds it again."""
+    strays = line_members.c.project.not_in(sa.select(project_table.c.number))
+    connection.execute(sa.delete(line_members).where(sa.or_(line_members.c.project == number, strays)))
+    seals.seal_lines(connection, project, (), (), at=at)
 
 
 def row_guid(connection: Connection, project: int, identity: str) -> str:

@@ -6,8 +6,9 @@ the project's own (`rows:PROJECT`; `choices:` and `requests:` for what people de
 newest seal of a row counts. Whoever is about to act on rows recomputes them first (`check_…`), `verify` all of them.
 
 Change entries have one seal a call (ADR 10): the digest over them, and four bytes of each that tell which one moved.
+What the lines of a project are made of has one digest in the newest entry of `lines:PROJECT`, since every run asks for it.
 Rows written before seals existed are known by the first entry of `rows:system` and are `not_covered`.
-Not sealed: links and what a read found, which no write puts into Plant 3D unless SYNAPSE holds it or held it.
+Not sealed: links and what a read found. What they say SYNAPSE holds goes into Plant 3D only once SYNAPSE says so too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -28,7 +29,7 @@ from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.run import OVER
 from plant3d_sync.state import audit
 from plant3d_sync.state.audit import Broken
-from plant3d_sync.state.codec import load_map
+from plant3d_sync.state.codec import bare_rows, load_map
 from plant3d_sync.state.tables import (
     Name,
     acknowledgement,
@@ -37,6 +38,7 @@ from plant3d_sync.state.tables import (
     change,
     conflict,
     intent,
+    line_members,
     plan,
     plan_chunk,
     plant_write,
@@ -48,7 +50,7 @@ from plant3d_sync.state.tables import project as project_table
 BEGUN = "seals.begun"
 SEALED = "rows.sealed"
 ACTOR = "plant3d-sync"
-ROWS, CHOICES, REQUESTS = "rows", "choices", "requests"
+ROWS, CHOICES, REQUESTS, LINES = "rows", "choices", "requests", "lines"
 SYSTEM = f"{ROWS}:system"
 WAITING_PLANS = ("draft", "guarded", "approved", "applying")
 PRUNED = "retention.begun"
@@ -202,6 +204,37 @@ def seal_cells(connection: Connection, project: str, intent_id: int, *, at: floa
     """The before-images of one intent as they are now."""
     digests = [_digest(row, _CELL_COLUMNS) for row in _cells(connection, intent_id)]
     _enter(connection, chain_name(ROWS, project), at, rows={f"cells:{intent_id}": digests})
+
+
+LineRow = tuple[str, str, str]
+"""Identity of a line, PnPGuid of the row that stands for it, its members as stored."""
+
+
+def seal_lines(
+    connection: Connection, project: str, rows: Sequence[LineRow], moved: Collection[str], *, at: float
+) -> None:
+    """What all lines of a project are made of (`rows`), of which these were written now.
+
+    One digest over all of them, and one of each that was written, so that `verify` can name a row. Without any rows
+    all are forgotten.
+    """
+    each = {row[0]: _digest_of_line(row) for row in rows if row[0] in moved}
+    _enter(connection, chain_name(LINES, project), at, digest=_digest_of_lines(rows), lines=each)
+
+
+def _digest_of_lines(rows: Iterable[LineRow]) -> str:
+    return digest_of(b"\n".join(_line_text(row) for row in sorted(rows)))
+
+
+def _digest_of_line(row: LineRow) -> str:
+    return hashlib.blake2b(_line_text(row), digest_size=8).hexdigest()
+
+
+def _line_text(row: LineRow) -> bytes:
+    return "\t".join(row).encode("utf-8", "surrogatepass")
+
+
+NO_LINES = _digest_of_lines(())
 
 
 def end_request(connection: Connection, project: str, run_id: str, *, at: float) -> None:
@@ -594,17 +627,35 @@ def check_recovery(connection: Connection, project: str, *, nothing: str) -> Non
     waiting = connection.execute(
         sa.select(intent).where(intent.c.project == project, intent.c.status == "open").order_by(intent.c.id)
     ).fetchall()
-    if not waiting:
-        return
+    if waiting:
+        _check_intents(connection, project, waiting, set(), nothing)
+
+
+def check_late(
+    connection: Connection, project: str, *, run_ids: Iterable[str], intent_ids: Iterable[int], nothing: str
+) -> None:
+    """What says that a value in SYNAPSE is a late write of ours: the changes of these runs, and these intents.
+
+    Raises NeedsPersonError `row_altered`.
+    """
+    rows = connection.execute(sa.select(intent).where(intent.c.id.in_(list(intent_ids)))).fetchall()
+    _check_intents(connection, project, rows, set(run_ids), nothing)
+
+
+def _check_intents(
+    connection: Connection, project: str, waiting: Sequence[Row[Any]], run_ids: set[str], nothing: str
+) -> None:
     plans = sorted({row.plan_id for row in waiting if not _is_inline(row.lines)})
     wanted = {f"{kind}:{row.id}" for row in waiting for kind in ("intent", "cells")}
     wanted |= {f"{kind}:{plan_id}" for plan_id in plans for kind in ("plan", "chunks")}
     try:
         system, found = _system(connection), _Found()
-        found.read(connection, chain_name(ROWS, project), wanted, set())
+        found.read(connection, chain_name(ROWS, project), wanted, run_ids)
     except _ChainBroken as error:
         raise refusal([_chain_says(error)], nothing) from error
     altered: list[Altered] = []
+    for run_id in sorted(run_ids):
+        altered += _altered_changes(connection, project, run_id, found, system)
     for row in waiting:
         altered += [one for one in [_of_row("intent", row, found.rows, system, project)[0]] if one]
         cells = _cells(connection, row.id)
@@ -679,6 +730,35 @@ def check_request(connection: Connection, run_id: str, *, nothing: str) -> None:
         raise refusal([altered], nothing)
 
 
+def check_lines(connection: Connection, project: str, rows: Sequence[LineRow], *, nothing: str) -> None:
+    """What the lines of a project are made of, all of its rows. Raises NeedsPersonError `row_altered`.
+
+    Asked in every run, so only the newest entry of the chain is looked at: whoever can forge that one and its hash can
+    forge the chain.
+    """
+    try:
+        sealed = _newest_of_lines(connection, chain_name(LINES, project))
+    except _ChainBroken as error:
+        raise refusal([_chain_says(error)], nothing) from error
+    if (sealed or NO_LINES) != _digest_of_lines(rows):
+        raise refusal(
+            [Altered(project, "line_members", "(one or more)", "was changed, added or removed")], nothing
+        )
+
+
+def _newest_of_lines(connection: Connection, chain: str) -> str | None:
+    """The digest over all lines in the newest entry, if there is one."""
+    head = connection.execute(sa.select(audit_head).where(audit_head.c.project == chain)).first()
+    if head is None:
+        return None
+    row = connection.execute(
+        sa.select(audit_table).where(audit_table.c.project == chain, audit_table.c.seq == head.seq)
+    ).first()
+    if row is None or row.hash != head.hash or row.hash != audit.hash_of(row.prev, row.seq, chain, row.body):
+        raise _ChainBroken(chain, head.seq)
+    return str(load_map(row.body)["digest"])
+
+
 def _needs_a_seal(row: Row[Any]) -> bool:
     """Whether somebody asked for this run; what a command does at once is not asked for."""
     return bool(load_map(row.options).get("queued")) and not _is_slot(row)
@@ -739,6 +819,7 @@ def verify(connection: Connection) -> Verified:
         _verify_rows(connection, kind, found, system, altered, older)
     _verify_cells(connection, found, system, altered, older)
     _verify_changes(connection, found, system, altered, older)
+    _verify_lines(connection, altered)
     broken += [
         Broken(
             project=one.project,
@@ -763,7 +844,7 @@ def _read_all(connection: Connection) -> _Found:
     there |= {f"cells:{number}" for number in connection.execute(cells).scalars()}
     names = connection.execute(sa.select(audit_head.c.project)).scalars().all()
     for chain in sorted(names):
-        if chain.startswith((f"{ROWS}:", f"{CHOICES}:", f"{REQUESTS}:")):
+        if chain.startswith((f"{ROWS}:", f"{CHOICES}:", f"{REQUESTS}:", f"{LINES}:")):
             found.read(connection, chain, there)
     return found
 
@@ -821,6 +902,38 @@ def _verify_cells(
         Altered(row.project, "plant_write", str(row.id), ADDED)
         for row in connection.execute(loose).fetchall()
     ]
+
+
+def _verify_lines(connection: Connection, altered: list[Altered]) -> None:
+    """Name the lines that are not made of what was stored."""
+    projects = connection.execute(sa.select(project_table.c.number, project_table.c.name)).fetchall()
+    for number, name in projects:
+        sealed: dict[str, str] = {}
+        for entry in _walk(connection, chain_name(LINES, name)):
+            sealed = {**sealed, **entry["lines"]} if entry["digest"] != NO_LINES else {}
+        rows = {row[0]: _digest_of_line(row) for row in line_rows(connection, number)}
+        altered += [
+            Altered(name, "line_members", identity, CHANGED if identity in sealed else ADDED)
+            for identity, digest in sorted(rows.items())
+            if sealed.get(identity) != digest
+        ]
+        altered += [Altered(name, "line_members", one, GONE) for one in sorted(sealed.keys() - rows.keys())]
+    known = {number for number, _name in projects}
+    strays = connection.execute(sa.select(line_members.c.project, line_members.c.plant3d_id)).fetchall()
+    altered += [
+        Altered("?", "line_members", row.plant3d_id, ADDED) for row in strays if row.project not in known
+    ]
+
+
+def line_rows(connection: Connection, number: int) -> list[LineRow]:
+    """What all lines of a project are made of, as stored."""
+    query = "SELECT plant3d_id, row_guid, members FROM line_members WHERE project = ?"
+    return list(bare_rows(connection, query, (number,), _as_line))
+
+
+def _as_line(row: tuple[Any, ...]) -> LineRow:
+    identity, row_guid, members = row
+    return str(identity), str(row_guid), str(members)
 
 
 def _verify_changes(

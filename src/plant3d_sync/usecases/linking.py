@@ -67,7 +67,7 @@ def _candidates(world: World, project: Project) -> _Candidates:
         preflight.check_source(known, snapshot.identity)
         rules = project.rules(snapshot.catalog)
         with world.state.read() as connection:
-            reading = reading_of(connection, known.number, rules)
+            reading = reading_of(connection, project.name, known.number, rules)
         for batch in snapshot.scan(sorted(rules.classes), {}, reading):
             for item in batch.changed:
                 link = linked.get(item.guid)

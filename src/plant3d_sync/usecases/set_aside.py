@@ -13,6 +13,7 @@ from plant3d_sync.state import (
     cells,
     intents,
     keys,
+    lines,
     plans,
     runs,
     seals,
@@ -29,8 +30,7 @@ def set_aside(world: World, *, by: str) -> list[Broken]:
     """Close every row that `audit verify` names, as far as it could still lead to a write; returns those rows.
 
     A plan is superseded, an open intent is left to the next comparison, a choice is void, a word about a refused row or a
-    finding ends, a request ends, a key is
-    revoked. Change entries and before-images stay named: their runs cannot be undone. Audited.
+    finding ends, a request ends, a key is revoked, what lines are made of is forgotten. Change entries and before-images stay named: their runs cannot be undone. Audited.
     """
     with world.state.read() as connection:
         found = [item for item in seals.verify(connection).broken if item.row is not None]
@@ -56,7 +56,10 @@ def set_aside(world: World, *, by: str) -> list[Broken]:
         for name in sorted({audit.project_of(item.project) for item in found}):
             rows = [f"{item.table} {item.row}" for item in found if audit.project_of(item.project) == name]
             audit.append(connection, name, action="rows.set_aside", actor=by, at=now, rows=rows)
-            if project_state.get(connection, name) is not None:
+            known = project_state.get(connection, name)
+            if known is not None:
+                if any(item.table == "line_members" and item.project in (name, "?") for item in found):
+                    lines.forget(connection, name, known.number, at=now)
                 project_state.update(connection, name, force_compare=True)
     return found
 

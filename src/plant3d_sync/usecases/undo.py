@@ -79,6 +79,7 @@ def undo_plan(
         stored_project = project_state.get(connection, run.project) or project_state.ProjectState(
             name=run.project, number=0
         )
+        lines.check(connection, run.project, stored_project.number, nothing="Nothing was planned.")
         linked = links.by_ids(connection, [change.link_id for change in changes if change.link_id])
         undo = _Undo()
         for change in changes:
