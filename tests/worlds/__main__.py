@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
+from pathlib import Path
+
+from tests.worlds import earlier
+
+if "--tree" in sys.argv:
+    earlier.use(Path(sys.argv[sys.argv.index("--tree") + 1]))
 
 from tests.worlds import moves
-from tests.worlds.play import Failure, drawn, every_order, stage, timed
+from tests.worlds.early import EARLY
+from tests.worlds.play import Failure, drawn, every_order, every_order_of, stage, timed
+from tests.worlds.themes import THEMES
+from tests.worlds.world import World
 
 AT_ONCE = 50
 """Seeds that a process plays on one stage."""
@@ -48,8 +58,20 @@ def main() -> int:
     parser.add_argument("--raw", action="store_true", help="do not shorten failing stories")
     parser.add_argument("--most", type=int, default=20, help="tell so many failures of the orders")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--tree", help="a checkout of an earlier version to play against")
+    parser.add_argument("--theme", action="append", help="every order of a theme (`all`: of every theme)")
+    parser.add_argument("--early", action="store_true", help="the stories that broke an early version")
     options = parser.parse_args()
+    if options.tree:
+        earlier.forgiving(World)
     began, count, failures = time.monotonic(), 0, 0
+    if options.early:
+        with stage() as on:
+            for number, story in EARLY.items():
+                found = on.play(story)
+                print(f"{number:2} {'holds' if found is None else found.broken[:300]}", flush=True)
+                failures += found is not None
+        count += len(EARLY)
     if options.story:
         with stage() as on:
             given = tuple((name.strip(), "P-1") for name in options.story.split(";"))
@@ -57,13 +79,22 @@ def main() -> int:
                 print(f"{found}\n")
                 failures += 1
             count += 1
+    for name in THEMES if options.theme == ["all"] else options.theme or ():
+        with stage() as on:
+            *found, played_here = every_order_of(on, THEMES[name], options.length, options.workers)
+            print(f"{name}: {played_here} situations, {len(found)} failures", flush=True)
+            kinds = {re.sub(r"\d+", "#", one.broken)[:70]: one for one in reversed(found)}
+            for one in list(kinds.values())[: options.most]:
+                print(f"{one if options.raw else on.shortened(one)}\n", flush=True)
+        count += int(str(played_here))
+        failures += len(found)
     if options.seeds:
         for part in seeds(options.first, options.seeds, options.workers, options.raw):
             for seed, failure in part:
                 print(f"seed {seed}\n{failure}\n", flush=True)
             failures += len(part)
         count += options.seeds
-    if options.length:
+    if options.length and not options.theme:
         with stage("P-1") as on:
             for told in every_order(on, options.length, tuple(moves.SMALL), options.workers):
                 if isinstance(told, int):

@@ -6,6 +6,7 @@ Each is one act of one person (or one command); a story is a sequence of them.
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import shutil
 import sqlite3
@@ -13,9 +14,21 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from tests.support.dcf import Dcf
+from tests.support.dcf import ROLES, Dcf
 from tests.worlds import fast
-from tests.worlds.world import CELLS, CLOCK, NAMES, POINTS, PROJECTS, Typed, World, filled
+from tests.worlds.world import (
+    CLOCK,
+    FIELDS,
+    LATE,
+    NAMES,
+    POINTS,
+    PROJECTS,
+    STRICT,
+    TABLES,
+    Typed,
+    World,
+    filled,
+)
 
 Move = Callable[[World, str], bool]
 
@@ -32,7 +45,7 @@ def designer_types(world: World, tag: str, name: str = "description") -> bool:
     if not world.is_drawn(tag):
         return False
     text = _text(world, "designer")
-    world.saves(tag, CELLS[name], text)
+    world.writes(tag, name, text)
     world.told.words[tag, name] = Typed("plant3d", text)
     return True
 
@@ -45,7 +58,8 @@ def designer_types_a_model(world: World, tag: str) -> bool:
 def designer_empties(world: World, tag: str) -> bool:
     if not world.is_drawn(tag) or not world.cell(tag):
         return False
-    world.saves(tag, "Description", None)
+    for column in world.columns(tag, "description"):
+        world.saves(tag, column, None, TABLES.get(column, "EngineeringItems"))
     world.told.words[tag, "description"] = Typed("plant3d", None)
     return True
 
@@ -82,37 +96,96 @@ def designer_types_a_maker(world: World, tag: str) -> bool:
         return False
     text = _text(world, "maker")
     world.saves(tag, "Manufacturer", text)
-    world.told.owned[tag, "Manufacturer"] = text
+    world.told.owned[tag, "manufacturer"] = text
     return True
+
+
+def designer_fills_a_new_column(world: World, tag: str) -> bool:
+    """Project Setup gives the project a column that the mapping names all along; a designer fills it."""
+    if not world.is_drawn(tag):
+        return False
+    with closing(sqlite3.connect(world.dcf, timeout=0)) as connection, connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(EngineeringItems)")]
+        if "Rating" not in columns:
+            connection.execute(
+                "INSERT INTO PnPProperties VALUES ('EngineeringItems', 'Rating', 'System.String', 255)"
+            )
+            connection.execute(
+                "ALTER TABLE EngineeringItems ADD COLUMN [Rating] VarChar (255) collate nocase"
+            )
+            connection.execute("UPDATE PnPDatabase SET MetadataRevision = MetadataRevision + 1")
+    text = _text(world, "rating")
+    world.saves(tag, "Rating", text)
+    world.told.owned[tag, "rating"] = text
+    return True
+
+
+def designer_copies_the_row(world: World, tag: str) -> bool:
+    """The same identity under another number."""
+    if not world.is_drawn(tag):
+        return False
+    old, guid = world.items[tag]
+    with closing(sqlite3.connect(world.dcf, timeout=0)) as connection, connection:
+        ((new,),) = connection.execute("SELECT max(PnPID) + 1 FROM PnPBase")
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in names:
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info([{table}])")}
+            for column in ("PnPID", "RowId"):
+                if column in columns:
+                    connection.execute(
+                        f"UPDATE [{table}] SET [{column}] = ? WHERE [{column}] = ?", (new, old)
+                    )
+        connection.execute(
+            "UPDATE PnPBase SET PnPTimestamp = ?, PnPRevision = PnPRevision + 1 WHERE PnPID = ?",
+            (CLOCK.ticks(), new),
+        )
+    world.items[tag] = new, guid
+    world.told.relinked.discard(tag)
+    return True
+
+
+def designer_empties_all(world: World, _tag: str) -> bool:
+    return all([designer_empties(world, tag) for tag in world.items])
+
+
+def designer_types_everywhere(world: World, _tag: str) -> bool:
+    return all([designer_types(world, tag) for tag in world.items])
 
 
 def old_session_saves(world: World, tag: str) -> bool:
     """A session that is open since the beginning saves its copy of the description; nobody typed it now."""
     if not world.is_drawn(tag) or world.cell(tag) == world.first[tag]:
         return False
-    known = world.told.words.get((tag, "description"))
-    if known is not None and known.side == "plant3d":
-        known.counts = False  # another session of Plant 3D overwrote it there: no sync can know better
+    _overwritten_in_plant3d(world, tag)
     world.saves(tag, "Description", world.first[tag])
     return True
+
+
+def _overwritten_in_plant3d(world: World, tag: str) -> None:
+    """A save that nobody typed there and then: no sync can know a designer's words better."""
+    known = world.told.words.get((tag, "description"))
+    if known is not None and known.side == "plant3d":
+        known.counts = False
 
 
 def designer_deletes(world: World, tag: str) -> bool:
     if not world.is_drawn(tag):
         return False
-    pnpid = world.items[tag][0]
     removed: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {}
     with closing(sqlite3.connect(world.dcf, timeout=0)) as connection, connection:
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        drawn = connection.execute("SELECT PnPID FROM PnPDataLinks WHERE RowId = ?", (world.items[tag][0],))
+        gone = ", ".join(str(each) for each in [world.items[tag][0], *(row[0] for row in drawn)])
         for table in names:
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info([{table}])")]
-            if "PnPID" not in columns:
+            if "PnPID" not in columns or table in ROLES:
                 continue
-            found = connection.execute(f"SELECT * FROM [{table}] WHERE PnPID = ?", (pnpid,)).fetchall()
+            found = connection.execute(f"SELECT * FROM [{table}] WHERE PnPID IN ({gone})").fetchall()
             if found:
                 removed[table] = columns, found
-                connection.execute(f"DELETE FROM [{table}] WHERE PnPID = ?", (pnpid,))
+                connection.execute(f"DELETE FROM [{table}] WHERE PnPID IN ({gone})")
     world.deleted[tag] = removed
+    world.told.deleted[tag] = CLOCK.now
     for typed in _words_in_plant3d(world, tag):
         if typed.counts:
             typed.counts, typed.deleted = False, True  # the designer deleted them himself
@@ -147,6 +220,15 @@ def designer_draws_an_item(world: World, _tag: str) -> bool:
     return True
 
 
+def designer_draws_an_item_without_words(world: World, _tag: str) -> bool:
+    """One more pump, which has no description yet."""
+    if "P-9" in world.items:
+        return False
+    made = Dcf.existing(world.dcf).add("CentrifugalPump", Tag="P-9", Manufacturer="KSB")
+    world.knows("P-9", made)
+    return True
+
+
 # ---------------------------------------------------------------- in SYNAPSE
 
 
@@ -168,6 +250,28 @@ def user_types(world: World, tag: str) -> bool:
     text = _text(world, "user")
     world.told.words[tag, "description"] = Typed("synapse", text)
     return _edits(world, tag, description=text)
+
+
+def user_takes_it_back(world: World, tag: str) -> bool:
+    """Types again what stood there in the beginning."""
+    row = world.asset(tag)
+    if row is None or row["deleted_at"] is not None or row["description"] == world.first[tag]:
+        return False
+    world.told.words[tag, "description"] = Typed("synapse", world.first[tag])
+    return _edits(world, tag, description=world.first[tag])
+
+
+def user_empties_all(world: World, _tag: str) -> bool:
+    return all([user_empties(world, tag) for tag in world.items])
+
+
+def user_types_everywhere(world: World, _tag: str) -> bool:
+    return all([user_types(world, tag) for tag in world.items])
+
+
+def user_restores_and_types(world: World, tag: str) -> bool:
+    """One act, between two steps of a run."""
+    return user_restores(world, tag) and user_types(world, tag)
 
 
 def user_types_a_model(world: World, tag: str) -> bool:
@@ -333,10 +437,13 @@ def discards_the_plan(world: World, _tag: str) -> bool:
 
 def undoes_the_first_run(world: World, tag: str) -> bool:
     """An older one than the last."""
-    if len(world.ran) < 2:
-        return False
-    world.ran.append(world.ran[0])
-    return undoes_the_last_run(world, tag)
+    return len(world.ran) > 1 and _undoes(world, world.ran[0])
+
+
+def undoes_two_runs(world: World, _tag: str) -> bool:
+    """Both undos are planned before either is applied."""
+    wrote = [run for run in world.ran if world.done.get(run)][-2:]
+    return len(wrote) == 2 and _undoes(world, *wrote)
 
 
 def toggles(**options: Any) -> Move:
@@ -352,11 +459,74 @@ def toggles(**options: Any) -> Move:
 
 def links_accepted(world: World, _tag: str) -> bool:
     world.cli("links", "accept", "mine")
+    world.told.relinked |= set(world.items)
     return True
 
 
+def others_are_saved(world: World, tag: str) -> bool:
+    """Another item, three times."""
+    other = next((one for one in world.items if one != tag and world.is_drawn(one)), None)
+    return other is not None and all([designer_types_a_maker(world, other) for _ in range(3)])
+
+
+def three_saves_within_seconds(world: World, tag: str) -> bool:
+    """Another item is saved, and pulled, three times; no half hour passes."""
+    other = next((one for one in world.items if one != tag and world.is_drawn(one)), None)
+    if other is None:
+        return False
+    for _ in range(3):
+        designer_types_a_maker(world, other)
+        world.cli("pull", "mine")
+    return True
+
+
+def while_plant3d_is_busy(world: World, _tag: str) -> bool:
+    """The file can be read but not written while the run works."""
+    kept = os.environ.get("P3DSYNC_SOURCE_DEADLINE_SECONDS")
+    os.environ["P3DSYNC_SOURCE_DEADLINE_SECONDS"] = "0.1"
+    try:
+        with closing(sqlite3.connect(world.dcf, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            world.cli("now", "mine")
+            connection.execute("ROLLBACK")
+    finally:
+        del os.environ["P3DSYNC_SOURCE_DEADLINE_SECONDS"]
+        if kept is not None:
+            os.environ["P3DSYNC_SOURCE_DEADLINE_SECONDS"] = kept
+    return True
+
+
+def state_is_lost(world: World, _tag: str) -> bool:
+    """The state database is gone; the next run adopts what it finds."""
+    fast.put_down(world.state)
+    for path in world.folder.glob("state.db*"):
+        path.unlink()
+    world.plan = None
+    world.ran.clear()
+    world.done.clear()
+    world.told.rolled_back = True  # no history counts any more
+    return True
+
+
+def refused_rows(verb: str) -> Move:
+    """A person tries again what SYNAPSE refused, or says that it is left alone."""
+
+    def move(world: World, _tag: str) -> bool:
+        refused = world.cli("quarantine", "list", "mine").get("items", [])
+        words = ["--reason", "as agreed"] if verb == "ignore" else []
+        for row in refused:
+            world.cli("quarantine", verb, "mine", str(row["id"]), *words)
+        return bool(refused)
+
+    return move
+
+
 def points_elsewhere_and_back(world: World, _tag: str) -> bool:
-    """The project is pointed at another project of SYNAPSE, used, and pointed back."""
+    """The project is pointed at another project of SYNAPSE, which has an asset of that tag, and pointed back."""
+    text = _text(world, "of another plant")
+    with contextlib.suppress(ValueError):  # it has one already
+        world.synapse[PROJECTS["second"]].user_create(str(world.tag_of(_tag)), description=text)
+        world.told.never.add(text)
     world.configure(synapse_project_id=PROJECTS["second"])
     world.cli("now", "mine")
     world.cli("links", "accept", "mine")
@@ -368,17 +538,16 @@ def a_copy_becomes_a_project(world: World, tag: str) -> bool:
     """A copy of the file, one value changed, for the same SYNAPSE project: the run of another project."""
     if not world.is_drawn(tag):
         return False
-    text = _text(world, "of a copy")
+    text = _text(world, "maker of a copy")
     shutil.copyfile(world.dcf, world.folder / "copy.dcf")
     with closing(sqlite3.connect(world.folder / "copy.dcf")) as connection, connection:
         connection.execute(
-            "UPDATE EngineeringItems SET Description = ? WHERE PnPID = ?", (text, world.items[tag][0])
+            "UPDATE EngineeringItems SET Manufacturer = ? WHERE PnPID = ?", (text, world.items[tag][0])
         )
         connection.execute(
             "UPDATE PnPBase SET PnPTimestamp = ?, PnPRevision = PnPRevision + 1 WHERE PnPID = ?",
             (CLOCK.ticks(), world.items[tag][0]),
         )
-    world.told.never.add(text)
     settings = {
         "synapse_project_id": PROJECTS["mine"],
         "source": "copy.dcf",
@@ -390,6 +559,8 @@ def a_copy_becomes_a_project(world: World, tag: str) -> bool:
     world.configure()
     kept = world.last, list(world.ran)
     world.cli("now", "copy")
+    if world.held(tag, "manufacturer") == text:
+        world.told.wrong.append(f"a copy of the file overwrote the maker of {tag}")
     world.last, world.ran = kept
     world.beside = {}
     world.configure()
@@ -411,28 +582,56 @@ def applies_the_plan(world: World, _tag: str) -> bool:
 
 def undoes_the_last_run(world: World, _tag: str) -> bool:
     """And applies that. What was put back is meant: no older words have to arrive any more."""
-    return _undoes(world, dies_at="")
+    return bool(world.ran) and _undoes(world, _last_that_wrote(world))
+
+
+def _last_that_wrote(world: World) -> str:
+    return next((run for run in reversed(world.ran) if world.done.get(run)), world.ran[-1])
 
 
 def undo_that_dies(world: World, _tag: str) -> bool:
     """The same; the run that applies it is killed before it hears what SYNAPSE made of it."""
-    return _undoes(world, dies_at="pull.reply_received")
+    return bool(world.ran) and _undoes(world, _last_that_wrote(world), dies_at="pull.reply_received")
 
 
-def _undoes(world: World, *, dies_at: str) -> bool:
-    if not world.ran:
+def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
+    said = [answer for run in runs if "plan_id" in (answer := world.cli("undo", run))]
+    if not said:
         return False
-    plan = world.cli("undo", world.ran[-1]).get("plan_id")
-    if plan is None:
-        return False
-    for typed in world.told.words.values():
-        typed.counts = False
+    now, back = world.sides(), {}
+    stays = {(entry["pnpid"], entry["field"]) for answer in said for entry in answer["left_alone"]}
+    for run in reversed(runs):
+        if run not in world.done:  # somebody acted while it worked: nobody can say which words it carried
+            for typed in world.told.words.values():
+                typed.counts = False
+        did = world.done.get(run, {})
+        whole = {tag for tag, name in did if name == "*"}
+        for tag in whole:
+            _words_of(world, tag, counts=False)
+        for key, (before, after) in did.items():
+            if key[0] in whole:
+                continue
+            if now[key] == after and (world.items[key[0]][0], FIELDS[key[1]]) not in stays:
+                back[key] = before
+                if key in world.told.words:
+                    world.told.words[key].counts = False
     world.told.must_stay.clear()
     world.told.archived |= set(world.items)
-    if dies_at:
-        POINTS.at, POINTS.happens = dies_at, POINTS.dies
-    world.cli("apply", str(plan))
+    codes = set()
+    for answer in said:
+        if dies_at:
+            POINTS.at, POINTS.happens = dies_at, POINTS.dies
+        world.cli("apply", answer["plan_id"])
+        codes.add(world.code)
+    if codes == {0} and len(said) == len(runs):
+        world.told.undone = back
     return True
+
+
+def _words_of(world: World, tag: str, *, counts: bool) -> None:
+    for (of, _name), typed in world.told.words.items():
+        if of == tag:
+            typed.counts = counts
 
 
 def resolves(choice: str) -> Move:
@@ -442,17 +641,28 @@ def resolves(choice: str) -> Move:
             for item in world.cli("conflicts", "mine").get("items", [])
             if item["plant3d_id"] == world.items[tag][1]
         ]
+        world.told.undone.clear()
         for item in asked:
             world.cli("resolve", item["id"], choice, "--no-run")
             for (of, name), typed in world.told.words.items():
                 if of == tag and world.code == 0 and item["field"] in (NAMES[name], "*"):
                     # a person decided: the other words do not count. Of a whole item he saw both
                     typed.counts = typed.side == choice and item["field"] != "*"
-            if world.code == 0:
-                world.told.decided.add(tag)
+            if world.code == 0 and _was_seen(world, item["field"]):
+                world.told.decided.add((tag, item["field"]))
         return bool(asked)
 
     return move
+
+
+def _was_seen(world: World, field: str) -> bool:
+    """Whether a run came after the last act of a person that concerns the question: what moved since voids a choice."""
+    for name in reversed(world.told.moves[:-1]):
+        if name in ("now", "pull"):
+            return True
+        if name not in CARRIES_OUT and (field == "*" or name not in ELSEWHERE):
+            return False
+    return False
 
 
 def puts_yesterdays_file_back(world: World, _tag: str) -> bool:
@@ -484,13 +694,18 @@ def puts_yesterdays_state_back(world: World, _tag: str) -> bool:
     world.told.unclear |= set(world.items)
     world.plan = None
     world.ran.clear()
+    world.done.clear()
     return True
 
 
 def another_mapping_and_back(name: str) -> Move:
     def move(world: World, _tag: str) -> bool:
         world.configure(mapping=None if "mapping" in world.options else [f"./{name}"])
-        world.told.unclear |= set(world.items)
+        for (_item, field), typed in world.told.words.items():
+            if field == "description" and (typed.side == "plant3d" or (typed.arrived and not typed.text)):
+                typed.counts = (
+                    False  # they stand in a column that is not the field's any more; what is empty is filled
+                )
         return True
 
     return move
@@ -510,8 +725,8 @@ def a_workbook_goes_out_and_comes_back(world: World, _tag: str) -> bool:
         return True
     for tag, text in world.workbook.items():
         if world.is_drawn(tag) and text is not None and world.cell(tag) != text:
+            _overwritten_in_plant3d(world, tag)
             world.saves(tag, "Description", text)
-            world.told.unclear.add(tag)
     world.workbook = None
     return True
 
@@ -542,6 +757,21 @@ def another_worker(world: World, _tag: str) -> bool:
     with POINTS.apart():
         world.cli("now", "mine")
     return True
+
+
+def a_person_chooses(choice: str) -> Move:
+    """In another process, while a run works."""
+
+    def move(world: World, tag: str) -> bool:
+        with POINTS.apart():
+            return resolves(choice)(world, tag)
+
+    return move
+
+
+def user_takes_it_back_and_another_worker(world: World, tag: str) -> bool:
+    done = user_takes_it_back(world, tag)
+    return another_worker(world, tag) and done
 
 
 def user_types_and_another_worker(world: World, tag: str) -> bool:
@@ -645,6 +875,32 @@ RARE: dict[str, Move] = {
         )
         for point in ("plan.stored", "push.before_begin")
     },
+    "now, frozen at push.before_begin, the user takes it back and another run": between(
+        "push.before_begin", user_takes_it_back_and_another_worker
+    ),
+    **{
+        f"now, and before it writes a person chooses {side}": between("plan.stored", a_person_chooses(choice))
+        for side, choice in (("Plant 3D", "plant3d"), ("SYNAPSE", "synapse"))
+    },
+    "now, and before it writes the user restores and types": between("plan.stored", user_restores_and_types),
+    "the user takes it back": user_takes_it_back,
+    "another mapping without pumps": another_mapping_and_back("without.yml"),
+    "the designer fills a new column": designer_fills_a_new_column,
+    "the designer copies the row": designer_copies_the_row,
+    "the designer draws P-9 without words": designer_draws_an_item_without_words,
+    "the designer empties all descriptions": designer_empties_all,
+    "the designer types everywhere": designer_types_everywhere,
+    "the user empties all descriptions": user_empties_all,
+    "the user types everywhere": user_types_everywhere,
+    "guards are strict": toggles(guards=STRICT),
+    "missing items are archived late": toggles(missing=LATE),
+    "others are saved": others_are_saved,
+    "three saves within seconds": three_saves_within_seconds,
+    "now, while Plant 3D is busy": while_plant3d_is_busy,
+    "the state is lost": state_is_lost,
+    "undo of the last two runs": undoes_two_runs,
+    "quarantine retry": refused_rows("retry"),
+    "quarantine ignore": refused_rows("ignore"),
     "another way of writing": another_way_of_writing,
     "a workbook": a_workbook_goes_out_and_comes_back,
     "SYNAPSE loses the asset": synapse_loses_an_asset,
@@ -682,6 +938,15 @@ EVERY: dict[str, Move] = {**SMALL, **RARE, **TOLD}
 
 CARRIES_OUT = ("now", "pull", "push", "plan", "choose Plant 3D", "choose SYNAPSE", "findings", "runs")
 """Moves after which what a person decided still stands."""
+ELSEWHERE = (
+    "the designer types an awkward tag",
+    "the designer renames the item",
+    "the designer types a maker",
+    "the user types a maker",
+    "now, and before it writes a person chooses Plant 3D",
+    "now, and before it writes a person chooses SYNAPSE",
+)
+"""Moves after which what a person decided about a shared field still stands."""
 
 PLAYED = {
     "pull": "pull",
@@ -699,6 +964,8 @@ PLAYED = {
     "links accept": "links accept",
     "schema accept": "schema accept",
     "audit verify": "",
+    "quarantine retry": "quarantine retry",
+    "quarantine ignore": "quarantine ignore",
 }
 """Command -> its move; "" is asked by the oracle at every rest."""
 
@@ -730,8 +997,6 @@ NOT_PLAYED = {
     "acknowledge": "decides nothing; test_findings.py",
     "waiting": "reads; test_quarantine.py",
     "quarantine list": "reads; test_quarantine.py",
-    "quarantine retry": "no move yet: SYNAPSE refuses nothing here; test_quarantine.py",
-    "quarantine ignore": "no move yet: SYNAPSE refuses nothing here; test_quarantine.py",
     "mapping diff": "writes nothing; test_schema_steps.py",
     "mapping versions": "reads",
     "schema show": "reads",
@@ -753,8 +1018,8 @@ VERBS = {
     "createKey": "no move: no sync",
     "revokeKey": "no move: no sync",
     "acknowledgeFindings": "no move: as the command `acknowledge`",
-    "retryQuarantined": "no move: as the command `quarantine retry`",
-    "ignoreQuarantined": "no move: as the command `quarantine ignore`",
+    "retryQuarantined": "quarantine retry",
+    "ignoreQuarantined": "quarantine ignore",
     "discardPlan": "discard",
     "acceptSchema": "schema accept",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from tests.worlds.world import BETWEEN_MOVES, CLOCK, NAMES, World
+from tests.worlds.world import BETWEEN_MOVES, CLOCK, LATE, NAMES, World
 
 RUNS_TO_REST = 4
 GUARDED = 5
@@ -21,6 +21,10 @@ def judge(world: World) -> None:
     if world.code != GUARDED:
         wrong += [*_quiet(world), *_words(world), *_owners(world), *_both_sides(world)]
     wrong += [
+        *world.told.wrong,
+        *_decided(world),
+        *_undone(world),
+        *_relinked(world),
         *_archived_unseen(world),
         *_other_plants(world),
         *_kept(world),
@@ -33,7 +37,12 @@ def judge(world: World) -> None:
 
 
 def _rest(world: World) -> Iterator[str]:
-    world.configure(write="sql", mapping=None, drift=None, synapse_project_id=None)
+    left_out = world.options.get("mapping") == ["./without.yml"]
+    world.configure(write="sql", drift=None, synapse_project_id=None, guards=None)
+    if left_out:
+        world.configure(mapping=None)
+    if world.options.get("missing") == LATE:
+        world.configure(missing=None)
     if world.told.purged:
         world.cli("pull", "mine", "--full")
     quiet = 0
@@ -41,6 +50,7 @@ def _rest(world: World) -> Iterator[str]:
         CLOCK.now += BETWEEN_MOVES
         sides = _sides(world)
         said = world.cli("now", "mine")
+        world.errors = list(said.get("errors", ()))
         if world.code not in (0, 3, GUARDED):
             yield f"a run at rest ended with {world.code}: {said}"
             return
@@ -60,6 +70,7 @@ def _quiet(world: World) -> Iterator[str]:
     sides = _sides(world)
     CLOCK.now += BETWEEN_MOVES
     said = world.cli("pull", "mine", "--full")
+    world.errors += said.get("errors", ())
     if any(said.get("writes", {"": 1}).values()):
         yield f"`pull --full` after rest writes {said.get('writes')}"
     if _sides(world) != sides:
@@ -97,22 +108,19 @@ def _words(world: World) -> Iterator[str]:
             yield f"{text!r} was typed last into {name} of {tag}, and the sides hold {values} without a question"
 
 
-def _in_error(world: World, tag: str) -> bool:
-    """Whether the last run says that it could not do the item."""
-    return bool(
-        world.rows(
-            "SELECT 1 FROM run_error WHERE run_id = (SELECT id FROM run ORDER BY seq DESC LIMIT 1) AND data LIKE ?",
-            f"%{world.items[tag][1]}%",
-        )
-    )
+def _in_error(world: World, tag: str, code: str = "") -> bool:
+    """Whether the last runs say that they could not do the item."""
+    guid = world.items[tag][1]
+    return any(guid in (said := json.dumps(one)) and code in said for one in world.errors)
 
 
 def _other_plants(world: World) -> Iterator[str]:
     """Nothing of a copy, or of another SYNAPSE project, comes over."""
+    cells = [world.cell(tag) for tag in world.items if world.is_drawn(tag)]
     everywhere = json.dumps(world.memory.rows())
     for text in world.told.never:
-        if text in everywhere:
-            yield f"SYNAPSE holds {text!r}, which was typed into a copy of the project"
+        if text in everywhere or text in cells:
+            yield f"{text!r} came over, which was typed into a copy of the project or into another plant"
 
 
 def _archived_unseen(world: World) -> Iterator[str]:
@@ -132,12 +140,36 @@ def _archived_unseen(world: World) -> Iterator[str]:
 
 def _decided(world: World) -> Iterator[str]:
     """What a person decided is not asked again."""
-    for tag in world.told.decided:
+    for tag, name in world.told.decided:
         if found := world.rows(
-            "SELECT field, kind FROM conflict WHERE status = 'pending' AND plant3d_id = ?",
+            "SELECT field, kind FROM conflict WHERE status = 'pending' AND plant3d_id = ? AND field = ?",
             world.items[tag][1],
+            name,
         ):
             yield f"a person decided about {tag} and is asked again: {found}"
+
+
+def _undone(world: World) -> Iterator[str]:
+    """What was put back stays as it was before the run that was undone."""
+    for (tag, name), before in world.told.undone.items():
+        if tag in world.told.unclear or not _lives_on_both(world, tag):
+            continue
+        now = world.cell(tag, name), world.held(tag, name)
+        if now != before and not _asked(world, tag):
+            yield f"{name} of {tag} was put back to {before}, and the sides hold {now}"
+
+
+def _relinked(world: World) -> Iterator[str]:
+    """The hint that an error gives helps."""
+    for tag in world.told.relinked:
+        if world.is_drawn(tag) and _in_error(world, tag, "identity_mismatch"):
+            yield f"{tag} was accepted under its other number, and the error stays"
+
+
+def _asked(world: World, tag: str) -> bool:
+    return bool(
+        world.rows("SELECT 1 FROM conflict WHERE status = 'pending' AND plant3d_id = ?", world.items[tag][1])
+    )
 
 
 def _kept(world: World) -> Iterator[str]:
@@ -165,16 +197,19 @@ def _lives_on_both(world: World, tag: str) -> bool:
 
 def _owners(world: World) -> Iterator[str]:
     """Nothing is written that nobody owns."""
-    for (tag, column), text in world.told.owned.items():
+    undone = any(move.startswith("undo") for move in world.told.moves)  # what an undo put back stays
+    for (tag, name), text in world.told.owned.items():
         if world.is_drawn(tag) and tag not in world.told.unclear:
-            held = world.cell(tag, "manufacturer")
+            held = world.cell(tag, name)
             if held != text:
-                yield f"{column} of {tag} is {held!r} in Plant 3D, where the designer left {text!r}"
-            undone = any(  # what an undo put back stays
-                move.startswith("undo of the last run") for move in world.told.moves
-            )
-            if _lives_on_both(world, tag) and not undone and world.held(tag, "manufacturer") != text:
-                yield f"SYNAPSE holds {world.held(tag, 'manufacturer')!r} as maker of {tag}, Plant 3D {text!r}"
+                yield f"{name} of {tag} is {held!r} in Plant 3D, where the designer left {text!r}"
+            if (
+                _lives_on_both(world, tag)
+                and not undone
+                and not _in_error(world, tag)
+                and world.held(tag, name) != text
+            ):
+                yield f"SYNAPSE holds {world.held(tag, name)!r} as {name} of {tag}, Plant 3D {text!r}"
     for tag in world.items:
         row = world.asset(tag)
         if row is not None and row["notes"] not in (f"notes of {tag}", None):
@@ -183,7 +218,7 @@ def _owners(world: World) -> Iterator[str]:
 
 def _both_sides(world: World) -> Iterator[str]:
     """Equal, or in a list that a person can see."""
-    for tag, (pnpid, guid) in world.items.items():
+    for tag in world.items:
         row = world.asset(tag)
         if _lives_on_both(world, tag):
             row_tag = None if row is None else row["tag"]
@@ -197,21 +232,18 @@ def _both_sides(world: World) -> Iterator[str]:
             what = f"{tag} lives on one side only"
         else:
             continue
-        if not _told(world, pnpid, guid):
+        if not _told(world, tag):
             yield f"{what}, and no list tells it"
 
 
-def _told(world: World, pnpid: int, guid: str) -> bool:
+def _told(world: World, tag: str) -> bool:
+    pnpid, guid = world.items[tag]
     asked = world.rows("SELECT 1 FROM conflict WHERE status = 'pending' AND plant3d_id = ?", guid)
     found = world.rows(
         "SELECT 1 FROM finding WHERE closed_at IS NULL AND (pnpid = ? OR data LIKE ?)", pnpid, f"%{guid}%"
     )
-    errors = world.rows(
-        "SELECT 1 FROM run_error WHERE run_id = (SELECT id FROM run ORDER BY seq DESC LIMIT 1) AND data LIKE ?",
-        f"%{guid}%",
-    )
     holds = world.rows("SELECT 1 FROM link WHERE plant3d_id = ? AND holds NOT IN ('', '{}')", guid)
-    return bool(asked or found or errors or holds)
+    return bool(asked or found or holds or _in_error(world, tag))
 
 
 def _identities(world: World) -> Iterator[str]:

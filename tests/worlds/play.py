@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.worlds import moves, oracle
-from tests.worlds.world import BETWEEN_MOVES, CELLS, CLOCK, World, beginning, ports, somewhere
+from tests.worlds.themes import THEMES, Theme
+from tests.worlds.world import BETWEEN_MOVES, CLOCK, World, beginning, ports, somewhere
 
+OFTEN = ("description", "model", "manufacturer")
+"""Fields that every item has."""
 Story = tuple[tuple[str, str], ...]
 """Moves in their order: what, and on which item."""
 
@@ -92,8 +95,12 @@ def act(world: World, name: str, tag: str) -> bool:
     """One move, some time after the one before."""
     CLOCK.now += BETWEEN_MOVES
     world.told.moves.append(name)
-    if name not in moves.CARRIES_OUT:
+    if name in moves.ELSEWHERE:
+        world.told.decided -= {(of, field) for of, field in world.told.decided if field == "*"}
+    elif name not in moves.CARRIES_OUT:
         world.told.decided.clear()
+    if name not in moves.CARRIES_OUT and not name.startswith("undo"):
+        world.told.undone.clear()
     if tag not in world.items:
         return False
     return moves.EVERY[name](world, tag)
@@ -110,8 +117,10 @@ def stage(*tags: str) -> Iterator[Stage]:
 
 
 def drawn(seed: int, tags: Sequence[str]) -> Story:
-    """The story of a seed: mostly one item, mostly people and runs, now and then something rare."""
+    """The story of a seed: every second one keeps to a theme, the others are of anything."""
     chance = random.Random(seed)
+    if chance.random() < 0.5:
+        return _of_a_theme(chance)
     own = chance.choice(tags)
     rare = chance.random() < 0.6
     story = []
@@ -119,12 +128,27 @@ def drawn(seed: int, tags: Sequence[str]) -> Story:
         pools: list[Mapping[str, moves.Move]] = [moves.PEOPLE] * 4 + [moves.COMMANDS] * 3
         pools += [moves.MIDDLE] * 2 + [moves.DEATHS] + ([moves.RARE] * 2 if rare else [])
         name = chance.choice(sorted(chance.choice(pools)))
-        if name == "the designer draws P-9":
+        if name.startswith("the designer draws P-9"):
             own = "P-9"
             story.append((name, tags[0]))
         else:
             story.append((name, own if chance.random() < 0.8 else chance.choice(tags)))
     return tuple(story)
+
+
+def _of_a_theme(chance: random.Random) -> Story:
+    """Its situation, and some of its moves; now and then another one."""
+    theme = THEMES[chance.choice(sorted(THEMES))]
+    story = list(leads_to(theme))
+    for _ in range(chance.randint(2, theme.length + 2)):
+        pool = theme.moves if chance.random() < 0.85 else sorted(moves.SMALL)
+        story.append((chance.choice(pool), theme.item))
+    return tuple(story)
+
+
+def leads_to(theme: Theme) -> Story:
+    """The moves that come before a theme."""
+    return tuple((name, "P-1" if "draws" in name else theme.item) for name in theme.before)
 
 
 # ---------------------------------------------------------------- in every order
@@ -143,16 +167,29 @@ class Reached:
 Level = list[Reached]
 
 
-def every_order(on: Stage, length: int, names: Sequence[str], workers: int = 1) -> Iterator[Failure | int]:
+def every_order_of(on: Stage, theme: Theme, length: int = 0, workers: int = 1) -> Iterator[Failure | int]:
+    """Every story of a theme, up to its own length unless told."""
+    return every_order(
+        on, length or theme.length, theme.moves, workers, before=leads_to(theme), tag=theme.item
+    )
+
+
+def every_order(
+    on: Stage, length: int, names: Sequence[str], workers: int = 1, *, before: Story = (), tag: str = ""
+) -> Iterator[Failure | int]:
     """Every story of these moves up to a length; equal situations are met once. Yields failures, at last the number."""
     met: set[str] = set()
-    level: Level = [Reached((), on.begin(), CLOCK.now, "")]
+    begins = on.begin()
+    for name, of in before:
+        act(begins, name, of)
+    tag = tag or on.tags[0]
+    level: Level = [Reached(before, begins, CLOCK.now, "")]
     for depth in range(1, length + 1):
         parts = [level[number::workers] for number in range(workers)]
         if workers > 1 and len(level) > workers:
-            found = _beside(on, parts, names, met, deeper=depth < length)
+            found = _beside(on, parts, names, met, tag, deeper=depth < length)
         else:
-            found = list(_longer(on, level, names, met, deeper=depth < length))
+            found = list(_longer(on, level, names, met, tag, deeper=depth < length))
         level = []
         for one in found:
             if isinstance(one, Failure):
@@ -166,10 +203,10 @@ def every_order(on: Stage, length: int, names: Sequence[str], workers: int = 1) 
 
 
 def _longer(
-    on: Stage, level: Level, names: Sequence[str], met: set[str], *, deeper: bool
+    on: Stage, level: Level, names: Sequence[str], met: set[str], tag: str, *, deeper: bool
 ) -> Iterator[Failure | Reached]:
     """Each of these stories with each move behind it, as far as that leads to a situation not met yet."""
-    tag, mine = on.tags[0], set(met)
+    mine = set(met)
     for reached in level:
         for name in names:
             CLOCK.now = reached.at
@@ -191,7 +228,7 @@ def _longer(
 
 
 def _beside(
-    on: Stage, parts: list[Level], names: Sequence[str], met: set[str], *, deeper: bool
+    on: Stage, parts: list[Level], names: Sequence[str], met: set[str], tag: str, *, deeper: bool
 ) -> list[Failure | Reached]:
     """The same by a process for each part."""
     context = multiprocessing.get_context("fork")
@@ -199,7 +236,7 @@ def _beside(
 
     def work(number: int) -> None:
         there = on.aside(number)
-        for one in _longer(there, parts[number], names, met, deeper=deeper):
+        for one in _longer(there, parts[number], names, met, tag, deeper=deeper):
             answers.put(one)
         answers.put(None)
 
@@ -220,7 +257,7 @@ def situation(world: World) -> str:
     """Both sides, what we remember, and what people typed, without ids and times."""
     link = "SELECT base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
     sides = {
-        tag: [world.is_drawn(tag), world.tag_of(tag), *(world.cell(tag, name) for name in CELLS)]
+        tag: [world.is_drawn(tag), world.tag_of(tag), *(world.cell(tag, name) for name in OFTEN)]
         for tag in world.items
     }
     held = [
@@ -236,6 +273,13 @@ def situation(world: World) -> str:
         world.rows("SELECT old_value, new_value, status FROM plant_write ORDER BY id"),
         [world.plan is None, [[*key, one.text, one.counts] for key, one in sorted(world.told.words.items())]],
         world.told.moves[-1:] if world.told.moves and "plan" in world.told.moves[-1] else [],
+        [world.options, world.workbook, world.kept_synapse is None, (world.folder / "kept.dcf").exists()],
+        [sorted(map(str, world.told.undone.items())), sorted(world.told.decided), sorted(world.told.unclear)],
+        [
+            world.told.wrong,
+            sorted(world.told.relinked),
+            [bool(world.done.get(run)) for run in world.ran[-2:]],
+        ],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

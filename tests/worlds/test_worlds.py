@@ -16,12 +16,14 @@ from docs import generate
 from plant3d_sync.failpoints import ALL_POINTS
 from plant3d_sync.web import routes
 from tests.worlds import moves
+from tests.worlds.early import EARLY
 from tests.worlds.oracle import Broken
-from tests.worlds.play import Failure, Stage, Story, act, drawn, every_order, stage
+from tests.worlds.play import Failure, Stage, Story, act, drawn, every_order, every_order_of, stage
 from tests.worlds.regressions import REGRESSIONS, SAME_END, STILL_BROKEN
+from tests.worlds.themes import THEMES
 from tests.worlds.world import Points
 
-SEEDS, LONG_SEEDS = 100, 20_000
+SEEDS, LONG_SEEDS = 60, 20_000
 CORE = (
     "the designer types",
     "the user types",
@@ -53,7 +55,7 @@ def plays_well(on: Stage, story: Story) -> None:
     assert failure is None, f"\n{on.shortened(failure)}"
 
 
-@pytest.mark.parametrize("seeds", [range(first, first + 25) for first in range(0, SEEDS, 25)], ids=str)
+@pytest.mark.parametrize("seeds", [range(first, first + 20) for first in range(0, SEEDS, 20)], ids=str)
 def test_no_world_of_these_seeds_breaks_a_promise(on: Stage, seeds: range) -> None:
     for seed in set(seeds) - SAME_END:
         plays_well(on, drawn(seed, on.tags))
@@ -62,6 +64,11 @@ def test_no_world_of_these_seeds_breaks_a_promise(on: Stage, seeds: range) -> No
 @pytest.mark.parametrize("story", REGRESSIONS, ids=lambda story: "; ".join(name for name, _tag in story))
 def test_a_story_that_ever_failed_holds(on: Stage, story: Story) -> None:
     plays_well(on, story)
+
+
+@pytest.mark.parametrize("number", EARLY)
+def test_a_story_that_broke_an_early_version_holds(on: Stage, number: int) -> None:
+    plays_well(on, EARLY[number])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_every_order_of_the_core_moves_holds(small: Stage) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
-    "seeds", [range(first, first + 100) for first in range(SEEDS, LONG_SEEDS, 100)], ids=str
+    "seeds", [range(first, first + 60) for first in range(SEEDS, LONG_SEEDS, 60)], ids=str
 )
 def test_no_world_of_many_seeds_breaks_a_promise(on: Stage, seeds: range) -> None:
     for seed in set(seeds) - SAME_END:
@@ -100,7 +107,19 @@ def test_every_order_of_the_small_moves_holds(small: Stage) -> None:
     assert failures == []
 
 
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", THEMES)
+def test_every_order_of_a_theme_holds(on: Stage, name: str) -> None:
+    failures = [told for told in every_order_of(on, THEMES[name]) if isinstance(told, Failure)]
+    assert failures == []
+
+
 # ---------------------------------------------------------------- is anything left out?
+
+
+def test_every_move_of_a_theme_is_a_move() -> None:
+    assert {name for theme in THEMES.values() for name in (*theme.before, *theme.moves)} <= moves.EVERY.keys()
 
 
 def test_every_command_has_a_move_or_a_reason_why_not() -> None:

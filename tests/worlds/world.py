@@ -39,15 +39,25 @@ Value = str | None
 
 PROJECTS = {name: f"0000000{n}-0000-4000-8000-00000000a55e" for n, name in enumerate(("mine", "second"), 1)}
 TAGS = ("P-1", "P-2", "HV-1")
-CELLS = {"description": "Description", "model": "ModelNumber", "manufacturer": "Manufacturer"}
-"""Field -> column. Description and model are shared; the manufacturer is Plant 3D's."""
+CELLS = {
+    "description": "Description",
+    "model": "ModelNumber",
+    "manufacturer": "Manufacturer",
+    "rating": "Rating",
+}
+"""Field -> column. Description and model are shared, the others are Plant 3D's; the project lacks the rating at first."""
 NAMES = {"description": "description", "model": "attributes.model"}
-"""Field -> what the program calls it."""
+"""Shared field -> what the program calls it."""
+FIELDS = {**NAMES, "manufacturer": "attributes.manufacturer"}
 SHARED_MODEL = {
     "EngineeringItems": {"fields": {"attributes.model": {"column": "ModelNumber", "owner": "shared"}}}
 }
 TAGGED = {"P": "Equipment", "H": "HandValves"}
 """First letter of a tag -> the table that holds it."""
+TABLES = {"Area": "Equipment"}
+"""Column -> its table; the others stand in EngineeringItems."""
+DESCRIBED_BY = {"./elsewhere.yml": ("Area",), "./first.yml": ("Area", "Description")}
+"""Mapping -> the columns of a pump's description, where they are others."""
 MAPPINGS = {
     "mine.yml": SHARED_MODEL,
     "elsewhere.yml": {
@@ -60,8 +70,15 @@ MAPPINGS = {
             "fields": {"description": {"column": ["Area", "Description"], "owner": "shared"}}
         },
     },
+    "without.yml": {**SHARED_MODEL, "CentrifugalPump": {"entity": "none"}},
 }
-"""The mapping, and others: the description of pumps comes from elsewhere, or from elsewhere first."""
+"""The mapping, and others: the description of pumps comes from elsewhere, or from elsewhere first; no pumps."""
+RUNS = frozenset({"now", "pull", "push", "apply"})
+"""Commands that write."""
+STRICT = {"create": [0.0, 9], "update": [0.0, 2], "blank": [0.0, 1], "archive": [0.0, 1]}
+"""Guards for a plant of three items: what an administrator may set."""
+LATE = {"reads": 3, "minutes": 30, "policy": "archive"}
+"""An item that is missing is archived, but not before half an hour lies between the reads."""
 BEGINNING = 1_800_000_000.0
 BETWEEN_MOVES = 600.0
 """Seconds that pass with each move: who was later is known."""
@@ -146,10 +163,18 @@ class Told:
     """(item, column that is Plant 3D's) -> what a designer left there."""
     texts: int = 0
     moves: list[str] = field(default_factory=list)
-    decided: set[str] = field(default_factory=set)
-    """Items about which a person decided, and nobody did anything since."""
+    decided: set[tuple[str, str]] = field(default_factory=set)
+    """(item, field) about which a person decided, and nobody did anything there since."""
     archived: set[str] = field(default_factory=set)
     """Items whose asset a person archived."""
+    undone: dict[tuple[str, str], tuple[Value, Value]] = field(default_factory=dict)
+    """(item, field) -> what the two sides held before a run that was undone; nobody did anything else since."""
+    deleted: dict[str, float] = field(default_factory=dict)
+    """Item -> when a designer deleted it."""
+    relinked: set[str] = field(default_factory=set)
+    """Items that stand under another number in Plant 3D, which a person accepted."""
+    wrong: list[str] = field(default_factory=list)
+    """What was seen to be wrong on the way."""
     must_stay: dict[str, Value] = field(default_factory=dict)
     """Item -> words of a designer that SYNAPSE held when an older copy of the file was put back."""
     saved_since: Counter[str] = field(default_factory=Counter)
@@ -180,9 +205,13 @@ class World:
         """Item -> the description that a session holds which is open since the beginning."""
         self.plan: str | None = None
         self.ran: list[str] = []
+        self.done: dict[str, dict[tuple[str, str], tuple[Any, Any]]] = {}
+        """Run -> (item, field) -> what the sides held before it and after it, where that differs."""
         self.workbook: dict[str, Value] | None = None
         self.kept_synapse: bytes | None = None
         self.last: Row = {}
+        self.errors: list[Row] = []
+        """What the last runs could not do."""
         self.code = 0
 
     # ------------------------------------------------------------------ places
@@ -224,9 +253,44 @@ class World:
         with closing(sqlite3.connect(self.dcf, timeout=0)) as connection, connection:
             return connection.execute(statement, values).fetchall()
 
+    def columns(self, tag: str, name: str) -> tuple[str, ...]:
+        """The columns of a field as the mapping has it now; the first that is filled counts."""
+        if name != "description" or not tag.startswith("P"):
+            return (CELLS[name],)
+        (mapping,) = self.options.get("mapping", [""])
+        return DESCRIBED_BY.get(mapping, (CELLS[name],))
+
     def cell(self, tag: str, name: str = "description") -> Value:
-        rows = self.sql(f"SELECT [{CELLS[name]}] FROM EngineeringItems WHERE PnPID = ?", self.items[tag][0])
-        return rows[0][0] if rows else None
+        for column in self.columns(tag, name):
+            table = TABLES.get(column, "EngineeringItems")
+            with contextlib.suppress(sqlite3.OperationalError):  # an older file lacks the column
+                rows = self.sql(f"SELECT [{column}] FROM [{table}] WHERE PnPID = ?", self.items[tag][0])
+                if rows and rows[0][0]:
+                    return str(rows[0][0])
+        return None
+
+    def writes(self, tag: str, name: str, text: Value) -> None:
+        """A designer saves a field where it stands: in its first filled column, else in its first."""
+        columns = self.columns(tag, name)
+        held = [
+            self.sql(
+                f"SELECT [{one}] FROM [{TABLES.get(one, 'EngineeringItems')}] WHERE PnPID = ?",
+                self.items[tag][0],
+            )[0][0]
+            for one in columns
+        ]
+        column = next((one for one, value in zip(columns, held, strict=True) if value), columns[0])
+        self.saves(tag, column, text, TABLES.get(column, "EngineeringItems"))
+
+    def sides(self) -> dict[tuple[str, str], tuple[Value, Value]]:
+        """What both sides hold in each field of each item; under "*" whether the item and the asset live."""
+        found: dict[tuple[str, str], tuple[Any, Any]] = {}
+        for tag in self.items:
+            row = self.asset(tag)
+            found[tag, "*"] = self.is_drawn(tag), row is not None and row["deleted_at"] is None
+            for name in ("description", "model", "manufacturer"):
+                found[tag, name] = self.cell(tag, name), self.held(tag, name)
+        return found
 
     def tag_of(self, tag: str) -> Value:
         """The item's tag now: it began with `tag`."""
@@ -257,7 +321,7 @@ class World:
         ((raw,),) = self.sql("SELECT PnPGuid FROM PnPBase WHERE PnPID = ?", pnpid)
         self.items[tag] = pnpid, _guid(raw)
         self.first[tag] = self.cell(tag)
-        self.told.owned[tag, "Manufacturer"] = self.cell(tag, "manufacturer")
+        self.told.owned[tag, "manufacturer"] = self.cell(tag, "manufacturer")
 
     # ------------------------------------------------------------------ SYNAPSE
 
@@ -287,6 +351,8 @@ class World:
         """A command; what it answered. It may die where `POINTS` says."""
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         self.code = -9
+        alone = POINTS.happens is None
+        before = self.sides() if words[0] in RUNS else {}
         try:
             with current(self), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
                 self.code = run(["--config", str(self.folder / "plant3d-sync.yml"), "--json", *words])
@@ -304,7 +370,43 @@ class World:
         if words[0] in ("now", "pull", "push", "apply") and answer.get("run_id"):
             self.last = answer
             self.ran.append(answer["run_id"])
+            if alone:
+                self._watch(answer["run_id"], before, unattended=words[0] != "apply")
         return answer
+
+    def _watch(
+        self, run_id: str, before: dict[tuple[str, str], tuple[Any, Any]], *, unattended: bool
+    ) -> None:
+        """What a run did, as both sides show it; nobody acted beside it."""
+        after = self.sides()
+        changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+        self.done[run_id] = changed
+        for tag in {tag for tag, name in changed if name == "*" and not after[tag, "*"][1]}:
+            if self.options.get("missing") == LATE and CLOCK.now < self.told.deleted.get(tag, 0.0) + 1800:
+                self.told.wrong.append(
+                    f"the asset of {tag} was archived before its item was missing for half an hour"
+                )
+        if (
+            self.options.get("guards") != STRICT
+            or not unattended
+            or any("choose" in one for one in self.told.moves)
+        ):
+            return
+        for side, name in enumerate(("Plant 3D", "SYNAPSE")):
+            theirs = {
+                key: (then[side], now[side])
+                for key, (then, now) in changed.items()
+                if then[side] != now[side] and key[1] != "*" and all(before[key[0], "*"])
+            }
+            emptied = {tag for (tag, _field), (then, now) in theirs.items() if then and not now}
+            for what, items, limit in (
+                ("emptied", emptied, 1),
+                ("changed", {tag for tag, _field in theirs}, 2),
+            ):
+                if len(items) > limit:
+                    self.told.wrong.append(
+                        f"{name}: {len(items)} items were {what}, and the guard says {limit}"
+                    )
 
     # ------------------------------------------------------------------ copies of the whole
 
@@ -331,6 +433,7 @@ class World:
             "first",
             "plan",
             "ran",
+            "done",
             "workbook",
             "last",
             "code",
