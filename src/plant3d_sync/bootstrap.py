@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -20,8 +20,6 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is
 from plant3d_sync.connectors.synapse.address import root_of
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.exchange import Timeouts
-from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
-from plant3d_sync.connectors.synapse_v02.client import SynapseV02, missing_login
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
@@ -54,6 +52,9 @@ from plant3d_sync.state import State, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tally import CALLS, Counts
 from plant3d_sync.words import said
+
+if TYPE_CHECKING:
+    from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 
 BACKUP_SECONDS = 3600
 """How long a backup made by SQL Server itself may take before we stop waiting for it."""
@@ -207,6 +208,8 @@ class App:
             )
 
         def v02() -> SynapseV02:
+            from plant3d_sync.connectors.synapse_v02.client import SynapseV02, missing_login
+
             if not settings.synapse_user:
                 raise missing_login("SYNAPSE_USER")
             if settings.synapse_password is None:
@@ -228,12 +231,18 @@ class App:
 
         if self.config.synapse.api == "v0.2":
             return v02()
-        if self.config.synapse.api == "contract":
+        if not self._may_be_v02:
             return contract()
-        if not settings.synapse_user:
-            return contract()
+        from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
+
         asking = contract if self._has_key() else lambda: contract(SecretStr("none"))
         return AutoSynapse(asking, contract, v02, url)
+
+    @property
+    def _may_be_v02(self) -> bool:
+        """Whether SYNAPSE 0.2 may be what answers; its client is imported for nobody else."""
+        api = self.config.synapse.api
+        return api == "v0.2" or (api != "contract" and bool(self.settings.synapse_user))
 
     def _identities(self, name: str) -> dict[str, str]:
         """asset id -> identity of the project's pairs; none while there is no state."""
@@ -297,10 +306,8 @@ class App:
         synapse = self.synapse(name, request_id, counts=counts)
 
         def rules(catalog: Catalog) -> RuleSet:
-            v02 = isinstance(synapse, SynapseV02) or (isinstance(synapse, AutoSynapse) and synapse.is_v02)
-            if isinstance(synapse, SynapseV02 | AutoSynapse):
-                synapse.learn_words(type_words(catalog))
-            return _with_policies(mapping.compile(catalog), config, asks=v02)
+            asks = self._may_be_v02 and _is_v02(synapse, catalog)
+            return _with_policies(mapping.compile(catalog), config, asks=asks)
 
         return Project(
             config=config,
@@ -581,6 +588,16 @@ def type_words(catalog: Catalog) -> dict[str, str]:
                 words[found.label or found.name] = word
                 break
     return words
+
+
+def _is_v02(synapse: SynapsePort, catalog: Catalog) -> bool:
+    """Whether SYNAPSE 0.2 answers, which is told what the project's classes are called there."""
+    from plant3d_sync.connectors.synapse_v02.auto import AutoSynapse
+    from plant3d_sync.connectors.synapse_v02.client import SynapseV02
+
+    if isinstance(synapse, SynapseV02 | AutoSynapse):
+        synapse.learn_words(type_words(catalog))
+    return isinstance(synapse, SynapseV02) or (isinstance(synapse, AutoSynapse) and synapse.is_v02)
 
 
 def _with_policies(rules: RuleSet, config: ProjectConfig, *, asks: bool = False) -> RuleSet:

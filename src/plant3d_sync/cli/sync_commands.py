@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,15 +28,7 @@ from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs as run_state
-from plant3d_sync.state.findings import Wanted
 from plant3d_sync.state.plans import WAITING
-from plant3d_sync.state.waiting import counts as waiting_counts
-from plant3d_sync.usecases.findings import acknowledge as acknowledge_findings
-from plant3d_sync.usecases.findings import every_finding, list_findings, posix_day, take_back
-from plant3d_sync.usecases.findings_export import Format
-from plant3d_sync.usecases.findings_export import export as export_findings
-from plant3d_sync.usecases.linking import accept_links, propose_links
-from plant3d_sync.usecases.naming import check_assets
 from plant3d_sync.usecases.show import (
     missing_items,
     plan_brief,
@@ -44,6 +36,10 @@ from plant3d_sync.usecases.show import (
     run_document,
 )
 from plant3d_sync.words import said
+
+if TYPE_CHECKING:
+    from plant3d_sync.state.findings import Wanted
+    from plant3d_sync.usecases.findings_export import Format
 
 CHANGES_SHOWN = 10_000
 """How many changes of a run are shown; their number is always given."""
@@ -64,6 +60,8 @@ def _run(project: str, request: Request, json: bool) -> None:
         entry = made.project(project)  # known before anything is made for it
         engine = begun.engine = Engine(made.world(progress), entry)
         if request.asked.only_assets:
+            from plant3d_sync.usecases.naming import check_assets
+
             made.state.ready()
             check_assets(made.state, project, request.asked.only_assets)
         report = engine.run(request)
@@ -248,6 +246,8 @@ def runs(
 
     Example: plant3d-sync runs mine
     """
+    from plant3d_sync.state.waiting import counts as waiting_counts
+
     as_json = wants_json(json)
     with app() as made:
         name = made.project_name(project)
@@ -332,6 +332,9 @@ def findings(
 
     Example: plant3d-sync findings mine --code untagged
     """
+    from plant3d_sync.state.findings import Wanted
+    from plant3d_sync.usecases.findings import every_finding, list_findings
+
     as_json = wants_json(json)
     wanted = wanted_findings(code, tag, class_name, drawing, since, status)
     form = export_format(export) if export is not None else None
@@ -344,6 +347,8 @@ def findings(
             known = project_state.get(connection, name)
             by_code = finding_state.counts_by_code(connection, known.number if known else 0)
     if export is not None and form is not None:
+        from plant3d_sync.usecases.findings_export import export as export_findings
+
         write_export(export, export_findings(found, document["groups"], form))
         document = {**document, "path": str(export)}
     if as_json:
@@ -363,6 +368,9 @@ def wanted_findings(
     ids: Sequence[int] | None = None,
 ) -> Wanted:
     """The filters of a command. Raises NotFoundError `status_unknown`, `date_invalid`."""
+    from plant3d_sync.state.findings import Wanted
+    from plant3d_sync.usecases.findings import posix_day
+
     if status not in finding_state.STATUSES:
         raise NotFoundError(
             f"{said(status)} is not a status.", hint="open, acknowledged or all.", code="status_unknown"
@@ -427,6 +435,9 @@ def acknowledge(
 
     Example: plant3d-sync acknowledge mine --code untagged --drawing "PID-7*" --reason "tagged in phase 2"
     """
+    from plant3d_sync.usecases.findings import acknowledge as acknowledge_findings
+    from plant3d_sync.usecases.findings import posix_day, take_back
+
     as_json = wants_json(json)
     status = "acknowledged" if take_back_ else "all"
     wanted = wanted_findings(code, tag, class_name, drawing, None, status, ids)
@@ -459,6 +470,8 @@ def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
 
     Example: plant3d-sync links propose mine
     """
+    from plant3d_sync.usecases.linking import propose_links
+
     as_json = wants_json(json)
     progress = ProgressLine()
     with app() as made:
@@ -485,6 +498,8 @@ def links_accept(
 
     Example: plant3d-sync links accept mine
     """
+    from plant3d_sync.usecases.linking import accept_links
+
     as_json = wants_json(json)
     tags = frozenset(tag.strip() for tag in only.split(",") if tag.strip()) if only else None
     progress = ProgressLine()

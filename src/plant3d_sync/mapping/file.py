@@ -117,7 +117,7 @@ _Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, frozen=True, defer_build=True)
 
 
 class FieldEntry(_Shape):
