@@ -55,6 +55,7 @@ def tried(service: Desk, examples: int) -> Iterator[Callable[[Callable[[Any], No
         yield lambda check, cases=cases, tune=tune: tune(given(case=cases)(lambda case: check(case)))()
 
 
+@pytest.mark.timeout(1500)
 def test_every_answer_is_as_documented_and_none_is_a_server_error(service: Desk) -> None:
     headers = service.headers()
     answered: Counter[str] = Counter()
