@@ -182,6 +182,16 @@ class Catalogue:
 
     def said(self, text: str, depth: int = 0) -> str | None:
         """The text in this language; None if no template made it, nor its sentences one by one."""
+        plain = self.plain.get(text)
+        if plain is not None:
+            return plain
+        ends = [gap.span() for gap in _SPLIT.finditer(text)][:_SENTENCES]
+        if ends and (last := self.plain.get(text[ends[-1][1] :])) is not None:
+            # said by itself: a parameter at the end of what stands before it would take it for its own
+            end, start = ends[-1]
+            before = self.said(text[:end], depth)
+            if before is not None:
+                return before + text[end:start] + last
         whole = self._whole(text, depth)
         if whole is not None or depth > _DEPTH:
             return whole
@@ -190,7 +200,6 @@ class Catalogue:
             said = [self.said(part, depth + 1) for part in parts]
             if any(said):
                 return _BESIDE.join(new or old for new, old in zip(said, parts, strict=True))
-        ends = [gap.span() for gap in _SPLIT.finditer(text)][:_SENTENCES]
         for end, start in reversed(ends):
             first = self._whole(text[:end], depth)
             if first is not None:

@@ -20,6 +20,10 @@ ITEMS = 80
 """Items of a world unless a test asks for another number."""
 
 
+SAVED = "plant3d_updated_at"
+"""Attribute that says when the row was saved last in Plant 3D; it goes along with every update."""
+
+
 def batches_of(recorder: Recorder) -> dict[str, dict[str, Any]]:
     """plant3d_id -> what was sent for it, all batches together."""
     return {
@@ -83,6 +87,11 @@ def test_each_edit_of_a_designer_is_shown_and_written_exactly(settled: World) ->
     with recorded(settled) as recorder:
         report = settled.pulled()
     sent = batches_of(recorder)
+    saved = [fields.get("attributes", {}).pop(SAVED) for fields in sent.values()]
+    assert len(saved) == len(sent) and all(time.endswith("Z") for time in saved)
+    for fields in sent.values():
+        if not fields["attributes"]:
+            del fields["attributes"]
     assert sent[settled.guid(described)] == {"description": "Vanne d'isolement neuve"}
     assert sent[settled.guid(sized)] == {"attributes": {"size": "999"}}
     assert sent[settled.guid(filled)] == {"attributes": {"manufacturer": "ACME"}}
@@ -105,6 +114,28 @@ def test_each_edit_of_a_designer_is_shown_and_written_exactly(settled: World) ->
     assert settled.writes() == ITEMS + len(sent)
     (shown,) = settled.rows("SELECT fields FROM change WHERE pnpid = ? AND op = 'update'", described)
     assert "Vanne d'isolement neuve" in shown["fields"]
+    invariants.all_hold(settled)
+
+
+def test_a_row_that_is_saved_again_makes_no_update_and_the_next_one_says_when(settled: World) -> None:
+    item = settled.items("equipment")[0]
+    then = settled.asset_of(item.pnpid)["attributes"][SAVED]
+    settled.change("UPDATE PnPBase SET PnPTimestamp = PnPTimestamp + 600000000 WHERE PnPID = ?", item.pnpid)
+    assert settled.pulled()["writes"] == {"synapse": 0, "plant3d": 0}
+    edits.set_value(settled.dcf, item.pnpid, "Manufacturer", "ACME")
+    plan = settled.pulled("--dry-run")
+    shown = settled.cli("show", plan["plan_id"]).json
+    [line] = [one for one in shown["lines"] if one["op"] == "update"]
+    run = settled.apply(plan["plan_id"]).json
+    now = settled.asset_of(item.pnpid)["attributes"]
+    assert line["set"] == {"attributes.manufacturer": "ACME", "attributes.plant3d_updated_at": now[SAVED]}
+    assert line["why"]["attributes.plant3d_updated_at"] == "information"
+    assert now[SAVED] > then
+    undo = settled.cli("undo", run["run_id"]).json
+    assert (undo["restores"], undo["left_alone"]) == (1, [])
+    assert settled.apply(undo["plan_id"]).code == 0
+    assert settled.asset_of(item.pnpid)["attributes"][SAVED] == then
+    assert settled.pulled()["writes"] == {"synapse": 0, "plant3d": 0}
     invariants.all_hold(settled)
 
 
@@ -146,7 +177,7 @@ def renamed_only(world: World, report: dict[str, Any], count: int) -> None:
     stats = report["stats"]
     assert (stats["created"], stats["archived"], stats["missing"], stats["errors"]) == (0, 0, 0, 0)
     changes = world.rows("SELECT fields FROM change WHERE run_id = ?", report["run_id"])
-    names = [set(json.loads(row["fields"])) for row in changes]
+    names = [set(json.loads(row["fields"])) - {f"attributes.{SAVED}"} for row in changes]
     assert len([fields for fields in names if "tag" in fields]) == count
     assert all("tag" in fields or fields <= {"attributes.from", "attributes.to"} for fields in names)
     assert stats["updated"] == len(names) and len(world.assets()) == ITEMS

@@ -42,8 +42,9 @@ def test_each_field_of_a_change_names_the_rule_that_decided(make_small: MakeWorl
     redescribed(world, asked, "Designer's")
     edits.delete_item(world.dcf, gone)
     run = now(world, code=3)
+    along = {"attributes.plant3d_updated_at": "information"}
     assert written(world, run["run_id"]) == {
-        (designer, "synapse", "update"): {"description": "plant3d_changed"},
+        (designer, "synapse", "update"): {"description": "plant3d_changed"} | along,
         (user, "plant3d", "push"): {"description": "synapse_changed"},
         (drifted, "synapse", "update"): {"attributes.area": "drift_restored"},
         (gone, "synapse", "archive"): {"*": "missing_confirmed"},
@@ -51,10 +52,10 @@ def test_each_field_of_a_change_names_the_rule_that_decided(make_small: MakeWorl
     (conflict,) = world.conflicts()
     ok(world.cli("resolve", conflict["id"], "plant3d"))
     latest = ok(world.cli("runs", "mine", "--limit", "1"))["items"][0]["run_id"]
-    assert written(world, latest) == {(asked, "synapse", "update"): {"description": "resolved"}}
+    assert written(world, latest) == {(asked, "synapse", "update"): {"description": "resolved"} | along}
     report = ok(world.apply(undone(world, run["run_id"])["plan_id"]))
     why = written(world, report["run_id"])
-    assert why[designer, "synapse", "update"] == {"description": "undo"}
+    assert why[designer, "synapse", "update"] == {"description": "undo"} | along
     assert why[user, "plant3d", "undo"] == {"description": "undo"}
 
 

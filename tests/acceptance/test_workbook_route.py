@@ -137,7 +137,15 @@ def test_a_value_the_column_cannot_hold_is_left_out_and_told(world: World) -> No
     user_describes(world, good, "Good")
     said = world.cli("workbook", NAME, "-o", str(world.folder / "out.xlsx"))
     assert set(cells_of(world.folder / "out.xlsx")) == {good}
-    assert "too_long" in said.out and said.code in (0, 3)
+    assert "too_long" in said.out and said.code == 3
+
+
+def test_if_every_value_is_refused_the_workbook_says_so(world: World) -> None:
+    user_describes(world, world.items("equipment")[0].pnpid, "x" * 300)
+    out = world.folder / "out.xlsx"
+    answer = world.cli("workbook", NAME, "-o", str(out)).json
+    assert (answer["path"], answer["written"], len(answer["errors"])) == (str(out), 0, 1)
+    assert openpyxl.load_workbook(out).sheetnames == ["plant3d-sync"]
 
 
 def test_making_the_workbook_changes_nothing_but_the_file_the_plan_and_what_we_offered(world: World) -> None:

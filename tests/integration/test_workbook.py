@@ -192,9 +192,32 @@ def test_what_may_not_be_written_is_reported_and_left_out(tmp_path: Path) -> Non
     assert len(CalamineWorkbook.from_path(out).get_sheet_by_index(1).to_python()) == 2
 
 
-def test_without_a_cell_to_write_there_is_no_workbook(tmp_path: Path) -> None:
-    out = tmp_path / "out.xlsx"
-    assert built(out, [planned(1, "x" * 256)]).path is None
+def test_if_every_value_is_refused_the_first_sheet_alone_says_so(tmp_path: Path) -> None:
+    report = built(tmp_path / "out.xlsx", [planned(1, "x" * 256)], language="fr")
+    assert (report.path, report.sheets) == (tmp_path / "out.xlsx", ())
+    assert_told(tmp_path / "out.xlsx", ["plant3d-sync"])
+
+
+def test_an_export_into_which_no_value_goes_is_given_back_with_a_sheet_that_says_why(tmp_path: Path) -> None:
+    source = export(tmp_path / "export.xlsx", ["Tag", "Beschreibung", "PnPID"], [["TK-7", "moved", "7"]])
+    report = fill_export(
+        source, [planned(7, "new")], catalog=plant(), out=tmp_path / "out.xlsx", language="fr"
+    )
+    assert (report.path, report.sheets, report.count("written")) == (tmp_path / "out.xlsx", (), 0)
+    assert_told(tmp_path / "out.xlsx", ["plant3d-sync", *CalamineWorkbook.from_path(source).sheet_names])
+
+
+def assert_told(out: Path, sheets: list[str]) -> None:
+    """The first sheet says that there is nothing to import, and of the one value why."""
+    book = CalamineWorkbook.from_path(out)
+    assert book.sheet_names == sheets
+    rows = [[str(part) for part in row] for row in book.get_sheet_by_index(0).to_python()]
+    assert rows[1][0].startswith("Rien ici ne peut être importé")
+    assert rows[-1][0].startswith("TK-") and rows[-1][7]
+
+
+def test_without_any_value_there_is_no_workbook(tmp_path: Path) -> None:
+    assert built(tmp_path / "out.xlsx", []).path is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,8 +283,7 @@ def outcome(
     source = export(tmp_path / "export.xlsx", shown, rows)
     settings: dict[str, object] = {"catalog": plant(), "out": tmp_path / "out.xlsx", **options}
     report = fill_export(source, [cell], **settings)  # type: ignore[arg-type]
-    assert (report.path is None) == (report.count("written") == 0)
-    assert (tmp_path / "out.xlsx").exists() == (report.path is not None)
+    assert report.path is not None and report.path.exists()
     return f"{report.cells[0].status} {report.cells[0].code}".strip()
 
 

@@ -114,6 +114,24 @@ def test_sentences_that_follow_one_another_are_translated_one_by_one() -> None:
     assert catalogue.said("Somebody else's words.") is None
 
 
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "Nothing was written for this item.",
+        "The value was not written into Plant 3D.",
+        "Nothing was written.",
+    ],
+)
+def test_no_message_takes_the_sentence_behind_it_for_a_part_of_its_own(closing: str) -> None:
+    """What ends with a parameter would: `{found} characters, the column holds {length}.` and what follows."""
+    sentences = [one for one in FRENCH if one.endswith(("}.", "}")) and "\n" not in one]
+    assert len(sentences) > 100
+    with speaking("fr"):
+        for one in sentences:
+            told = PLACES.sub("42", one).replace("{{", "{").replace("}}", "}").removesuffix(".") + "."
+            assert closing not in tr(f"{told} {closing}"), one
+
+
 def test_why_an_item_was_skipped_is_translated_to_its_last_word() -> None:
     with speaking("fr"):
         told = tr("No segment of this line group is drawn, and it has no number. Skipped.")

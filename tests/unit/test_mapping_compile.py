@@ -267,6 +267,20 @@ def test_one_field_cannot_be_compared_in_two_ways(tmp_path: Path) -> None:
     assert refused(tmp_path, text) == [(5, "two_comparators")]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "tag: {compare: information}",
+        "asset_subtype: {column: Tag, compare: information}",
+        "attributes.x: {column: Tag, owner: synapse, compare: information}",
+        "attributes.x: {column: Description, owner: shared, push: false, compare: information}",
+    ],
+)
+def test_only_an_attribute_that_plant3d_owns_can_be_information(tmp_path: Path, field: str) -> None:
+    text = f"classes:\n  Equipment:\n    fields:\n      {field}\n"
+    assert (5, "not_information") in refused(tmp_path, text)
+
+
 def test_options_without_any_column_to_adjust_are_refused(tmp_path: Path) -> None:
     text = "classes:\n  Vessel:\n    fields:\n      attributes.x: {owner: plant3d}\n"
     assert refused(tmp_path, text) == [(5, "column_missing")]

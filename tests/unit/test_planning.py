@@ -626,14 +626,14 @@ def test_a_second_edit_of_a_side_is_not_dated_by_its_first() -> None:
 SAVED = FieldRule(field="attributes.flow", owner=Owner.PLANT3D, columns=("Flow",), compare=INFORMATION)
 
 
-def informed(**changes: object) -> Draft:
+def informed(link_: dict[str, Any] | None = None, **changes: object) -> Draft:
     """An item whose `flow` is information only, saved again since the last run, with these changes."""
     before = item(1, "P-1", "feed pump", flow="1")
     rules = replace(
         rule_set(field_rules(flow=SAVED)), same={**rule_set().same, SAVED.field: lambda _a, _b: True}
     )
     now = item(1, "P-1", **{"description": "feed pump", "flow": "2", **changes})
-    return plan([now], [link(before)], rules=rules)
+    return plan([now], [link(before, **(link_ or {}))], rules=rules)
 
 
 def test_information_makes_no_update_by_itself() -> None:
@@ -647,6 +647,22 @@ def test_information_goes_along_with_what_changed() -> None:
     assert line["set"] == {"attributes.spec": "CS150", "attributes.flow": "2"}
     assert line["was"]["attributes.flow"] == "1"
     assert line["why"]["attributes.flow"] == "information"
+
+
+def test_information_that_somebody_typed_in_synapse_waits_for_nothing() -> None:
+    draft = informed(
+        {"synapse_delta": {SAVED.field: "typed"}, "pending": {SAVED.field: Open(why="conflict")}}
+    )
+    assert writes(draft) == [] and draft.conflicts == []
+    [line] = lines(draft)
+    assert line["after"]["base_set"] == {SAVED.field: "typed"}
+    assert "pending" not in line["after"] and SAVED.field in line["after"]["ends"]
+
+
+def test_information_that_was_never_read_in_synapse_is_not_written_over() -> None:
+    base = {"tag": "P-1", "description": "feed pump", "attributes.spec": None}
+    [line] = writes(informed({"base": base}, spec="CS150"))
+    assert line["set"] == {"attributes.spec": "CS150"}
 
 
 def test_ask_leaves_even_a_clear_order_to_a_person_with_a_suggestion() -> None:

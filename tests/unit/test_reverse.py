@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from plant3d_sync.model.change import Change, LeftAlone, WrittenCell, WrittenRow
 from plant3d_sync.model.link import Hold, InSynapse, Link, LinkState
 from plant3d_sync.model.plan import Op
+from plant3d_sync.model.step import Update
 from plant3d_sync.reconcile.reverse import Reversal, reverse
 
 CELL = WrittenCell(table_class="Valve", column="Description", old="before", new="after")
@@ -121,6 +123,34 @@ def test_what_goes_back_is_held_until_somebody_types() -> None:
     assert found is not None
     assert found.after.holds == {"description": Hold(side="synapse", value="after", kept="before")}
     assert found.after.ends == ["description"]
+
+
+def saved(*, now: str) -> Reversal:
+    """The undo of an update that took the time of the save along, where SYNAPSE shows this time now."""
+    recorded = replace(
+        change("update", description=("before", "after"), saved=("1 June", "2 June")), information=("saved",)
+    )
+    return reversed_(recorded, pair(base={"description": "after", "saved": now}))
+
+
+def test_information_goes_back_along_and_is_not_held() -> None:
+    found = saved(now="2 June").step
+    assert isinstance(found, Update)
+    assert found.set == {"description": "before", "saved": "1 June"}
+    assert found.why == {"description": "undo", "saved": "information"}
+    assert set(found.after.holds) == {"description"}
+
+
+def test_information_that_a_later_update_took_along_is_left_without_a_word() -> None:
+    found = saved(now="3 June")
+    assert isinstance(found.step, Update)
+    assert found.step.set == {"description": "before"}
+    assert found.left == ()
+
+
+def test_information_is_not_put_back_by_itself() -> None:
+    recorded = replace(change("update", saved=("1 June", "2 June")), information=("saved",))
+    assert reversed_(recorded, pair(base={"saved": "2 June"})) == Reversal()
 
 
 def test_a_cell_goes_back_under_the_stamp_that_its_row_has_now() -> None:

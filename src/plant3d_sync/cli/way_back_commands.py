@@ -326,14 +326,18 @@ def workbook(
     if as_json:
         print_json(answer)
     else:
-        say(
-            "No cell could be written, so there is no workbook."
-            if answer["path"] is None
-            else f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(answer['refused'])} refused."
-        )
-        for item in answer["refused"]:
+        refused = [*answer["refused"], *answer["errors"]]
+        if answer["path"] is None:
+            say("No value waits for Plant 3D, so there is no workbook.")
+        elif not answer["written"]:
+            say(f"{answer['path']}: no value could go into a cell; its first sheet says why.")
+        else:
+            say(
+                f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(refused)} refused."
+            )
+        for item in refused:
             say(f"  ! {plain(item['tag'])} [{item['code']}] {plain(item['message'])}")
-    raise typer.Exit(3 if answer["refused"] else 0)
+    raise typer.Exit(3 if answer["refused"] or answer["errors"] else 0)
 
 
 def backups(project: ProjectArgument, json: JsonOption = False) -> None:

@@ -34,6 +34,7 @@ from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.reading import LineRule, Reading
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import (
+    INFORMATION,
     REGISTRY_TAG,
     BlankPolicy,
     ClassRule,
@@ -465,6 +466,7 @@ class _Compiler:
         use.writable = use.writable or made.writable
         use.not_writable += made.not_writable
         self._check_compare(name, made.rule.compare, spec)
+        self._check_information(name, made.rule, spec)
         rules[name] = made.rule
         plans.append(made.plan)
         self._touched.setdefault(class_name, []).extend(made.facts)
@@ -530,6 +532,15 @@ class _Compiler:
             "one field needs one comparator in all classes (set `compare` on both)"
         )
         self._add_once(_problem(Severity.ERROR, "two_comparators", message, mark))
+
+    def _check_information(self, name: str, rule: FieldRule, spec: FieldSpec) -> None:
+        if rule.compare != INFORMATION or (rule.owner is Owner.PLANT3D and name.startswith("attributes.")):
+            return
+        message = (
+            f"{name} cannot be compared as {INFORMATION}: nothing would see an edit of it. "
+            "Only an attribute that Plant 3D owns may go along unseen"
+        )
+        self._add_once(_problem(Severity.ERROR, "not_information", message, spec.at("compare")))
 
     def _check_targets(
         self,

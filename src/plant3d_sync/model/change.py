@@ -10,7 +10,10 @@ from plant3d_sync.model.record import Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One recorded write. `fields`: field -> (before, after); `op`: create, update, adopt, archive, restore, push, undo."""
+    """One recorded write. `fields`: field -> (before, after); `op`: create, update, adopt, archive, restore, push, undo.
+
+    `information`: those of its fields that only went along with another one.
+    """
 
     change_id: int
     link_id: int | None
@@ -20,6 +23,7 @@ class Change:
     side: str
     op: str
     fields: Mapping[str, tuple[Value, Value]]
+    information: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
 
 _REGISTRY = frozenset({"registry_mismatch", "not_registered", "tag_from_registry"})
 _CELL = frozenset(
     {"line_break", "nul_character", "outer_blanks", "mojibake", "invalid_utf8", "wrong_type", "too_long"}
 )
+_IDENTITY = frozenset({"duplicate_guid", "bad_guid"})
 _LEFT_BEHIND = frozenset({"dangling_link", "dangling_relation", "registry_orphan"})
 _EXPLAINS: Mapping[str, frozenset[str]] = {
     "invalid_tag": frozenset({"line_break", "nul_character", "outer_blanks", "mojibake"}) | _REGISTRY,
@@ -47,6 +49,16 @@ def told_once(found: Sequence[Finding], tag_columns: Callable[[str], frozenset[s
             dropped.add(place)
             folded.setdefault(main, []).append(one)
     return [_with(one, folded.get(place, ())) for place, one in enumerate(found) if place not in dropped]
+
+
+def without_refused(found: Iterable[Finding], errors: Iterable[RowError]) -> list[Finding]:
+    """The reader's findings without those that the refused rows tell themselves: each names the others of its PnPGuid."""
+    told = {(error.code, error.plant3d_id or error.pnpid) for error in errors if error.code in _IDENTITY}
+    return [
+        one
+        for one in found
+        if one.code not in _IDENTITY or (one.code, one.data.get("guid") or one.pnpid) not in told
+    ]
 
 
 def _goes_before(found: Sequence[Finding], other: int | None, one: Finding) -> bool:
@@ -87,4 +99,4 @@ def _with(main: Finding, folded: Sequence[Finding]) -> Finding:
     return replace(main, data=data)
 
 
-__all__ = ["told_once"]
+__all__ = ["told_once", "without_refused"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import UNSET
@@ -11,7 +11,7 @@ from plant3d_sync.model.conflict import ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D, 
 from plant3d_sync.model.link import Flip, Hold, Interval, Link, Open
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
-from plant3d_sync.model.rules import INFORMATION, REGISTRY_TAG
+from plant3d_sync.model.rules import INFORMATION, REGISTRY_TAG, FieldRule
 from plant3d_sync.model.side import Owner, WriteMode
 from plant3d_sync.model.step import Adopt, After, Cell, Head, Push, Restore, Settle, Touch, Update, head
 from plant3d_sync.reconcile import older, place
@@ -51,7 +51,9 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
     steps: tuple[OfPair, ...] | tuple[Push, OfPair]
     errors: Sequence[RowError]
     for name, rule in case.rule.fields.items():
-        if name not in case.translated.fields or (name == "tag" and case.tag is None):
+        if rule.compare == INFORMATION:
+            sum_.note(pair, name)
+        elif name not in case.translated.fields or (name == "tag" and case.tag is None):
             _keep_open(sum_, link, name, on)
         elif _is_unread(pair, name):
             unread |= rule.owner is not Owner.SYNAPSE  # unknown is not a change; until the asset was read
@@ -66,7 +68,7 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
         sum_.pending["tag"] = Open(why="tag_lost")
     for one in sum_.decided:
         sum_.add(one)
-    if sum_.set:
+    if sum_.set or restore:
         sum_.inform(pair)
     problem = (value_refused(sum_.set) or attributes_refused(sum_.set)) if sum_.set else None
     found = [one.finding for one in sum_.decided if one.finding is not None]
@@ -218,13 +220,25 @@ class _Sum:
         if one.refused is not None:
             self.refused.append(one.refused)
 
+    def note(self, pair: Pair, name: str) -> None:
+        """Of information only what SYNAPSE holds is remembered: no side of it is ever away."""
+        if _is_unread(pair, name):
+            return
+        base, held = pair.link.base, pair.held.get(name)
+        if base is None or name not in base or base[name] != held or name in pair.link.base_plant:
+            self.base_set[name] = held
+
     def inform(self, pair: Pair) -> None:
         """What is written along with something else, and never by itself."""
         now, held = pair.case.translated.fields, pair.held
         for name, rule in pair.case.rule.fields.items():
-            if rule.compare == INFORMATION and name in now and now[name] != held.get(name):
+            if (
+                rule.compare == INFORMATION
+                and name in now
+                and now[name] != held.get(name)
+                and not _is_unread(pair, name)
+            ):
                 self.set[name], self.was[name], self.why[name] = now[name], held.get(name), INFORMATION
-                self.plant_set.pop(name, None)
 
     def after(self, case: Case, link: Link) -> After:
         """What the link will remember."""
@@ -241,9 +255,12 @@ class _Sum:
             ends=self._over(link, case.rule.fields),
         )
 
-    def _over(self, link: Link, mapped: Container[str]) -> list[str]:
-        """Fields that were compared, or left the mapping. What an unreadable one is known for stays."""
+    def _over(self, link: Link, mapped: Mapping[str, FieldRule]) -> list[str]:
+        """Fields that were compared, or left the mapping. What an unreadable one is known for stays; information has no end
+        to wait for.
+        """
         compared = {one.field.name for one in self.decided}
+        compared.update(name for name in mapped if mapped[name].compare == INFORMATION)
         open_fields = {*link.pending, *link.observed}
         over = {name for name in open_fields if name in compared or name not in mapped}
         return sorted(over | {name for name in link.holds if name in compared or name == WHOLE})
@@ -257,7 +274,10 @@ class _Sum:
 
     def loses_a_value(self) -> bool:
         """Whether a filled value of SYNAPSE is emptied."""
-        return any(is_blank(value) and not is_blank(self.was.get(name)) for name, value in self.set.items())
+        return any(
+            is_blank(value) and not is_blank(self.was.get(name)) and self.why.get(name) != INFORMATION
+            for name, value in self.set.items()
+        )
 
 
 def _amounts(link: Link, sum_: _Sum, restore: str, on: Context) -> Amounts:

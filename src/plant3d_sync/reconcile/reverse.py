@@ -11,7 +11,8 @@ adopt        likewise; the identity itself is never taken back
 push         push of the texts before, of every cell that still holds what was written
 ===========  =======================================================================================
 
-What goes back is held: the next run does not bring it again, until somebody types.
+What goes back is held: the next run does not bring it again, until somebody types. Information that went along with an
+update goes back along with it, while it is still what that update wrote; it is never held, and never put back by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from plant3d_sync.model.change import Change, LeftAlone, WrittenRow
 from plant3d_sync.model.link import Hold, Link, LinkState, known
 from plant3d_sync.model.record import Value
+from plant3d_sync.model.rules import INFORMATION
 from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, head
 from plant3d_sync.model.version import is_counted
 
@@ -116,6 +118,8 @@ def _update(change: Change, link: Link) -> Reversal:
     holds: dict[str, Hold] = {}
     left: list[LeftAlone] = []
     for name, (old, new) in change.fields.items():
+        if name in change.information:
+            continue
         if name == "plant3d_id":
             why = "an identity is never taken back"
             left.append(LeftAlone(field=name, value_now=link.plant3d_id, why=why))
@@ -126,13 +130,18 @@ def _update(change: Change, link: Link) -> Reversal:
             holds[name] = Hold(side="synapse", value=_plant3d_now(link, name), kept=old)
     if not back:
         return Reversal(left=tuple(left))
+    why_back = dict.fromkeys(back, "undo")
+    for name in change.information:
+        old, new = change.fields[name]
+        if held.get(name) == new != old:
+            back[name], was[name], why_back[name] = old, new, INFORMATION
     step = Update(
         **head(link),
         old_tag=link.tag if "tag" in back else None,
         set=back,
         was=was,
         after=After(holds=holds, ends=sorted(back)),
-        why=dict.fromkeys(back, "undo"),
+        why=why_back,
         undo_change=change.change_id,
     )
     return Reversal(step=step, left=tuple(left))

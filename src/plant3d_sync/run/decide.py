@@ -16,7 +16,7 @@ from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.guard import check_identity, check_synapse
-from plant3d_sync.reconcile.once import told_once
+from plant3d_sync.reconcile.once import told_once, without_refused
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.reconcile.quarantine import Quarantine
 from plant3d_sync.run import schema
@@ -177,7 +177,7 @@ def make_plan(
     if only is None:
         draft.findings.extend(
             [
-                *snapshot.findings(),
+                *without_refused(snapshot.findings(), draft.errors),
                 *_mapping_findings(rules),
                 *unread_letters(rules, snapshot),
                 *look.findings(),

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from plant3d_sync.model.change import Change
 from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.record import Value
+from plant3d_sync.model.rules import INFORMATION
 from plant3d_sync.model.step import Restore, Step, Update, from_text, list_text
 from plant3d_sync.state import audit, runs, seals
 from plant3d_sync.state.codec import bulk_insert, load_map, set_columns
@@ -277,6 +278,7 @@ def recorded(connection: Connection, run_id: str) -> list[Change]:
             side=row["side"],
             op=row["op"],
             fields={name: (old, new) for name, (old, new) in row["fields"].items()},
+            information=tuple(name for name, why in row["why"].items() if why == INFORMATION),
         )
         for row in changes_of_run(connection, run_id)
     ]

@@ -11,6 +11,7 @@ from plant3d_sync.model.change import Change, WrittenRow
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.record import Value
+from plant3d_sync.model.rules import INFORMATION
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import Archive, Push, Restore, Update, to_text
 from plant3d_sync.reconcile.reverse import Inverse, Reversal, reverse
@@ -100,12 +101,12 @@ def undo_plan(
 
 
 def _values(step: Inverse) -> int:
-    """How many values a step puts back; an asset that is archived or lives again counts as one."""
+    """How many values a step puts back, besides information; an asset that is archived or lives again counts as one."""
     match step:
         case Push():
             return len(step.cells)
         case Update() | Restore():
-            return len(step.set) or 1
+            return sum(step.why.get(name) != INFORMATION for name in step.set) or 1
         case Archive():
             return 1
         case _:

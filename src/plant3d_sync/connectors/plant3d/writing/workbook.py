@@ -89,7 +89,9 @@ class WorkbookCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkbookReport:
-    """A written workbook, or (no cell could go in) none: `path` is None then. One entry per planned cell, in order."""
+    """A written workbook; `path` is None if there was nothing to write and nothing to tell. One entry per planned cell, in
+    order.
+    """
 
     path: Path | None
     sheets: tuple[str, ...]
@@ -202,7 +204,8 @@ def build_workbook(
     """Make a workbook with only the items of the plan, when no fresh export is at hand.
 
     `rows`: PnPID -> column name -> present value (`@drawing` for the drawing number); only the columns given are
-    shown, with the project's own display names. Cells the rules forbid are reported and left out.
+    shown, with the project's own display names. Cells the rules forbid are reported and left out; if that leaves none, the
+    first sheet alone says so.
     Raises RetryLaterError `workbook_not_written`; `out` is complete or untouched.
     """
     results = _Results(cells)
@@ -211,7 +214,7 @@ def build_workbook(
     for index in results.open():
         cell = cells[index]
         by_class.setdefault(cell.class_name, {}).setdefault(cell.pnpid, {})[cell.column.lower()] = index
-    if not by_class:
+    if not (cells or guide.left):
         return results.report(None, ())
     labels = {name: _class_label(catalog, name) for name in by_class}
     names = _sheet_names(labels)
@@ -246,7 +249,8 @@ def _guide_rows(
     outside = [index for index in range(len(results.cells)) if results.done[index].status != "written"]
     with speaking(language):
         told = [("title", [tr("Values from SYNAPSE, to be accepted in Plant 3D")])]
-        told += [("text", [f"{number}. {tr(text)}"]) for number, text in enumerate(_STEPS, start=1)]
+        steps = [f"{number}. {tr(text)}" for number, text in enumerate(_STEPS, start=1)]
+        told += [("text", [text]) for text in (steps if inside else [tr(_NOTHING_INSIDE)])]
         told.append(("text", [""]))
         told.append(("title", [tr(f"Values in this workbook: {len(inside)}")]))
         if inside:
@@ -285,6 +289,9 @@ _STEPS: Final = (
     "If several drawings change, Plant 3D opens and saves them itself; nobody else may have them open meanwhile.",
     "Save. The next run of plant3d-sync reads what was accepted; what was rejected goes on waiting in SYNAPSE.",
 )
+
+
+_NOTHING_INSIDE: Final = "Nothing here can be imported: no value could go into a cell. Below stands why, value by value, and what to do."
 
 
 def _heads() -> list[str]:
@@ -551,13 +558,14 @@ def fill_export(
         for index in results.open():
             _fill_cell(catalog, results, index, places, language, headers or {}, agrees)
         done = [cell for cell in results.done.values() if cell.status == "written"]
-        if done:
+        told = bool(cells or guide.left)
+        if told:
             _insert_guide(book, _guide_rows(catalog, results, guide, language))
             with _whole_or_not_at_all(out) as temporary:
                 book.save(str(temporary))
     finally:
         book.close()
-    return results.report(out if done else None, sorted({cell.sheet for cell in done}, key=str.casefold))
+    return results.report(out if told else None, sorted({cell.sheet for cell in done}, key=str.casefold))
 
 
 def _fill_cell(
