@@ -66,7 +66,8 @@ class Clocks:
     """What a run knows of the clocks. `skew`: SYNAPSE's minus ours, None = unknown; `skew_before`: as the last run found it.
 
     `file_changed`: when Plant 3D's file was changed last (POSIX seconds), None where our own clock does not say so.
-    `one_commit`: that was its only change since the last complete read.
+    `one_commit`: that was its only change since the last complete read. `lag`: how far behind a workstation of the project
+    was shown to be, at most; 0.0: none was shown to be behind by more than the tolerance.
     """
 
     tolerance: float = TOLERANCE
@@ -75,6 +76,7 @@ class Clocks:
     skew_before: float | None = None
     file_changed: float | None = None
     one_commit: bool = False
+    lag: float = 0.0
 
     @classmethod
     def allowing(cls, seconds: float | None) -> Clocks:

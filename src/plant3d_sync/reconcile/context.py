@@ -113,6 +113,12 @@ class Context:
         clocks = self.know.clocks
         return clocks if link.looked_at is None else replace(clocks, one_commit=False)
 
+    def knowing(self, lag: float) -> Context:
+        """The same for whoever knows that a workstation may be that far behind."""
+        if lag <= self.know.clocks.lag:
+            return self
+        return Context(self.rules, replace(self.know, clocks=replace(self.know.clocks, lag=lag)))
+
     def redefined(self, link: Link, class_name: str, name: str) -> bool:
         """Whether the mapping fills the field otherwise since the link was compared: then Plant 3D was not edited."""
         definitions = self.know.definitions

@@ -13,6 +13,9 @@ SYNAPSE dates the field itself, so its time bounds the edit from both sides, by 
 A clock that is wrong widens an interval or leaves it as it is, so that it still holds the edit: a stamp of before our last
 sight or of the future does not count. A workstation may be a whole hour behind (summer time, the wrong zone) or a whole day
 without anything that shows it, if its stamp is older than that; such a stamp bounds the edit by that much less.
+
+A workstation that is behind by less than that shows it as soon as it stamps a row earlier than we saw that row without the
+stamp. The worst such lag of the project is remembered, and widens every interval from then on.
 """
 
 from __future__ import annotations
@@ -36,9 +39,35 @@ def plant3d_edit(last_sight: float | None, now: float, row_stamp: float | None, 
             since = max(last_sight, changed - 1.0)
     if row_stamp is not None and last_sight is not None and last_sight <= row_stamp:
         until = min(
-            until, row_stamp + max(clocks.tolerance, LEAST) + _hidden_fault(until - row_stamp, clocks)
+            until,
+            row_stamp + max(clocks.tolerance, clocks.lag, LEAST) + _hidden_fault(until - row_stamp, clocks),
         )
     return Interval(at_base=since, away=until)
+
+
+def lag_shown(
+    last_sight: float | None, now: float, former_stamp: float | None, row_stamp: float | None, clocks: Clocks
+) -> float:
+    """How far behind a workstation is, at most, if the stamp it gave a row shows that it is behind at all; else 0.0.
+
+    `former_stamp`: the stamp that the row had at our last sight. A new one was given after that, by a single change of the
+    file at the moment of that change. What the tolerance allows for shows nothing.
+    """
+    if last_sight is None or former_stamp is None or row_stamp is None or row_stamp <= former_stamp:
+        return 0.0
+    since, until = last_sight, now
+    changed = clocks.file_changed
+    if changed is not None and last_sight < changed <= now:
+        until = changed
+        since = changed if clocks.one_commit else last_sight
+    return until - row_stamp if since - row_stamp > max(clocks.tolerance, LEAST) else 0.0
+
+
+def with_lag(seen: Interval | None, clocks: Clocks) -> Interval | None:
+    """An interval that may have been found before the lag of a workstation was: its end may be as much later."""
+    if seen is None or clocks.lag <= clocks.tolerance:
+        return seen
+    return Interval(at_base=seen.at_base, away=seen.away + clocks.lag)
 
 
 def _hidden_fault(age: float, clocks: Clocks) -> float:

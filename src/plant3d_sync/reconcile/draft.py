@@ -130,5 +130,7 @@ class Draft:
     """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
     reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Entity -> code -> items that are skipped or set aside for it."""
+    lag: float = 0.0
+    """How far behind a workstation was shown to be by this read, at most (seconds); 0.0: none was."""
     uncompared: frozenset[str] = frozenset()
     """Identities that this read did not compare: absent, or set aside with an error or a finding of the row."""

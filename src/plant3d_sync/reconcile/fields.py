@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from plant3d_sync.model.link import REVERTED, Flip, Interval, Link, Open
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
-from plant3d_sync.model.record import Value
+from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.rules import FieldRule
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile import dating, older, ours, spelling
@@ -116,7 +116,7 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
         times=Times(
             now=on.know.now,
             tolerance=on.know.clocks.tolerance,
-            plant3d=observed.get("p"),
+            plant3d=_plant3d_side(link.observed.get(name, {}).get("p"), observed.get("p"), on),
             synapse=observed.get("s"),
             row_stamp=_row_stamp(pair),
             synapse_stamp=posix(stamp(pair, name)),
@@ -240,6 +240,24 @@ def _observed(
         else:
             seen[side] = _dated(pair, name, side, known.at_base, on)
     return seen
+
+
+def _plant3d_side(known: Interval | None, seen: Interval | None, on: Context) -> Interval | None:
+    """When Plant 3D was edited; what an earlier run found may not have allowed for the lag that is known now."""
+    return dating.with_lag(seen, on.know.clocks) if seen is not None and seen is known else seen
+
+
+def lag_shown(link: Link, item: PlantItem, on: Context) -> float:
+    """How far behind the workstation is that saved the item's row last, as far as its stamp shows it; else 0.0."""
+    if link.pnpid != item.pnpid or link.ticks is None:
+        return 0.0
+    return dating.lag_shown(
+        on.last_compared(link),
+        on.know.now,
+        ticks_posix(link.ticks),
+        ticks_posix(item.timestamp),
+        on.clocks_for(link),
+    )
 
 
 def _dated(pair: Pair, name: str, side: str, last_sight: float | None, on: Context) -> Interval:

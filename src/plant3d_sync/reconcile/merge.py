@@ -397,6 +397,11 @@ def suggest(plant3d: Value, synapse: Value, times: Times) -> tuple[Side, str]:
     return (Side.SYNAPSE if longer else Side.PLANT3D), "says_more"
 
 
+SYNAPSE_LATER: Final = "synapse_changed_later"
+PLANT3D_LATER: Final = "plant3d_changed_later"
+BY_TIME: Final = frozenset({SYNAPSE_LATER, PLANT3D_LATER})
+"""Reasons of what was decided because one edit is the later one."""
+
 SAME_MOMENT: Final = 0.001
 """Seconds: two sides that were first seen changed by the same read."""
 
@@ -418,9 +423,9 @@ def newest(times: Times) -> tuple[Side | None, str]:
         return None, "our_clock_went_back"
     if synapse is not None:
         if synapse.at_base is not None and synapse.at_base >= plant.away:
-            return Side.SYNAPSE, "synapse_changed_later"
+            return Side.SYNAPSE, SYNAPSE_LATER
         if plant.at_base is not None and plant.at_base >= synapse.away:
-            return Side.PLANT3D, "plant3d_changed_later"
+            return Side.PLANT3D, PLANT3D_LATER
     if times.synapse_stamp is None:
         return None, "synapse_time_missing"
     if times.skew is None:
@@ -429,9 +434,9 @@ def newest(times: Times) -> tuple[Side | None, str]:
     if not _plausible(stamp, synapse, times):
         return None, "synapse_time_implausible"
     if plant.at_base is not None and stamp < plant.at_base - times.tolerance:
-        return Side.PLANT3D, "plant3d_changed_later"
+        return Side.PLANT3D, PLANT3D_LATER
     if stamp > plant.away + times.tolerance:
-        return Side.SYNAPSE, "synapse_changed_later"
+        return Side.SYNAPSE, SYNAPSE_LATER
     return None, "changed_at_about_the_same_time"
 
 

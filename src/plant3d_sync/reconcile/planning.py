@@ -36,6 +36,8 @@ from plant3d_sync.reconcile.case import Case, Decision, Fate, skipped
 from plant3d_sync.reconcile.context import Context, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines, Pile
+from plant3d_sync.reconcile.fields import lag_shown
+from plant3d_sync.reconcile.merge import BY_TIME
 from plant3d_sync.reconcile.quarantine import IGNORED, told_of
 from plant3d_sync.reconcile.tags import Claim, Rename, Tags, Unchanged, in_order
 
@@ -72,6 +74,8 @@ class Planner:
         self._disputed: set[str] = set()
         self._strays = dict(know.strays)
         self._sees_older_copy = False
+        self._lag = 0.0
+        self._by_time: list[Case] = []
 
     def known_links(self, holders: Mapping[str, int], count: Mapping[str, int]) -> None:
         """Announce the live links before the scan: tag in SYNAPSE now -> PnPID; how many there are of each kind."""
@@ -156,10 +160,15 @@ class Planner:
             self._tags.only_registered(item.pnpid)
         if tag is not None and not on.rules.reading.is_undrawn(item):
             self._tags.claim(tag, item.pnpid, Claim(item.class_name, item.guid, entity))
+        if link is not None:
+            self._lag = max(self._lag, lag_shown(link, item, on))
         if asked:
             self._look_at(item.guid, (WHOLE,))
-            decision = on.know.quarantine.settle(item.pnpid, decide(case, on))
-            self._add(decision, item.pnpid, item.guid, entity)
+            decision = decide(case, on)
+            if link is not None and _is_by_time(decision):
+                self._by_time.append(case)  # a row that is still to come may show that a clock was behind
+                return
+            self._add(on.know.quarantine.settle(item.pnpid, decision), item.pnpid, item.guid, entity)
 
     def gone(self, link: Link) -> None:
         """A link whose item this complete read did not show, if there is anything to say about it."""
@@ -254,6 +263,7 @@ class Planner:
 
     def finish(self, extra_guards: Sequence[GuardHit] = ()) -> Draft:
         """Settle everything that needs the whole picture: duplicate tags, taken tags, order, guards."""
+        self._decide_by_time()
         self._tell_strays()
         self._judge_tags()
         know = self._on.know
@@ -290,7 +300,15 @@ class Planner:
             reasons=self._reasons(),
             fates=self._choices,
             uncompared=frozenset(self._uncompared | self._disputed),
+            lag=self._lag,
         )
+
+    def _decide_by_time(self) -> None:
+        """What time decides is decided by what every row of this read shows of the clocks."""
+        on = self._on.knowing(self._lag)
+        for case in self._by_time:
+            decision = on.know.quarantine.settle(case.item.pnpid, decide(case, on))
+            self._add(decision, case.item.pnpid, case.item.guid, case.entity)
 
     def _counts(self, entity: str) -> Stats:
         """What becomes of the items of a kind: written as far as a step is left, unchanged whatever is nothing else."""
@@ -355,6 +373,15 @@ class Planner:
             pile.withdraw(entity, pnpid)
         self._end(pnpid, entity, fate, code)
         self._waiting += 1
+
+
+def _is_by_time(decision: Decision) -> bool:
+    """Whether something of it was decided because one side's edit is the later one."""
+    return any(
+        not BY_TIME.isdisjoint(step.why.values())
+        for step in decision.steps
+        if isinstance(step, Update | Adopt | Restore | Push)
+    )
 
 
 def _enters(item: PlantItem, tag: str | None) -> Decision:

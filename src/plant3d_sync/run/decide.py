@@ -238,6 +238,7 @@ def _clocks(project: Project, known: ProjectState, source: SourceIdentity) -> Cl
         skew_before=known.skew_before,
         file_changed=source.changed_at,
         one_commit=once and source.changed_at is not None,
+        lag=known.plant_lag or 0.0,
     )
 
 

@@ -304,6 +304,8 @@ class Memory:
         limits = [limit.to_dict() for limit in self._project.synapse.limits()]
         if probe.get("limits", []) != limits:
             values["probe"] = {**probe, "limits": limits}
+        if planned.draft.lag > (project_state.ensure(connection, self._project.name).plant_lag or 0.0):
+            values["plant_lag"] = planned.draft.lag
         if complete and _reads_all_of_plant3d(request):
             values |= {
                 "signature": planned.signature if not report.writes["plant3d"] else None,

@@ -39,6 +39,8 @@ class ProjectState:
     skew: float | None = None
     skew_before: float | None = None
     """As it was stored; a run sets `skew` to what it finds itself."""
+    plant_lag: float | None = None
+    """How far behind a workstation of the project was ever shown to be, at most (seconds)."""
     next_link: int = 1
     probe: dict[str, object] = field(default_factory=dict)
     standing: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +83,7 @@ def get(connection: Connection, name: str) -> ProjectState | None:
         force_compare=bool(row.force_compare),
         skew=row.skew,
         skew_before=row.skew,
+        plant_lag=row.plant_lag,
         next_link=row.next_link,
         probe=load_map(row.probe),
         standing=load_map(row.standing),

@@ -41,6 +41,7 @@ project = sa.Table(
     sa.Column("waiting", sa.Integer, nullable=False, server_default="0"),
     sa.Column("force_compare", sa.Integer, nullable=False, server_default="0"),
     sa.Column("skew", Time),
+    sa.Column("plant_lag", Time),
     sa.Column("next_link", BigInt, nullable=False, server_default="1"),
     sa.Column("probe", Json),
     sa.Column("standing", Json),
