@@ -98,3 +98,21 @@ def test_a_workstation_whose_clock_is_wrong_never_makes_the_older_edit_win(
     story.then.is_asked("HV-1", "description", "The designer's", "The user's")
     story.then.plant3d_holds("HV-1", "The designer's")
     story.then.synapse_holds("HV-1", "The user's")
+
+
+def test_a_workstation_that_once_showed_that_it_is_behind_makes_no_wrong_winner_later(unpulled: Tell) -> None:
+    """It is twenty minutes behind: what the designer saves now carries a stamp of before the user's edit."""
+    story, now = unpulled(), time.time()
+    with bench(story.world, at=now - 8000) as first:
+        first.run()
+    story.designer.types("P-1", "description", "Saved by a clock that is behind")
+    stamps(story, "P-1", ticks_now() - 9000 * TICKS)
+    with bench(story.world, at=now - 4000) as shows:
+        shows.run()
+    story.designer.types("HV-1", "description", "The designer's")
+    stamps(story, "HV-1", ticks_now() - 1200 * TICKS)
+    user_types(story, "HV-1", "The user's", time.time() - 600)
+    with bench(story.world, at=time.time() + 60) as after:
+        after.run()
+    story.then.is_asked("HV-1", "description", "The designer's", "The user's")
+    assert story.world.rows("SELECT plant_lag FROM project")[0]["plant_lag"] > 1200

@@ -61,6 +61,77 @@ def test_a_workstations_clock_makes_no_wrong_winner(fault: float) -> None:
     assert decided > 100 if abs(fault) <= 60 else True, "true stamps decide"
 
 
+def of_a_clock_behind_by(lag: float, clocks: Clocks) -> set[bool]:
+    """Whether each winner is the right one, for edits of a workstation that is so far behind."""
+    found: set[bool] = set()
+    for window in WINDOWS:
+        moments = [window * part / 12 for part in range(1, 12)]
+        for edited, synapse in product(moments, moments):
+            side = winner(START + edited, START + synapse, START + window, START + edited - lag, clocks)
+            if side is not None and edited != synapse:
+                found.add(side is (Side.PLANT3D if edited > synapse else Side.SYNAPSE))
+    return found
+
+
+@pytest.mark.parametrize("lag", [150.0, 600.0, 1800.0])
+def test_a_workstation_that_was_shown_to_be_behind_makes_no_wrong_winner(lag: float) -> None:
+    clocks = Clocks(skew=0.0, skew_before=0.0, lag=lag)
+    assert False not in of_a_clock_behind_by(lag, clocks)
+    assert False in of_a_clock_behind_by(lag, replace(clocks, lag=0.0)), "nothing has shown it yet"
+
+
+BEFORE = START - 5000.0
+"""The stamp that a row had when it was last seen, at START."""
+
+
+@pytest.mark.parametrize(
+    ("former", "stamp", "clocks", "lag"),
+    [
+        (BEFORE, START - 121, Clocks(), 421.0),
+        (BEFORE, START - 119, Clocks(), 0.0),
+        (BEFORE, START + 10, Clocks(), 0.0),
+        (BEFORE, START - 1000, Clocks(tolerance=900.0), 1300.0),
+        (BEFORE, START - 1000, Clocks(tolerance=1000.0), 0.0),
+        (BEFORE, START - 121, Clocks(file_changed=START + 100), 221.0),
+        (BEFORE, START + 50, Clocks(file_changed=START + 200), 0.0),
+        (BEFORE, START + 50, Clocks(file_changed=START + 200, one_commit=True), 150.0),
+        (BEFORE, START + 100, Clocks(file_changed=START + 200, one_commit=True), 0.0),
+        (BEFORE, BEFORE, Clocks(), 0.0),
+        (BEFORE, BEFORE - 1, Clocks(), 0.0),
+        (BEFORE, None, Clocks(), 0.0),
+        (None, START - 121, Clocks(), 0.0),
+    ],
+    ids=[
+        "stamped before our last sight",
+        "within the tolerance",
+        "after our last sight",
+        "behind by more than the settings allow",
+        "behind by what the settings allow",
+        "the file changed no later than that",
+        "the file changed several times",
+        "the one change of the file was later",
+        "the one change of the file was a little later",
+        "not stamped since",
+        "a copy of an earlier day",
+        "no stamp",
+        "no stamp before",
+    ],
+)
+def test_a_stamp_shows_that_a_workstation_is_behind(
+    former: float | None, stamp: float | None, clocks: Clocks, lag: float
+) -> None:
+    assert dating.lag_shown(START, START + 300, former, stamp, clocks) == lag
+    assert dating.lag_shown(None, START + 300, former, stamp, clocks) == 0.0
+
+
+def test_an_interval_of_an_earlier_run_ends_as_much_later_as_the_lag_that_is_known_now() -> None:
+    seen = dating.plant3d_edit(START, START + 300, START + 10, Clocks())
+    assert dating.with_lag(seen, Clocks()) == seen
+    wider = dating.with_lag(seen, Clocks(lag=600.0))
+    assert wider is not None and (wider.at_base, wider.away) == (START, START + 130 + 600)
+    assert dating.with_lag(None, Clocks(lag=600.0)) is None
+
+
 @pytest.mark.parametrize(
     "stamp", [None, 0.0, START - 1.0], ids=["missing", "none", "of before our last sight"]
 )

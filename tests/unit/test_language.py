@@ -124,11 +124,11 @@ def test_sentences_that_follow_one_another_are_translated_one_by_one() -> None:
 )
 def test_no_message_takes_the_sentence_behind_it_for_a_part_of_its_own(closing: str) -> None:
     """What ends with a parameter would: `{found} characters, the column holds {length}.` and what follows."""
-    sentences = [one for one in FRENCH if one.endswith(("}.", "}")) and "\n" not in one]
-    assert len(sentences) > 100
+    sentences = [one for one in FRENCH if one.endswith("}.")]
+    assert len(sentences) > 40
     with speaking("fr"):
         for one in sentences:
-            told = PLACES.sub("42", one).replace("{{", "{").replace("}}", "}").removesuffix(".") + "."
+            told = PLACES.sub("42", one).replace("{{", "{").replace("}}", "}")
             assert closing not in tr(f"{told} {closing}"), one
 
 

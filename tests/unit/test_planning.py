@@ -583,6 +583,7 @@ def test_a_tag_edited_in_synapse_is_put_back_from_the_tag_it_has_now() -> None:
     assert (line["old_tag"], line["set"]["tag"]) == ("Z", "A")
 
 
+EPOCH, SECOND = 621_355_968_000_000_000, 10_000_000
 BOTH = {"p": Interval(at_base=100.0, away=200.0), "s": Interval(at_base=300.0, away=400.0)}
 
 
@@ -610,6 +611,26 @@ def test_the_later_of_two_edits_seen_apart_wins() -> None:
         write_mode=WriteMode.SQL,
     )
     assert [cell["new"] for cell in lines(draft, "push")[0]["cells"]] == ["synapse"]
+
+
+@pytest.mark.parametrize("first", ["the quarrel", "the row that shows it"])
+def test_a_clock_that_this_very_read_shows_to_be_behind_decides_nothing(first: str) -> None:
+    """Another row was saved 400 s before we last saw it unsaved."""
+    open_fields = {"description": Open(why="x", plant3d="plant", synapse="synapse")}
+    quarrel = link(item(1, "P-1", "old"), observed={"description": BOTH}, pending=open_fields)
+    other = link(item(2, "P-2", "old"), ticks=EPOCH + 9_000 * SECOND)
+    items = [item(1, "P-1", "plant"), item(2, "P-2", "new", timestamp=EPOCH + 9_300 * SECOND)]
+    draft = plan(
+        items if first == "the quarrel" else items[::-1],
+        [quarrel, other],
+        [asset(quarrel, description="synapse")],
+        direction=Direction.BOTH,
+        write_mode=WriteMode.SQL,
+        last_plant3d_read=9_700.0,
+    )
+    assert draft.lag == 700.0
+    assert lines(draft, "push") == [] and [one.field for one in draft.conflicts] == ["description"]
+    assert balanced(draft)
 
 
 def test_a_second_edit_of_a_side_is_not_dated_by_its_first() -> None:
