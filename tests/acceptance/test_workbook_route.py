@@ -120,7 +120,7 @@ def test_the_first_sheet_tells_the_designer_in_french_who_wants_what(world: Worl
     old = [cell(world, pnpid) for pnpid in (wanted, refused)]
     user_describes(world, wanted, "Pompe de Marie", _by="user:marie")
     user_describes(world, refused, "x" * 400, _by="user:jo")
-    _report, out = workbook(world, "--language", "fr")
+    _report, out = workbook(world, "--language", "fr", code=3)
     book = CalamineWorkbook.from_path(out)
     rows = [[str(part) for part in row] for row in book.get_sheet_by_name(book.sheet_names[0]).to_python()]
     (marie,) = [row for row in rows if "Pompe de Marie" in row]
