@@ -8,7 +8,8 @@ import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
-from plant3d_sync.run import schema as schema_use
+from plant3d_sync.run.schema import remember
+from plant3d_sync.usecases import schema as schema_use
 
 schema_app = typer.Typer(help="Changes of the Plant 3D schema that wait for a person.", no_args_is_help=True)
 
@@ -64,7 +65,7 @@ def schema_accept(
         found, world = made.project(project), made.world()
         look, number = schema_use.look_now(world, found)
         with world.state.write() as connection:
-            schema_use.remember(connection, number, look, at=world.clock(), by="cli")
+            remember(connection, number, look, at=world.clock(), by="cli")
         done = schema_use.accept(world.state, found.name, step=step, by="cli", at=world.clock())
     if as_json:
         print_json(done)

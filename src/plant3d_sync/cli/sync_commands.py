@@ -21,7 +21,6 @@ from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run.decide import Asked
 from plant3d_sync.run.engine import Engine, Request
-from plant3d_sync.run.plans import discard as discard_plan
 from plant3d_sync.run.project import iso
 from plant3d_sync.run.report import Report
 from plant3d_sync.state import findings as finding_state
@@ -227,6 +226,8 @@ def discard(
 
     Example: plant3d-sync discard 7f3a9c…
     """
+    from plant3d_sync.usecases.discard import discard as discard_plan
+
     as_json = wants_json(json)
     with app() as made:
         done = discard_plan(made.kept_state, plan_id, by="cli", at=made.now())

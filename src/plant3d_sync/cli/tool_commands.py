@@ -99,8 +99,8 @@ def mapping_check(
     from plant3d_sync.connectors.plant3d.reading.open import open_source
     from plant3d_sync.mapping import check_mapping, load_mapping
     from plant3d_sync.mapping.file import STOCK, Problem, Severity
-    from plant3d_sync.run.schema import look_now
     from plant3d_sync.settings import load_settings
+    from plant3d_sync.usecases.schema import look_now
 
     as_json = wants_json(json)
     with _paths_of_the_command_line(file):
@@ -161,13 +161,12 @@ def mapping_diff(
 
     Example: plant3d-sync mapping diff mine --mapping stock --mapping mine.yml
     """
-    from plant3d_sync.run.engine import Engine, Request
+    from plant3d_sync.usecases.mapping_diff import mapping_diff as what_changes
 
     as_json = wants_json(json)
     files = [one if one == "stock" else os.path.abspath(one) for one in mapping or ()]
     with app() as made:
-        engine = Engine(made.world(), made.project(project, mapping_files=files))
-        found = engine.mapping_diff(Request())
+        found = what_changes(made.world(), made.project(project, mapping_files=files))
     if as_json:
         print_json(found)
         return

@@ -1,12 +1,13 @@
 """One run, in files named by its five steps: read, decide, show, write, remember. Connectors are seen only through the
 protocols of `connectors.base`.
 
-- `read_synapse`, `unread`, `lines`: read both sides (the other one is `connectors.plant3d.reading`).
-- `decide`, `spool`, `schema`, `letters`, `mapping_diff`: decide, in the pure code of `reconcile`; `stale` decides again.
-- `report`, `telling`, `unfinished`, `recount`: show what is planned, what was done, and what of it was not.
-- `write_synapse`, `asking`, `bookkeeping`, `second_look`; `write_plant3d`, `push_backup`: write, and read back.
-- `remember`, `plans`, `leftovers`: remember, at the end and in one transaction.
+1. Read: `both_sides`, `read_synapse`, `unread`, `lines` (the other side is `connectors.plant3d.reading`).
+2. Decide, in the pure code of `reconcile`: `decide`, `spool`, `schema`, `letters`; `stale` asks again.
+3. Show what is planned, and what became of it: `plan_store`, `report`, `telling`, `unfinished`, `recount`.
+4. Write, and read back: `carry_out`, `write_synapse`, `bookkeeping`, `second_look`; `write_plant3d`, `push_backup`;
+   `recover` and `asking` for what a dead run wrote.
+5. Remember, at the end and in one transaction: `remember`, `plans`, `leftovers`.
 
 In front of them `standing` (did anything move?) and `preflight` (is it the project we know?); around them `life` (a run's
-row and its signs of life), `request`, `project` and `recover` (what a dead run left); above them `engine`, their order.
+row, its lease, its signs of life), `request` and `project`; above them `engine`, their order.
 """

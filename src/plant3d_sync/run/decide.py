@@ -20,6 +20,7 @@ from plant3d_sync.reconcile.once import told_once, without_refused
 from plant3d_sync.reconcile.planning import Draft, Knowledge, Planner
 from plant3d_sync.reconcile.quarantine import Quarantine
 from plant3d_sync.run import schema
+from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.letters import unread_letters
 from plant3d_sync.run.lines import made_of, reading_of
 from plant3d_sync.run.project import Project, World, iso
@@ -46,16 +47,29 @@ class Asked:
     full: bool = False
     only_assets: frozenset[str] | None = None
 
+    @property
+    def all_kinds(self) -> bool:
+        """Whether no kind of asset is left out."""
+        return self.entities == frozenset(Entity)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self.all_kinds and self.only_assets is None
+
+    @property
+    def compares_all(self) -> bool:
+        """Whether every item of the kinds is compared: the read dates what the next one finds moved."""
+        return self.only_assets is None and self.direction is not Direction.PUSH
+
 
 @dataclass(slots=True, kw_only=True)
 class Planned:
     """A draft with what it was made from."""
 
     draft: Draft
-    rules: RuleSet
-    snapshot: PlantSnapshot
+    sides: Sides
     read_at: float
-    signature: str | None
     mapping_digest: str
     choices: frozenset[str] = frozenset()
     """The choices that were known when the plan was made; what a person chose since is left to the next run."""
@@ -74,22 +88,14 @@ class Planned:
 
 
 def make_plan(
-    world: World,
-    project: Project,
-    known: ProjectState,
-    feed: Feed,
-    snapshot: PlantSnapshot,
-    signature: str | None,
-    asked: Asked,
-    *,
-    only: frozenset[str] | None = None,
+    world: World, project: Project, sides: Sides, asked: Asked, *, only: frozenset[str] | None = None
 ) -> Planned:
     """Compare the whole snapshot with what is remembered and decide every step.
 
     `only`: decide about the items with these identities and no others, as their links remember both sides.
     """
-    rules = project.rules(snapshot.catalog)
-    mapping_digest = f"{project.mapping_token()}:{rules.digest}"
+    known, feed, snapshot, rules = sides.known, sides.feed, sides.snapshot, sides.rules
+    mapping_digest = sides.mapping_digest(project)
     read_at = world.clock()
     everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
     with world.state.read() as connection:
@@ -109,7 +115,7 @@ def make_plan(
             limits=project.config.limits,
             missing=project.config.missing,
             write_mode=project.config.write,
-            signature=signature,
+            signature=sides.signature,
             clocks=_clocks(project, known, snapshot.identity),
             last_plant3d_read=known.plant_read_at,
             last_synapse_read=known.feed_read_at,
@@ -187,10 +193,8 @@ def make_plan(
     draft.stats.findings = len(draft.findings)
     return Planned(
         draft=draft,
-        rules=rules,
-        snapshot=snapshot,
+        sides=sides,
         read_at=read_at,
-        signature=signature,
         mapping_digest=mapping_digest,
         choices=frozenset(choice.conflict_id for choice in resolutions.values()),
         stirs=stirs,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from plant3d_sync import patience
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import (
+    Interrupted,
     LeaseLost,
     RetryLaterError,
     SyncError,
@@ -18,13 +20,16 @@ from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.run import RunStatus
 from plant3d_sync.run import telling
 from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.recount import recount
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.request import Request
 from plant3d_sync.run.unfinished import SoFar
-from plant3d_sync.state import Connection, runs
+from plant3d_sync.state import Connection, intents, runs
+from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.lease import Lease
+from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run
-from plant3d_sync.state.tally import PHASES
 
 LOOK_SECONDS = 0.5
 """Seconds between two looks whether somebody asked a run to end."""
@@ -43,6 +48,26 @@ class Cancelled(Exception):
     """Somebody asked the run to end; it ends at a safe point."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """A run that holds the lease: its row, what was asked, and what the state said right after it took the lease.
+
+    `begun_plans`: plans that another run left half applied.
+    """
+
+    request: Request
+    run: Run
+    lease: Lease
+    known: ProjectState
+    open_intents: bool
+    begun_plans: list[str]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether an earlier run left something that this one has to settle."""
+        return self.open_intents or bool(self.begun_plans)
+
+
 class Life:
     """How a run of one project begins, shows that it lives, is asked to stop, and ends before its work is done."""
 
@@ -55,7 +80,68 @@ class Life:
         self.ended_early: Report | None = None
         """What the last run had come to when an error or Ctrl-C ended it."""
 
-    def start(self, request: Request) -> Run:
+    def as_run(
+        self, request: Request, work: Callable[[Underway], Report], *, applying: str | None = None
+    ) -> Report:
+        """Do this as a run: with its row, under the lease, and with an end whatever happens. `applying`: a plan's id."""
+        self.so_far, self.ended_early = SoFar(plan_id=applying), None
+        run = self._start(request)
+        try:
+            with self._leased(run) as lease, self.clock(request, run.run_id):
+                return work(self._take_over(request, run, lease, applying))
+        except Cancelled:
+            return self._end_early(run, status="completed", outcome="cancelled")
+        except RetryLaterError as error:
+            self._count_trouble(error)
+            if request.attempt is None:
+                self._end_failed(run, error)
+            else:
+                self._leave_to_claimer()
+            raise
+        except SyncError as error:
+            self._end_failed(run, error)
+            raise
+        except KeyboardInterrupt:
+            if request.attempt is not None:
+                raise  # the run is its claimer's
+            interrupted = Interrupted(
+                "Interrupted. What was written is recorded.", hint="The next run continues."
+            )
+            self._end_failed(run, interrupted, outcome="cancelled")
+            raise interrupted from None
+
+    def _leased(self, run: Run) -> Lease:
+        return Lease(
+            self._world.state,
+            self._project.name,
+            run.run_id,
+            seconds=self._world.lease_seconds,
+            on_beat=lambda: self._beat(run.run_id),
+        )
+
+    def _take_over(self, request: Request, run: Run, lease: Lease, applying: str | None) -> Underway:
+        """End the rows of runs that died, and see what they left."""
+        world, name = self._world, self._project.name
+        with world.state.write() as connection:
+            runs.update(connection, run.run_id, fence=lease.fence.number)
+            for ended in runs.end_abandoned(
+                connection,
+                run,
+                fence=lease.fence.number,
+                now=world.clock(),
+                silent_since=world.clock() - world.lease_seconds,
+            ):
+                recount(connection, ended)
+            return Underway(
+                request=request,
+                run=run,
+                lease=lease,
+                known=project_state.ensure(connection, name),
+                open_intents=intents.any_open(connection, name),
+                begun_plans=stored_plans.begun(connection, name, but=applying),
+            )
+
+    def _start(self, request: Request) -> Run:
         """The row of the run, made or taken up: a run that somebody else claimed since is left alone (LeaseLost)."""
         world = self._world
         now = world.clock()
@@ -102,12 +188,12 @@ class Life:
         run.started_at = run.started_at or now
         return run
 
-    def beat(self, run_id: str) -> None:
+    def _beat(self, run_id: str) -> None:
         """A sign of life."""
         with self._world.state.write() as connection:
             runs.update(connection, run_id, heartbeat_at=self._world.clock())
 
-    def count_trouble(self, error: RetryLaterError) -> None:
+    def _count_trouble(self, error: RetryLaterError) -> None:
         """Count what passes by itself, for the metrics."""
         if isinstance(error, LeaseLost):
             self._project.counts.add("lease_lost")
@@ -116,32 +202,21 @@ class Life:
         elif error.error_code in ("source_busy", "source_locked"):
             self._project.counts.add("source_busy")
 
-    def store_counts(self, connection: Connection) -> None:
+    def _store_counts(self, connection: Connection) -> None:
         """What was counted goes with what it tells of; the last statement of its transaction."""
         self._project.counts.store(connection, self._project.name, self._world.clock())
 
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Count how long a phase takes, if it comes to its end."""
-        started = time.monotonic()
-        yield
-        self._project.counts.observe("phase", phase, seconds=time.monotonic() - started, bounds=PHASES)
-
-    def leave_to_claimer(self) -> None:
+    def _leave_to_claimer(self) -> None:
         """The claimer puts the run back into the queue; what it left undone must be compared again."""
         with self._world.state.write() as connection:
             project_state.update(connection, self._project.name, force_compare=True)
-            self.store_counts(connection)
+            self._store_counts(connection)
 
-    def end_failed(self, run: Run, error: SyncError, *, outcome: str = "failed") -> None:
+    def _end_failed(self, run: Run, error: SyncError, *, outcome: str = "failed") -> None:
         """An error ended the run, or Ctrl-C did (`outcome` cancelled)."""
         self.ended_early = self._end_early(
             run, status="failed", outcome=outcome, error=MASK.value(error.to_dict())
         )
-
-    def end_cancelled(self, run: Run) -> Report:
-        """Somebody asked it to end."""
-        return self._end_early(run, status="completed", outcome="cancelled")
 
     def _end_early(
         self, run: Run, *, status: str, outcome: str, error: dict[str, object] | None = None
@@ -158,7 +233,7 @@ class Life:
                 return report
             runs.end(connection, run.run_id, telling.ending(report, error=error))
             project_state.update(connection, self._project.name, force_compare=True)
-            self.store_counts(connection)
+            self._store_counts(connection)
         return report
 
     @contextmanager
@@ -187,6 +262,10 @@ class Life:
         finally:
             over.set()
             watcher.join(timeout=self._world.lease_seconds)
+
+    def stop_of(self, underway: Underway) -> Callable[[int], None]:
+        """`stop` for this run, as a read calls it."""
+        return lambda entries: self.stop(underway.run.run_id, underway.request, entries)
 
     def stop(self, run_id: str, request: Request, done: int) -> None:
         """Called at a safe point: raises when the run must end. `done`: what it has done so far."""

@@ -1,13 +1,12 @@
-"""Plans that wait for somebody, and how they end without being applied: they close themselves, or are discarded."""
+"""Plans that wait for somebody, and how they end without being applied: a later run closes them, or a person does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import Connection, State, audit, runs
+from plant3d_sync.state import Connection, runs
 from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import StoredPlan
@@ -64,7 +63,7 @@ def close_after(
         if why is None:
             continue
         status = PlanStatus.EXPIRED if why in (RULES_CHANGED, OTHER_DATABASE) else PlanStatus.SUPERSEDED
-        closed += _close(connection, stored, status, {"why": why, "run_id": run_id})
+        closed += close(connection, stored, status, {"why": why, "run_id": run_id})
     return closed
 
 
@@ -82,7 +81,8 @@ def _why_closed(
     return DECIDED_ANEW if covered and not stored.header.get("waiting_for_person") else None
 
 
-def _close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, Any]) -> bool:
+def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, Any]) -> bool:
+    """Close a plan that waits, with the reason; False if it does not wait any more."""
     return runs.set_plan(
         connection,
         stored.plan_id,
@@ -93,28 +93,3 @@ def _close(connection: Connection, stored: StoredPlan, status: PlanStatus, settl
             "settled": {"written": 0, "left": stored.lines, "left_lines": [], **settled},
         },
     )
-
-
-def discard(state: State, plan_id: str, *, by: str, at: float) -> StoredPlan:
-    """Close a plan that nobody wants. Nothing of it is written; the next run decides anew.
-
-    Raises NotFoundError; NeedsPersonError `plan_begun` when it was begun, applied or closed before.
-    """
-    with state.write() as connection:
-        stored = runs.get_plan(connection, plan_id)
-        if stored is None:
-            raise NotFoundError(
-                f"There is no plan {plan_id}. Nothing was done.",
-                hint="`plant3d-sync runs PROJECT` lists plan ids.",
-            )
-        if not _close(connection, stored, PlanStatus.SUPERSEDED, {"why": DISCARDED, "run_id": None}):
-            raise NeedsPersonError(
-                f"Plan {plan_id} is {stored.status}, so it does not wait any more. Nothing was done.",
-                hint=f"`plant3d-sync show {plan_id}` says what became of it.",
-                code="plan_begun",
-            )
-        audit.append(connection, stored.project, action="plan.discarded", actor=by, at=at, plan=plan_id)
-        found = runs.get_plan(connection, plan_id)
-        if found is None:
-            raise AssertionError("the plan was just stored")
-        return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,7 +18,7 @@ from plant3d_sync.model.plan import Limits, MissingPolicy
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.state import State
-from plant3d_sync.state.tally import Counts
+from plant3d_sync.state.tally import PHASES, Counts
 
 
 class Writer(Protocol):
@@ -115,6 +116,13 @@ class Project:
     def name(self) -> str:
         """The configured name."""
         return self.config.name
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Count how long a phase of a run takes, if it comes to its end."""
+        started = time.monotonic()
+        yield
+        self.counts.observe("phase", phase, seconds=time.monotonic() - started, bounds=PHASES)
 
 
 Progress = Callable[[str, int, int | None], None]

@@ -1,4 +1,4 @@
-"""A change of the schema: found before anything is decided, shown, and accepted by a person."""
+"""A change of the schema, found before anything is decided: nothing that it touches is written until it is accepted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plant3d_sync.connectors.base import PlantSnapshot
-from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.schema import Schema, Step, difference, without_change
-from plant3d_sync.run.project import Project, World, iso
-from plant3d_sync.state import Connection, State, audit, links, schemas
-from plant3d_sync.state import projects as project_state
+from plant3d_sync.run.project import iso
+from plant3d_sync.state import Connection, links, schemas
 from plant3d_sync.state.schemas import Kept
 
 SHOWN = 200
@@ -122,53 +120,3 @@ def remember(connection: Connection, number: int, look: Look, *, at: float, by: 
             offered=offered,
         ),
     )
-
-
-def look_now(world: World, project: Project) -> tuple[Look, int]:
-    """Read the source and compare. Returns also the project's number. Raises what a read of the source raises."""
-    with world.state.write() as connection:
-        number = project_state.ensure(connection, project.name).number
-    snapshot = project.source.snapshot()
-    try:
-        rules = project.rules(snapshot.catalog)
-        with world.state.read() as connection:
-            return look_at(
-                connection, number, project.mapping_token(), rules, snapshot, world.clock()
-            ), number
-    finally:
-        snapshot.close()
-
-
-def accept(state: State, name: str, *, step: str | None, by: str, at: float) -> dict[str, Any]:
-    """Accept the step that waits, as the last look found it. `step`: its id, if only that one is meant.
-
-    Raises NotFoundError `schema_no_step`; NeedsPersonError `schema_moved` when another one waits. Decides nothing by itself:
-    the next run compares, and nothing is archived by it.
-    """
-    with state.write() as connection:
-        known = project_state.get(connection, name)
-        kept = schemas.get(connection, known.number) if known is not None else None
-        if known is None or kept is None or kept.offered is None:
-            raise NotFoundError(
-                f"No change of the schema of {name} waits. Nothing was done.",
-                hint="`plant3d-sync schema show` compares now.",
-                code="schema_no_step",
-            )
-        if step is not None and step != kept.step["step"]:
-            raise NeedsPersonError(
-                f"The schema of {name} changed since: step {kept.step['step']} waits, not {step}. Nothing was accepted.",
-                hint="Look at it again, then accept it.",
-                code="schema_moved",
-            )
-        schemas.put(connection, known.number, Kept(accepted=kept.offered, accepted_at=at, accepted_by=by))
-        project_state.update(connection, name, force_compare=True)
-        audit.append(
-            connection,
-            name,
-            action="schema.accepted",
-            actor=by,
-            at=at,
-            step=kept.step["step"],
-            changes=[change["message"] for change in kept.step["changes"]],
-        )
-    return {"project": name, "accepted": kept.step["step"], "changes": kept.step["changes"]}

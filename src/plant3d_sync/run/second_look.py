@@ -8,18 +8,60 @@ the sum of both looks, as if the edit had come before the first.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.step import ToSynapse
 from plant3d_sync.model.tally import End, statistic
-from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.carry_out import Writing
+from plant3d_sync.run.decide import Planned, make_plan
+from plant3d_sync.run.plan_store import PlanStore
+from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.report import Report
-from plant3d_sync.run.write_synapse import Outcome
+from plant3d_sync.run.request import Request
+from plant3d_sync.run.write_synapse import Execution, Outcome
+from plant3d_sync.state import runs
 
 LOOKS = 3
 """How often one run decides anew what was refused; what is edited even then is left to the next run."""
 
 DECIDED = ("created", "updated", "unchanged", "skipped", "errors", "archived", "conflicts")
 """Statistics that the second decision replaces; totals, absences and findings were counted by the first."""
+
+
+def look_again(
+    writing: Writing,
+    plans: PlanStore,
+    planned: Planned,
+    report: Report,
+    execution: Execution,
+    request: Request,
+) -> None:
+    """Decide anew, and write, what SYNAPSE refused because somebody edited it since it was read."""
+    failpoint("run.refused")
+    world, project, feed = execution.world, execution.project, planned.sides.feed
+    refused = execution.outcome.refused
+    seen = replace(
+        planned.sides,
+        known=replace(execution.known, next_link=execution.next_link, feed_read_at=feed.started_at),
+        feed=Feed(cursor=feed.cursor, started_at=feed.started_at),  # the links hold what was read
+    )
+    again = make_plan(
+        world, project, seen, request.asked, only=frozenset(step.plant3d_id for step in refused)
+    )
+    if again.draft.guards:
+        refused.clear()  # their errors stand; the next run decides
+        return
+    plan_id = plans.put(again, request, run_id=None, follows=execution.plan_id)
+    take_back(report, execution.outcome, refused)
+    outcome = Outcome()
+    second = replace(execution, plan_id=plan_id, outcome=outcome, stored_steps=False, just_read=frozenset())
+    count = len(again.draft.lines)
+    writing.carry_out(second, plans.chunks(plan_id, count), count, planned.sides.snapshot)
+    execution.next_link = second.next_link
+    with world.state.write() as connection:
+        runs.set_plan(connection, plan_id, status="applied")
+    add_up(planned, report, execution.outcome, again, outcome)
 
 
 def take_back(report: Report, outcome: Outcome, refused: Iterable[ToSynapse]) -> None:
@@ -71,4 +113,4 @@ def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, sec
         setattr(outcome, name, getattr(outcome, name) + getattr(second, name))
 
 
-__all__ = ["LOOKS", "add_up", "take_back"]
+__all__ = ["LOOKS", "look_again"]

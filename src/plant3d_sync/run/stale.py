@@ -7,7 +7,6 @@ from typing import assert_never
 
 import msgspec
 
-from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.rules import RuleSet
@@ -23,25 +22,20 @@ from plant3d_sync.model.step import (
     Touch,
     Update,
 )
+from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.lines import reading_of
-from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.project import World
 from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.state import links
-from plant3d_sync.state.projects import ProjectState
 
 UNDOING = ("undo", "undo_create")
 
 
 def split_stale(
-    world: World,
-    project: Project,
-    known: ProjectState,
-    feed: Feed,
-    snapshot: PlantSnapshot,
-    rules: RuleSet,
-    steps: Sequence[Step],
+    world: World, sides: Sides, steps: Sequence[Step]
 ) -> tuple[list[Step], list[tuple[Step, str]]]:
     """Steps whose two sides still hold what the plan was made of, and the others with the reason."""
+    known, feed, rules = sides.known, sides.feed, sides.rules
     digests = {
         step.pnpid: bytes.fromhex(step.after.digest)
         for step in steps
@@ -53,7 +47,7 @@ def split_stale(
     wanted = {step.pnpid for step in steps}
     with world.state.read() as connection:
         reading = reading_of(connection, known.name, known.number, rules)
-    for batch in snapshot.scan(sorted(rules.classes), digests, reading):
+    for batch in sides.snapshot.scan(sorted(rules.classes), digests, reading):
         seen.update(batch.unchanged)
         seen.update(batch.unsettled)
         moved.update(batch.unsettled)

@@ -21,6 +21,7 @@ from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
 from plant3d_sync.run.decide import Asked
 from plant3d_sync.run.project import Project, ProjectConfig
+from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.report import Report, add_stats
 from plant3d_sync.state import Connection, links
 from plant3d_sync.state.projects import ProjectState
@@ -128,6 +129,18 @@ def stands_so_far(known: ProjectState, asked: Asked, inputs: Inputs, now: float)
     """Whether nothing that can be seen without the file and the feed speaks against the last decision."""
     decided = Standing.of(known.standing)
     return decided is not None and not decided.moved(known, asked, inputs, now)
+
+
+def still_stands(
+    project: Project, known: ProjectState, asked: Asked, inputs: Inputs, feed: Feed, now: float
+) -> Standing | None:
+    """The last decision, if none of its inputs moved: not the feed, which was just read, nor the file either."""
+    decided = Standing.of(known.standing)
+    if decided is None or decided.moved(known, asked, inputs, now):
+        return None
+    if feed.news or feed.unlinked or feed.reset:
+        return None
+    return decided if project.source.signature() == decided.signature else None
 
 
 def _settings(project: Project, known: ProjectState) -> str:

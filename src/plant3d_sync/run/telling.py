@@ -40,7 +40,7 @@ def of_plan(
         stats=draft.stats.to_dict(),
         by_entity={name: stats.to_dict() for name, stats in draft.by_entity.items()},
         writes={"synapse": 0, "plant3d": 0},
-        lock_ms=planned.snapshot.lock_ms,
+        lock_ms=planned.sides.snapshot.lock_ms,
         guards=draft.guards,
         errors=list(draft.errors),
         waiting_for_person=draft.waiting_for_person,

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from plant3d_sync.mapping.file import ClassSpec, MappingFile, load_mapping
 from plant3d_sync.model.link import LinkState
-from plant3d_sync.run.schema import accept
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import keys, links, lists, schemas
 from plant3d_sync.state import projects as project_state
@@ -18,6 +17,7 @@ from plant3d_sync.usecases import health
 from plant3d_sync.usecases.findings import acknowledge, document, every_finding, list_groups, take_back
 from plant3d_sync.usecases.findings_export import export
 from plant3d_sync.usecases.health import Status
+from plant3d_sync.usecases.schema import accept
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs

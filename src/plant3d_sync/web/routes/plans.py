@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Header, Response
 from plant3d_sync.errors import GuardStop, NeedsPersonError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run import leftovers
-from plant3d_sync.run.plans import discard as discard_plan
 from plant3d_sync.state import audit, lists, runs
 from plant3d_sync.state.runs import StoredPlan
+from plant3d_sync.usecases.discard import discard as discard_plan
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs

@@ -11,6 +11,7 @@ from typing import Any
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.drawing_names import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading import hazards
 from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery, discover
@@ -24,7 +25,6 @@ from plant3d_sync.connectors.plant3d.reading.relations import (
     load_relations,
     several_drawings,
 )
-from plant3d_sync.connectors.plant3d.writing.cells import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Finding, SourceIdentity
 

@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Final
 
 from plant3d_sync.connectors.plant3d import errors
+from plant3d_sync.connectors.plant3d.drawing_names import (
+    ANNOTATIONS,
+    GROUPS,
+    drawing_columns,
+    drawing_names,
+)
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.copy import file_guard, read_header
 from plant3d_sync.connectors.plant3d.reading.open import SqliteSource, copy_kind, open_source
-from plant3d_sync.connectors.plant3d.writing.cells import (
-    ANNOTATIONS,
-    GROUPS,
-    BaseRow,
-    Outcome,
-    drawing_columns,
-    drawing_names,
-)
+from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
 from plant3d_sync.connectors.plant3d.writing.syncfolders import sync_signs, unallowed
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.sqlitefile import sqlite_uri

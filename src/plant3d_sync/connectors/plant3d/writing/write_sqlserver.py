@@ -29,19 +29,18 @@ from sqlalchemy.sql import column, quoted_name, table
 from sqlalchemy.sql.expression import ColumnClause, FromClause, TableClause
 from sqlalchemy.types import TypeEngine
 
+from plant3d_sync.connectors.plant3d.drawing_names import (
+    ANNOTATIONS,
+    GROUPS,
+    drawing_columns,
+    drawing_names,
+)
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
 from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
-from plant3d_sync.connectors.plant3d.writing.cells import (
-    ANNOTATIONS,
-    GROUPS,
-    BaseRow,
-    Outcome,
-    drawing_columns,
-    drawing_names,
-)
+from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 SCHEMA: Final = "dbo"

@@ -5,14 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.step import Adopt, Archive, Create, Restore, Update, from_text
-from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.both_sides import Reader, greet, remembered
+from plant3d_sync.run.decide import Planned, make_plan
+from plant3d_sync.run.life import Life
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.request import Request
+from plant3d_sync.state import links
 
 SHOWN = 20
 """Items named for each field, and of those that enter or leave; the rest is counted."""
 
 
-def document(
+def mapping_diff(world: World, project: Project) -> dict[str, Any]:
+    """What the mapping as it is now would change in SYNAPSE. Stores and writes nothing."""
+    request = Request()
+    with Life(world, project).clock(request, None):
+        known = remembered(world, project)
+        greet(project, known)
+        reader = Reader(world, project, known, keep=False)
+        with reader.copied(reader.feed(full=True)) as sides:
+            planned = make_plan(world, project, sides, request.asked)
+            with world.state.read() as connection:
+                leaving = [
+                    {"pnpid": brief.pnpid, "tag": brief.tag, "class": brief.class_name}
+                    for brief in links.briefs(connection, known.number)
+                    if brief.class_name not in sides.rules.classes
+                    and brief.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
+                ]
+            return _document(planned, leaving, project=project.name, last=known.mapping_digest)
+
+
+def _document(
     planned: Planned, leaving: Iterable[dict[str, Any]], *, project: str, last: str | None
 ) -> dict[str, Any]:
     """The changes by field with examples, and the items that enter or leave.
