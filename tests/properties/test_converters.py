@@ -197,6 +197,7 @@ def test_outer_blanks_and_kinds_of_line_ends_do_not_count(name: str, text: str) 
         ("text", "a\r\nb", "a\nb", True),
         ("text", "a\rb", "a\nb", True),
         ("text", "a ", "a", True),
+        ("text", "a \nb", "a\nb", True),
         ("text", "e\u0301", "é", True),
         ("text", "a", "A", False),
         ("text", "12.50", "12.5", False),

@@ -15,6 +15,7 @@ from plant3d_sync.state.address import state_url
 AWKWARD = [
     "tail@secret",
     "tail/secret",
+    "1234/tail-secret",
     "tail#secret",
     "tail?secret",
     "tail:secret",

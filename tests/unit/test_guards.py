@@ -56,8 +56,10 @@ def test_a_guard_stops_only_when_share_and_count_are_both_exceeded(
     assert hits(border - 5, count + 1) == [name]
 
 
-def test_with_no_links_there_is_nothing_to_compare_with() -> None:
-    assert check_amounts(Tally(creates=Counter(equipment=50_000)), LIMITS, first_sync=True) == []
+@pytest.mark.parametrize("links", [0, 2])
+def test_before_the_first_pull_came_to_its_end_there_is_nothing_to_compare_with(links: int) -> None:
+    tally = Tally(links=links, creates=Counter(equipment=50_000))
+    assert check_amounts(tally, LIMITS, first_sync=True) == []
 
 
 def test_a_hit_says_what_is_allowed_what_was_found_and_that_nothing_was_written() -> None:

@@ -214,6 +214,12 @@ def test_a_rename_onto_a_used_tag_refuses_what_depends_on_it() -> None:
     assert balanced(draft)
 
 
+def test_a_rename_onto_the_tag_of_an_unlinked_asset_is_refused() -> None:
+    draft = plan([item(1, "B")], [link(item(1, "A"))], unlinked={"B": ("asset-x", "Equipment")})
+    assert not writes(draft)
+    assert codes(draft) == ["tag_taken"]
+
+
 def test_two_items_that_swap_their_tags_are_renamed_and_nothing_is_created() -> None:
     one, two = item(1, "A"), item(2, "B")
     draft = plan([item(1, "B"), item(2, "A")], [link(one), link(two)])
@@ -382,6 +388,17 @@ def test_an_asset_whose_item_is_back_is_merged_with_what_people_typed_meanwhile(
     assert line["op"] == "restore" and line.get("asset_version") == known.asset_version
     assert "description" not in line.get("set", {}), "the user's words stand"
     assert line["after"]["pending"]["description"]["why"] == "waits_for_push"
+
+
+def test_an_asset_whose_archive_was_put_back_stays_archived_though_its_item_lives() -> None:
+    one = item(1, "P-1", "old")
+    since = Missing(
+        since="1970-01-01T00:00:00+00:00", reads=3, last_counted="1970-01-01T00:00:00+00:00", signature=None
+    )
+    archived = {"state": LinkState.ARCHIVED, "in_synapse": InSynapse.ARCHIVED, "missing": since}
+    undone = {"*": Hold(side="synapse", value=None, kept=None)}
+    assert [line["op"] for line in writes(plan([one], [link(one, **archived)]))] == ["restore"]
+    assert not writes(plan([one], [link(one, **archived, holds=undone)]))
 
 
 def test_what_synapse_owns_is_written_neither_at_birth_nor_when_an_asset_lives_again() -> None:

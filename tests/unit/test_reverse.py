@@ -78,6 +78,7 @@ def test_every_recorded_write_has_its_inverse(recorded: Change, now: Link, inver
         (change("create"), pair(asset_version=2), "edited since"),
         (change("create"), pair(synapse_delta={"description": "typed"}), "edited since"),
         (change("archive"), pair(), "not archived any more"),
+        (change("archive"), pair(state=LinkState.ARCHIVED), "not archived any more"),
         (change("restore"), pair(**ARCHIVED), "already archived"),
         (change("restore"), pair(synapse_delta={"description": "typed"}), "edited since"),
         (UPDATE, pair(synapse_delta={"description": "typed"}), "edited since"),

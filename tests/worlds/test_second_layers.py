@@ -111,3 +111,38 @@ def test_what_an_overtaken_run_writes_all_the_same_is_recorded_under_its_name(wo
     changes = world.rows("SELECT run_id, fields FROM change WHERE side = 'plant3d' ORDER BY id")
     overtaken = world.rows("SELECT id FROM run ORDER BY seq DESC LIMIT 2")[1]["id"]
     assert [row["run_id"] for row in changes if "user 1" in row["fields"]] == [overtaken]
+
+
+def is_quiet(world: World) -> bool:
+    """Whether the next run passes everything over."""
+    happens(world, "now")
+    return bool(world.last["unchanged_source"])
+
+
+@pytest.fixture
+def decided(world: World) -> World:
+    """A world in which a decision stands."""
+    happens(world, "now")
+    assert is_quiet(world)
+    return world
+
+
+def test_after_a_run_that_failed_the_next_one_compares(decided: World) -> None:
+    decided.memory.lies.refuse_calls = 1
+    happens(decided, "now")
+    assert decided.code == 75
+    assert not is_quiet(decided)
+
+
+def test_after_an_apply_the_next_run_compares(decided: World) -> None:
+    """Though the plan held nothing to write, and neither side moved."""
+    happens(decided, "plan", "apply")
+    assert decided.code == 0
+    assert not is_quiet(decided)
+
+
+def test_what_a_user_typed_while_a_run_adopted_is_compared_by_the_next_one(decided: World) -> None:
+    """SYNAPSE's answer showed it already: in the feed it is no news any more."""
+    happens(decided, "the state is lost", "now, and before it writes the user types")
+    assert not is_quiet(decided)
+    assert decided.cell("P-1") == decided.held("P-1") == "user 1"
