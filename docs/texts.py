@@ -4,7 +4,9 @@
     python docs/texts.py --check    say what is missing or not used any more, and end with 1
 
 A message is a text with at least two words in a module that speaks to people. What an f-string puts in becomes a named
-place: `f"The tag {said(tag)}"` is `The tag {tag}`.
+place: `f"The tag {said(tag)}"` is `The tag {tag}`. `counted(found, f"{found} row", f"{found} rows")` is one message with
+plural forms, in which the number is the place `{n}`. Words that stand alone (`heads(…)`, the first list of `table(…)`) have
+the context `head`.
 """
 
 from __future__ import annotations
@@ -13,19 +15,38 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
+from plant3d_sync.language import HEAD, NUMBER, Plural
+
+Message = str | Plural
+Known = tuple[str | None, Message]
+"""Context and text."""
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "plant3d_sync"
 LOCALE = SOURCE / "locale"
 SILENT = (
-    "synapse_dev/", "sample/", "state/migrations/", "state/tables.py", "web/schemas", "web/metrics.py", "web/openapi",
+    "synapse_dev/", "sample/", "state/migrations/", "state/tables.py", "web/schemas", "web/metrics.py", "web/openapi", "web/pages.py",
     "connectors/memory.py", "mapping/isa.py", "failpoints.py", "language.py", "logs.py",
 )  # fmt: skip
-"""Modules that say nothing to people, or only in English: documents of the API, metrics, logs, names of letters."""
+"""Modules that say nothing to people, or only in English (documents of the API, metrics, logs, names of letters), or that
+hold both languages (pages)."""
+PLURAL = {"fr": "nplurals=2; plural=(n > 1);"}
+"""The forms that a number asks for, in the form of gettext: French says `0 repère`, `1 repère`, `2 repères`."""
+HEADER = """\
+# Messages of plant3d-sync.
+msgid ""
+msgstr ""
+"Language: {language}\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+"Plural-Forms: {plural}\\n"
+
+"""
 _SQL = re.compile(
     r"\s*(SELECT|UPDATE|INSERT|DELETE|CREATE|WITH|PRAGMA|ALTER|SET|FROM|WHERE|BEGIN|GRANT|AND|OR|JOIN|LEFT|ORDER|GROUP|DROP|IF|"
     r"COMMIT|EXEC|VALUES|ROLLBACK|DENY)\b(?! [a-z])"
@@ -45,7 +66,7 @@ SHORT = (
     "never",
     "Wrote",
     "{head} of {project} ({direction}): {outcome}.",
-    "Findings: {findings} ({listed}); {command}",
+    "Findings: {found}; {command}",
     "Findings: {findings} ({listed}).",
     "Findings: {findings}.",
     "Runs: {total}.",
@@ -57,6 +78,9 @@ SHORT = (
     "Missing from Plant 3D: {missing}",
     "error: {message}",
     "{message} Skipped.",
+    "{message} (and {n} more)",
+    "{one}, or: {other}",
+    "must be {expected}",
 )
 """What is too short to be known for a message, or is put together from pieces."""
 _HELP = (
@@ -69,22 +93,66 @@ _HELP = (
 """Where the first words of a function are the help of a command."""
 
 
-def messages() -> dict[str, list[str]]:
-    """Template -> modules in which it stands."""
-    found: dict[str, list[str]] = {one: ["docs/texts.py"] for one in SHORT}
+def messages() -> dict[Known, list[str]]:
+    """Context and template -> modules in which it stands."""
+    found: dict[Known, list[str]] = {(None, one): ["docs/texts.py"] for one in SHORT}
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
         if not name.startswith(SILENT):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            for text in (*_templates(tree), *(_help(tree) if name in _HELP else ())):
+            texts: list[Known] = [(None, text) for text in _templates(tree)]
+            texts += [(None, text) for text in (_help(tree) if name in _HELP else ())]
+            texts += [(HEAD, word) for word in _heads(tree)]
+            for text in texts:
                 places = found.setdefault(text, [])
                 if name not in places:
                     places.append(name)
     return found
 
 
-def _templates(tree: ast.Module) -> Iterator[str]:
+def _calls(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            yield node
+
+
+def _heads(tree: ast.Module) -> Iterator[str]:
+    """Words that stand alone: heads of columns, phases."""
+    lists = [call.args for call in _calls(tree, "heads")]
+    lists += [list(pair.elts[:1]) for pair in _columns(tree)]
+    lists += [call.args[0].elts for call in _calls(tree, "table") if isinstance(call.args[0], ast.List)]
+    for words in lists:
+        for word in words:
+            if isinstance(word, ast.Constant) and isinstance(word.value, str) and word.value.strip():
+                yield word.value
+
+
+def _columns(tree: ast.Module) -> Iterator[ast.Tuple]:
+    """`(head, member)` of a list of columns (`_EACH`, `_GROUP`)."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id in ("_EACH", "_GROUP")
+            and isinstance(node.value, ast.Tuple)
+        ):
+            yield from (pair for pair in node.value.elts if isinstance(pair, ast.Tuple))
+
+
+def _templates(tree: ast.Module) -> Iterator[Message]:
     aside: set[int] = set()
+    for call in _calls(tree, "counted"):
+        number, *both = call.args
+        assert all(isinstance(text, ast.Constant | ast.JoinedStr) for text in both), ast.unparse(call)
+        one, many = (_template(text, number).strip() for text in both)  # type: ignore[arg-type]
+        assert f"{{{NUMBER}}}" in many, f"the number is not in {many!r}"
+        aside.update(id(text) for text in both)
+        yield one, many
+    for call in _calls(tree, "heads"):
+        aside.update(id(word) for word in call.args)
+    for call in _calls(tree, "table"):
+        aside.update(id(node) for node in ast.walk(call.args[0]))
+    aside.update(id(pair.elts[0]) for pair in _columns(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             aside.add(id(node.value))  # docstrings
@@ -138,11 +206,11 @@ def is_message(text: str) -> bool:
     )
 
 
-def _template(node: ast.Constant | ast.JoinedStr) -> str:
+def _template(node: ast.Constant | ast.JoinedStr, number: ast.expr | None = None) -> str:
     if isinstance(node, ast.Constant):
         return node.value.replace("{", "{{").replace("}", "}}") if isinstance(node.value, str) else ""
     parts: list[str] = []
-    names: dict[str, str] = {}
+    names: dict[str, str] = {} if number is None else {ast.unparse(number): NUMBER}
     for part in node.values:
         if isinstance(part, ast.Constant):
             parts.append(str(part.value).replace("{", "{{").replace("}", "}}"))
@@ -183,26 +251,23 @@ def main(arguments: list[str]) -> int:
     """See the top of this file."""
     wanted, code = messages(), 0
     for language in ("fr",):
-        old = catalogue(language)
-        have = {str(one.id): str(one.string) for one in old if one.id and one.string}
-        missing = [text for text in wanted if not have.get(text)]
+        have = {(one.context, one.id): one.string for one in catalogue(language) if one.id}
+        have = {known: text for known, text in have.items() if text and all(text)}
+        missing = [text for text in wanted if text not in have]
         unused = [text for text in have if text not in wanted]
         if "--check" in arguments:
-            for text in missing:
+            for _, text in missing:
                 print(f"{language}: not translated: {text}")
-            for text in unused:
+            for _, text in unused:
                 print(f"{language}: not used any more: {text}")
             code |= bool(missing or unused)
             continue
-        new = Catalog(
-            locale=language,
-            project="plant3d-sync",
-            header_comment="# Messages of plant3d-sync.",
-            creation_date=None,
-        )
-        for text, places in sorted(wanted.items(), key=lambda item: (item[1][0], item[0])):
-            new.add(text, have.get(text, ""), auto_comments=places)
+        header = HEADER.format(language=language, plural=PLURAL[language]).encode()
+        new = read_po(BytesIO(header), locale=language)
+        for (context, text), places in sorted(wanted.items(), key=lambda item: (item[1][0], str(item[0]))):
+            new.add(text, have.get((context, text), ""), auto_comments=places, context=context)
         with (LOCALE / f"{language}.po").open("wb") as file:
+            file.write(header)
             write_po(file, new, width=0, omit_header=True)
         print(
             f"{language}: {len(wanted)} messages, {len(missing)} without a translation, {len(unused)} dropped"

@@ -2,8 +2,9 @@
 
 Inside, every sentence is English and made from a template (`"The tag {tag} is also on {names}. {end}"`). The template is
 the identity of the message, what was put in are its parameters; both can be read back from the sentence, also from one
-that was stored long ago. Catalogues (`locale/LANGUAGE.po`) say each template in another language. Nothing above the
-edges (command line, API, workbook) knows that there are languages. Codes, names of JSON members, logs and metrics stay
+that was stored long ago. A message that says a number has two templates (`words.counted`); which form another language
+uses is decided by that language's rule and the number that was read back. Catalogues (`locale/LANGUAGE.po`) say each
+template in another language. Nothing above the edges (command line, API, workbook) knows that there are languages. Codes, names of JSON members, logs and metrics stay
 English. See `docs/adr/0025-a-sentence-is-its-template.md`.
 """
 
@@ -12,10 +13,9 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,15 +23,20 @@ LOCALE: Final = Path(__file__).parent / "locale"
 DEFAULT: Final = "en"
 LANGUAGES: Final = ("en", "fr")
 PSEUDO: Final = "qps"
-"""A made-up language for tests: every sentence that was recognised stands in ⟦brackets⟧."""
+"""A made-up language for tests: every sentence that was recognised stands in ⟦brackets⟧, what was put in in ⟨these⟩."""
 VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 _current: ContextVar[str] = ContextVar("language", default=DEFAULT)
 _PLACE = re.compile(r"\{(\w+)\}")
+NUMBER: Final = "n"
+"""A place that only a number fills: the one that the plural forms of a message follow."""
+HEAD: Final = "head"
+"""Context (`msgctxt`) of words that stand alone."""
 _DEPTH: Final = 2
 _SENTENCES: Final = 8
 """How deep a sentence may stand in another one, and how many may follow one another."""
 _BESIDE: Final = " · "
+_NAME = re.compile(r"[\w.\[\]-]+")
 _SPLIT = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -90,6 +95,15 @@ def tr(text: str) -> str:
     return text if language == DEFAULT or not text else _translated(language, text)
 
 
+def heading(word: str) -> str:
+    """A word of ours that stands alone (the head of a column, a phase) in the language of this context.
+
+    Such words are looked up apart from sentences: the same word as a value of a sentence is somebody's own.
+    """
+    language = _current.get()
+    return word if language == DEFAULT else catalogue(language).heads.get(word, word)
+
+
 def tr_members(document: Any, names: frozenset[str]) -> Any:
     """A JSON document whose members of these names, at any depth, are translated."""
     if _current.get() == DEFAULT:
@@ -121,34 +135,60 @@ VALUES: Final = frozenset(
 # ---------------------------------------------------------------- sentences and their templates
 
 
-@dataclass(frozen=True, slots=True)
+Plural = tuple[str, str]
+"""A message that says a number: its text for one, and for any other number."""
+FormOf = Callable[[int], int]
+
+
+def _only_form(_number: int) -> int:
+    return 0
+
+
 class Template:
-    """One message: its English text with `{names}`, and the same in the other language."""
+    """One message: its English text with `{names}`, and the same in the other language, in each of its forms.
 
-    text: str
-    other: str
-    pattern: re.Pattern[str]
-    weight: int
+    Fast because a text is first searched for the longest piece that every filling has in common, and only a template
+    whose piece is there is made a pattern.
+    """
 
-    @classmethod
-    def of(cls, text: str, other: str) -> Template:
-        """A pattern that finds the parameters again. A name that stands twice has to be the same twice."""
+    def __init__(self, text: str, *forms: str, form: FormOf = _only_form) -> None:
+        """`form`: which of several forms a number takes; the number is the parameter `n`."""
+        self.text = text
+        self.forms = forms
+        self.weight = len(_PLACE.sub("", text))
+        self.piece = max((_unescaped(piece) for piece in _PLACE.split(text)[::2]), key=len)
+        self._form = form
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Finds the parameters again. A name that stands twice has to be the same twice."""
         parts: list[str] = []
         seen: set[str] = set()
         end = 0
-        for place in _PLACE.finditer(text):
-            parts.append(re.escape(_unescaped(text[end : place.start()])))
+        for place in _PLACE.finditer(self.text):
+            parts.append(re.escape(_unescaped(self.text[end : place.start()])))
             name = place[1]
-            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.*?)")
+            anything = r"\d[\d,]*" if name == NUMBER else ".*?"
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{anything})")
             seen.add(name)
             end = place.end()
-        parts.append(re.escape(_unescaped(text[end:])))
-        literal = len(_PLACE.sub("", text))
-        return cls(text, other, re.compile("".join(parts), re.DOTALL), literal)
+        parts.append(re.escape(_unescaped(self.text[end:])))
+        return re.compile("".join(parts), re.DOTALL)
+
+    def values(self, text: str) -> dict[str, str] | None:
+        """The parameters with which this template says the text; None if it does not."""
+        if self.piece not in text:
+            return None
+        found = self.pattern.fullmatch(text)
+        return None if found is None else found.groupdict()
 
     def filled(self, values: Mapping[str, str]) -> str:
         """The other text with these parameters."""
-        return _unescaped(_PLACE.sub(lambda place: values.get(place[1], place[0]), self.other))
+        other = self.forms[0]
+        if len(self.forms) > 1:
+            number = int(values.get(NUMBER, "1").replace(",", ""))
+            other = self.forms[self._form(number)]
+        return _unescaped(_PLACE.sub(lambda place: values.get(place[1], place[0]), other))
 
 
 def _unescaped(text: str) -> str:
@@ -156,29 +196,52 @@ def _unescaped(text: str) -> str:
 
 
 class Catalogue:
-    """The templates of one language."""
+    """The templates of one language. `heads`: words that stand alone."""
 
-    def __init__(self, messages: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        messages: Mapping[str, str],
+        *,
+        plurals: Mapping[Plural, Sequence[str]] | None = None,
+        form: FormOf = _only_form,
+        heads: Mapping[str, str] | None = None,
+    ) -> None:
+        self.heads = heads or {}
         self.plain = {
             _unescaped(one): _unescaped(other) for one, other in messages.items() if not _PLACE.search(one)
         }
         self._by_word: dict[str, list[Template]] = {}
-        self.templates = [Template.of(one, other) for one, other in messages.items() if _PLACE.search(one)]
+        self.templates = [Template(one, other) for one, other in messages.items() if _PLACE.search(one)]
+        for both, forms in (plurals or {}).items():
+            self.templates += [Template(one, *forms, form=form) for one in both]
         for template in sorted(self.templates, key=lambda one: -one.weight):
             self._by_word.setdefault(_first_word(template.text), []).append(template)
 
     @classmethod
     def read(cls, language: str) -> Catalogue:
         """From `locale/`. What is not translated stays English."""
+        import gettext
+
         from babel.messages.pofile import read_po
 
         name = "fr" if language == PSEUDO else language
         with (LOCALE / f"{name}.po").open("rb") as file:
-            catalogue = read_po(file)
-        found = {str(one.id): str(one.string or one.id) for one in catalogue if one.id and not one.fuzzy}
+            catalogue = read_po(file, locale=name)
+        messages: dict[str, str] = {}
+        plurals: dict[Plural, Sequence[str]] = {}
+        heads: dict[str, str] = {}
+        for one in catalogue:
+            if not one.id or one.fuzzy:
+                continue
+            if isinstance(one.id, tuple):
+                english, forms = (one.id[0], one.id[1]), tuple(one.string or ())
+                plurals[english] = forms if all(forms) else english
+            else:
+                (heads if one.context == HEAD else messages)[str(one.id)] = str(one.string or one.id)
         if language == PSEUDO:
-            found = {one: f"⟦{one}⟧" for one in found}
-        return cls(found)
+            messages, heads = ({text: _pseudo(text) for text in of} for of in (messages, heads))
+            plurals = {both: tuple(_pseudo(text) for text in both) for both in plurals}
+        return cls(messages, plurals=plurals, form=gettext.c2py(catalogue.plural_expr), heads=heads)
 
     def said(self, text: str, depth: int = 0) -> str | None:
         """The text in this language; None if no template made it, nor its sentences one by one."""
@@ -200,6 +263,11 @@ class Catalogue:
             said = [self.said(part, depth + 1) for part in parts]
             if any(said):
                 return _BESIDE.join(new or old for new, old in zip(said, parts, strict=True))
+        name, colon, rest = text.partition(": ")
+        if colon and _NAME.fullmatch(name):  # `field: what is wrong with it`
+            wrong = self.said(rest, depth + 1)
+            if wrong is not None:
+                return name + colon + wrong
         for end, start in reversed(ends):
             first = self._whole(text[:end], depth)
             if first is not None:
@@ -213,18 +281,23 @@ class Catalogue:
             return plain
         for word in dict.fromkeys((_first_word(text), "")):
             for template in self._by_word.get(word, ()):
-                found = template.pattern.fullmatch(text)
+                found = template.values(text)
                 if found is not None:
-                    return template.filled(
-                        {name: self._value(value, depth) for name, value in found.groupdict().items()}
-                    )
+                    return template.filled({name: self._value(value, depth) for name, value in found.items()})
         return None
 
     def _value(self, value: str, depth: int) -> str:
-        """What was put in; a sentence of ours is said too."""
-        if depth >= _DEPTH or (" " not in value and value not in self.plain):
+        """What was put in; a sentence of ours is said too, with the blanks around it."""
+        bare = value.strip()
+        if depth >= _DEPTH or (" " not in bare and bare not in self.plain):
             return value
-        return self.said(value, depth + 1) or value
+        start = value.index(bare) if bare else 0
+        said = self.said(bare, depth + 1)
+        return value if said is None else value[:start] + said + value[start + len(bare) :]
+
+
+def _pseudo(text: str) -> str:
+    return f"⟦{_PLACE.sub(lambda place: f'⟨{place[0]}⟩', text)}⟧"
 
 
 def _first_word(text: str) -> str:

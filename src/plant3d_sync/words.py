@@ -18,6 +18,11 @@ def said(value: object) -> str:
     return f"'{text}'"
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """What is said of one, and of any other number. Both are whole messages; other languages have their own forms."""
+    return one if number == 1 else many
+
+
 def bare(value: object) -> str:
     """A value alone: text as it is, nothing as empty text, everything else as in JSON."""
     if value is None:
@@ -65,10 +70,43 @@ _PLAIN_WORDS = {
 
 def complaint(item: Mapping[str, Any]) -> str:
     """One error of pydantic in words for people. It never holds the wrong value, which may be a secret."""
-    text = _PLAIN_WORDS.get(str(item["type"]))
+    text = _PLAIN_WORDS.get(str(item["type"])) or _limit(str(item["type"]), item.get("ctx") or {})
     if text is not None:
         return text
     text = str(item["msg"]).removeprefix("Value error, ")
     for theirs in ("Input should", "String should", "List should", "Dictionary should"):
         text = text.replace(theirs, "must")
     return text
+
+
+def _limit(kind: str, of: Mapping[str, Any]) -> str | None:
+    """What a value has to be, where pydantic names the bound; None for any other complaint."""
+    match kind:
+        case "literal_error" | "enum":
+            return f"must be {of['expected']}"
+        case "greater_than":
+            return f"must be greater than {of['gt']}"
+        case "greater_than_equal":
+            return f"must be greater than or equal to {of['ge']}"
+        case "less_than":
+            return f"must be less than {of['lt']}"
+        case "less_than_equal":
+            return f"must be less than or equal to {of['le']}"
+        case "string_too_short":
+            least = int(of["min_length"])
+            return counted(
+                least, f"must have at least {least} character", f"must have at least {least} characters"
+            )
+        case "string_too_long":
+            most = int(of["max_length"])
+            return counted(
+                most, f"must have at most {most} character", f"must have at most {most} characters"
+            )
+        case "too_short":
+            least = int(of["min_length"])
+            return counted(least, f"must have at least {least} entry", f"must have at least {least} entries")
+        case "too_long":
+            most = int(of["max_length"])
+            return counted(most, f"must have at most {most} entry", f"must have at most {most} entries")
+        case _:
+            return None

@@ -108,7 +108,7 @@ def test_without_a_name_all_projects_are_checked_and_for_people_the_verdict_come
     assert run(["--config", str(settled.config), "doctor"]) == 0
     printed = capsys.readouterr().out
     assert f"Project {NAME}" in printed
-    assert printed.rstrip().endswith("0 failed, 0 warnings. Nothing was written.")
+    assert printed.rstrip().endswith("failed: 0; warnings: 0. Nothing was written.")
 
 
 def test_the_key_is_never_shown(settled: World) -> None:

@@ -118,9 +118,11 @@ def test_what_only_a_person_carries_out_is_told_before_it_is_done(ready: World) 
     assert document["waiting_for_person"] == {"archive": 1}
     assert ok(ready.cli("show", plan))["waiting_for_person"] == {"archive": 1}
     preview = text(ready, "pull", NAME, "--dry-run")
-    assert "carries it out" in line_with(preview, "1 archive waits for a person: plant3d-sync apply ")
+    assert "carries it out" in line_with(
+        preview, "1 step waits for a person (archive 1): plant3d-sync apply "
+    )
     said = text(ready, "show", plan)
-    assert f"1 archive waits for a person: plant3d-sync apply {plan} carries it out" in said
+    assert f"1 step waits for a person (archive 1): plant3d-sync apply {plan} carries it out" in said
     assert "only when a person applies the plan" in line_with(said, "archive ", tag, "3 reads, 2 needed")
     applied = ok(ready.apply(plan))
     assert (applied["stats"]["archived"], applied["waiting_for_person"]) == (1, {})
@@ -133,7 +135,7 @@ def test_the_plan_of_an_unattended_run_says_how_to_carry_out_what_it_left(ready:
     report = ready.pulled()
     assert report["waiting_for_person"] == {"archive": 1}
     assert (
-        "1 archive waits for a person: this run left it; plant3d-sync plan mine, then apply."
+        "1 step waits for a person (archive 1): this run left it; plant3d-sync plan mine, then apply."
         in text(ready, "show", report["plan_id"]).splitlines()
     )
 

@@ -140,8 +140,8 @@ class World:
             **env,
         }
 
-    def cli(self, *words: str, env: Mapping[str, str] | None = None) -> Said:
-        """Run a command in this process with --json."""
+    def cli(self, *words: str, env: Mapping[str, str] | None = None, as_json: bool = True) -> Said:
+        """Run a command in this process, with --json unless it is to speak to people."""
         out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
         variables = {name: text for name, text in self.environment(env or {}).items() if text}
         with (
@@ -151,7 +151,7 @@ class World:
         ):
             if (env or {}).get("SYNAPSE_API_KEY") == "":
                 os.environ.pop("SYNAPSE_API_KEY", None)
-            code = run(["--config", str(self.config), "--json", *words])
+            code = run(["--config", str(self.config), *(["--json"] if as_json else []), *words])
             out.flush()
         said = Said(code=code, out=out.buffer.getvalue().decode(), err=err.getvalue())  # type: ignore[attr-defined]
         self.heard.append(said)

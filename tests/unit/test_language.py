@@ -17,7 +17,13 @@ from plant3d_sync.language import PSEUDO, Catalogue, accepted, known, of_environ
 from plant3d_sync.usecases.conflicts import KINDS, SUGGESTED
 
 ROOT = Path(__file__).resolve().parents[2]
-FRENCH = {str(one.id): str(one.string) for one in texts.catalogue("fr") if one.id}
+PLURALS = {one.id: one.string for one in texts.catalogue("fr") if isinstance(one.id, tuple)}
+HEADS = {str(one.id): str(one.string) for one in texts.catalogue("fr") if one.context == language.HEAD}
+FRENCH = {
+    str(one.id): str(one.string)
+    for one in texts.catalogue("fr")
+    if one.id and one.context is None and isinstance(one.id, str)
+}
 PLACES = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 
 
@@ -82,6 +88,9 @@ def test_a_translation_has_the_same_places_as_its_message() -> None:
         if french and set(PLACES.findall(english)) != set(PLACES.findall(french))
     }
     assert not wrong
+    for both, forms in PLURALS.items():
+        for form in forms:
+            assert set(PLACES.findall(form)) == set(PLACES.findall(both[1])), both
 
 
 def test_what_was_put_into_a_message_is_found_again() -> None:
@@ -89,12 +98,45 @@ def test_what_was_put_into_a_message_is_found_again() -> None:
     catalogue = Catalogue.read(PSEUDO)
     values = ["P-101", "l'eau (µ) 100 %", "0", "{brace}", "a, b and 3 more"]
     unknown = []
-    for number, english in enumerate(FRENCH):
+    for number, english in enumerate([*FRENCH, *(one for both in PLURALS for one in both)]):
         value = values[number % len(values)]
-        filled = language._unescaped(PLACES.sub(lambda _, value=value: value, english))  # type: ignore[misc]
+        filled = language._unescaped(
+            PLACES.sub(lambda place, value=value: "7" if place[1] == "n" else value, english)  # type: ignore[misc]
+        )
         if catalogue.said(filled) is None:
             unknown.append(filled)
     assert not unknown
+
+
+@pytest.mark.parametrize(
+    ("english", "french"),
+    [
+        ("0 rows were set aside.", "0 ligne a été mise de côté."),
+        ("1 row was set aside.", "1 ligne a été mise de côté."),
+        ("2 rows were set aside.", "2 lignes ont été mises de côté."),
+        ("1,234 rows were set aside.", "1,234 lignes ont été mises de côté."),
+        ("The mapping has 1 problem; nothing was read or written.",
+         "La correspondance a 1 problème ; rien n'a été lu ni écrit."),
+        ("control problems", "control problems"),
+    ],
+)  # fmt: skip
+def test_each_language_has_its_own_form_for_a_number(english: str, french: str) -> None:
+    """English says `0 rows`, French `0 ligne`: the form follows the number, not the English sentence."""
+    with speaking("fr"):
+        assert tr(english) == french
+
+
+def test_no_message_says_a_number_with_a_plural_in_brackets() -> None:
+    said = [*FRENCH, *FRENCH.values(), *(form for both, forms in PLURALS.items() for form in (*both, *forms))]
+    assert [text for text in said if "(s)" in text] == []
+
+
+def test_a_word_that_stands_alone_is_no_word_of_a_sentence() -> None:
+    """The head of a column is translated, the same word as somebody's value is not."""
+    with speaking("fr"):
+        assert language.heading("tag") == "repère"
+        assert tr("tag") == "tag"
+    assert language.heading("tag") == "tag"
 
 
 def test_a_sentence_put_into_another_one_is_translated_too() -> None:
@@ -135,7 +177,7 @@ def test_no_message_takes_the_sentence_behind_it_for_a_part_of_its_own(closing: 
 def test_why_an_item_was_skipped_is_translated_to_its_last_word() -> None:
     with speaking("fr"):
         told = tr("No segment of this line group is drawn, and it has no number. Skipped.")
-    assert "Skipped" not in told and told.endswith("Ignoré.")
+    assert "Skipped" not in told and told.endswith("Omis.")
 
 
 def test_codes_names_and_values_stay_as_they_are() -> None:

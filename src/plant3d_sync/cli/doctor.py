@@ -23,7 +23,7 @@ from plant3d_sync.address import MASK
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.doctor_source import check_source
-from plant3d_sync.cli.output import plain, say
+from plant3d_sync.cli.output import heads, plain, put, say
 from plant3d_sync.connectors.base import SynapsePort
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.probe import NAMES, Check, probe, reach
@@ -32,7 +32,7 @@ from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 from plant3d_sync.connectors.synapse_v02.probe import probe as probe_v02
 from plant3d_sync.errors import SyncError
 from plant3d_sync.jobqueue import RedisBell
-from plant3d_sync.language import tr
+from plant3d_sync.language import heading, tr
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.settings import shared_projects, unset_names, weak_points
 from plant3d_sync.sqlitefile import sqlite_uri
@@ -73,6 +73,16 @@ _SOMEBODY: Final = frozenset(
 """Codes that waiting does not cure."""
 
 
+WORDS: Final = heads(
+    "ok", "warning", "failed", "skipped", "python", "clock", "schema", "redis", "settings", "drawings", "mapping", "coverage", "write", "mount", "rights",
+    "identity", "backups", "driver", "source", "encryption", "snapshot", "connection", "name", "address", "contract",
+    "key", "project", "requests", "types", "unreadable", "server", "synapse key", "synapse name", "synapse project",
+    "synapse clock", "synapse contract", "synapse connection", "synapse encryption", "synapse requests", "synapse types",
+    "synapse unreadable", "synapse address",
+)  # fmt: skip
+"""How a check stands, and names of checks of one word; the others are messages."""
+
+
 def run_doctor(app: App, names: Sequence[str]) -> list[dict[str, Any]]:
     """Every check of the machine, of our state, and of these projects, in order. Writes nothing anywhere.
 
@@ -93,19 +103,25 @@ def run_doctor(app: App, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def show_doctor(checks: Sequence[Mapping[str, Any]]) -> None:
     """The checks for people: one line each, the cure under whatever is not well, a verdict at the end."""
-    width = max((len(check["check"]) for check in checks), default=0)
+    width = max((len(_name(check)) for check in checks), default=0)
     shown: str | None = None
     for check in checks:
         if check["project"] != shown:
             shown = check["project"]
             say(f"\nProject {plain(shown)}")
-        say(f"  {check['result']:8} {check['check']:{width}}  {_sentence(tr(check['message']))}")
+        name = _name(check)
+        put(f"  {heading(check['result']):10} {name:{width}}  {_sentence(tr(check['message']))}")
         if check["hint"] and check["result"] in ("warning", "failed"):
             code = f"   [{check['code']}]" if check["code"] else ""
-            say(f"  {'':8} {'':{width}}  -> {tr(plain(check['hint']))}{code}")
+            put(f"  {'':10} {'':{width}}  -> {tr(plain(check['hint']))}{code}")
     bad = sum(check["result"] == "failed" for check in checks)
     soft = sum(check["result"] == "warning" for check in checks)
-    say(f"\n{len(checks)} checks: {bad} failed, {soft} warnings. Nothing was written.")
+    say(f"\nChecks: {len(checks)}; failed: {bad}; warnings: {soft}. Nothing was written.")
+
+
+def _name(check: Mapping[str, Any]) -> str:
+    name = str(check["check"])
+    return heading(name) if name in WORDS else tr(name)
 
 
 def _sentence(message: str) -> str:

@@ -40,6 +40,7 @@ from plant3d_sync.run.project import ProjectConfig
 from plant3d_sync.run.schema import look_at
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.coverage import expected_coverage
+from plant3d_sync.words import counted
 
 LOCK_BUDGET_MS: Final = 1000.0
 """While we hold the read lock Plant 3D cannot save: well under a second is the promise."""
@@ -222,7 +223,7 @@ def _reach(server: ServerName) -> list[Line]:
         hint = "Correct PLANT3D_DB_HOST, or the name server."
         what = f"{server.host} has no address ({error.strerror})"
         return [failed("server name", what, hint, "source_name", 75)]
-    lines = [ok("server name", f"{server.host} is {found[0][4][0]}")]
+    lines = [ok("server name", f"{server.host}: {found[0][4][0]}")]
     port = server.tcp_port
     if port is None:
         try:
@@ -277,7 +278,9 @@ def _unread(source: object, error: SyncError) -> Line:
 def _read(source: object, snapshot: Snapshot) -> list[Line]:
     ms = snapshot.lock_ms
     items = sum(snapshot.counts(sorted(snapshot.catalog.classes)).values())
-    read = ok("snapshot", f"a Plant 3D P&ID database: {len(snapshot.catalog.classes)} classes, {items} rows")
+    read = ok(
+        "snapshot", f"a Plant 3D P&ID database; classes: {len(snapshot.catalog.classes)}, rows: {items}"
+    )
     if isinstance(source, SqlServerSource):
         return [read, ok("read time", f"{ms:.0f} ms for one pass, without locks that others wait for")]
     if ms > LOCK_BUDGET_MS:
@@ -429,7 +432,11 @@ def _held(locks: DrawingLocks, config: ProjectConfig, names: Sequence[str]) -> L
     unseen = [name for name in names if locks.is_open(name)[1] == DRAWING_UNSEEN]
     if not unseen:
         return None
-    where = f"{len(unseen)} of {len(names)} drawings are not in {locks.folder}, among them {unseen[0]}"
+    where = counted(
+        len(unseen),
+        f"{len(unseen)} of {len(names)} drawings is not in {locks.folder}: {unseen[0]}",
+        f"{len(unseen)} of {len(names)} drawings are not in {locks.folder}, among them {unseen[0]}",
+    )
     message = f"{where}: they count as open, and every push to their items is held"
     hint = "Set `drawings:` to the folder in which these drawings lie, as seen from the worker's machine."
     if len(unseen) == len(names):

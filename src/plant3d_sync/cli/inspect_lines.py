@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plant3d_sync.cli.output import plain, say, table
+from plant3d_sync.cli.output import heads, plain, say, table
+from plant3d_sync.language import heading
 
 DRAWINGS_SHOWN = 40
+YES, NO = heads("yes", "no")
 
 
 def show_inspection(document: Mapping[str, Any]) -> None:
@@ -43,7 +45,7 @@ def _title(text: str) -> None:
 
 def _classes(classes: Sequence[Mapping[str, Any]], declared: int) -> None:
     _title(f"Classes in use: {len(classes)} of {declared}. Tags per class, where it has a tag:")
-    states = ("complete", "placeholder", "empty", "unknown")
+    states = heads("complete", "placeholder", "empty", "unknown")
     table(
         ["class", "label", "items", *states, "under"],
         [
@@ -71,8 +73,8 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> None:
                     entry["label"],
                     entry["type"],
                     entry["picklist"],
-                    "yes" if entry["read_only"] else "no",
-                    f"{entry['filled']} of {entry['items']}",
+                    heading(YES if entry["read_only"] else NO),
+                    f"{entry['filled']}/{entry['items']}",
                     " | ".join(entry["examples"]),
                     entry["example_class"],
                 ]

@@ -12,7 +12,7 @@ import orjson
 
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import SyncError
-from plant3d_sync.language import TOLD, tr, tr_members
+from plant3d_sync.language import TOLD, heading, tr, tr_members
 from plant3d_sync.words import bare
 
 
@@ -45,7 +45,11 @@ def _visible(char: str) -> str:
 
 def say(text: str) -> None:
     """One line for people on stdout, in their language."""
-    text = tr(text)
+    put(tr(text))
+
+
+def put(text: str) -> None:
+    """One line on stdout that is in the reader's language already."""
     try:
         print(text)
     except UnicodeEncodeError:  # a Windows console with an old code page
@@ -53,16 +57,25 @@ def say(text: str) -> None:
         print(text.encode(encoding, "replace").decode(encoding))
 
 
+def heads(*words: str) -> tuple[str, ...]:
+    """Words that stand alone, as heads of columns do. `docs/texts.py` collects them."""
+    return words
+
+
+PHASES = heads("feed", "compare", "write", "push", "link")
+"""What a run is at, as the progress line says it."""
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A plain table, columns aligned."""
+    """A plain table, columns aligned, its heads in the reader's language."""
+    headers = [heading(header) for header in headers]
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [
         max([len(header), *(len(row[index]) for row in cells)]) if cells else len(header)
         for index, header in enumerate(headers)
     ]
-    say("  ".join(header.ljust(width) for header, width in zip(headers, widths, strict=True)).rstrip())
-    for row in cells:
-        say("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+    for row in (headers, *cells):
+        put("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _cell(value: object) -> str:
@@ -98,11 +111,12 @@ class ProgressLine:
         if phase != self._phase and self._phase and self._terminal:
             sys.stderr.write("\n")
         self._phase, self._last = phase, now
-        amount = f"{done}" if total is None else f"{done} of {total}"
+        amount = f"{done}" if total is None else f"{done}/{total}"
+        shown = heading(phase)
         if self._terminal:
-            sys.stderr.write(f"\r{phase}: {amount}   ")
+            sys.stderr.write(f"\r{shown}: {amount}   ")
         else:
-            sys.stderr.write(f"{phase}: {amount}\n")
+            sys.stderr.write(f"{shown}: {amount}\n")
         sys.stderr.flush()
 
     def heard(self, name: str, facts: Mapping[str, object]) -> None:

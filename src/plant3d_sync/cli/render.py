@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plant3d_sync.cli.output import plain, say, table
-from plant3d_sync.language import tr
+from plant3d_sync.cli.output import heads, plain, say, table
+from plant3d_sync.language import heading, tr
 from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.run.report import Report
 from plant3d_sync.usecases.show import absence
-from plant3d_sync.words import said
+from plant3d_sync.words import counted, said
 
 SHOWN = 20
+COUNTS = heads(
+    "total", "created", "updated", "unchanged", "skipped", "errors", "missing", "archived", "conflicts"
+)
+"""What is counted per entity type, and of all."""
+OF_ALL = heads("all")
 LINES_SHOWN = 200
 
 
@@ -26,20 +31,9 @@ def report(item: Report) -> None:
         for hit in item.guards:
             say(f"  {hit.name}: {plain(hit.actual)} (limit {plain(hit.limit)}). {tr(plain(hit.message))}")
         say(f"If this is right: plant3d-sync apply {item.plan_id} --approve-guards")
-    names = (
-        "total",
-        "created",
-        "updated",
-        "unchanged",
-        "skipped",
-        "errors",
-        "missing",
-        "archived",
-        "conflicts",
-    )
-    rows = [[entity, *(per[name] for name in names)] for entity, per in item.by_entity.items()]
-    rows.append(["all", *(stats[name] for name in names)])
-    table(["", *names], rows)
+    rows = [[entity, *(per[name] for name in COUNTS)] for entity, per in item.by_entity.items()]
+    rows.append([heading(OF_ALL[0]), *(stats[name] for name in COUNTS)])
+    table(["", *COUNTS], rows)
     pushed = {name: value for name, value in (item.push_stats or {}).items() if value}
     if pushed and item.direction == "both":
         say("Into Plant 3D: " + _listed(pushed))
@@ -50,14 +44,15 @@ def report(item: Report) -> None:
         say(f"The schema of Plant 3D changed (plant3d-sync schema show {item.project}):")
         for change in step["changes"]:
             say(f"  {plain(change['message'])}")
-        for name, what in (("enter", "Items that enter"), ("leave", "Items that leave")):
-            if step[name]["count"]:
-                say(f"  {what} what the mapping brings: {step[name]['count']}.")
+        if enter := step["enter"]["count"]:
+            say(f"  Items that enter what the mapping brings: {enter}.")
+        if leave := step["leave"]["count"]:
+            say(f"  Items that leave what the mapping brings: {leave}.")
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
     if waiting := item.extra.get("for_workbook"):
-        say(f"For the workbook: {waiting} items (plant3d-sync workbook {item.project}).")
+        say(f"Items for the workbook: {waiting} (plant3d-sync workbook {item.project}).")
     _found_applied(item.extra)
     ahead = item.dry_run or bool(item.guards)
     _missing(stats, item.waiting_for_person, item.project, ahead=ahead)
@@ -88,16 +83,14 @@ def _error(error: Mapping[str, Any]) -> None:
 
 
 def _for_a_person(waiting: Mapping[str, int], plan_id: object, *, guarded: bool) -> str:
-    """How many lines of a plan wait for a person, and the command that carries them out."""
-    words, verb, them = _waits(waiting)
+    """How many steps of a plan wait for a person, and the command that carries them out."""
     command = f"plant3d-sync apply {plan_id}" + (" --approve-guards" if guarded else "")
-    return f"{words} {verb} for a person: {command} carries {them} out; no other run does."
-
-
-def _waits(waiting: Mapping[str, int]) -> tuple[str, str, str]:
-    """`1 archive`, `waits`, `it`."""
-    words = " and ".join(f"{count} {op}{'s' * (count > 1)}" for op, count in waiting.items())
-    return (words, "waits", "it") if sum(waiting.values()) == 1 else (words, "wait", "them")
+    count, kinds = sum(waiting.values()), _listed(waiting)
+    return counted(
+        count,
+        f"{count} step waits for a person ({kinds}): {command} carries it out; no other run does.",
+        f"{count} steps wait for a person ({kinds}): {command} carries them out; no other run does.",
+    )
 
 
 def _missing(
@@ -111,8 +104,13 @@ def _missing(
         notes.append(f"to archive: {stats['archived']}" if ahead else f"archived: {stats['archived']}")
     count = sum(waiting.values())
     if count and not ahead:
+        name = plain(project)
         notes.append(
-            f"{count} {_waits(waiting)[1]} for a person: plant3d-sync plan {plain(project)}, then apply"
+            counted(
+                count,
+                f"{count} waits for a person: plant3d-sync plan {name}, then apply",
+                f"{count} wait for a person: plant3d-sync plan {name}, then apply",
+            )
         )
     say(f"Missing from Plant 3D: {stats['missing']}" + (f" ({'; '.join(notes)})" if notes else ""))
 
@@ -122,10 +120,12 @@ def _found(stats: Mapping[str, int], document: Mapping[str, Any], project: str, 
     if not stats.get("findings"):
         return
     kinds = document.get("findings_by_code") or {}
-    command = f"plant3d-sync findings {plain(project)}" + (
-        "" if stored else " (after a run: a plan keeps none)"
-    )
-    say(f"Findings: {stats['findings']}" + (f" ({_listed(kinds)})" if kinds else "") + f"; {command}")
+    found = f"{stats['findings']}" + (f" ({_listed(kinds)})" if kinds else "")
+    command = f"plant3d-sync findings {plain(project)}"
+    if stored:
+        say(f"Findings: {found}; {command}")
+    else:
+        say(f"Findings: {found}; {command} (after a run: a plan keeps none)")
     if "unlinked_asset" in kinds:
         say(f"SYNAPSE holds assets with these tags already: plant3d-sync links propose {plain(project)}")
 
@@ -149,7 +149,8 @@ def findings(
         _groups(document["groups"])
         say("Each of them: --each; a file for others: --export findings.xlsx")
     if document.get("path"):
-        say(f"{total} findings: {plain(document['path'])}")
+        path = plain(document["path"])
+        say(counted(total, f"{total} finding: {path}", f"{total} findings: {path}"))
     if code is not None:
         say(f"Findings {plain(code)}: {total}.")
     if document["acknowledged"]:
@@ -189,7 +190,14 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> None:
         if group["hint"]:
             say(f"  what to do: {plain(group['hint'])}")
     if len(groups) > LINES_SHOWN:
-        say(f"… and {len(groups) - LINES_SHOWN} smaller groups (--json shows them all)")
+        smaller = len(groups) - LINES_SHOWN
+        say(
+            counted(
+                smaller,
+                f"… and {smaller} smaller group (--json shows them all)",
+                f"… and {smaller} smaller groups (--json shows them all)",
+            )
+        )
 
 
 def _found_applied(document: Mapping[str, Any]) -> None:
@@ -200,7 +208,7 @@ def _found_applied(document: Mapping[str, Any]) -> None:
             f"{found['plant3d']} in Plant 3D."
         )
     if document.get("written_before"):
-        say(f"Written when the plan was applied before: {document['written_before']} lines.")
+        say(f"Steps written when the plan was applied before: {document['written_before']}.")
 
 
 def runs(
@@ -247,7 +255,14 @@ def runs(
         [[plan[name] for name in names] for plan in plans],
     )
     if plans_total > len(plans):
-        say(f"… and {plans_total - len(plans)} older ones (--limit shows more)")
+        older = plans_total - len(plans)
+        say(
+            counted(
+                older,
+                f"… and {older} older one (--limit shows more)",
+                f"… and {older} older ones (--limit shows more)",
+            )
+        )
 
 
 def waiting(amounts: Mapping[str, int], project: str) -> None:
@@ -289,7 +304,7 @@ def run(document: Mapping[str, Any]) -> None:
         _change(change)
     left = document.get("changes_total", 0) - len(document.get("changes") or ())
     if left:
-        say(f"  … and {left} more changes")
+        say(counted(left, f"  … and {left} more change", f"  … and {left} more changes"))
 
 
 def _change(change: Mapping[str, Any]) -> None:
@@ -321,9 +336,14 @@ def plan(document: Mapping[str, Any]) -> None:
     if waiting and document["status"] in ("draft", "guarded"):
         say(_for_a_person(waiting, document["plan_id"], guarded=document["status"] == "guarded"))
     elif waiting:
-        words, verb, them = _waits(waiting)
-        name = plain(document["project"])
-        say(f"{words} {verb} for a person: this run left {them}; plant3d-sync plan {name}, then apply.")
+        name, count, kinds = plain(document["project"]), sum(waiting.values()), _listed(waiting)
+        say(
+            counted(
+                count,
+                f"{count} step waits for a person ({kinds}): this run left it; plant3d-sync plan {name}, then apply.",
+                f"{count} steps wait for a person ({kinds}): this run left them; plant3d-sync plan {name}, then apply.",
+            )
+        )
     for line in document["lines"]:
         tag = plain(line["tag"])
         gone = absence(line)

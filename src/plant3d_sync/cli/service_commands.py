@@ -25,6 +25,7 @@ from plant3d_sync.logs import get_logger
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import audit, keys, seals
 from plant3d_sync.usecases.set_aside import set_aside
+from plant3d_sync.words import counted
 from plant3d_sync.worker.main import prepare, run_worker
 from plant3d_sync.worker.process import Stop, wait_for_state
 from plant3d_sync.worker.scheduler import run_scheduler
@@ -349,7 +350,7 @@ def audit_verify(
     if as_json:
         print_json({"entries": count, "broken": [], "not_covered": found.not_covered})
         return
-    say(f"{count} entries, every chain whole.")
+    say(counted(count, f"{count} entry, every chain whole.", f"{count} entries, every chain whole."))
     if found.not_covered:
         older = ", ".join(f"{table} {number}" for table, number in sorted(found.not_covered.items()))
         say(f"not_covered, being older than the seals (nobody can say whether they were altered): {older}")
@@ -372,7 +373,8 @@ def audit_set_aside(json: JsonOption = False) -> None:
         return
     for item in found:
         say(f"{item.project}: {item.what}")
-    say(f"{len(found)} rows were set aside." if found else "Every row is as it was stored.")
+    aside = counted(len(found), f"{len(found)} row was set aside.", f"{len(found)} rows were set aside.")
+    say(aside if found else "Every row is as it was stored.")
 
 
 def _place(item: audit.Broken) -> dict[str, object]:

@@ -460,9 +460,9 @@ def acknowledge(
     if as_json:
         print_json({"findings": done, "total": len(done)})
     elif take_back_:
-        say(f"Open again: {len(done)} findings.")
+        say(f"Findings that are open again: {len(done)}.")
     else:
-        say(f"Acknowledged: {len(done)} findings.")
+        say(f"Findings acknowledged: {len(done)}.")
 
 
 @links_app.command("propose")

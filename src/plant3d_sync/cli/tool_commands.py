@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
+from plant3d_sync.words import counted
 
 mapping_app = typer.Typer(help="Check the mapping, and see what it changes.", no_args_is_help=True)
 db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
@@ -148,6 +149,12 @@ def mapping_check(
     raise typer.Exit(78 if bad or unknown else 0)
 
 
+def _some(items: Mapping[str, Any]) -> str:
+    """How many, and the first tags."""
+    tags = ", ".join(plain(item["tag"]) for item in items["items"][:10])
+    return f"{items['count']}" + (f" ({tags})" if tags else "")
+
+
 @mapping_app.command("diff")
 def mapping_diff(
     project: ProjectArgument,
@@ -171,12 +178,13 @@ def mapping_diff(
         print_json(found)
         return
     for name, one in found["fields"].items():
-        say(f"{name}: {one['changes']} values change")
+        count = one["changes"]
+        say(counted(count, f"{name}: {count} value changes", f"{name}: {count} values change"))
         for example in one["examples"][:3]:
             say(f"  {plain(example['tag'])}: {plain(example['was'])} -> {plain(example['now'])}")
-    for name, what in (("enter", "Items that enter"), ("leave", "Items that leave, their assets stay")):
-        tags = ", ".join(plain(item["tag"]) for item in found[name]["items"][:10])
-        say(f"{what}: {found[name]['count']}" + (f" ({tags})" if tags else "") + ".")
+    enter, leave = (_some(found[name]) for name in ("enter", "leave"))
+    say(f"Items that enter what the mapping brings: {enter}.")
+    say(f"Items that leave what the mapping brings (their assets stay): {leave}.")
     say(f"Questions for a person: {found['questions']}. Archived: {found['archived']}.")
 
 
@@ -270,7 +278,7 @@ def sample(
         print_json(document)
     else:
         say(
-            f"{report.path}: {report.items} items, {report.drawings} drawings, hazards: {report.hazards or 'none'}"
+            f"{report.path}; items: {report.items}, drawings: {report.drawings}, hazards: {report.hazards or 'none'}"
         )
 
 

@@ -17,7 +17,7 @@ from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state.waiting import KINDS, counts, waits
 from plant3d_sync.usecases import quarantine as use
 from plant3d_sync.usecases.waiting import document
-from plant3d_sync.words import said
+from plant3d_sync.words import counted, said
 
 quarantine_app = typer.Typer(help="Rows that SYNAPSE, Plant 3D or we refused.", no_args_is_help=True)
 
@@ -153,7 +153,8 @@ def quarantine_retry(
         print_json({"tried": rows, "left": left})
         return
     if no_run:
-        say(f"The next run tries {len(rows)} rows.")
+        count = len(rows)
+        say(counted(count, f"The next run tries {count} row.", f"The next run tries {count} rows."))
         return
     for row in left:
         say(f"  ! {plain(row['tag'])} [{row['code']}] {tr(plain(row['message']))}")

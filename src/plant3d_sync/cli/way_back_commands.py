@@ -25,7 +25,7 @@ from plant3d_sync.usecases.conflicts import (
     resolve_conflict,
 )
 from plant3d_sync.usecases.undo import undo_plan
-from plant3d_sync.words import said
+from plant3d_sync.words import counted, said
 
 LIST_SECONDS = 30.0
 """How long the folder of backups may take to be listed."""
@@ -279,7 +279,14 @@ def undo(
     if as_json:
         print_json(answer)
         return
-    say(f"{answer['restores']} values would go back. Apply with: plant3d-sync apply {answer['plan_id']}")
+    count, plan_id = answer["restores"], answer["plan_id"]
+    say(
+        counted(
+            count,
+            f"{count} value would go back. Apply with: plant3d-sync apply {plan_id}",
+            f"{count} values would go back. Apply with: plant3d-sync apply {plan_id}",
+        )
+    )
     for item in answer["left_alone"]:
         say(
             f"  left alone: {plain(item['tag'])} {item['field']} = {plain(item['value_now'])} ({item['reason']})"
@@ -333,7 +340,7 @@ def workbook(
             say(f"{answer['path']}: no value could go into a cell; its first sheet says why.")
         else:
             say(
-                f"{answer['path']}: {answer['written']} cells on {len(answer['sheets'])} sheets, {len(refused)} refused."
+                f"{answer['path']}; cells: {answer['written']}, sheets: {len(answer['sheets'])}, refused: {len(refused)}."
             )
         for item in refused:
             say(f"  ! {plain(item['tag'])} [{item['code']}] {plain(item['message'])}")
@@ -438,7 +445,7 @@ def restore(
     elif report.restored:
         say(f"Restored; the file before is kept as {answer['safety_backup']}.")
     else:
-        say(f"The backup can be put back: {report.tables} tables, {report.rows} rows. Add --yes to do it.")
+        say(f"The backup can be put back (tables: {report.tables}, rows: {report.rows}). Add --yes to do it.")
 
 
 class Role(StrEnum):

@@ -255,7 +255,8 @@ class _Compiler:
         """How many classes become which kind of asset."""
         file = self.mapping.sources[-1]
         kinds = {entity: sum(rule.entity is entity for rule in self.rules.values()) for entity in Entity}
-        text = ", ".join(f"{count} classes become {entity.value}" for entity, count in kinds.items())
+        listed = ", ".join(f"{entity.value} {count}" for entity, count in kinds.items())
+        text = f"classes that become assets: {listed}"
         return [_problem(Severity.INFO, "summary", text, Mark(file=file))]
 
     def unused_columns(self) -> list[Problem]:

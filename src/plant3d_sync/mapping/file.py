@@ -29,7 +29,7 @@ from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy
 from plant3d_sync.model.side import Entity, Owner
 from plant3d_sync.model.tags import STOCK_PLACEHOLDERS
 from plant3d_sync.regularfile import TooLarge, read_limited
-from plant3d_sync.words import complaint, said
+from plant3d_sync.words import complaint, counted, said
 from plant3d_sync.yamlfile import LARGEST_FILE, Beyond, check_limits
 
 STOCK = "stock"
@@ -97,7 +97,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def invalid(problems: Sequence[Problem]) -> ConfigError:
     """One error that tells every problem, each with file and line."""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    count = counted(len(problems), f"{len(problems)} problem", f"{len(problems)} problems")
     return ConfigError(
         f"The mapping has {count}; nothing was read or written.\n" + "\n".join(map(str, problems)),
         hint="Correct the lines named above, then run `plant3d-sync mapping check FILE`.",

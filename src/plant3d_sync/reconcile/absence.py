@@ -75,7 +75,7 @@ def _missed(link: Link, on: Context, older: bool) -> Decision:
     told = _finding(
         link,
         "missing",
-        f"Not in Plant 3D since {since.since} ({since.reads} counted reads).{_of_line(link, on)}",
+        f"Not in Plant 3D since {since.since} (counted reads: {since.reads}).{_of_line(link, on)}",
         _hint(policy, since),
     )
     choice = on.choice(link, GONE_FROM_PLANT3D)

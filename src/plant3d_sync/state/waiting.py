@@ -19,6 +19,7 @@ from plant3d_sync.state import quarantine as kept
 from plant3d_sync.state.codec import load, load_map
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.tables import conflict, link, plan, quarantine, work_item
+from plant3d_sync.words import counted
 
 KINDS = ("conflict", "plan", "archive", "schema_step", "quarantine", "workbook", "work_item")
 """Kinds of things that wait, in the order they are listed: a question, a plan nobody applied, an item whose archiving has to
@@ -121,9 +122,17 @@ def _plans(connection: Connection, project: str) -> Iterator[Waits]:
         yield Waits(
             kind="plan",
             id=row.id,
-            message=f"A guard stopped a plan of {row.lines} lines ({row.direction})."
+            message=counted(
+                row.lines,
+                f"A guard stopped a plan of {row.lines} step ({row.direction}).",
+                f"A guard stopped a plan of {row.lines} steps ({row.direction}).",
+            )
             if row.status == "guarded"
-            else f"Nobody applied a plan of {row.lines} lines ({row.direction}).",
+            else counted(
+                row.lines,
+                f"Nobody applied a plan of {row.lines} step ({row.direction}).",
+                f"Nobody applied a plan of {row.lines} steps ({row.direction}).",
+            ),
             since=row.created_at,
             code=row.status,
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from plant3d_sync.language import tr
+from plant3d_sync.language import heading, tr
 
 Format = Literal["xlsx", "csv"]
 
@@ -67,7 +67,7 @@ def _text(name: str, value: object) -> str:
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow([tr(header) for header, _name in _EACH])
+    writer.writerow([heading(header) for header, _name in _EACH])
     for row in rows:
         writer.writerow([_harmless(_text(name, row.get(name))) for _header, name in _EACH])
     return out.getvalue().encode("utf-8-sig", "replace")
@@ -101,9 +101,9 @@ def _workbook(rows: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, A
 def _sheet(
     sheet: Any, header: Any, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    widths = [len(title) for title, _name in columns]
+    widths = [len(heading(title)) for title, _name in columns]
     for place, (title, _name) in enumerate(columns):
-        sheet.write_string(0, place, tr(title), header)
+        sheet.write_string(0, place, heading(title), header)
     for line, row in enumerate(rows, start=1):
         for place, (_title, name) in enumerate(columns):
             value = row.get(name)

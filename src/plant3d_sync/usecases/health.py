@@ -26,6 +26,7 @@ from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, components, findings, run_queue, runs, schemas, waiting
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import Run
+from plant3d_sync.words import counted
 
 LATE_INTERVALS = 3.0
 """How many intervals may pass before a check or a success counts as old."""
@@ -495,7 +496,11 @@ def _people_reasons(status: Status) -> list[Reason]:
             Reason(
                 code="conflicts_pending",
                 level=Health.DEGRADED,
-                message=f"{status.pending_conflicts} conflicts wait for a decision; their fields are frozen.",
+                message=counted(
+                    status.pending_conflicts,
+                    f"{status.pending_conflicts} conflict waits for a decision; its field is frozen.",
+                    f"{status.pending_conflicts} conflicts wait for a decision; their fields are frozen.",
+                ),
                 hint="GET /api/v1/conflicts, or `plant3d-sync conflicts`.",
             )
         )

@@ -12,6 +12,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from plant3d_sync.language import speaking, tr
+
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -66,6 +68,22 @@ _WELCOME = {
     },
 }
 
+_REFERENCE = {
+    "en": {
+        "bare": "without scripts",
+        "scripts": 'This page needs JavaScript; <a href="/docs/plain">this one</a> does not.',
+        "keyed": "with a field for the key",
+        "whole": "The whole description for tools:",
+        "heads": "<th>name<th>in<th>default<th>meaning",
+    },
+    "fr": {
+        "bare": "sans script",
+        "scripts": 'Cette page demande JavaScript ; <a href="/docs/plain">celle-ci</a> s\'en passe.',
+        "keyed": "avec un champ pour la clé",
+        "whole": "La description entière, pour les outils (en anglais) :",
+        "heads": "<th>nom<th>dans<th>défaut<th>sens",
+    },
+}
 
 _LIMITS = {
     "en": {
@@ -151,15 +169,16 @@ def welcome(version: str, lang: str, limits: Sequence[str] = ()) -> str:
     )
 
 
-def reference() -> str:
-    """The API reference, drawn by Swagger UI from the description."""
+def reference(lang: str = "en") -> str:
+    """The API reference, drawn by Swagger UI from the description, which is English."""
+    text = _REFERENCE[lang]
     return (
-        f'<!doctype html><html lang="en"><head><title>plant3d-sync API</title>{_HEAD}'
+        f'<!doctype html><html lang="{lang}"><head><title>plant3d-sync API</title>{_HEAD}'
         '<link rel="stylesheet" href="/docs/swagger-ui.css">'
         '<script src="/docs/swagger-ui-bundle.js" defer></script><script src="/docs/reference.js" defer></script>'
-        '</head><body><header><a href="/">plant3d-sync</a> · <a href="/docs/plain">without scripts</a></header>'
+        f'</head><body><header><a href="/">plant3d-sync</a> · <a href="/docs/plain">{text["bare"]}</a></header>'
         '<main class="wide" id="reference" data-description="/docs/openapi.json">'
-        '<noscript><p>This page needs JavaScript; <a href="/docs/plain">this one</a> does not.</p></noscript>'
+        f"<noscript><p>{text['scripts']}</p></noscript>"
         "</main></body></html>"
     )
 
@@ -180,36 +199,38 @@ def asset_answer(name: str, request: Request) -> Response:
     return Response(content, media_type=ASSETS[name], headers=headers)
 
 
-def plain_reference(document: Mapping[str, Any]) -> str:
-    """One page of HTML listing every operation, without a script."""
-    info = document["info"]
+def plain_reference(document: Mapping[str, Any], lang: str = "en") -> str:
+    """One page of HTML listing every operation, without a script. What the description says in full stays English."""
+    info, text = document["info"], _REFERENCE[lang]
     parts = [
-        f'<!doctype html><html lang="en"><head><title>{escape(info["title"])}</title>{_HEAD}</head>'
-        f'<body class="plain"><main><p><a href="/">plant3d-sync</a> · <a href="/docs">with a field for the key</a></p>'
+        f'<!doctype html><html lang="{lang}"><head><title>{escape(info["title"])}</title>{_HEAD}</head>'
+        f'<body class="plain"><main><p><a href="/">plant3d-sync</a> · <a href="/docs">{text["keyed"]}</a></p>'
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
-        f"<p>{escape(info.get('description') or '')}</p>"
-        '<p>The whole description for tools: <a href="/docs/openapi.json"><code>/api/v1/openapi.json</code></a></p>'
+        f'<p lang="en">{escape(info.get("description") or "")}</p>'
+        f'<p>{text["whole"]} <a href="/docs/openapi.json"><code>/api/v1/openapi.json</code></a></p>'
     ]
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            parts.append(_operation(path, method, operation))
+    with speaking(lang):
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                parts.append(_operation(path, method, operation, text["heads"]))
     return "".join(parts) + "</main></body></html>"
 
 
-def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
+def _operation(path: str, method: str, operation: Mapping[str, Any], heads: str) -> str:
     rows = [
         (p["name"], p["in"], str(p.get("schema", {}).get("default", "")), p.get("description") or "")
         for p in operation.get("parameters", [])
     ]
     table = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     answers = "".join(
-        f"<li><code>{escape(status)}</code> {escape(answer.get('description') or '')}</li>"
+        f"<li><code>{escape(status)}</code> {escape(tr(answer.get('description') or ''))}</li>"
         for status, answer in operation["responses"].items()
     )
-    head = f"<table><tr><th>name<th>in<th>default<th>meaning</tr>{table}</table>" if rows else ""
+    head = f'<table lang="en"><tr>{heads}</tr>{table}</table>' if rows else ""
     return (
         f"<h3 id={escape(str(operation.get('operationId')), quote=True)}>"
         f"<code>{method.upper()} {escape(path)}</code></h3>"
-        f"<p><b>{escape(operation.get('summary') or '')}.</b> {escape(operation.get('description') or '')}</p>"
+        f"<p><b>{escape(tr(operation.get('summary') or ''))}.</b> "
+        f'<span lang="en">{escape(operation.get("description") or "")}</span></p>'
         f"{head}<ul>{answers}</ul>"
     )

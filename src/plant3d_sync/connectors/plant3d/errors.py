@@ -11,6 +11,7 @@ from pathlib import Path
 
 from plant3d_sync import patience
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+from plant3d_sync.words import counted
 
 _SQLITE_PERM = 3
 _SQLITE_BUSY = 5
@@ -198,8 +199,13 @@ def hidden_tables(name: str, tables: Sequence[str]) -> ConfigError:
     """Tables that hold rows and that the login does not see."""
     shown = ", ".join(tables[:5]) + (f" and {len(tables) - 5} more" if len(tables) > 5 else "")
     return ConfigError(
-        f"The login does not see {len(tables)} table(s) of {name} that hold rows: {shown}. An unseen table would look "
-        "like an empty one. Nothing was read or written.",
+        counted(
+            len(tables),
+            f"The login does not see {len(tables)} table of {name} that holds rows: {shown}. An unseen table would look "
+            "like an empty one. Nothing was read or written.",
+            f"The login does not see {len(tables)} tables of {name} that hold rows: {shown}. An unseen table would look "
+            "like an empty one. Nothing was read or written.",
+        ),
         hint="Give the login the reader's rights: plant3d-sync grants PROJECT --role reader prints the script.",
         code="source_unreadable",
         details={"tables": list(tables[:20])},

@@ -64,7 +64,7 @@ def reach(url: str) -> list[Check]:
     except OSError as error:
         hint = "Correct SYNAPSE_API_URL, or the name server (in Docker: are both on the same network?)."
         return [*checks, _failed("name", f"{host} has no address ({error.strerror})", hint)]
-    checks.append(Check(name="name", status="ok", message=f"{host} is {found[0][4][0]}"))
+    checks.append(Check(name="name", status="ok", message=f"{host}: {found[0][4][0]}"))
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_SECONDS) as plain:
             checks.append(Check(name="connection", status="ok", message=f"port {port} answers"))
@@ -111,12 +111,12 @@ def _talk(client: SynapseClient) -> list[Check]:
     except SyncError as error:
         name = _CHECK_OF.get(error.error_code, "project" if checks else "contract")
         if name == "project":
-            checks.append(Check(name="key", status="ok", message="accepted"))
+            checks.append(Check(name="key", status="ok", message="the key is accepted"))
         checks.append(_failed(name, error.message, error.hint, error.error_code))
         return checks
     finally:
         client.close()
-    checks.append(Check(name="key", status="ok", message="accepted"))
+    checks.append(Check(name="key", status="ok", message="the key is accepted"))
     checks.append(Check(name="project", status="ok", message=client.project_id))
     checks.append(_clock(able))
     return checks

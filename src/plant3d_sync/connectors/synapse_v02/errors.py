@@ -7,6 +7,7 @@ from typing import Final
 from plant3d_sync.connectors.synapse.errors import outcome
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.limit import Limit
+from plant3d_sync.words import counted
 
 HOW_TO_GET_THE_API: Final = (
     "Installing the integration API in SYNAPSE removes this limit: docs/howto/synapse-integration.md."
@@ -20,9 +21,12 @@ def limit(code: str, message: str) -> Limit:
 
 def unsaved(count: int) -> str:
     """Of how many assets the words in `type` are none that SYNAPSE's screens send back."""
-    return (
+    return counted(
+        count,
+        f"{count} asset is of a type that SYNAPSE's own screens cannot save (a line, other equipment): its description "
+        "cannot be edited there.",
         f"{count} assets are of types that SYNAPSE's own screens cannot save (lines, other equipment): their descriptions "
-        "cannot be edited there."
+        "cannot be edited there.",
     )
 
 

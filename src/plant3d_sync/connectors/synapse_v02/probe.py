@@ -7,6 +7,7 @@ from plant3d_sync.connectors.synapse_v02 import errors, wire
 from plant3d_sync.connectors.synapse_v02.client import NO_ARCHIVE, NO_TIMES, SynapseV02
 from plant3d_sync.connectors.synapse_v02.errors import HOW_TO_GET_THE_API
 from plant3d_sync.errors import SyncError
+from plant3d_sync.words import counted
 
 _CHECK_OF = {
     "synapse_login_refused": "key",
@@ -55,7 +56,7 @@ def _talk(client: SynapseV02) -> list[Check]:
     assert reading is not None
     calls = client.http.calls - before
     proved = "proved complete" if reading.complete else "NOT proved complete: absence means nothing"
-    text = f"{client.project_id}; full read each run ({len(reading.rows)} assets, {calls} calls, {proved})"
+    text = f"{client.project_id}; full read each run (assets: {len(reading.rows)}, calls: {calls}, {proved})"
     checks.append(Check(name="project", status="ok" if reading.complete else "warning", message=text))
     unsaved = sum(str(row.get("type")) not in wire.SAVED_TYPES for row in reading.rows.values())
     if unsaved:
@@ -67,7 +68,12 @@ def _talk(client: SynapseV02) -> list[Check]:
         )
     if reading.poisoned:
         tags = ", ".join(sorted(str(row["tag"]) for row in reading.poisoned.values())[:5])
-        message = f"{len(reading.poisoned)} assets cannot be shown by SYNAPSE ({tags}): they are left alone"
+        count = len(reading.poisoned)
+        message = counted(
+            count,
+            f"{count} asset cannot be shown by SYNAPSE ({tags}): it is left alone",
+            f"{count} assets cannot be shown by SYNAPSE ({tags}): they are left alone",
+        )
         hint = "Correct their electrical and process values in SYNAPSE."
         checks.append(
             Check(name="unreadable", status="warning", message=message, hint=hint, code="asset_unreadable")

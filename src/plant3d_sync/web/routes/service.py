@@ -105,7 +105,7 @@ def root(request: Request) -> Response:
     """What this is, for a browser. Programs find nothing here."""
     if not pages.wants_html(request.headers.get("accept", "")):
         raise HTTPException(404)
-    lang = pages.language(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+    lang = _language(request)
     limits: list[str] = []
     context = request.app.state.context
     # the page is for finding one's way, also while the state database is away
@@ -115,15 +115,22 @@ def root(request: Request) -> Response:
 
 
 @router.get("/docs", include_in_schema=False)
-def docs() -> Response:
+def docs(request: Request) -> Response:
     """The description of this API for people, to read and to try out."""
-    return pages.page(pages.reference())
+    lang = _language(request)
+    return pages.page(pages.reference(lang), lang=lang)
 
 
 @router.get("/docs/plain", include_in_schema=False)
 def docs_plain(request: Request) -> Response:
     """The same on one page, without scripts."""
-    return pages.page(pages.plain_reference(request.app.openapi()))
+    lang = _language(request)
+    return pages.page(pages.plain_reference(request.app.openapi(), lang), lang=lang)
+
+
+def _language(request: Request) -> str:
+    """Of a page: the one in its address, else the one that the browser prefers."""
+    return pages.language(request.query_params.get("lang"), request.headers.get("accept-language", ""))
 
 
 @router.get("/docs/openapi.json", include_in_schema=False)

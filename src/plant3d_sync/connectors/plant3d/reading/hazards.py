@@ -15,7 +15,7 @@ from plant3d_sync.connectors.plant3d.reading.relations import AUDIT, LISTED, USE
 from plant3d_sync.connectors.plant3d.reading.tags import plain_tag
 from plant3d_sync.model.reading import Reading
 from plant3d_sync.model.record import Finding
-from plant3d_sync.words import said
+from plant3d_sync.words import counted, said
 
 
 def whole_database(
@@ -45,7 +45,11 @@ def _limited(findings: Iterator[Finding]) -> Iterator[Finding]:
         if count > LISTED:
             yield Finding(
                 code=code,
-                message=f"There are {count - LISTED} more like the {LISTED} of this kind that are listed.",
+                message=counted(
+                    count - LISTED,
+                    f"There is {count - LISTED} more like the {LISTED} of this kind that are listed.",
+                    f"There are {count - LISTED} more like the {LISTED} of this kind that are listed.",
+                ),
                 hint=AUDIT,
                 data={"count": count - LISTED},
             )
@@ -57,8 +61,11 @@ def unknown_classes(discovery: Discovery, class_counts: Mapping[str | None, int]
         if name is None or discovery.catalog.find(name) is None:
             yield Finding(
                 code="unknown_class",
-                message=f"{count} rows of PnPBase are of the class {name}, which is not in PnPTables. "
-                "They are not read.",
+                message=counted(
+                    count,
+                    f"{count} row of PnPBase is of the class {name}, which is not in PnPTables. It is not read.",
+                    f"{count} rows of PnPBase are of the class {name}, which is not in PnPTables. They are not read.",
+                ),
                 class_name=name,
                 hint=AUDIT,
                 data={"count": count},

@@ -385,7 +385,9 @@ def _odd_relations(relations: Relations) -> Iterator[Finding]:
             if len(assets) > 1 and sum(map(relations.is_equipment, assets)) != 1:
                 yield Finding(
                     code="several_ends",
-                    message=f"Line segment {segment} has {len(assets)} items at its {side}.",
+                    message=f"Line segment {segment} has {len(assets)} items where it begins."
+                    if side == "start"
+                    else f"Line segment {segment} has {len(assets)} items where it ends.",
                     pnpid=segment,
                     tag=relations.tags.get(segment),
                     hint="Reconnect the segment in the drawing.",

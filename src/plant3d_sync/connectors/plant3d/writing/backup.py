@@ -34,6 +34,7 @@ from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, Re
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.scratch import Scratch
 from plant3d_sync.sqlitefile import sqlite_uri
+from plant3d_sync.words import counted
 
 DEFAULT_DEADLINE: Final = 60.0
 """Seconds for one backup, the wait for the lock included; Plant 3D cannot save while it is read."""
@@ -404,7 +405,11 @@ def _refuse_sessions(path: Path, drawings: DrawingLocks | None) -> None:
     opened = locks.open_drawings()
     if opened:
         raise NeedsPersonError(
-            f"{len(opened)} drawing(s) are open, among them {opened[0]}. Nothing was changed.",
+            counted(
+                len(opened),
+                f"{len(opened)} drawing is open: {opened[0]}. Nothing was changed.",
+                f"{len(opened)} drawings are open, among them {opened[0]}. Nothing was changed.",
+            ),
             hint="Close every drawing; if nobody has one open, delete its .dwl files. Then restore again.",
             code="drawing_open",
             details={"drawings": opened[:20]},

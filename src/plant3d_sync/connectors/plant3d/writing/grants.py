@@ -19,6 +19,7 @@ from plant3d_sync.connectors.plant3d.names import bracketed
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.cells import allowed_column
+from plant3d_sync.words import counted
 
 READER_ROLE: Final = "p3dsync_reader"
 WRITER_ROLE: Final = "p3dsync_writer"
@@ -236,7 +237,11 @@ def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list
             RightFinding(
                 level="red",
                 code="column_right_too_much",
-                message=f"The login may update {len(extra)} column(s) it does not need: {shown}. Writing is refused.",
+                message=counted(
+                    len(extra),
+                    f"The login may update {len(extra)} column it does not need: {shown}. Writing is refused.",
+                    f"The login may update {len(extra)} columns it does not need: {shown}. Writing is refused.",
+                ),
                 hint="Revoke these rights, or run the grant script for a new login.",
                 login=str(connection.execute(text(LOGIN_QUERY)).scalar()),
             )
@@ -247,7 +252,11 @@ def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list
             RightFinding(
                 level="red",
                 code="column_right_missing",
-                message=f"The login may not update {len(missing)} column(s) it needs: {shown}. Nothing can be written.",
+                message=counted(
+                    len(missing),
+                    f"The login may not update {len(missing)} column it needs: {shown}. Nothing can be written.",
+                    f"The login may not update {len(missing)} columns it needs: {shown}. Nothing can be written.",
+                ),
                 hint=f"Missing: {' '.join(_grants_of(missing)[:3])} The whole script: plant3d-sync grants PROJECT.",
             )
         )

@@ -403,7 +403,7 @@ class PlantWriter:
             raise Outcome(
                 "refused",
                 "row_missing",
-                f"The item has {len(rows)} rows in {table}, where {column.name} is kept; exactly one is needed. "
+                f"Rows of the item in {table}, where {column.name} is kept: {len(rows)}; exactly one is needed. "
                 "Nothing was written. The project audit of Plant 3D may repair it.",
             )
         stored = rows[0]
@@ -437,7 +437,7 @@ class PlantWriter:
                 raise Outcome(
                     "refused",
                     "row_missing",
-                    f"The update of {cell.column} met {changed} rows instead of one; it was rolled back.",
+                    f"The update of {cell.column} did not meet exactly one row (rows met: {changed}); it was rolled back.",
                 )
         changed = store.set_base(item.pnpid, base.timestamp, stamp, revision)
         if changed != 1:
