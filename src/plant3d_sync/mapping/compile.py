@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import Literal
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping.compare import COMPARATORS
 from plant3d_sync.mapping.convert import CONVERTERS
 from plant3d_sync.mapping.file import (
     STOCK,
+    ClassSpec,
     FieldEntry,
     FieldSpec,
     MappingFile,
@@ -127,6 +129,52 @@ class _Made:
     facts: tuple[object, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One field of a chain of class entries. `names`: its columns as written and in lower case."""
+
+    name: str
+    spec: FieldSpec
+    use: _Use
+    names: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chain:
+    """What a chain of class entries comes to, nearest first, for all the classes that inherit just those.
+
+    `lower`: every name of a column that decides what its classes become, in lower case -> places of the entries that name
+    it. `uses`: as `RuleSet.uses`. `named`: each column of it, also in lower case. `pushing`: what of it is written.
+    """
+
+    specs: tuple[ClassSpec, ...]
+    entity: Entity | None
+    by: Literal["number", "group"]
+    fields: Mapping[str, FieldSpec | None]
+    entries: tuple[_Entry, ...]
+    lower: Mapping[str, frozenset[int]]
+    uses: dict[str, tuple[str, ...]]
+    named: Mapping[str, str]
+    pushing: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What a class becomes. `columns`: those of `chain.lower`, by which a class below differs or does not.
+
+    `made`: of each entry of the chain. `used`: column -> its facts, as `Used.columns`.
+    """
+
+    chain: _Chain
+    columns: tuple[Column | None, ...]
+    made: tuple[_Made, ...]
+    rules: Mapping[str, FieldRule]
+    plans: tuple[FieldPlan, ...]
+    facts: tuple[object, ...]
+    type_column: str | None
+    used: Mapping[str, list[object] | None]
+
+
 def _make_field(name: str, spec: FieldSpec, candidates: tuple[tuple[str, Column | None], ...]) -> _Made:
     entry = spec.entry
     present = [(each, column) for each, column in candidates if each.startswith("@") or column is not None]
@@ -208,8 +256,10 @@ class _Compiler:
         self._made: dict[tuple[object, ...], _Made] = {}
         self._by_number: list[str] = []
         self._uses_of: dict[str, dict[str, tuple[str, ...]]] = {}
-        self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._pushing: dict[str, set[str]] = {}
+        self._used: dict[str, Used] = {}
+        self._chains: dict[tuple[int, ...], _Chain] = {}
+        self._shapes: dict[str, _Shape] = {}
+        self._facts_used: dict[tuple[int, bool], list[object]] = {}
         self._segment_columns: dict[str, bool] = {}
         self._reading = Reading(tags=TagRule(mapping.placeholders))
         self._check_classes()
@@ -225,9 +275,10 @@ class _Compiler:
         errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
         if errors:
             raise invalid(errors)
+        canonical = self.mapping.canonical()
         return RuleSet(
             classes=self.rules,
-            digest=self._digest(),
+            digest=self._digest(canonical),
             translate=_Translators(self.plans),
             same={name: COMPARATORS[compare].same for name, (compare, _) in self._compare.items()},
             reading=replace(
@@ -238,16 +289,16 @@ class _Compiler:
                 lines={name: self._line_rule(name) for name in self._by_number},
                 segment_columns=frozenset(name for name, has in self._segment_columns.items() if has),
             ),
-            source={"files": list(self.mapping.sources), **self.mapping.canonical()},
-            used=self._used(),
+            source={"files": list(self.mapping.sources), **canonical},
+            used=self._used,
             uses=self._uses_of,
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
             definition=_Definitions(self.plans),
             spellings=CONVERTERS,
         )
 
-    def _digest(self) -> str:
-        content = {"mapping": self.mapping.canonical(), "catalog": self._touched}
+    def _digest(self, canonical: Mapping[str, object]) -> str:
+        content = {"mapping": canonical, "catalog": self._touched}
         data = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
         return blake2b(data.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -349,24 +400,86 @@ class _Compiler:
             )
 
     def _compile(self, name: str) -> None:
-        specs = [
-            self.mapping.classes[link.lower()]
-            for link in self.catalog.chain(name)
-            if link.lower() in self.mapping.classes
-        ]
-        entity = next((spec.entity for spec in specs if spec.entity is not None), None)
-        if entity is None or entity == "none":
+        chain = self._chain(
+            [
+                self.mapping.classes[link.lower()]
+                for link in self.catalog.chain(name)
+                if link.lower() in self.mapping.classes
+            ]
+        )
+        if chain.entity is None:
             return
-        fields: dict[str, FieldSpec | None] = {}
-        owners: dict[str, str] = {}
-        for spec in reversed(specs):
-            for field_name, one in spec.fields.items():
-                fields[field_name] = merged(fields.get(field_name), one)
-                owners[field_name] = spec.name
-        by = next((spec.by for spec in specs if spec.by is not None), "number")
-        if by == "number" and self._is_line_group(name):
+        if chain.by == "number" and self._is_line_group(name):
             self._by_number.append(name)
-        self._compile_fields(name, entity, fields, owners)
+        for one in chain.entries:
+            one.use.classes.append(name)
+        cls = self.catalog.classes[name]
+        shape = self._shapes[name] = self._make_shape(name, chain, self._shapes.get(cls.base or ""))
+        self.rules[name] = ClassRule(class_name=name, entity=chain.entity, fields=shape.rules)
+        self.plans[name] = ClassPlan(
+            class_name=name,
+            label=cls.label,
+            fields=shape.plans,
+            type_column=shape.type_column,
+            tags=self._reading.tags,
+        )
+        self._touched[name] = [*shape.facts, chain.entity.value, cls.label, shape.type_column]
+        if chain.uses:
+            self._uses_of[name] = chain.uses
+            self._used[name] = Used(base=cls.base, columns=shape.used)
+
+    def _chain(self, specs: Sequence[ClassSpec]) -> _Chain:
+        """These entries, nearest class first, as one; made once, since most classes share theirs with others."""
+        key = tuple(map(id, specs))
+        known = self._chains.get(key)
+        if known is not None:
+            return known
+        entity = next((spec.entity for spec in specs if spec.entity is not None), None)
+        fields: dict[str, FieldSpec | None] = {}
+        entries: list[_Entry] = []
+        if entity is not None and entity != "none":
+            owners: dict[str, str] = {}
+            for spec in reversed(specs):
+                for field_name, one in spec.fields.items():
+                    fields[field_name] = merged(fields.get(field_name), one)
+                    owners[field_name] = spec.name
+            for name, field_spec in fields.items():
+                if field_spec is not None:
+                    use = _Use(owners[name], name, field_spec)
+                    entries.append(
+                        _Entry(
+                            name=name,
+                            spec=field_spec,
+                            use=self._uses.setdefault((owners[name], name), use),
+                            names=tuple(
+                                (each, each.lower())
+                                for each in field_spec.entry.column or ()
+                                if self._has_segment_columns(each)
+                            ),
+                        )
+                    )
+        uses = {one.name: _named(one.spec.entry) for one in entries}
+        lower: dict[str, set[int]] = {"type": set()}
+        for place, entry in enumerate(entries):
+            for each in (*(each for _, each in entry.names), *map(str.lower, uses[entry.name])):
+                lower.setdefault(each, set()).add(place)
+        made = self._chains[key] = _Chain(
+            specs=tuple(specs),
+            entity=None if entity == "none" else entity,
+            by=next((spec.by for spec in specs if spec.by is not None), "number"),
+            fields=fields,
+            entries=tuple(entries),
+            lower={each: frozenset(places) for each, places in lower.items()},
+            uses=uses,
+            named={each: each.lower() for named in uses.values() for each in named},
+            pushing=frozenset(
+                each
+                for one in entries
+                if one.spec.entry.owner is Owner.SHARED and one.spec.entry.push is not False
+                for each in uses[one.name]
+            ),
+        )
+        return made
 
     def _is_line_group(self, name: str) -> bool:
         return any(link.lower() == "pipelinegroup" for link in self.catalog.chain(name))
@@ -408,104 +521,87 @@ class _Compiler:
                 self._touched.setdefault("@segments", []).append(facts)
         return all(self._segment_columns[one] for one in asked)
 
-    def _compile_fields(
-        self, name: str, entity: Entity, fields: Mapping[str, FieldSpec | None], owners: Mapping[str, str]
-    ) -> None:
+    def _make_shape(self, name: str, chain: _Chain, above: _Shape | None) -> _Shape:
+        """What a class becomes. Of `above`, its base class, all that their common columns decide is taken over."""
+        of_class = self._columns_of(name)
+        columns = tuple([of_class.get(one) for one in chain.lower])
+        made: list[_Made] = []
+        if above is not None and above.chain is chain:
+            moved = [
+                place
+                for places, mine, theirs in zip(chain.lower.values(), columns, above.columns, strict=True)
+                if mine is not theirs
+                for place in places
+            ]
+            made.extend(above.made)
+            for place in set(moved):
+                made[place] = self._make_entry(chain.entries[place], of_class)
+        else:
+            made.extend([self._make_entry(entry, of_class) for entry in chain.entries])
         rules: dict[str, FieldRule] = {}
         plans: list[FieldPlan] = []
-        if "asset_type" not in fields:
+        facts: list[object] = []
+        if "asset_type" not in chain.fields and chain.entity is not None:
             rules["asset_type"] = FieldRule(
-                field="asset_type", owner=Owner.PLANT3D, columns=(CONST + ASSET_TYPES[entity],)
+                field="asset_type", owner=Owner.PLANT3D, columns=(CONST + ASSET_TYPES[chain.entity],)
             )
-            plans.append(_asset_type(entity))
+            plans.append(_asset_type(chain.entity))
             self._compare.setdefault("asset_type", ("text", Mark(file=STOCK)))
-        for field_name, spec in fields.items():
-            if spec is not None:
-                self._compile_field(name, field_name, spec, owners[field_name], rules, plans)
+        for one in made:
+            if one.rule is not None and one.plan is not None:
+                rules[one.rule.field] = one.rule
+                plans.append(one.plan)
+                facts.extend(one.facts)
         if "tag" not in rules:
             rules["tag"] = FieldRule(field="tag", owner=Owner.PLANT3D, columns=())
             plans.append(FieldPlan(field="tag", sources=(), convert="text", target=""))
             self._compare.setdefault("tag", ("text", Mark(file=STOCK)))
-        self._check_targets(name, rules, plans, fields)
-        cls = self.catalog.classes[name]
-        kind = self.catalog.column(name, "Type")
-        self.rules[name] = ClassRule(class_name=name, entity=entity, fields=rules)
-        self.plans[name] = ClassPlan(
-            class_name=name,
-            label=cls.label,
-            fields=tuple(plans),
+        self._check_targets(name, rules, plans, chain.fields)
+        kind = of_class.get("type")
+        return _Shape(
+            chain=chain,
+            columns=columns,
+            made=tuple(made),
+            rules=rules,
+            plans=tuple(plans),
+            facts=tuple(facts),
             type_column=kind.name if kind else None,
-            tags=self._reading.tags,
+            used=self._facts_of(chain, dict(zip(chain.lower, columns, strict=True))),
         )
-        self._touched.setdefault(name, []).extend([entity.value, cls.label, kind.name if kind else None])
 
-    def _compile_field(
-        self,
-        class_name: str,
-        name: str,
-        spec: FieldSpec,
-        entry_class: str,
-        rules: dict[str, FieldRule],
-        plans: list[FieldPlan],
-    ) -> None:
-        use = self._uses.setdefault((entry_class, name), _Use(entry_class, name, spec))
-        use.classes.append(class_name)
-        columns = self._columns_of(class_name)
-        self._note_use(class_name, name, spec.entry)
-        candidates = tuple(
-            (each, columns.get(each.lower()))
-            for each in spec.entry.column or ()
-            if self._has_segment_columns(each)
-        )
-        key = (name, id(spec), *(id(column) for _, column in candidates))
+    def _make_entry(self, entry: _Entry, columns: Mapping[str, Column]) -> _Made:
+        name, spec, use = entry.name, entry.spec, entry.use
+        candidates = tuple([(each, columns.get(lower)) for each, lower in entry.names])
+        key = (name, id(spec), *[id(column) for _, column in candidates])
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = _make_field(name, spec, candidates)
         use.found |= made.found
-        if made.rule is None or made.plan is None:
-            return
-        use.writable = use.writable or made.writable
-        use.not_writable += made.not_writable
-        self._check_compare(name, made.rule.compare, spec)
-        self._check_information(name, made.rule, spec)
-        rules[name] = made.rule
-        plans.append(made.plan)
-        self._touched.setdefault(class_name, []).extend(made.facts)
+        if made.rule is not None and made.plan is not None:
+            use.writable = use.writable or made.writable
+            use.not_writable += made.not_writable
+            self._check_compare(name, made.rule.compare, spec)
+            self._check_information(name, made.rule, spec)
+        return made
 
-    def _note_use(self, class_name: str, name: str, entry: FieldEntry) -> None:
-        columns = tuple(entry.column or ())
-        named = self._named.get(columns)
-        if named is None:
-            named = tuple(each for each in columns if not each.startswith("@") or of_segments(each))
-            if any(each.startswith("@isa_") for each in columns):
-                named = (*named, "Type")
-            self._named[columns] = named
-        self._uses_of.setdefault(class_name, {})[name] = named
-        if entry.owner is Owner.SHARED and entry.push is not False:
-            self._pushing.setdefault(class_name, set()).update(named)
-
-    def _used(self) -> dict[str, Used]:
-        """What the mapping uses of the catalogue, class by class; those that inherit a column share its facts."""
-        shared: dict[tuple[int, bool], list[object]] = {}
-        found: dict[str, Used] = {}
-        for name, uses in self._uses_of.items():
-            if name not in self.rules:
+    def _facts_of(
+        self, chain: _Chain, columns: Mapping[str, Column | None]
+    ) -> dict[str, list[object] | None]:
+        """What the mapping uses of the catalogue in a class; classes that inherit a column share its facts."""
+        facts: dict[str, list[object] | None] = {}
+        for one, lower in chain.named.items():
+            column = self._segment_column(one) if one.startswith("@") else columns[lower]
+            if column is None:
+                facts[one] = None
                 continue
-            columns, pushing = self._columns_of(name), self._pushing.get(name, ())
-            facts: dict[str, list[object] | None] = {}
-            for one in dict.fromkeys(each for named in uses.values() for each in named):
-                column = self._segment_column(one) if one.startswith("@") else columns.get(one.lower())
-                key = (id(column), one in pushing)
-                if column is None:
-                    facts[one] = None
-                    continue
-                made = shared.get(key)
-                if made is None:
-                    values = self.catalog.picklists.get(column.picklist or "", ()) if one in pushing else ()
-                    made = shared[key] = [*_column_facts(one, column)[2:], list(values)]
-                facts[one] = made
-            found[name] = Used(base=self.catalog.classes[name].base, columns=facts)
-        return found
+            pushed = one in chain.pushing
+            key = (id(column), pushed)
+            made = self._facts_used.get(key)
+            if made is None:
+                values = self.catalog.picklists.get(column.picklist or "", ()) if pushed else ()
+                made = self._facts_used[key] = [*_column_facts(one, column)[2:], list(values)]
+            facts[one] = made
+        return facts
 
     def _segment_column(self, name: str) -> Column | None:
         """The column of the segments that an `@segments:` name asks for, as the topmost class of them has it."""
@@ -614,6 +710,13 @@ class _Compiler:
     def _nearest_column(self, name: str, classes: Iterable[str], *, besides: Collection[str] = ()) -> str:
         names = {column.name for one in classes for column in self.catalog.columns.get(one, {}).values()}
         return nearest(name, names.difference(besides))
+
+
+def _named(entry: FieldEntry) -> tuple[str, ...]:
+    """The columns that a field really reads, `Type` among them where function letters may stand there."""
+    columns = entry.column or ()
+    named = tuple(each for each in columns if not each.startswith("@") or of_segments(each))
+    return (*named, "Type") if any(each.startswith("@isa_") for each in columns) else named
 
 
 def _asset_type(entity: Entity) -> FieldPlan:

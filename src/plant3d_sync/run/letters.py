@@ -28,10 +28,11 @@ def unread_letters(rules: RuleSet, snapshot: PlantSnapshot) -> list[Finding]:
         if rules.reading.tags.usable(tag)
     }
     types = snapshot.column_values(classes, "Type")
+    kinds = {one: function_letters(one) for one in set(types.values())}  # a few, of many instruments each
     unread = [
         str(tag)
         for pnpid, tag in sorted(tags.items())
-        if function_letters(types.get(pnpid)) is None and function_letters(tag) is None
+        if kinds.get(types.get(pnpid)) is None and function_letters(tag) is None
     ]
     if len(tags) < FEWEST or 2 * len(unread) <= len(tags):
         return []

@@ -7,7 +7,7 @@ Relation tables are lazy like class tables: a missing one is an empty one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PureWindowsPath
@@ -353,15 +353,18 @@ def _registry(
 
 
 def text_rows(
-    connection: sqlite3.Connection, tolerant: sqlite3.Connection, statement: str
+    connection: sqlite3.Connection,
+    tolerant: sqlite3.Connection,
+    statement: str,
+    given: Sequence[object] = (),
 ) -> list[tuple[int, str]]:
     """Rows of id and text: the fast way, or the tolerant one if any text is not UTF-8."""
     try:
-        return connection.execute(statement).fetchall()
+        return connection.execute(statement, given).fetchall()
     except sqlite3.OperationalError as error:
         if "decode" not in str(error).lower():
             raise
-        return tolerant.execute(statement).fetchall()
+        return tolerant.execute(statement, given).fetchall()
 
 
 def _named(ids: Ids) -> str:

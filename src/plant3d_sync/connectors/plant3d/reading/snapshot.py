@@ -24,10 +24,13 @@ from plant3d_sync.connectors.plant3d.reading.relations import (
     load_drawings,
     load_relations,
     several_drawings,
+    text_rows,
 )
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import Finding, SourceIdentity
 
+_ASKED = 500
+"""Classes that one statement names."""
 _FindingKey = tuple[str, int | None, str | None, str | None, str]
 
 
@@ -152,7 +155,7 @@ class Snapshot:
 
     def column_values(self, classes: Collection[str], column: str) -> dict[int, object]:
         """PnPID -> what the items of these classes hold in a column, own or inherited. Without the items whose row is missing."""
-        wanted = {name.lower() for name in classes}
+        spelled = [one for spellings in self._spellings(list(classes)).values() for one in spellings]
         tables = {
             found.table_class: found.name
             for name in classes
@@ -165,11 +168,14 @@ class Snapshot:
             own, value = (self.discovery.table_column(table_class, one) for one in ("PnPID", name))
             if table is None or own is None or value is None:
                 continue
-            rows = self.ask(
-                f"SELECT b.{key}, b.{of}, t.{value} FROM {self.discovery.table(ROOT)} AS b "
-                f"JOIN {table} AS t ON t.{own} = b.{key}"
-            )
-            values.update({pnpid: held for pnpid, spelled, held in rows if str(spelled).lower() in wanted})
+            for start in range(0, len(spelled), _ASKED):
+                piece = spelled[start : start + _ASKED]
+                statement = (
+                    f"SELECT b.{key}, t.{value} FROM {self.discovery.table(ROOT)} AS b JOIN {table} AS t "
+                    f"ON t.{own} = b.{key} WHERE b.{of} IN ({', '.join('?' * len(piece))})"
+                )
+                with self._readable():
+                    values.update(text_rows(self._copy.connection, self._copy.tolerant, statement, piece))
         return values
 
     def relations(self) -> Relations:
