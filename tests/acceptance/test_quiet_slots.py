@@ -17,7 +17,7 @@ from plant3d_sync.bootstrap import make_app
 from plant3d_sync.connectors.base import PlantSnapshot, PlantSource
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.report import Report
 from plant3d_sync.sample import edits

@@ -37,7 +37,7 @@ from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.cli.main import run as cli
 from plant3d_sync.errors import NeedsPersonError, RetryLaterError, SyncError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import State, keys, runs, tables
 from plant3d_sync.state.lease import Lease

@@ -20,7 +20,7 @@ from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs

@@ -13,7 +13,7 @@ import pytest
 from plant3d_sync.bootstrap import App
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue

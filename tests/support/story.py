@@ -29,7 +29,7 @@ from plant3d_sync.bootstrap import make_app
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run import write_plant3d as push
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from tests.support.dcf import ROLES, Dcf
 from tests.support.freezer import Freezer, Frozen

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.project import World as Clocked
 from plant3d_sync.run.report import Report

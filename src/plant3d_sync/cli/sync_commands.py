@@ -19,7 +19,7 @@ from plant3d_sync.cli.output import ProgressLine, print_error, print_json, say
 from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.project import iso
 from plant3d_sync.run.report import Report

@@ -12,7 +12,7 @@ from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
 from plant3d_sync.errors import NotFoundError, RetryLaterError
 from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state.waiting import KINDS, counts, waits
 from plant3d_sync.usecases import quarantine as use

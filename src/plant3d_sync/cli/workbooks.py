@@ -22,10 +22,11 @@ from plant3d_sync.model.step import Push
 from plant3d_sync.reconcile import spelling
 from plant3d_sync.reconcile.guard import check_amounts
 from plant3d_sync.reconcile.merge import is_blank
-from plant3d_sync.run.decide import GUARD_STATES, Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.recall import GUARD_STATES
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.write_plant3d import cells_of
 from plant3d_sync.state import Connection, links, ours, runs, seals

@@ -6,6 +6,9 @@ from typing import Any
 
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.side import Direction
+from plant3d_sync.run.asked import Asked
+from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.report import Report
 from plant3d_sync.state import Connection, runs
 from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state.plans import WAITING
@@ -35,36 +38,28 @@ def said_of(stored: StoredPlan) -> str:
 
 
 def close_after(
-    connection: Connection,
-    project: str,
-    *,
-    plan_id: str,
-    run_id: str,
-    direction: Direction,
-    mapping_digest: str,
-    dbid: str,
-    before: float,
-    guarded: bool,
-) -> int:
-    """Close the older plans that a complete run made pointless; returns how many.
+    connection: Connection, asked: Asked, planned: Planned, report: Report, *, guarded: bool
+) -> None:
+    """Close the older plans that a complete run made pointless.
 
     Expired: made under other rules, or of another database. Superseded: the run decided all of it anew (what waits for a
     person stays), or it was stopped by a guard as they were. Undo plans are about what was written, and stay.
     """
-    closed = 0
-    asked_for = stored_plans.asked_for(connection, project)
-    for one in stored_plans.decided_before(connection, project, before, but=plan_id):
+    asked_for = stored_plans.asked_for(connection, report.project)
+    for one in stored_plans.decided_before(
+        connection, report.project, planned.read_at, but=str(report.plan_id)
+    ):
         if one in asked_for:
             continue  # somebody approved it, and its turn comes
         stored = runs.get_plan(connection, one)
         if stored is None:
             continue
-        why = _why_closed(stored, direction, mapping_digest, dbid, guarded=guarded)
+        dbid = planned.sides.snapshot.identity.dbid
+        why = _why_closed(stored, asked.direction, planned.mapping_digest, dbid, guarded=guarded)
         if why is None:
             continue
         status = PlanStatus.EXPIRED if why in (RULES_CHANGED, OTHER_DATABASE) else PlanStatus.SUPERSEDED
-        closed += close(connection, stored, status, {"why": why, "run_id": run_id})
-    return closed
+        close(connection, stored, status, {"why": why, "run_id": str(report.run_id)})
 
 
 def _why_closed(

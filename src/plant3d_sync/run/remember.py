@@ -7,15 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
-from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction
 from plant3d_sync.reconcile.definitions import UNKNOWN
 from plant3d_sync.reconcile.draft import Draft
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.reconcile.quarantine import IGNORED
-from plant3d_sync.run import plans, schema, telling
+from plant3d_sync.run import plans, refused, schema, telling
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
 from plant3d_sync.run.life import Underway
@@ -28,7 +25,6 @@ from plant3d_sync.run.standing import (
     Inputs,
     Standing,
     due_at,
-    lasts,
     repeat,
     told_of,
 )
@@ -104,7 +100,7 @@ class Memory:
             runs.end(connection, self._run.run_id, telling.ending(report))
             telling.tell_what_was_done(report, recount(connection, self._run.run_id))
             if self._asked.whole and of_amounts:
-                self._close_plans(connection, planned, report, guarded=True)
+                plans.close_after(connection, self._asked, planned, report, guarded=True)
             # the next run must stop here again, whatever did not change: a guard is not forgotten
             self._remember_decision(
                 connection,
@@ -145,11 +141,11 @@ class Memory:
             self._remember_questions(connection, planned, execution, found)
             if self._asked.all_kinds and self._asked.compares_all:
                 self._remember_read(connection, planned, execution)
-            self._keep_refused(connection, planned, report)
+            refused.keep(connection, self._project, self._asked, planned, report)
             runs.end(connection, self._run.run_id, telling.ending(report))
             runs.set_plan(connection, str(report.plan_id), status="applied")
             if self._asked.whole:
-                self._close_plans(connection, planned, report, guarded=False)
+                plans.close_after(connection, self._asked, planned, report, guarded=False)
             if self._asked.all_kinds and planned.newly_gone:
                 links.gone_is_known(connection, execution.known.number)
             self._remember_project(connection, planned, report, waiting)
@@ -186,7 +182,7 @@ class Memory:
             runs.end(connection, self._run.run_id, telling.ending(report))
             runs.set_plan(connection, stored.plan_id, status="applied", applied_by=self._by)
             links.gone_is_known(connection, execution.known.number)
-            self._keep_refused_of_stored(connection, sides, report, execution)
+            refused.keep_of_stored(connection, sides, report, execution)
             audit.append(
                 connection,
                 self._project.name,
@@ -283,51 +279,6 @@ class Memory:
             told_once=bool(report.stats["archived"]) or any(map(_is_put_right, found)),
         )
 
-    def _keep_refused(self, connection: Connection, planned: Planned, report: Report) -> None:
-        """What was refused and lasts goes into the quarantine; what is refused no more leaves it."""
-        number, name, asked = self._known_number(connection), self._project.name, self._asked
-        errors = [error for error in report.errors if lasts(error)]
-        pnpids = {error.pnpid for error in errors if error.pnpid is not None}
-        pulls = asked.direction is not Direction.PUSH
-        pushes = asked.direction is not Direction.PULL
-        at = report.completed_at or 0.0
-        quarantine.keep(
-            connection,
-            number,
-            name,
-            errors,
-            at=at,
-            entity_of=_entities(planned.sides.rules, errors),
-            drawing_of=planned.sides.snapshot.drawings_of(pnpids),
-            settled=[
-                side for side, done in (("synapse", pulls), ("plant3d", pushes)) if done and asked.whole
-            ],
-            aside=planned.draft.uncompared,
-            run_id=report.run_id,
-            left_alone={
-                int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
-            },
-        )
-        if asked.whole and not pushes:
-            quarantine.forget_pushes(connection, number, name, at=at)
-        quarantine.end_moved(connection, number, name, at=at)
-
-    def _keep_refused_of_stored(
-        self, connection: Connection, sides: Sides, report: Report, execution: Execution
-    ) -> None:
-        """A stored plan says nothing of rows that it does not name: none leaves the quarantine."""
-        refused = [error for error in execution.outcome.errors if lasts(error)]
-        quarantine.keep(
-            connection,
-            execution.known.number,
-            self._project.name,
-            refused,
-            at=report.completed_at or 0.0,
-            entity_of=_entities(execution.rules, refused),
-            drawing_of=sides.snapshot.drawings_of({error.pnpid for error in refused if error.pnpid}),
-            settled=(),
-        )
-
     def _known_number(self, connection: Connection) -> int:
         return project_state.ensure(connection, self._project.name).number
 
@@ -388,21 +339,6 @@ class Memory:
         )
         project_state.update(
             connection, self._project.name, standing=decided.to_dict() if signature else None
-        )
-
-    def _close_plans(
-        self, connection: Connection, planned: Planned, report: Report, *, guarded: bool
-    ) -> None:
-        plans.close_after(
-            connection,
-            self._project.name,
-            plan_id=str(report.plan_id),
-            run_id=str(report.run_id),
-            direction=self._asked.direction,
-            mapping_digest=planned.mapping_digest,
-            dbid=planned.sides.snapshot.identity.dbid,
-            before=planned.read_at,
-            guarded=guarded,
         )
 
 
@@ -480,13 +416,3 @@ def _with_link_ids(connection: Connection, draft: Draft, known: ProjectState) ->
 def _is_put_right(finding: Finding) -> bool:
     """Whether the finding tells of something that the run which made it ended: the owner's value was put back."""
     return finding.code == "drift" and finding.data.get("reason") == "drift_restored"
-
-
-def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:
-    """What the items of these errors become, where the mapping says so."""
-    found: dict[int, str] = {}
-    for error in errors:
-        rule = rules.classes.get(error.class_name or "")
-        if error.pnpid is not None and rule is not None:
-            found[error.pnpid] = str(rule.entity)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.project import Project, ProjectConfig
 from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.report import Report, add_stats

@@ -13,7 +13,8 @@ from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Step
 from plant3d_sync.model.tally import WRITTEN
 from plant3d_sync.run import plans
-from plant3d_sync.run.decide import Asked, Planned
+from plant3d_sync.run.asked import Asked
+from plant3d_sync.run.decide import Planned
 from plant3d_sync.run.project import Project
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.write_synapse import Outcome

@@ -506,16 +506,7 @@ def store_results(
         links.save(connection, receipts.moved)
         if receipts.made and links.any_unlinked(connection, known.number):
             links.drop_unlinked(connection, known.number, [link.asset_id for link in receipts.made])
-        digest = intents.put_changes(connection, execution.project.name, receipts.changes)
-        for link_id, before, after in receipts.tags:
-            links.remember_tag(connection, known.number, link_id, before, after, now, run)
-        if receipts.changes:
-            after_crash = found or since is not None
-            _audit_batch(
-                execution, connection, run, now, len(receipts.changes), digest, found_after_crash=after_crash
-            )
-            if after_crash:
-                recount(connection, run)
+        _store_history(connection, receipts)
         intents.close(connection, intent_id, status="done", at=now)
         if receipts.unknown:
             intents.record(
@@ -531,6 +522,21 @@ def store_results(
             )
         _ask_again(connection, execution, [*receipts.made, *receipts.moved])
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
+
+
+def _store_history(connection: Connection, receipts: _Receipts) -> None:
+    """The changes, the tags that moved and the audit entry; a run that is over counts anew what was found of it."""
+    execution, run, now = receipts.execution, receipts.run_id, receipts.at
+    digest = intents.put_changes(connection, execution.project.name, receipts.changes)
+    for link_id, before, after in receipts.tags:
+        links.remember_tag(connection, execution.known.number, link_id, before, after, now, run)
+    if receipts.changes:
+        after_crash = receipts.found or receipts.kept
+        _audit_batch(
+            execution, connection, run, now, len(receipts.changes), digest, found_after_crash=after_crash
+        )
+        if after_crash:
+            recount(connection, run)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from plant3d_sync.jobqueue import Bell, Heard, make_bell
 from plant3d_sync.logs import bind, configure, get_logger, unbind
 from plant3d_sync.model.run import read_both_sides
 from plant3d_sync.model.side import Entity
-from plant3d_sync.run.decide import Asked
+from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Cancelled, Engine, Request
 from plant3d_sync.run.project import World
 from plant3d_sync.scratch import sweep

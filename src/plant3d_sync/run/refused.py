@@ -1,0 +1,72 @@
+"""What the other side refused, at the end of a run: it goes into the quarantine, and leaves it when it is refused no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plant3d_sync.model.plan import RowError
+from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.side import Direction
+from plant3d_sync.reconcile.quarantine import IGNORED
+from plant3d_sync.run.asked import Asked
+from plant3d_sync.run.both_sides import Sides
+from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.project import Project
+from plant3d_sync.run.report import Report
+from plant3d_sync.run.standing import lasts
+from plant3d_sync.run.write_synapse import Execution
+from plant3d_sync.state import Connection, quarantine
+from plant3d_sync.state import projects as project_state
+
+
+def keep(connection: Connection, project: Project, asked: Asked, planned: Planned, report: Report) -> None:
+    """What was refused and lasts goes in; a run that compared everything lets the rest out."""
+    number, name = project_state.ensure(connection, project.name).number, project.name
+    errors = [error for error in report.errors if lasts(error)]
+    pnpids = {error.pnpid for error in errors if error.pnpid is not None}
+    pulls = asked.direction is not Direction.PUSH
+    pushes = asked.direction is not Direction.PULL
+    at = report.completed_at or 0.0
+    quarantine.keep(
+        connection,
+        number,
+        name,
+        errors,
+        at=at,
+        entity_of=_entities(planned.sides.rules, errors),
+        drawing_of=planned.sides.snapshot.drawings_of(pnpids),
+        settled=[side for side, done in (("synapse", pulls), ("plant3d", pushes)) if done and asked.whole],
+        aside=planned.draft.uncompared,
+        run_id=report.run_id,
+        left_alone={
+            int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
+        },
+    )
+    if asked.whole and not pushes:
+        quarantine.forget_pushes(connection, number, name, at=at)
+    quarantine.end_moved(connection, number, name, at=at)
+
+
+def keep_of_stored(connection: Connection, sides: Sides, report: Report, execution: Execution) -> None:
+    """A stored plan says nothing of rows that it does not name: none leaves the quarantine."""
+    errors = [error for error in execution.outcome.errors if lasts(error)]
+    quarantine.keep(
+        connection,
+        execution.known.number,
+        execution.project.name,
+        errors,
+        at=report.completed_at or 0.0,
+        entity_of=_entities(execution.rules, errors),
+        drawing_of=sides.snapshot.drawings_of({error.pnpid for error in errors if error.pnpid}),
+        settled=(),
+    )
+
+
+def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:
+    """What the items of these errors become, where the mapping says so."""
+    found: dict[int, str] = {}
+    for error in errors:
+        rule = rules.classes.get(error.class_name or "")
+        if error.pnpid is not None and rule is not None:
+            found[error.pnpid] = str(rule.entity)
+    return found
