@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 gc.disable()  # nothing that is imported is garbage; collecting it over and over costs 30 ms a start
+import copy
 import inspect
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,36 @@ def _register(arguments: Sequence[str]) -> None:
             _registered.append(name)
 
 
+_made: dict[tuple[str | None, int, str], Any] = {}
+"""Command that is parsed alone, groups imported, language -> what parses them."""
+
+
+def command_line(words: Sequence[str]) -> Any:
+    """What parses this command line: of the daily commands just the one that is called, else all.
+
+    Typer looks at every parameter of every command it is asked for, which costs more than a run that finds nothing to do;
+    so what it made is kept.
+    """
+    name = _command(words)
+    alone = name if name in DAILY else None
+    key = (alone, len(_registered), language.current())
+    if key not in _made:
+        _made[key] = typer.main.get_command(cli if alone is None else _with_only(alone))
+        _translate(_made[key])
+    return _made[key]
+
+
+def _with_only(name: str) -> typer.Typer:
+    lean = copy.copy(cli)
+    lean.registered_commands = [
+        one
+        for one in cli.registered_commands
+        if (one.name or (one.callback.__name__ if one.callback else None)) == name
+    ]
+    lean.registered_groups = [one for one in cli.registered_groups if one.name == name]
+    return lean
+
+
 def _command(arguments: Sequence[str]) -> str | None:
     """The command's name on a command line, None if there is none or an option we do not know stands before it."""
     rest = iter(arguments)
@@ -139,8 +170,7 @@ def _translate(command: Any) -> None:
 
 def _run(words: list[str], arguments: list[str] | None) -> int:
     _register(words)
-    command = typer.main.get_command(cli)
-    _translate(command)
+    command = command_line(words)
     try:
         checked = check_words(words)
         result = command.main(
