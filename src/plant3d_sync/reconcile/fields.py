@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -75,33 +76,25 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
         and not (name in link.pending or name in link.observed or name in link.holds)
     ):
         return None  # the usual case: nothing moved, and nothing that is remembered of the field ends
+    return _merged(pair, rule, plant3d, synapse, on)
+
+
+def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Context) -> FieldCase:
+    """What the merge says of a field of which something moved, or is open."""
+    name, link, same = rule.field, pair.link, on.rules.same[rule.field]
     base, base_plant = _base(link, name)
-    same = on.rules.same[name]
     plant_away = not isinstance(base_plant, NoBase) and not same(plant3d, base_plant)
     synapse_away = not isinstance(base, NoBase) and not same(synapse, base)
     observed = _observed(pair, name, on, (plant3d, plant_away), (synapse, synapse_away))
-    choice = on.know.resolutions.get((link.link_id, name))
-    if choice is not None and rule.convert != "text":  # a person typed it, as into a cell
-        by = on.rules.spellings.get(rule.convert)
-        choice = replace(choice, chosen=spelling.read(choice.chosen, by))
-    known = link.pending.get(name)
-    given: tuple[Value, Value] | UnsetType = UNSET
-    if choice is not None and known is not None and known.given == (choice.chosen, synapse):
-        choice, given = replace(choice, given=True), (choice.chosen, synapse)
-    flip = link.flips.get(name, Flip())
+    choice = _choice(link, rule, synapse, on)
     unlike = not same(plant3d, synapse) if isinstance(base, NoBase) else plant_away
-    copy = Copy.NO
-    if unlike:
-        copy = ours.what_it_is(plant3d, pair.case.item.timestamp, _alive(pair, rule, on), same)
-    put_back = copy is Copy.OLD or (
-        plant_away and copy is not Copy.LATE and _is_put_back(rule, flip, plant3d, base_plant)
+    wrote = (
+        _our_write(pair, rule, plant3d, base_plant, on) if unlike else _Wrote(link.flips.get(name, Flip()))
     )
-    found = None
-    if put_back and flip.last != REVERTED:
-        flip = found = flip._replace(last=REVERTED, reverts=flip.reverts + 1)
-    undecided = put_back or (flip.last == REVERTED and name in link.pending)
+    flip = wrote.flip
+    undecided = wrote.put_back or (flip.last == REVERTED and name in link.pending)
     no_edit = older.question(
-        known,
+        link.pending.get(name),
         plant3d=older.Moved(plant3d, older.row_went_back(link, pair.case.item)) if plant_away else None,
         synapse=older.Moved(synapse, _synapse_is_older(pair)) if synapse_away else None,
         redefined=plant_away and on.redefined(link, pair.case.item.class_name, name),
@@ -125,8 +118,8 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
         resolution=choice,
         hold=link.holds.get(name),
         frozen=flip.writes >= FLIP_LIMIT,
-        put_back=put_back,
-        late=copy is Copy.LATE,
+        put_back=wrote.put_back,
+        late=wrote.copy is Copy.LATE,
         late_in_synapse=synapse_away and _is_late_in_synapse(pair, name, same),
         reverts=flip.reverts if undecided else 0,
         no_edit=no_edit,
@@ -140,11 +133,45 @@ def compare(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> FieldCa
         synapse=synapse,
         outcome=outcome,
         observed=observed,
-        flip=found,
-        given=given,
+        flip=flip if wrote.is_news else None,
+        given=UNSET if choice is None or not choice.given else (choice.chosen, synapse),
         no_edit=no_edit,
         choice=None if stands or choice is None else (choice.conflict_id, _fate(outcome, choice, same)),
     )
+
+
+def _choice(link: Link, rule: FieldRule, synapse: Value, on: Context) -> Resolution | None:
+    """What a person chose for the field, as a value of it; `given` if SYNAPSE was sent it already and holds it."""
+    choice = on.know.resolutions.get((link.link_id, rule.field))
+    if choice is None:
+        return None
+    if rule.convert != "text":  # a person typed it, as into a cell
+        by = on.rules.spellings.get(rule.convert)
+        choice = replace(choice, chosen=spelling.read(choice.chosen, by))
+    known = link.pending.get(rule.field)
+    if known is not None and known.given == (choice.chosen, synapse):
+        return replace(choice, given=True)
+    return choice
+
+
+class _Wrote(NamedTuple):
+    """What our last write into the field came to. `is_news`: that it was put back was found out now."""
+
+    flip: Flip
+    copy: Copy = Copy.NO
+    put_back: bool = False
+    is_news: bool = False
+
+
+def _our_write(pair: Pair, rule: FieldRule, plant3d: Value, written: Value | NoBase, on: Context) -> _Wrote:
+    """Whether Plant 3D's value, which is not the agreed one, is one of ours. `written`: what both agreed on there."""
+    flip = pair.link.flips.get(rule.field, Flip())
+    same = on.rules.same[rule.field]
+    copy = ours.what_it_is(plant3d, pair.case.item.timestamp, _alive(pair, rule, on), same)
+    put_back = copy is Copy.OLD or (copy is not Copy.LATE and _is_put_back(rule, flip, plant3d, written))
+    if put_back and flip.last != REVERTED:
+        return _Wrote(flip._replace(last=REVERTED, reverts=flip.reverts + 1), copy, put_back, is_news=True)
+    return _Wrote(flip, copy, put_back)
 
 
 def _base(link: Link, name: str) -> tuple[Value | NoBase, Value | NoBase]:

@@ -14,7 +14,7 @@ from typing import assert_never
 from plant3d_sync.model.conflict import WHOLE, ConflictDraft
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.ours import Ours
-from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError, Stats, Tally
+from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError, Stats
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Entity
@@ -37,12 +37,10 @@ from plant3d_sync.reconcile.context import Context, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines, Pile
 from plant3d_sync.reconcile.fields import lag_shown
+from plant3d_sync.reconcile.ledger import Ledger
 from plant3d_sync.reconcile.merge import BY_TIME
 from plant3d_sync.reconcile.quarantine import IGNORED, told_of
 from plant3d_sync.reconcile.tags import Claim, Rename, Tags, Unchanged, in_order
-
-_FINAL = (Fate.SKIPPED, Fate.ERRORS)
-"""What becomes of an item whatever is found out about its tag."""
 
 
 class Planner:
@@ -56,18 +54,11 @@ class Planner:
         self._free, self._updates, self._creations, self._quiet = (Pile(pile()) for _pile in range(4))
         self._renames: dict[int, Rename] = {}
         self._tags = Tags(know.unlinked)
-        self._stats: dict[str, Counter[str]] = {str(entity): Counter() for entity in Entity}
-        self._why_not: dict[int, tuple[str, str]] = {}
-        """Items that are not handed over -> entity and the first reason."""
-        self._push: Counter[str] = Counter()
-        self._tally = Tally()
-        self._blanked: dict[int, str] = {}
+        self._ledger = Ledger()
         self._findings: list[Finding] = []
         self._errors: list[RowError] = []
         self._conflicts: list[ConflictDraft] = []
         self._work: list[dict[str, object]] = []
-        self._waiting = 0
-        self._for_person: Counter[str] = Counter()
         self._examined: set[tuple[str, str]] = set()
         self._choices: dict[str, str] = {}
         self._uncompared: set[str] = set()
@@ -80,8 +71,8 @@ class Planner:
     def known_links(self, holders: Mapping[str, int], count: Mapping[str, int]) -> None:
         """Announce the live links before the scan: tag in SYNAPSE now -> PnPID; how many there are of each kind."""
         self._tags.announce(holders)
-        self._tally.links_of = count
-        self._tally.links = sum(count.values())
+        self._ledger.tally.links_of = count
+        self._ledger.tally.links = sum(count.values())
 
     def maps(self, class_name: str) -> bool:
         """Whether the mapping brings this class to SYNAPSE."""
@@ -93,7 +84,7 @@ class Planner:
         """Items whose digest is the stored one and whose links have nothing open."""
         for entity, count in Counter([item.entity for item in items]).items():
             if entity in self._on.know.entities:
-                self._stats[entity]["total"] += count
+                self._ledger.stats[entity]["total"] += count
         self._tags.claim_all(items)
 
     def set_aside(self, items: Sequence[Unchanged]) -> None:
@@ -123,17 +114,16 @@ class Planner:
         if self._strays:
             self._strays.pop(item.guid, None)
         if asked:
-            self._stats[entity]["total"] += 1
+            self._ledger.stats[entity]["total"] += 1
         translated = on.rules.translate[item.class_name](item)
         if on.know.schema is not None:
             translated = on.as_accepted(item.class_name, translated)
-            if item.class_name in on.know.schema.entering:
+            if item.class_name in on.know.schema.fields or item.class_name in on.know.schema.entering:
                 self._uncompared.add(item.guid)
+            if item.class_name in on.know.schema.entering:
                 if asked:
                     self._add(_enters(item, on.tag_of(translated)), item.pnpid, item.guid, entity)
                 return
-            if item.class_name in on.know.schema.fields:
-                self._uncompared.add(item.guid)
         tag = on.tag_of(translated)
         registered = tag is not None and on.tag_from_registry(translated)
         if (
@@ -144,15 +134,8 @@ class Planner:
         ):
             tag = None  # two records of one tag disagree: nobody is renamed by the registry
         case = Case(item, entity, rule, translated, tag, link, asset, known_as_ours, late)
-        if not has_its_own_identity(item, link, other):
-            aside = set_aside(case, other)
-            if aside is not None:
-                self._disputed.update(known.plant3d_id for known in (link, other) if known is not None)
-                self._uncompared.add(item.guid)
-                if asked:
-                    aside = on.know.quarantine.settle(item.pnpid, aside)
-                    self._add(aside, item.pnpid, item.guid, entity)
-                return
+        if not has_its_own_identity(item, link, other) and self._is_set_aside(case, other, asked=asked):
+            return
         self._sees_older_copy |= link is not None and older.row_went_back(link, item)
         if link is not None or translated.problems:
             self._findings.extend(remarks(case))
@@ -169,6 +152,18 @@ class Planner:
                 self._by_time.append(case)  # a row that is still to come may show that a clock was behind
                 return
             self._add(on.know.quarantine.settle(item.pnpid, decision), item.pnpid, item.guid, entity)
+
+    def _is_set_aside(self, case: Case, other: Link | None, *, asked: bool) -> bool:
+        """Whether it cannot be told from another item: neither of them is compared, or counts as missing."""
+        aside, item = set_aside(case, other), case.item
+        if aside is None:
+            return False
+        self._disputed.update(known.plant3d_id for known in (case.link, other) if known is not None)
+        self._uncompared.add(item.guid)
+        if asked:
+            aside = self._on.know.quarantine.settle(item.pnpid, aside)
+            self._add(aside, item.pnpid, item.guid, case.entity)
+        return True
 
     def gone(self, link: Link) -> None:
         """A link whose item this complete read did not show, if there is anything to say about it."""
@@ -188,16 +183,7 @@ class Planner:
             self._put(step)
         if decision.fate is Fate.CREATED and not decision.findings:
             return  # the usual case of a first pull
-        stats = self._stats[entity]
-        if decision.fate in _FINAL:
-            self._end(pnpid, entity, decision.fate, (decision.errors or decision.findings)[-1].code)
-        stats["conflicts"] += len(decision.conflicts)
-        stats["archived"] += decision.archived
-        stats["missing"] += decision.missing
-        if decision.push is not None:
-            self._push["total"] += 1
-            self._push[decision.push] += 1
-        self._waiting += decision.waits
+        self._ledger.record(decision, pnpid, entity)
         self._findings.extend(decision.findings)
         self._errors.extend(decision.errors)
         self._conflicts.extend(decision.conflicts)
@@ -212,21 +198,6 @@ class Planner:
             self._tags.release(decision.released)
         if decision.taken is not None:
             self._tags.take(decision.taken, pnpid)
-        self._weigh(decision, pnpid, entity)
-
-    def _weigh(self, decision: Decision, pnpid: int, entity: str) -> None:
-        """What the guards count."""
-        amounts, tally = decision.amounts, self._tally
-        if amounts.gone:
-            tally.gone[entity] += 1
-        tally.older_rows += amounts.older_rows
-        tally.older_assets += amounts.older_assets
-        if amounts.blanks:
-            self._blanked[pnpid] = entity
-        if amounts.push_updates:
-            tally.push_updates[entity] += 1
-        if amounts.push_blanks:
-            tally.push_blanks[entity] += 1
 
     def _put(self, step: Step) -> None:
         """Lay a step on its pile."""
@@ -242,7 +213,7 @@ class Planner:
                 pile = self._updates if step.set else self._quiet
                 pile.put(step.entity, step.pnpid, to_text(step))
             case Archive():
-                self._for_person[step.op.value] += step.needs is not None
+                self._ledger.for_person[step.op.value] += step.needs is not None
                 self._free.add(to_text(step))
             case Push() | Settle() | Touch() | Absent():
                 self._quiet.add(to_text(step))
@@ -253,11 +224,6 @@ class Planner:
         """An open question is asked again, or answered, by comparing its own item; nothing else ends it."""
         if self._on.know.questions:
             self._examined |= self._on.know.questions.intersection([(guid, name) for name in names])
-
-    def _end(self, pnpid: int, entity: str, fate: Fate, code: str) -> None:
-        """Nothing is written for the item, whatever else is found out about it."""
-        self._stats[entity][fate] += 1
-        self._why_not.setdefault(pnpid, (str(entity), code))
 
     # ------------------------------------------------------------------ the end
 
@@ -272,19 +238,16 @@ class Planner:
         by_entity = {str(entity): self._counts(entity) for entity in Entity}
         total = Stats(**{name: sum(getattr(one, name) for one in by_entity.values()) for name in STAT_NAMES})
         total.findings = len(self._findings)
-        self._tally.creates = Counter({name: one.created for name, one in by_entity.items()})
-        self._tally.updates = Counter({name: one.updated for name, one in by_entity.items()})
-        self._tally.blanks = Counter(self._blanked.values())
-        first_sync = self._tally.links == 0 or know.first_pull
-        amounts = guard.check_amounts(self._tally, know.limits, first_sync=first_sync)
-        push = Stats(**{str(name): count for name, count in self._push.items()})
+        tally, push = self._ledger.weighed(by_entity), self._ledger.push_stats()
+        first_sync = tally.links == 0 or know.first_pull
+        amounts = guard.check_amounts(tally, know.limits, first_sync=first_sync)
         return Draft(
             lines=lines,
             stats=total,
             by_entity={str(entity): by_entity[entity] for entity in Entity if entity in know.entities},
             push_stats=push,
-            tally=self._tally,
-            guards=[*extra_guards, *amounts, *guard.check_older(self._tally)],
+            tally=tally,
+            guards=[*extra_guards, *amounts, *guard.check_older(tally)],
             errors=self._errors,
             findings=self._findings,
             conflicts=self._conflicts,
@@ -294,10 +257,10 @@ class Planner:
                 "synapse": total.created + total.updated + total.archived,
                 "plant3d": push.updated,
             },
-            waiting=self._waiting,
-            waiting_for_person={op: count for op, count in self._for_person.items() if count},
+            waiting=self._ledger.waiting,
+            waiting_for_person={op: count for op, count in self._ledger.for_person.items() if count},
             examined=frozenset(self._examined),
-            reasons=self._reasons(),
+            reasons=self._ledger.reasons(),
             fates=self._choices,
             uncompared=frozenset(self._uncompared | self._disputed),
             lag=self._lag,
@@ -311,20 +274,11 @@ class Planner:
             self._add(decision, case.item.pnpid, case.item.guid, case.entity)
 
     def _counts(self, entity: str) -> Stats:
-        """What becomes of the items of a kind: written as far as a step is left, unchanged whatever is nothing else."""
-        stats = Stats(**{str(name): count for name, count in self._stats[entity].items()})
-        stats.created = self._creations.count(entity)
+        """What becomes of the items of a kind, as far as steps are left."""
         renamed = sum(rename.entity == entity for rename in self._renames.values())
-        stats.updated = self._updates.count(entity) + renamed
-        stats.unchanged = stats.total - stats.created - stats.updated - stats.skipped - stats.errors
-        return stats
-
-    def _reasons(self) -> dict[str, dict[str, int]]:
-        """How many items are not handed over, by entity and reason."""
-        found: dict[str, dict[str, int]] = {}
-        for (entity, code), count in Counter(self._why_not.values()).items():
-            found.setdefault(entity, {})[code] = count
-        return found
+        return self._ledger.counts(
+            entity, created=self._creations.count(entity), updated=self._updates.count(entity) + renamed
+        )
 
     def _tell_strays(self) -> None:
         """Assets with an identity of ours that no item carries: no link tells of them, so the run does."""
@@ -365,14 +319,11 @@ class Planner:
 
     def _withdraw(self, pnpid: int, entity: str, fate: Fate, code: str) -> None:
         """Leave the item's step out of the plan; what the item is otherwise found to be stays."""
-        if pnpid in self._why_not:
+        if not self._ledger.withdraw(pnpid, entity, fate, code):
             return
         self._renames.pop(pnpid, None)
-        self._blanked.pop(pnpid, None)
         for pile in (self._creations, self._updates, self._quiet):
             pile.withdraw(entity, pnpid)
-        self._end(pnpid, entity, fate, code)
-        self._waiting += 1
 
 
 def _is_by_time(decision: Decision) -> bool:
