@@ -64,6 +64,7 @@ def test_none_of_the_items_with_one_guid_arrives_and_all_others_do(
         said = world.pull()
         assert said.code == 3, said.err
         assert errors_of(said) == dict.fromkeys(chosen, "duplicate_guid")
+        assert world.findings("duplicate_guid") == [], "each row says it, and names the others"
         assert len(world.live()) == len(invariants.tagged_rows(world)) - len(chosen)
     for error in said.json["errors"]:
         others = [str(pnpid) for pnpid in chosen if pnpid != error["pnpid"]]

@@ -127,7 +127,7 @@ def test_the_same_numbers_in_cli_api_metrics_and_workbook(project: World, tmp_pa
     nowhere = ("registry_orphan", "orphan_row", "foreign_row", "dangling_link", "dangling_relation")
     for one in shown["findings"]:
         if one["pnpid"] is not None and one["class"] != "PipeLineGroup" and one["code"] not in nowhere:
-            assert one["drawing"], one
+            assert one["drawing"] and one["class"], one
     groups = shown["groups"]
     assert sum(group["count"] for group in groups) == shown["total"] and len(groups) < shown["total"] / 10
     largest = groups[0]

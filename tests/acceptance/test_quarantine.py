@@ -256,6 +256,23 @@ def test_a_row_without_an_identity_of_its_own_is_found_by_its_tag(plant: World) 
     assert (row["code"], row["tag"], row["drawing"]) == ("bad_guid", "P-1", "D-1")
 
 
+def test_items_with_one_guid_are_told_once_with_the_way_out_that_is_theirs(plant: World) -> None:
+    with closing(sqlite3.connect(plant.dcf)) as connection, connection:
+        connection.execute(
+            "UPDATE PnPBase SET PnPGuid = (SELECT PnPGuid FROM PnPBase WHERE PnPID = ?) WHERE PnPID = ?",
+            (pump(plant, "P-0"), pump(plant, "P-1")),
+        )
+    assert plant.pull().code == 3
+    assert plant.findings("duplicate_guid") == []
+    rows = plant.cli("waiting", NAME).json["items"]
+    assert [row["code"] for row in rows] == ["duplicate_guid"] * 2
+    assert all(row["hint"].startswith("Delete the copy in Plant 3D and draw it anew") for row in rows)
+    ids = [str(row["id"]) for row in refused(plant)]
+    assert plant.cli("quarantine", "ignore", NAME, *ids, "--reason", "next week").code == 0
+    plant.pulled()
+    assert [row["code"] for row in plant.findings()] == ["ignored", "ignored"]
+
+
 def test_what_is_asked_is_not_told_a_second_time(plant: World) -> None:
     plant.configure(write="workbook", missing={"reads": 1, "minutes": 0}, workbook_days=0.0000001)
     plant.pulled()

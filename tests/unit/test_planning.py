@@ -650,6 +650,16 @@ def test_a_clock_that_this_very_read_shows_to_be_behind_decides_nothing(first: s
     assert balanced(draft)
 
 
+def test_a_row_that_was_saved_again_before_its_relations_changed_shows_no_clock_behind() -> None:
+    """A relation stamps no row, and nobody compared the row when it was saved without a change."""
+    before = item(1, "P-1", "words")
+    known = link(before, ticks=EPOCH + 1_000 * SECOND, digest=b"other relations")
+    now = item(1, "P-1", "words", timestamp=EPOCH + 5_000 * SECOND)
+    assert plan([now], [known], last_plant3d_read=9_700.0).lag == 0.0
+    typed = item(1, "P-1", "other words", timestamp=EPOCH + 5_000 * SECOND)
+    assert plan([typed], [known], last_plant3d_read=9_700.0).lag == 5_000.0
+
+
 def test_a_second_edit_of_a_side_is_not_dated_by_its_first() -> None:
     """Plant 3D was seen away long ago with another value: its last edit may be as new as SYNAPSE's."""
     open_fields = {"description": Open(why="waits_for_pull", plant3d="an earlier edit")}

@@ -184,9 +184,11 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> None:
         where = "  ".join(plain(word) for word in words if word)
         named = ", ".join(plain(item) for item in group["items"])
         more = ", …" if group["count"] > len(group["items"]) else ""
-        say(f"{group['count']} x {where}: {named}{more}")
+        say(f"{group['count']} x {where}" + (f": {named}{more}" if named else ""))
         if group["message"]:
             say(f"  {tr(plain(group['message']))}")
+        else:
+            say(f"  for example: {plain(group['example'])}")
         if group["hint"]:
             say(f"  what to do: {plain(group['hint'])}")
     if len(groups) > LINES_SHOWN:

@@ -64,6 +64,10 @@ class PlantSnapshot(Protocol):
         """
         ...
 
+    def classes_of(self, pnpids: Collection[int]) -> dict[int, str]:
+        """The classes of these rows; one that is not there is left out."""
+        ...
+
     def findings(self) -> Sequence[Finding]:
         """What is odd in the database: whole-database hazards plus those met by the scans so far."""
         ...

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from plant3d_sync.model.link import REVERTED, Flip, Interval, Link, Open
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
-from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import FieldRule
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile import dating, older, ours, spelling
@@ -274,16 +274,33 @@ def _plant3d_side(known: Interval | None, seen: Interval | None, on: Context) ->
     return dating.with_lag(seen, on.know.clocks) if seen is not None and seen is known else seen
 
 
-def lag_shown(link: Link, item: PlantItem, on: Context) -> float:
-    """How far behind the workstation is that saved the item's row last, as far as its stamp shows it; else 0.0."""
+def lag_shown(case: Case, link: Link, on: Context) -> float:
+    """How far behind the workstation is that saved the item's row last, as far as its stamp shows it; else 0.0.
+
+    Only a cell that holds another value tells: a changed relation stamps no row, and a row that is saved without a change
+    is not compared, so its stamp may be older than our last sight.
+    """
+    item = case.item
     if link.pnpid != item.pnpid or link.ticks is None:
         return 0.0
-    return dating.lag_shown(
+    shown = dating.lag_shown(
         on.last_compared(link),
         on.know.now,
         ticks_posix(link.ticks),
         ticks_posix(item.timestamp),
         on.clocks_for(link),
+    )
+    return shown if shown and _is_typed(case, link, on) else 0.0
+
+
+def _is_typed(case: Case, link: Link, on: Context) -> bool:
+    """Whether a cell of the item holds another value than both sides agreed on."""
+    agreed, columns = {**(link.base or {}), **link.base_plant}, case.translated.columns
+    return any(
+        name in agreed
+        and not columns.get(name, "@").startswith("@")
+        and not on.rules.same[name](value, agreed[name])
+        for name, value in case.translated.fields.items()
     )
 
 

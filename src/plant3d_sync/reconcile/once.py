@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
+from plant3d_sync.reconcile.quarantine import IGNORED
 
 _REGISTRY = frozenset({"registry_mismatch", "not_registered", "tag_from_registry"})
 _CELL = frozenset(
@@ -51,14 +52,21 @@ def told_once(found: Sequence[Finding], tag_columns: Callable[[str], frozenset[s
     return [_with(one, folded.get(place, ())) for place, one in enumerate(found) if place not in dropped]
 
 
-def without_refused(found: Iterable[Finding], errors: Iterable[RowError]) -> list[Finding]:
-    """The reader's findings without those that the refused rows tell themselves: each names the others of its PnPGuid."""
-    told = {(error.code, error.plant3d_id or error.pnpid) for error in errors if error.code in _IDENTITY}
-    return [
-        one
-        for one in found
-        if one.code not in _IDENTITY or (one.code, one.data.get("guid") or one.pnpid) not in told
-    ]
+def without_refused(
+    found: Iterable[Finding], errors: Iterable[RowError], decided: Iterable[Finding]
+) -> list[Finding]:
+    """The reader's findings without those that the refused rows tell themselves: each names the others of its PnPGuid.
+
+    `decided`: what was found out by deciding; a row that a person left alone is told there.
+    """
+    told = {error.pnpid for error in errors if error.code in _IDENTITY}
+    told |= {one.pnpid for one in decided if one.code == IGNORED and one.data.get("code") in _IDENTITY}
+    return [one for one in found if one.code not in _IDENTITY or told.isdisjoint(_rows_of(one))]
+
+
+def _rows_of(one: Finding) -> list[int]:
+    shared = one.data.get("pnpids")
+    return shared if isinstance(shared, list) else [] if one.pnpid is None else [one.pnpid]
 
 
 def _goes_before(found: Sequence[Finding], other: int | None, one: Finding) -> bool:

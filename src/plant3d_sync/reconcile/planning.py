@@ -144,7 +144,7 @@ class Planner:
         if tag is not None and not on.rules.reading.is_undrawn(item):
             self._tags.claim(tag, item.pnpid, Claim(item.class_name, item.guid, entity))
         if link is not None:
-            self._lag = max(self._lag, lag_shown(link, item, on))
+            self._lag = max(self._lag, lag_shown(case, link, on))
         if asked:
             self._look_at(item.guid, (WHOLE,))
             decision = decide(case, on)

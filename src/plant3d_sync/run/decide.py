@@ -71,7 +71,7 @@ def make_plan(
     if only is None:
         draft.findings.extend(
             [
-                *without_refused(snapshot.findings(), draft.errors),
+                *without_refused(snapshot.findings(), draft.errors, draft.findings),
                 *_mapping_findings(rules),
                 *unread_letters(rules, snapshot),
                 *known.look.findings(),
@@ -105,11 +105,21 @@ def _tag_columns(rules: RuleSet) -> Callable[[str], frozenset[str]]:
 
 
 def _placed(found: Sequence[Finding], snapshot: PlantSnapshot) -> list[Finding]:
-    """The findings with the drawings that their items are drawn in."""
-    wanted = {one.pnpid for one in found if one.pnpid is not None and one.drawing is None}
-    drawings = snapshot.drawings_of(wanted)
+    """The findings with the drawings that their items are drawn in, and the class they are of."""
+    drawings = snapshot.drawings_of(
+        {one.pnpid for one in found if one.pnpid is not None and one.drawing is None}
+    )
+    classes = snapshot.classes_of(
+        {one.pnpid for one in found if one.pnpid is not None and one.class_name is None}
+    )
     return [
-        one if (shown := drawings.get(one.pnpid or 0)) is None or one.drawing else replace(one, drawing=shown)
+        replace(
+            one,
+            drawing=one.drawing or drawings.get(one.pnpid or 0),
+            class_name=one.class_name or classes.get(one.pnpid or 0),
+        )
+        if not (one.drawing and one.class_name)
+        else one
         for one in found
     ]
 

@@ -243,6 +243,7 @@ def _group(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "count": len(members),
         "items": [name for name in dict.fromkeys(named) if name][:SHOWN_IN_GROUP],
         "message": first["message"] if len(messages) == 1 else None,
+        "example": first["message"],
         "hint": hints.most_common(1)[0][0] if hints else "",
         "first_seen": min(one["first_seen"] for one in members),
     }

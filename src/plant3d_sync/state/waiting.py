@@ -28,7 +28,7 @@ be approved, a change of the schema, a refused row, a value for a workbook, work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """One thing that waits. `since`: POSIX seconds."""
+    """One thing that waits. `since`: POSIX seconds. `hint`: what puts it right, where that depends on the thing."""
 
     kind: str
     id: str
@@ -40,6 +40,7 @@ class Waits:
     class_name: str | None = None
     drawing: str | None = None
     code: str | None = None
+    hint: str = ""
 
 
 def counts(connection: Connection, project: str) -> dict[str, int]:
@@ -79,6 +80,7 @@ def waits(connection: Connection, project: str) -> Iterator[Waits]:
                 kind="quarantine",
                 id=str(row.id),
                 message=str(data.get("message") or ""),
+                hint=str(data.get("hint") or ""),
                 since=row.first_at,
                 tag=data.get("tag"),
                 pnpid=row.pnpid,

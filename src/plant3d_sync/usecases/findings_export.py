@@ -33,10 +33,11 @@ _GROUP: Final = (
     ("class", "class"),
     ("count", "count"),
     ("items", "items"),
+    ("for example", "example"),
     ("what to do", "hint"),
     ("since", "first_seen"),
 )
-_TRANSLATED: Final = frozenset({"message", "hint"})
+_TRANSLATED: Final = frozenset({"message", "example", "hint"})
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _ILLEGAL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

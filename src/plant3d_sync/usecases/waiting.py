@@ -20,7 +20,7 @@ def document(one: Waits, project: str) -> dict[str, Any]:
         "drawing": one.drawing,
         "code": one.code,
         "message": one.message,
-        "hint": what_to_do(one.kind, project, one.id),
+        "hint": " ".join(filter(None, (one.hint, what_to_do(one.kind, project, one.id)))),
         "since": iso(one.since),
     }
 
@@ -40,7 +40,7 @@ def what_to_do(kind: str, project: str, number: str) -> str:
             return f"`plant3d-sync schema show {project}`, then `schema accept`; or put it right in Project Setup."
         case "quarantine":
             return (
-                f"Correct the value; or `plant3d-sync quarantine retry {project} {number}` tries it now, "
+                f"`plant3d-sync quarantine retry {project} {number}` tries it now, "
                 f"`quarantine ignore {project} {number} --reason …` leaves it alone."
             )
         case "workbook":

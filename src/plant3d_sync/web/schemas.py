@@ -819,6 +819,7 @@ class FindingGroup(BaseModel):
     count: int
     items: list[str]
     message: str | None = Field(None, description="If it is the same for all of them.")
+    example: str = Field(description="What is said of the first of them.")
     hint: str
     first_seen: datetime
 

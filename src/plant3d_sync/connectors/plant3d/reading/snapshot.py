@@ -214,11 +214,7 @@ class Snapshot:
         if links is None or row is None or dwg is None:
             return {}
         run = self._copy.connection.execute
-        run("CREATE TEMP TABLE IF NOT EXISTS told (pnpid INTEGER PRIMARY KEY)")
-        run("DELETE FROM temp.told")
-        self._copy.connection.executemany(
-            "INSERT OR IGNORE INTO temp.told VALUES (?)", [(one,) for one in wanted]
-        )
+        self._note_told(wanted)
         drawn = list(
             run(f"SELECT l.{row}, l.{dwg} FROM {links} AS l JOIN temp.told AS t ON t.pnpid = l.{row}")
         )
@@ -236,6 +232,26 @@ class Snapshot:
                 several.setdefault(item, []).append(known[drawing])
         found = {item: several_drawings(of_item)[0] for item, of_item in several.items()}
         return {item: number for item, number in found.items() if number}
+
+    def classes_of(self, pnpids: Collection[int]) -> dict[int, str]:
+        """The classes of these rows; one that is not there is left out."""
+        wanted = [one for one in pnpids if -(2**63) <= one < 2**63]
+        base, of = self.discovery.table("PnPBase"), self.discovery.table_column("PnPBase", "PnPClassName")
+        key = self.discovery.table_column("PnPBase", "PnPID")
+        if not wanted or base is None or of is None or key is None:
+            return {}
+        with self._readable():
+            self._note_told(wanted)
+            rows = self._copy.connection.execute(
+                f"SELECT b.{key}, b.{of} FROM {base} AS b JOIN temp.told AS t ON t.pnpid = b.{key}"
+            )
+            return {pnpid: name for pnpid, name in rows if isinstance(name, str) and name}
+
+    def _note_told(self, wanted: Sequence[int]) -> None:
+        run = self._copy.connection
+        run.execute("CREATE TEMP TABLE IF NOT EXISTS told (pnpid INTEGER PRIMARY KEY)")
+        run.execute("DELETE FROM temp.told")
+        run.executemany("INSERT OR IGNORE INTO temp.told VALUES (?)", [(one,) for one in wanted])
 
     def drawing_files(self) -> list[str]:
         """Path or file name of every drawing, by which a push looks for its lock files."""
