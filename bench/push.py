@@ -29,7 +29,7 @@ from tests.support.plant_writing import make_project  # noqa: E402
 LIMIT_MS = 50.0
 ALONE_SECONDS = 10.0
 """How long the two writers save without us, for comparison: they get in each other's way too."""
-PATIENCE = {"patient": 10.0, "impatient": 0.1}
+PATIENCE = {"patient": 5.0, "impatient": 0.1}
 
 WRITER = """
 import json, sqlite3, sys, time, threading

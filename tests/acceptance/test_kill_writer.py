@@ -124,6 +124,22 @@ def test_a_write_that_hangs_is_ended_by_a_cancel_and_the_next_run_ends_where_an_
     whole_again(world, expected)
 
 
+def test_a_push_that_is_cancelled_between_two_items_writes_no_further_one(
+    make_small: MakeWorld, undisturbed: dict[str, Row]
+) -> None:
+    """On a disk of our own nobody is killed: the run itself asks before each item."""
+    expected = reference(make_small, undisturbed)
+    world = edited(lambda **options: make_small(**{"drawings": None, **options}), "between")
+    with at_work(world, "now", NAME, at="push.committed") as process, app_of(world) as app:
+        queue.cancel(app.world(), last_run(app).run_id, by="test")
+        process.send_signal(signal.SIGCONT)
+        process.wait(timeout=60)
+        assert last_run(app).outcome == "cancelled"
+    found = world.rows("SELECT status FROM plant_write ORDER BY id")
+    assert [row["status"] for row in found] == ["applied"] + ["waiting"] * (len(UP) - 1)
+    whole_again(world, expected)
+
+
 def test_a_worker_whose_write_hangs_ends_when_it_is_stopped_and_another_one_goes_on(
     make_small: MakeWorld, undisturbed: dict[str, Row]
 ) -> None:

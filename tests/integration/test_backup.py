@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.plant3d.writing.backup import (
     backup_on_server,
     backup_statement,
@@ -50,6 +52,50 @@ def test_a_backup_holds_everything_and_leaves_the_source_alone(project: Project,
     assert project.database.read_bytes() == before
     assert list_backups(folder, "Mine d'or") == [made]
     assert sorted(path.name for path in folder.iterdir()) == [made.path.name, made.path.name + ".sha256"]
+
+
+class Ends(Exception):
+    """What a run ends with in these tests."""
+
+
+def asked(work: Callable[[], object], *, but: int) -> int:
+    """Do it as a run that must end at its look at the clock after so many; how often it looked."""
+    looks = 0
+
+    def ended() -> Exception | None:
+        nonlocal looks
+        looks += 1
+        return Ends() if looks > but else None
+
+    try:
+        with patience.held(patience.Patience(ended)):
+            work()
+    except Ends:
+        return looks
+    return looks
+
+
+def test_a_backup_looks_at_the_clock_of_its_run_while_it_copies_proves_and_sums_up(
+    project: Project, folder: Path
+) -> None:
+    def backed_up() -> object:
+        return make_backup(project.database, folder, project="mine")
+
+    whole = asked(backed_up, but=1000)
+    assert whole >= 3 and len(list_backups(folder, "mine")) == 1
+    kept = sorted(folder.iterdir())
+    for number in range(whole):
+        assert asked(backed_up, but=number) >= number + 1
+        assert sorted(folder.iterdir()) == kept, "nothing half-made is left"
+
+
+def test_who_waits_for_a_locked_database_looks_at_the_clock_of_its_run(
+    project: Project, folder: Path
+) -> None:
+    with closing(sqlite3.connect(project.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        looks = asked(lambda: make_backup(project.database, folder, project="mine", deadline=600), but=1)
+    assert looks >= 2 and list_backups(folder, "mine") == []
 
 
 def test_only_the_newest_backups_are_kept_and_other_projects_keep_theirs(

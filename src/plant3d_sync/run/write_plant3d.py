@@ -9,13 +9,14 @@ from typing import cast
 from msgspec import UNSET
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
-from plant3d_sync.errors import ConfigError, LeaseLost
+from plant3d_sync.errors import ConfigError, LeaseLost, SyncError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
+from plant3d_sync.run.life import Cancelled
 from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Writer
 from plant3d_sync.run.push_backup import PushBackup
@@ -68,6 +69,7 @@ def _worth_it(execution: Execution, writer: Writer, steps: Sequence[Push]) -> li
     found: dict[int, list[CellReceipt]] = {}
     found_steps: list[Push] = []
     for step in steps:
+        execution.check()
         receipts = writer.look(cells_of(step))
         if receipts is None:
             worth_it.append(step)
@@ -181,19 +183,25 @@ def _write_group(
         )
     failpoint("push.intent_stored")
     grouped: list[list[CellReceipt]] = []
+    ends: SyncError | Cancelled | None = None
     for step in steps:
+        ends = _ends(execution)
+        if ends is not None:
+            break
         if not _still_ours(execution):
             break
         grouped.append(write(cells_of(step)))
     tried = steps[: len(grouped)]
     try:
-        store_receipts(execution, intent_id, tried, grouped)
+        store_receipts(execution, intent_id, tried, grouped, left=steps[len(grouped) :])
     except LeaseLost as lost:
         late = _note_late_writes(execution, intent_id, tried, grouped)
         if late:
             raise _overtaken(execution, late, lost) from lost
         raise
     failpoint("push.receipt_stored")
+    if ends is not None:
+        raise ends
     return grouped
 
 
@@ -205,6 +213,15 @@ def _overtaken(execution: Execution, cells: int, lost: LeaseLost) -> LeaseLost:
         hint="The next run compares these items and writes SYNAPSE's values where they differ.",
         details={**lost.details, "cells_written": cells},
     )
+
+
+def _ends(execution: Execution) -> SyncError | Cancelled | None:
+    """What the run must end with, if it must. Asked before each item: what was written before it is stored first."""
+    try:
+        execution.check()
+    except (SyncError, Cancelled) as error:
+        return error
+    return None
 
 
 def _still_ours(execution: Execution) -> bool:
@@ -219,9 +236,10 @@ def store_receipts(
     steps: Sequence[Push],
     receipts: Sequence[Sequence[CellReceipt]],
     *,
+    left: Sequence[Push] = (),
     run_id: str | None = None,
 ) -> None:
-    """Receipts, base, changes and audit in one transaction."""
+    """Receipts, base, changes and audit in one transaction. `left`: steps that were meant, and are not tried any more."""
     world, run = execution.world, run_id or execution.run_id
     now = world.clock()
     written = [(step, answers, _done(step, answers)) for step, answers in zip(steps, receipts, strict=True)]
@@ -244,6 +262,11 @@ def store_receipts(
         _note_changes(connection, execution, changes, run_id=run, at=now)
         answered = [
             _answer(step, one) for step, answers in zip(steps, receipts, strict=True) for one in answers
+        ]
+        answered += [
+            journal.Answer(pnpid=step.pnpid, column=cell.column, status="waiting", ticks=None)
+            for step in left
+            for cell in step.cells
         ]
         journal.note(connection, execution.project.name, intent_id, answered, at=now)
         intents.close(connection, intent_id, status="done", at=now)

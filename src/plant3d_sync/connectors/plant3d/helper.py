@@ -31,7 +31,7 @@ SPARE: Final = 2.0
 _IDLE: Final = 2
 """How many helpers that have nothing to do are kept."""
 
-_DIES_SECONDS: Final = 1.0
+_DIES_SECONDS: Final = 0.3
 """How long a killed helper may take to be gone; longer if the system holds it in its call."""
 
 _CHILD: Final = f"{__name__}_process"

@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from math import inf
 from pathlib import Path
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.mounts import may_hang
 from plant3d_sync.errors import RetryLaterError
@@ -180,18 +181,35 @@ def hold(path: Path, deadline: float) -> Iterator[HeldSource]:
     started = time.monotonic()
     try:
         connection = sqlite3.connect(
-            sqlite_uri(path), uri=True, timeout=deadline, isolation_level=None, check_same_thread=False
+            sqlite_uri(path),
+            uri=True,
+            timeout=min(deadline, patience.STEP),
+            isolation_level=None,
+            check_same_thread=False,
         )
     except errors.UNREADABLE as error:
         raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
     with closing(connection):
         try:
             connection.execute("BEGIN")
-            # takes the lock and reads one page; the list of tables is many small reads, slow on a share
-            connection.execute("PRAGMA user_version").fetchone()
+            _take_read_lock(connection, started + deadline)
             yield HeldSource(connection, time.monotonic())
         except errors.UNREADABLE as error:
             raise errors.from_sqlite(error, str(path), time.monotonic() - started) from error
+
+
+def _take_read_lock(connection: sqlite3.Connection, until: float) -> None:
+    """Wait for it until then, and no longer than the run of this thread may go on."""
+    while True:
+        try:
+            # reads one page; the list of tables is many small reads, slow on a share
+            connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            patience.look()
+        else:
+            return
 
 
 def fill_copy(

@@ -23,6 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from plant3d_sync import patience
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
@@ -46,6 +47,7 @@ SAFETY_COPIES: Final = 10
 """How many copies made before a restore are kept."""
 
 _PAGES_PER_STEP: Final = 4096
+_BLOCK: Final = 8 * 1024 * 1024
 _BUSY_CODES: Final = frozenset({5, 6})
 _LEFTOVER_SECONDS: Final = 3600
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -151,6 +153,7 @@ def _copy_out(path: Path, target: Path, deadline: float) -> _Identity:
     until = time.monotonic() + deadline
 
     def progress(status: int, remaining: int, _total: int) -> None:
+        patience.look()
         if (remaining or status in _BUSY_CODES) and time.monotonic() > until:
             raise errors.busy(str(path), deadline)
 
@@ -176,11 +179,28 @@ def _copy_out(path: Path, target: Path, deadline: float) -> _Identity:
 def _prove(copy: Path, expected: _Identity) -> None:
     """Raise RetryLaterError `backup_failed` unless the copy is whole and of the same database."""
     with closing(sqlite3.connect(sqlite_uri(copy), uri=True)) as connection:
-        found = _sound(connection, copy)
+        connection.set_progress_handler(_must_end, _LOOK_AFTER)
+        try:
+            found = _sound(connection, copy)
+        except sqlite3.Error:
+            patience.look()  # it was interrupted because the run is to end
+            raise
     if found != expected:
         raise _failed(
             copy, copy.parent, f"the copy holds {found.rows} items of {found.dbid}, not {expected.rows}"
         )
+
+
+_LOOK_AFTER: Final = 100_000
+"""Steps of SQLite's machine, some milliseconds of them, between two looks at the clock of the run."""
+
+
+def _must_end() -> bool:
+    try:
+        patience.look()
+    except Exception:  # noqa: BLE001  (SQLite only takes a yes; whoever asked it looks again)
+        return True
+    return False
 
 
 def _sound(connection: sqlite3.Connection, path: Path) -> _Identity:
@@ -566,8 +586,12 @@ def _noted_hash(path: Path) -> str:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as stream:
+        while block := stream.read(_BLOCK):
+            patience.look()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -37,12 +37,16 @@ HIGHEST_REVISION: Final = 32_766
 
 BURST: Final = 0.04
 GAP: Final = 0.05
-"""Seconds of transactions in a row on a file, and of the pause behind them.
+"""Seconds of transactions in a row on a file, and of the pause behind them. None is begun that would last beyond them, as the
+last ones did: on a slow disk each has its pause.
 
 Who waits for a locked SQLite file looks again after 1, 2, 5, 10, 15, 20 and then every 25 ms, and is no queue: between two
 of our transactions it would never look. A pause longer than 25 ms is always seen, also by a client with 100 ms, and one
 of twice that still is when somebody else saves in it.
 """
+
+_FORGETS: Final = 0.9
+"""What is left of a long transaction's memory after another one: one slow moment of the disk is forgotten after some ten."""
 
 _HIGHEST_STAMP: Final = 2**63 - 1
 _ACQUISITION: Final = "AcquisitionProperties"
@@ -114,6 +118,7 @@ class PlantWriter:
         self._lockable = False
         self._burst_since = 0.0
         self._worked_at = float("-inf")
+        self._usual = 0.0
 
     def __enter__(self) -> PlantWriter:
         self._store = self._open()
@@ -155,8 +160,10 @@ class PlantWriter:
             item, refused = self._sorted_out([cells[position] for position in positions])
             if item.cells:
                 self._let_others_in()
+                began = time.monotonic()
                 self._transaction(item, self._steps)
                 self._worked_at = time.monotonic()
+                self._usual = max(self._worked_at - began, self._usual * _FORGETS)
             receipts.update(zip(positions, self._receipts_of(item, refused), strict=True))
         return [receipts[position] for position in range(len(cells))]
 
@@ -167,7 +174,7 @@ class PlantWriter:
         now = time.monotonic()
         if now - self._worked_at >= GAP:
             self._burst_since = now
-        elif now - self._burst_since >= BURST:
+        elif now - self._burst_since + self._usual > BURST:
             time.sleep(GAP)
             self._burst_since = time.monotonic()
 
