@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +44,7 @@ def end(world: World) -> Row:
     """Run to rest, and what both sides and our memory hold then."""
     for _ in range(2):
         now(world)
-    dump = world.dump()
+    dump = without_times(world.dump())
     for link in dump["links"]:
         link.pop("digest")  # holds the stamp, which is a time
     for asset in dump["synapse"]:
@@ -51,6 +52,22 @@ def end(world: World) -> Row:
     for link in dump["links"]:
         link.pop("plant3d_id") if link["tag"] == "HV-9002" else None
     return {**dump, "plant3d": plant(world), "journal": journal(world)}
+
+
+_SAVED = re.compile(r'"[^"]*plant3d_updated_at":(\[[^]]*]|"[^"]*"|null),?')
+
+
+def without_times(part: Any) -> Any:
+    """The same without what SYNAPSE is told of when an item was saved, which is a time."""
+    if isinstance(part, dict):
+        return {
+            name: without_times(value)
+            for name, value in part.items()
+            if not str(name).endswith("plant3d_updated_at")
+        }
+    if isinstance(part, list | tuple):
+        return type(part)(without_times(one) for one in part)
+    return _SAVED.sub("", part) if isinstance(part, str) else part
 
 
 def journal(world: World) -> Counter[tuple[int, str, str]]:
