@@ -7,9 +7,11 @@ Relation tables are lazy like class tables: a missing one is an empty one.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 from pathlib import PureWindowsPath
 
 from plant3d_sync.connectors.plant3d.names import quoted
@@ -224,14 +226,16 @@ def _grouped(
 ) -> dict[int, Ids]:
     """What each item is related to. Of more than `MOST` only the smallest ids count, and that is told."""
     rows = pairs(connection, discovery, table, key, value)
-    if len(dict(rows)) == len(rows):
-        return {item: (other,) for item, other in rows}
-    found: dict[int, list[int]] = {}
+    grouped: dict[int, Ids] = {item: (other,) for item, other in rows}
+    if len(grouped) == len(rows):
+        return grouped
+    often = {item for item, count in Counter(map(itemgetter(0), rows)).items() if count > 1}
+    several: dict[int, list[int]] = {item: [] for item in grouped if item in often}
     for item, other in rows:
-        found.setdefault(item, []).append(other)
-    grouped: dict[int, Ids] = {}
-    for item, others in found.items():
-        grouped[item] = tuple(others) if len(others) == 1 else tuple(sorted(set(others)))
+        if item in often:
+            several[item].append(other)
+    for item, others in several.items():
+        grouped[item] = tuple(sorted(set(others)))
         if len(grouped[item]) > MOST:
             note(_too_many(table, key, value, item, len(grouped[item])))
             grouped[item] = grouped[item][:MOST]

@@ -42,7 +42,7 @@ def _classes(connection: sqlite3.Connection, discovery: Discovery, wanted: set[i
     ours = [one for one in stored if isinstance(one, str) and one.lower() in spelled]
     found: dict[int, str] = {}
     for one in ours:
-        rows = connection.execute(f"SELECT {key} FROM {table} WHERE {name} = ? COLLATE BINARY", (one,))
+        rows = connection.execute(f"SELECT {key} FROM {table} WHERE {name} = ?", (one,))
         found.update(dict.fromkeys(wanted.intersection([pnpid for (pnpid,) in rows]), spelled[one.lower()]))
     return found
 
