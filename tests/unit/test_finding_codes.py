@@ -12,7 +12,7 @@ import plant3d_sync
 SOURCE = Path(plant3d_sync.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
 PLACES = ("reconcile", "connectors/plant3d", "run", "usecases", "mapping", "model")
-NAMED = {"Finding", "RowError", "ConvertError", "SkipRecordError"}
+NAMED = {"Finding", "RowError", "ConvertError", "SkipRecordError", "CellReceipt"}
 """Made with `code=`."""
 AT = {"skipped": 2, "finding": 2, "_finding": 1, "_error": 1, "Refusal": 1, "Oddity": 0, "Outcome": 1}
 """Functions and classes that take the code at this place."""

@@ -69,13 +69,13 @@ class Helper:
         ).start()
 
     def call(self, function: Callable[..., T], *arguments: object, seconds: float, grace: float = 0.0) -> T:
-        """What `function(*arguments)` returns or raises there. All of it must be picklable.
+        """What `function(*arguments)` returns or raises there, in the folder we are in. All of it must be picklable.
 
         Waits at most `seconds`, and no longer than the run of this thread may go on (and `grace` seconds beyond it, for
         something that is not to be torn). Whatever ends the waiting but an answer kills the helper. Raises Hung, Ended.
         """
         try:
-            self._send((function, arguments))
+            self._send((_here(), function, arguments))
             good, value = self._answer(seconds, grace)
         except BaseException:
             self.kill()
@@ -163,6 +163,17 @@ def give_back(helper: Helper, name: str) -> None:
             _killed[name] = helper
 
 
+_Request = tuple[str | None, Callable[..., object], tuple[object, ...]]
+
+
+def _here() -> str | None:
+    """The folder that a path without a root is meant in. None when it is gone: only whole paths are good then."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
 # -- in the helper ------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +185,7 @@ def serve() -> None:
             signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    requests: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
 
     def listen() -> None:
         try:
@@ -185,9 +196,11 @@ def serve() -> None:
 
     threading.Thread(target=listen, name="requests", daemon=True).start()
     while True:
-        function, arguments = requests.get()
+        folder, function, arguments = requests.get()
         answer: tuple[bool, object]
         try:
+            if folder is not None and folder != _here():
+                os.chdir(folder)
             answer = (True, function(*arguments))
         except Exception as error:  # noqa: BLE001  (handed to whoever asked)
             error.add_note(traceback.format_exc())
