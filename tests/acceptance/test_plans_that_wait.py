@@ -29,6 +29,25 @@ def test_a_plan_whose_work_a_later_run_did_waits_for_nobody(world: World) -> Non
     ) and "decided everything anew" in refused.out
 
 
+def test_a_plan_of_both_directions_is_over_once_a_pull_did_all_of_it(settled: World) -> None:
+    settled.change("UPDATE EngineeringItems SET Manufacturer = 'KSB'")
+    plan_id: str = settled.cli("plan", NAME).json["plan_id"]
+    settled.pulled()
+    assert waiting(settled) == []
+    assert settled.cli("show", plan_id).json["settled"]["why"] == "decided_anew"
+
+
+def test_a_plan_of_both_directions_waits_on_after_a_pull_if_it_pushes(settled: World) -> None:
+    settled.configure(write="sql", drawings_unseen="closed")
+    asset = settled.asset_of(settled.items("equipment")[0].pnpid)
+    settled.user_edits(asset["id"], description="Typed in SYNAPSE")
+    plan_id: str = settled.cli("plan", NAME).json["plan_id"]
+    settled.pulled("--full")
+    assert waiting(settled) == [plan_id]
+    assert settled.cli("push", NAME).code == 0
+    assert waiting(settled) == []
+
+
 def test_a_plan_made_under_another_mapping_has_expired(settled: World) -> None:
     settled.change("UPDATE EngineeringItems SET Manufacturer = 'KSB'")
     plan_id = planned(settled)

@@ -126,6 +126,7 @@ def test_the_first_sheet_tells_the_designer_in_french_who_wants_what(world: Worl
     (marie,) = [row for row in rows if "Pompe de Marie" in row]
     (jo,) = [row for row in rows if row[2] == str(refused)]
     assert marie[6].startswith("marie, 20") and marie[7].endswith("2")
+    assert jo[1] == marie[1] and jo[3] == marie[3], "class and column by the names that Plant 3D shows"
     assert jo[5] == "x" * 400 and jo[6].startswith("jo, 20") and jo[7].startswith("400 caractère")
     assert [marie[4], jo[4]] == old and all(old), "and the old values stand beside"
     assert any("Importez-y ce classeur" in row[0] for row in rows)

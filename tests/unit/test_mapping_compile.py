@@ -168,6 +168,17 @@ def test_custom_columns_that_no_field_uses_are_suggested(tmp_path: Path) -> None
     )
 
 
+def test_a_suggested_key_keeps_words_with_accents_whole(tmp_path: Path) -> None:
+    project = plant()
+    columns = dict(project.columns)
+    own = {
+        name.lower(): Column(name=name, table_class="Vessel", custom=True) for name in ("N\u00b0 s\u00e9rie",)
+    }
+    columns["Vessel"] = {**columns["Vessel"], **own}
+    found = check_mapping(load_mapping(["stock"], base_dir=tmp_path), replace(project, columns=columns))
+    assert any("`attributes.n_serie:" in one.message for one in found)
+
+
 def test_what_is_suggested_is_a_valid_mapping_that_replaces_nothing(tmp_path: Path) -> None:
     """Pasted as shown: each key once, none that the mapping has, all with names a mapping accepts."""
     project = plant()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,12 +75,12 @@ def make_workbook(
         asked = _who_asked(connection, name, pushes)
         left = _left_out(project, connection, plan.errors)
     cells = [cell for step in pushes for cell in cells_of(step)]
-    guide = Guide(asked=asked, left=left)
     _remember(world, name, str(plan.plan_id), cells)
     snapshot = project.source.snapshot()
     try:
         wanted = {cell.pnpid for cell in cells}
         rules = project.rules(snapshot.catalog)
+        guide = Guide(asked=asked, left=[replace(one, columns=_columns_of(rules, one)) for one in left])
         with app.state.read() as connection:
             known = project_state.get(connection, name)
             reading = rules.reading if known is None else reading_of(connection, name, known.number, rules)
@@ -191,6 +192,12 @@ def _left_out(project: Project, connection: Connection, errors: Sequence[RowErro
             )
         )
     return left
+
+
+def _columns_of(rules: RuleSet, one: Left) -> Sequence[str]:
+    rule = rules.classes.get(one.class_name or "")
+    field = rule.fields.get(one.field or "") if rule is not None else None
+    return field.columns if field is not None else ()
 
 
 def _by_field(rules: RuleSet) -> Agrees:

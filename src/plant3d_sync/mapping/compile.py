@@ -767,7 +767,11 @@ def _column_facts(field_name: str, column: Column) -> list[object]:
 def _free_key(column: str, taken: Collection[str]) -> str:
     """A key for a column's attribute that a mapping accepts and that no field of the mapping has."""
     plain = unicodedata.normalize("NFKD", column.casefold())
-    words = "".join(char if char.isascii() and char.isalnum() else " " for char in plain).split()
+    words = "".join(
+        char if char.isascii() and char.isalnum() else " "
+        for char in plain
+        if not unicodedata.combining(char)  # "série" is one word: serie
+    ).split()
     key = base = "_".join(words) or "value"
     for number in itertools.count(2):
         if f"attributes.{key}" not in taken:

@@ -72,8 +72,21 @@ def _why_closed(
     if guarded:
         same = stored.status == PlanStatus.GUARDED and stored.direction == direction.value
         return GUARDED_ANEW if same and stored.run_id is not None else None
-    covered = direction is Direction.BOTH or stored.direction == direction.value
-    return DECIDED_ANEW if covered and not stored.header.get("waiting_for_person") else None
+    if stored.header.get("waiting_for_person") or not _is_covered(stored, direction):
+        return None
+    return DECIDED_ANEW
+
+
+def _is_covered(stored: StoredPlan, direction: Direction) -> bool:
+    """Whether a run of this direction decides everything that the plan would write."""
+    if direction is Direction.BOTH or stored.direction == direction.value:
+        return True
+    if stored.direction != Direction.BOTH.value:
+        return False
+    stats, push = stored.header.get("stats") or {}, stored.header.get("push_stats") or {}
+    if direction is Direction.PULL:
+        return not push.get("total", 1)
+    return not any(stats.get(name, 1) for name in ("created", "updated", "archived"))
 
 
 def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, Any]) -> bool:

@@ -112,7 +112,10 @@ def _same_text(_cell: CellWrite, one: str | None, other: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A value that never became a cell: what it is of, and why and what to do, as the plan says it."""
+    """A value that never became a cell: what it is of, and why and what to do, as the plan says it.
+
+    `columns`: where the mapping takes the field from.
+    """
 
     tag: str | None
     class_name: str | None
@@ -123,6 +126,7 @@ class Left:
     old: str = ""
     new: str = ""
     asked: str = ""
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,9 +274,8 @@ def _guide_rows(
                 ("row", [*_value_of(catalog, results.cells[index], guide), tr(results.done[index].message)])
             )
         for one in guide.left:
-            of = [
-                "" if part is None else str(part) for part in (one.tag, one.class_name, one.pnpid, one.field)
-            ]
+            shown = (one.tag, *_shown(catalog, one))
+            of = ["" if part is None else str(part) for part in shown]
             told.append(
                 (
                     "row",
@@ -317,6 +320,16 @@ def _value_of(catalog: Catalog, cell: CellWrite, guide: Guide) -> list[str]:
         cell.new or "",
         guide.asked.get((cell.pnpid, cell.column.lower()), ""),
     ]
+
+
+def _shown(catalog: Catalog, one: Left) -> tuple[str | None, int | None, str | None]:
+    """Class, row and column as Plant 3D shows them."""
+    if one.class_name is None or catalog.find(one.class_name) is None:
+        return one.class_name, one.pnpid, one.field
+    found = (catalog.column(one.class_name, name) for name in one.columns)
+    column = next((each for each in found if each is not None), None)
+    named = one.field if column is None else _label(column)
+    return _class_label(catalog, one.class_name), one.pnpid, named
 
 
 _GUIDE_WIDTHS: Final = (18, 22, 16, 22, 34, 34, 22, 60)
