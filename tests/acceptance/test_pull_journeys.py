@@ -139,6 +139,25 @@ def test_a_row_that_is_saved_again_makes_no_update_and_the_next_one_says_when(se
     invariants.all_hold(settled)
 
 
+def test_an_upgrade_that_brings_information_makes_no_update(world: World) -> None:
+    without = "fields: {attributes.plant3d_updated_at: null}"
+    (world.folder / "before.yml").write_text(
+        f"version: 1\nextends: stock\nclasses: {{EngineeringItems: {{{without}}}, PipeLineGroup: {{{without}}}}}\n"
+    )
+    world.configure(mapping=["before.yml"])
+    world.pulled()
+    assert not any(SAVED in asset["attributes"] for asset in world.assets())
+    world.configure(mapping=["stock"])
+    for words in ((), ("--full",)):
+        report = world.pulled(*words)
+        assert report["writes"] == {"synapse": 0, "plant3d": 0} and report["outcome"] == "clean"
+    item = world.items("valves")[0]
+    edits.set_value(world.dcf, item.pnpid, "Manufacturer", "ACME")
+    assert world.pulled()["writes"]["synapse"] == 1
+    assert world.asset_of(item.pnpid)["attributes"][SAVED]
+    invariants.all_hold(world)
+
+
 def without_description(world: World) -> edits.Found:
     return next(
         item for item in world.items("equipment") if world.asset_of(item.pnpid)["description"] is None
