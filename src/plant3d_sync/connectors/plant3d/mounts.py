@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -80,18 +81,17 @@ def may_hang(*paths: str | Path, table: Path = MOUNT_TABLE) -> bool:
         kind = ctypes.windll.kernel32.GetDriveTypeW
         return any(drive.startswith("\\\\") or kind(drive + "\\") == _REMOTE_DRIVE for drive in drives)
     try:
-        lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        mounts = _types(table.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError:
         return True
-    mounts = [(point, kind) for point, kind, _options in _mounts(lines)]
     return any(_leaves_the_disks(os.path.abspath(path), mounts) for path in paths)
 
 
-def _leaves_the_disks(path: str, mounts: list[tuple[str, str]]) -> bool:
+def _leaves_the_disks(path: str, mounts: _Types) -> bool:
     left = _names(path)
     here, links = "/", 0
     while True:
-        if _type_of(here, mounts) not in _LOCAL_TYPES:
+        if mounts.of(here) not in _LOCAL_TYPES:
             return True
         if not left or links > _LINKS:  # a circle: whoever opens it is told so at once
             return False
@@ -100,7 +100,7 @@ def _leaves_the_disks(path: str, mounts: list[tuple[str, str]]) -> bool:
             here = os.path.dirname(here)
             continue
         there = os.path.join(here, name)
-        if _type_of(there, mounts) not in _LOCAL_TYPES:
+        if mounts.of(there) not in _LOCAL_TYPES:
             return True
         try:
             target = os.readlink(there)
@@ -118,14 +118,34 @@ def _names(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def _type_of(path: str, mounts: list[tuple[str, str]]) -> str:
-    """The type of the file system that a path without links lies on."""
-    best = (-1, "none")
-    for point, kind in mounts:
-        inside = path == point or path.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= best[0]:  # a later mount on the same point hides the earlier one
-            best = (len(point), kind)
-    return best[1]
+class _Types:
+    """The types of the file systems of one mount table, each path looked up once: a quiet slot asks for the same few."""
+
+    def __init__(self, mounts: Sequence[tuple[str, str]]) -> None:
+        self._mounts = [(point, point.rstrip("/") + "/", kind) for point, kind in mounts]
+        self._known: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        """The type of the file system that a path without links lies on."""
+        known = self._known.get(path)
+        if known is not None:
+            return known
+        best = (-1, "none")
+        for point, folder, kind in self._mounts:
+            if (path == point or path.startswith(folder)) and len(point) >= best[0]:
+                best = (len(point), kind)  # a later mount on the same point hides the earlier one
+        if len(self._known) < _REMEMBERED:
+            self._known[path] = best[1]
+        return best[1]
+
+
+_REMEMBERED: Final = 10_000
+
+
+@lru_cache(maxsize=2)
+def _types(table: str) -> _Types:
+    """Of the text of a mount table, which is read anew each time."""
+    return _Types([(point, kind) for point, kind, _options in _mounts(table.splitlines())])
 
 
 def _mounts(lines: list[str]) -> Iterator[tuple[str, str, frozenset[str]]]:

@@ -52,6 +52,10 @@ class Line:
         """Every row with its number."""
         return {*self.groups, *self.mixed, *self.segments}
 
+    def has(self, row: int) -> bool:
+        """Whether this row has its number."""
+        return row in self.groups or row in self.mixed or row in self.segments
+
 
 @dataclass(slots=True)
 class Lines:
@@ -185,14 +189,58 @@ def _matched(
     """Which known line each number is: it keeps its number, else its members; a number without members goes on too."""
     if not known:
         return {}
+    matched = _as_they_were(lines, known, guids)
+    used = {link.identity for link in matched.values()}
+    left = [link for link in known if link.identity not in used]
+    if not left:
+        return matched
+    moved = {number: line for number, line in lines.items() if number not in matched}
+    found = _by_members(moved, left, guids)
+    matched |= found
+    used.update(link.identity for link in found.values())
+    waiting = [
+        link
+        for link in left
+        if link.identity not in used and link.live and link.tag in lines and link.tag not in matched
+    ]
+    alive = set(guids).union(*(line.members for line in lines.values())) if waiting else set()
+    for link in waiting:
+        if link.pnpid not in alive and link.tag not in matched:
+            matched[link.tag] = link
+    return matched
+
+
+def _as_they_were(
+    lines: Mapping[str, Line], known: Sequence[KnownLine], guids: Mapping[int, str]
+) -> dict[str, KnownLine]:
+    """The numbers that one known line had, and no other, on the same group with the same segments: nearly all, as a
+    rule. Of the ways to match a line this goes before every other one, so the rest is matched without them.
+    """
+    by_tag = {link.tag: link for link in known}
+    several = {tag for tag, count in Counter([link.tag for link in known]).items() if count > 1}
+    return {
+        number: link
+        for number, line in lines.items()
+        if (link := by_tag.get(number)) is not None
+        and number not in several
+        and not line.mixed
+        and (*line.groups, *line.segments) == link.members
+        and line.groups
+        and line.groups[0] == link.pnpid
+        and guids.get(link.pnpid) == link.row_guid
+    }
+
+
+def _by_members(
+    lines: Mapping[str, Line], known: Sequence[KnownLine], guids: Mapping[int, str]
+) -> dict[str, KnownLine]:
+    """A line keeps its number, else its members."""
     by_identity = {link.identity: link for link in known}
     of_member = _by_member(known, guids)
     shared: list[tuple[bool, bool, int, str, KnownLine]] = []
-    alive = set(guids)
     owner = of_member.get
     for number, line in lines.items():
         members = line.members
-        alive |= members
         counts = Counter(chain.from_iterable([owner(member, ()) for member in members]))
         shared += [
             ((link := by_identity[identity]).tag == number, link.pnpid in members, count, number, link)
@@ -207,16 +255,6 @@ def _matched(
             if number not in matched and link.identity not in used:
                 matched[number] = link
                 used.add(link.identity)
-    for link in known:
-        if (
-            link.identity not in used
-            and link.live
-            and link.tag in lines
-            and link.tag not in matched
-            and link.pnpid not in alive
-        ):
-            matched[link.tag] = link
-            used.add(link.identity)
     return matched
 
 
@@ -237,7 +275,7 @@ def _by_member(known: Sequence[KnownLine], guids: Mapping[int, str]) -> dict[int
 
 def _choose_carrier(line: Line, link: KnownLine | None, used: set[int]) -> None:
     """The row that stood for the line before; else its first group, else its first segment."""
-    if link is not None and link.pnpid in line.members and link.pnpid not in used:
+    if link is not None and link.pnpid not in used and line.has(link.pnpid):
         line.carrier = link.pnpid
         return
     rows = [*line.groups, *sorted(line.mixed), *line.segments]
