@@ -110,8 +110,8 @@ def tr_members(document: Any, names: frozenset[str]) -> Any:
         return document
     if isinstance(document, Mapping):
         return {
-            key: tr(value)
-            if key in names and isinstance(value, str)
+            key: _told(value)
+            if key in names and isinstance(value, str | list)
             else value
             if key in VALUES
             else tr_members(value, names)
@@ -122,8 +122,23 @@ def tr_members(document: Any, names: frozenset[str]) -> Any:
     return document
 
 
+def _told(value: str | list[Any]) -> str | list[Any]:
+    if isinstance(value, str):
+        return tr(value)
+    return [tr(one) if isinstance(one, str) else tr_members(one, TOLD) for one in value]
+
+
 TOLD: Final = frozenset(
-    {"message", "hint", "detail", "title", "did_not_happen", "explanation", "suggested_explanation"}
+    {
+        "message",
+        "hint",
+        "detail",
+        "sentences",
+        "title",
+        "did_not_happen",
+        "explanation",
+        "suggested_explanation",
+    }
 )
 """Members of our JSON documents that are sentences for people."""
 VALUES: Final = frozenset(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from plant3d_sync.cli.output import heads, plain, say, table
 from plant3d_sync.language import heading, tr
 from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.run.report import Report
-from plant3d_sync.usecases.show import absence
 from plant3d_sync.words import counted, said
 
 SHOWN = 20
@@ -275,8 +275,8 @@ def waiting(amounts: Mapping[str, int], project: str) -> None:
     say(f"Waiting for a person: {amounts['total']} ({listed}); plant3d-sync waiting {plain(project)}")
 
 
-def run(document: Mapping[str, Any]) -> None:
-    """One run."""
+def run(document: Mapping[str, Any], missing: Iterable[str]) -> None:
+    """One run. `missing`: what is said of items that it did not find."""
     for name in (
         "run_id",
         "project",
@@ -293,8 +293,8 @@ def run(document: Mapping[str, Any]) -> None:
     say("stats: " + _listed(stats))
     _found_applied(document)
     _missing(stats, document.get("waiting_for_person") or {}, project)
-    for line in (document.get("missing_items") or ())[:LINES_SHOWN]:
-        _absent(line, line, line["reads_until_pending"])
+    for sentence in islice(missing, LINES_SHOWN):
+        say(plain(sentence))
     _found(stats, document, project, stored=True)
     if document.get("continued_by"):
         say(f"continued by run {document['continued_by']}: look there (plant3d-sync show …)")
@@ -320,8 +320,8 @@ def _change(change: Mapping[str, Any]) -> None:
         say(f"{head} · {name} · {where} · {said(old)} to {said(new)} · {why.get(name, '')}")
 
 
-def plan(document: Mapping[str, Any]) -> None:
-    """One plan: every line with direction, old and new value, and the reason."""
+def plan(document: Mapping[str, Any], steps: Iterable[str]) -> None:
+    """One plan: what its steps say, with direction, old and new value, and the reason."""
     say(
         f"plan {document['plan_id']} of {plain(document['project'])} ({document['direction']}): {document['status']}"
     )
@@ -346,45 +346,8 @@ def plan(document: Mapping[str, Any]) -> None:
                 f"{count} steps wait for a person ({kinds}): this run left them; plant3d-sync plan {name}, then apply.",
             )
         )
-    for line in document["lines"]:
-        tag = plain(line["tag"])
-        gone = absence(line)
-        if gone:
-            _absent(line, gone, document.get("reads_until_pending"))
-        elif line["op"] in ("create", "archive", "missing"):
-            say(f"{line['op']:8} {tag}  ({line['class']}, PnPID {line['pnpid']})")
-        for name, value in (line.get("set") or {}).items() if line["op"] != "create" else ():
-            old = plain((line.get("was") or {}).get(name))
-            why = (line.get("why") or {}).get(name, "")
-            say(f"{line['op']:8} {tag} · {name} · Plant 3D to SYNAPSE · {said(old)} to {said(value)} · {why}")
-        for cell in line.get("cells") or ():
-            say(
-                f"push     {tag} · {cell['field']} · SYNAPSE to Plant 3D · {said(cell['old'])} to "
-                f"{said(cell['new'])} · {cell['why']}" + (f" · {line['needs']}" if line.get("needs") else "")
-            )
-        for name, entry in ((line.get("after") or {}).get("pending") or {}).items():
-            say(f"open     {tag} · {name} · {said(entry.get('p'))} / {said(entry.get('s'))} · {entry['why']}")
-
-
-def _absent(line: Mapping[str, Any], gone: Mapping[str, Any], needed: int | None) -> None:
-    """An item that was not seen: after how many reads of how many, and what that means."""
-    reads = f"{gone['reads']} read{'s' * (gone['reads'] != 1)}"
-    if needed is not None:
-        reads = (
-            f"{gone['reads']} of {needed} reads" if gone["reads"] <= needed else f"{reads}, {needed} needed"
-        )
-    if gone["needs"] == "person":
-        means = "pending: it is archived only when a person applies the plan"
-    elif line["op"] == "archive":
-        means = "archived"
-    elif gone["state"] == "pending":
-        means = "pending: it stays in SYNAPSE until somebody decides"
-    else:
-        means = "it stays in SYNAPSE and is looked for again"
-    say(
-        f"{line['op']:8} {plain(line['tag'])}  ({line['class']}, PnPID {line['pnpid']}) · not seen since "
-        f"{gone['since']} ({reads}) · {means}"
-    )
+    for sentence in steps:
+        say(plain(sentence))
 
 
 def proposal(document: Mapping[str, Any]) -> None:

@@ -32,6 +32,8 @@ from plant3d_sync.usecases.show import (
     missing_items,
     plan_brief,
     plan_document,
+    plan_sentences,
+    plan_steps,
     run_document,
 )
 from plant3d_sync.words import said
@@ -286,22 +288,26 @@ def show(
         if item is not None:
             document = run_document(item)
             document["errors"] = run_state.errors(connection, run_id, limit=100_000)
-            document["missing_items"] = missing_items(connection, item)
+            missing = missing_items(connection, item)
+            document["missing_items"] = [one.to_dict() for one in missing]
+            told = [sentence for one in missing for sentence in one.sentences()]
             if changes:
                 document["changes"] = [
                     _change(row) for row in intents.changes_of_run(connection, run_id, limit=CHANGES_SHOWN)
                 ]
                 document["changes_total"] = intents.count_changes(connection, run_id)
         elif stored is not None:
-            document = plan_document(connection, stored)
+            steps = plan_steps(connection, stored)
+            document = plan_document(connection, stored, steps)
+            told = [] if as_json else plan_sentences(stored, steps)
         else:
             raise NotFoundError(f"There is no run or plan {run_id}.", hint="`plant3d-sync runs PROJECT`")
     if as_json:
         print_json(document)
     elif item is not None:
-        render.run(document)
+        render.run(document, told)
     else:
-        render.plan(document)
+        render.plan(document, told)
 
 
 def _change(row: dict[str, Any]) -> dict[str, Any]:

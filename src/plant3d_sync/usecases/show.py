@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from plant3d_sync.model.link import LinkState
+from plant3d_sync.model.document import Document
 from plant3d_sync.model.plan import STAT_NAMES
+from plant3d_sync.model.sentence import Gone, gone, sentences
 from plant3d_sync.model.step import Absent, Archive, Push, Step, Touch, document
 from plant3d_sync.run import leftovers
 from plant3d_sync.run.project import iso
@@ -18,9 +19,9 @@ from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import Run, StoredPlan
 
 
-def run_document(run: Run) -> dict[str, Any]:
+def run_document(run: Run) -> Document:
     """One run: what was asked, what came of it."""
-    whole: dict[str, Any] = {
+    whole: Document = {
         "by_entity": {},
         "writes": {"synapse": 0, "plant3d": 0},
         "lock_ms": 0.0,
@@ -50,7 +51,7 @@ def run_document(run: Run) -> dict[str, Any]:
     return whole
 
 
-def plan_brief(stored: StoredPlan) -> dict[str, Any]:
+def plan_brief(stored: StoredPlan) -> Document:
     """One plan without its lines, for a list."""
     return {
         "plan_id": stored.plan_id,
@@ -63,9 +64,13 @@ def plan_brief(stored: StoredPlan) -> dict[str, Any]:
     }
 
 
-def plan_document(connection: Connection, stored: StoredPlan) -> dict[str, Any]:
-    """One plan with its steps (`lines`), and what of them waits for a person."""
-    steps = [step for step in run_state.all_steps(connection, stored) if not isinstance(step, Touch)]
+def plan_steps(connection: Connection, stored: StoredPlan) -> list[Step]:
+    """The steps of a plan that people are shown: all but those that only remember what was seen."""
+    return [step for step in run_state.all_steps(connection, stored) if not isinstance(step, Touch)]
+
+
+def plan_document(connection: Connection, stored: StoredPlan, steps: Sequence[Step]) -> Document:
+    """One plan with these steps (`lines`), and what of them waits for a person."""
     by_person = stored.status not in WAITING and leftovers.applied_by_person(connection, stored)
     waiting = () if by_person else (step.op.value for step in steps if _needs(step) == "person")
     return {
@@ -81,39 +86,57 @@ def plan_document(connection: Connection, stored: StoredPlan) -> dict[str, Any]:
     }
 
 
+def plan_sentences(stored: StoredPlan, steps: Iterable[Step]) -> list[str]:
+    """What the steps say of themselves."""
+    needed = reads_needed(stored)
+    return [sentence for step in steps for sentence in sentences(step, needed=needed)]
+
+
+def reads_needed(stored: StoredPlan) -> int | None:
+    """After how many reads an absent item counts as gone, by the rules of this plan."""
+    needed = stored.header.get("reads_until_pending")
+    return needed if isinstance(needed, int) else None
+
+
 def _needs(step: Step) -> str | None:
     """Who must carry the step out, if no unattended run may."""
     return step.needs if isinstance(step, Archive | Push) else None
 
 
-def missing_items(connection: Connection, run: Run) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class MissingItem:
+    """An item that a run did not find in Plant 3D. `needed`: how many reads are asked for."""
+
+    step: Absent | Archive
+    gone: Gone
+    needed: int | None
+
+    def to_dict(self) -> Document:
+        """For programs."""
+        return {
+            "op": self.step.op.value,
+            "tag": self.step.tag,
+            "class": self.step.class_name,
+            "pnpid": self.step.pnpid,
+            "state": self.gone.state.value,
+            "since": self.gone.since,
+            "reads": self.gone.reads,
+            "needs": self.gone.needs,
+            "reads_until_pending": self.needed,
+        }
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        return sentences(self.step, needed=self.needed)
+
+
+def missing_items(connection: Connection, run: Run) -> list[MissingItem]:
     """Items that a run did not find in Plant 3D: how many reads counted, and how many are asked for."""
     stored = run_state.get_plan(connection, run.plan_id) if run.plan_id else None
     if stored is None or not run.stats.get("missing"):
         return []
     return [
-        {
-            "op": step.op.value,
-            "tag": step.tag,
-            "class": step.class_name,
-            "pnpid": step.pnpid,
-            **absence(document(step)),
-        }
-        | {"reads_until_pending": stored.header.get("reads_until_pending")}
+        MissingItem(step, told, reads_needed(stored))
         for step in run_state.all_steps(connection, stored)
-        if isinstance(step, Absent | Archive) and step.after.missing
+        if isinstance(step, Absent | Archive) and (told := gone(step)) is not None
     ]
-
-
-def absence(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What the document of a step says of an item that was not seen; {} if it is about something else."""
-    after = line.get("after") or {}
-    if line["op"] not in ("missing", "archive") or not after.get("missing"):
-        return {}
-    since, reads, *_ = after["missing"]
-    return {
-        "state": after.get("state", LinkState.ACTIVE.value),
-        "since": since,
-        "reads": reads,
-        "needs": line.get("needs"),
-    }

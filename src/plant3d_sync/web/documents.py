@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plant3d_sync.model.run import is_over
+from plant3d_sync.model.sentence import sentences
 from plant3d_sync.model.step import Step, document
 from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.usecases.health import Checked, Reason, Status
@@ -242,8 +243,8 @@ def plan_members(plan: StoredPlan) -> dict[str, Any]:
     }
 
 
-def plan_line(number: int, step: Step) -> s.PlanLine:
-    """One step of a plan (`lines` in the API); what the link will remember stays inside."""
+def plan_line(number: int, step: Step, needed: int | None) -> s.PlanLine:
+    """One step of a plan (`lines` in the API); what the link will remember stays inside. `needed`: as `sentences` has it."""
     shown = document(step)
     return s.PlanLine.model_validate(
         {
@@ -252,6 +253,7 @@ def plan_line(number: int, step: Step) -> s.PlanLine:
             "plant3d_id": step.plant3d_id,
             "class_name": step.class_name,
             "asset_tag": step.tag,
+            "sentences": sentences(step, needed=needed),
         }
     )
 

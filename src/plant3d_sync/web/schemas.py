@@ -760,6 +760,7 @@ class PlanLine(BaseModel):
     why: dict[str, Any] = {}
     needs: str | None = None
     drawing: str | None = None
+    sentences: list[str] = Field(default=[], description="What the step says to people, in their language.")
 
 
 class PlanDetail(PlanInfo):

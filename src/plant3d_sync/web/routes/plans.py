@@ -12,6 +12,7 @@ from plant3d_sync.run import leftovers
 from plant3d_sync.state import audit, lists, runs
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.usecases.discard import discard as discard_plan
+from plant3d_sync.usecases.show import reads_needed
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -101,7 +102,7 @@ def plan(
     return s.PlanDetail.model_validate(
         documents.plan_members(stored)
         | {
-            "lines": [documents.plan_line(number, line) for number, line in lines],
+            "lines": [documents.plan_line(number, line, reads_needed(stored)) for number, line in lines],
             "limit": limit,
             "offset": offset,
             "by_entity": {
