@@ -75,6 +75,8 @@ class App:
     """The configuration file that was read."""
     heard: Hearing | None = None
     """Hears of every call to SYNAPSE, as `SynapseClient` tells it."""
+    clock: Callable[[], float] = time.time
+    """The one clock of this process, in POSIX seconds; a command that may find no state asks it too."""
 
     @cached_property
     def state(self) -> State:
@@ -135,11 +137,12 @@ class App:
 
     def world(self, progress: Progress = no_progress) -> World:
         """State, clock and ids."""
-        return World(state=self.state, progress=progress, lease_seconds=self.settings.p3dsync_lease_seconds)
-
-    def now(self) -> float:
-        """The time of a command that may find no state; POSIX seconds."""
-        return time.time()
+        return World(
+            state=self.state,
+            clock=self.clock,
+            progress=progress,
+            lease_seconds=self.settings.p3dsync_lease_seconds,
+        )
 
     # ------------------------------------------------------------------ projects
 

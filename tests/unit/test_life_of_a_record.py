@@ -36,9 +36,12 @@ def test_a_function_that_the_page_names_exists(file: str, name: str) -> None:
 def test_the_way_goes_in_one_direction() -> None:
     way = [f"{file}:{name}" for file, name in NAMED]
     order = [
+        "run/read_synapse.py:read_feed",
         "connectors/plant3d/reading/reader.py:Scan.run",
+        "run/compare.py:Comparison.scan",
         "reconcile/decide.py:decide",
         "usecases/show.py:plan_document",
+        "run/carry_out.py:Writing.carry_out",
         "run/write_synapse.py:apply_steps",
         "reconcile/advance.py:created",
         "state/runs.py:end",

@@ -232,7 +232,7 @@ def discard(
 
     as_json = wants_json(json)
     with app() as made:
-        done = discard_plan(made.kept_state, plan_id, by="cli", at=made.now())
+        done = discard_plan(made.kept_state, plan_id, by="cli", at=made.clock())
     if as_json:
         print_json(plan_brief(done))
     else:
@@ -347,7 +347,7 @@ def findings(
     form = export_format(export) if export is not None else None
     with app() as made:
         name = made.project_name(project)
-        now = made.now()
+        now = made.clock()
         with made.kept_state.read() as connection:
             document = list_findings(connection, name, wanted, now=now, limit=limit, offset=offset)
             found = every_finding(connection, name, wanted, now=now) if form is not None else []
@@ -456,7 +456,7 @@ def acknowledge(
     day = None if until is None else posix_day(until)
     with app() as made:
         name = made.project_name(project)
-        now = made.now()
+        now = made.clock()
         if take_back_:
             done = take_back(made.kept_state, name, wanted, by="cli", at=now)
         else:

@@ -187,7 +187,7 @@ def quarantine_ignore(
     with app() as made:
         name = made.project_name(project)
         rows: list[dict[str, Any]] = use.ignore(
-            made.kept_state, name, ids, reason=reason, by="cli", at=made.now()
+            made.kept_state, name, ids, reason=reason, by="cli", at=made.clock()
         )
     if as_json:
         print_json({"items": rows, "total": len(rows)})

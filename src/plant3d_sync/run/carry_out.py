@@ -11,8 +11,8 @@ from plant3d_sync.run.decide import Planned
 from plant3d_sync.run.life import Life, Underway
 from plant3d_sync.run.plan_store import NOTHING_WRITTEN
 from plant3d_sync.run.project import Project, World
-from plant3d_sync.run.recover import Recovered, recover_synapse
-from plant3d_sync.run.write_plant3d import apply_push, recover_plant3d
+from plant3d_sync.run.recover import Recovered, recover_plant3d, recover_synapse
+from plant3d_sync.run.write_plant3d import apply_push
 from plant3d_sync.run.write_synapse import Chunk, Execution, Outcome, apply_steps
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs, seals

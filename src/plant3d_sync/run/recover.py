@@ -1,4 +1,4 @@
-"""After a crash or a lost reply: look at what SYNAPSE holds and store the receipts that are missing.
+"""After a crash or a lost reply: look at what both sides hold and store the receipts that are missing.
 
 Equal to what we meant to write: it was applied, and is recorded as found. As it was when we decided: it was not, and
 the new plan decides. Anything else is what somebody did since, and does not tell what we did: SYNAPSE is asked for
@@ -7,18 +7,20 @@ its kept answer (`asking.py`). Nothing is ever carried out again blindly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from plant3d_sync.connectors.base import WriteResult
+from plant3d_sync.connectors.base import CellReceipt, PlantSnapshot, WriteResult
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import InSynapse
-from plant3d_sync.model.record import Asset, Finding
-from plant3d_sync.model.step import Adopt, Archive, Create, Restore, ToSynapse, Update
+from plant3d_sync.model.record import Asset, Finding, PlantItem
+from plant3d_sync.model.step import Adopt, Archive, Cell, Create, Push, Restore, ToSynapse, Update
 from plant3d_sync.run.asking import NEVER_RECEIVED, kept_answer
+from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.report import Report
+from plant3d_sync.run.write_plant3d import store_receipts
 from plant3d_sync.run.write_synapse import Execution, store_results
 from plant3d_sync.state import intents, links
 from plant3d_sync.state.intents import Intent
@@ -189,4 +191,76 @@ def _result(step: ToSynapse, asset: Asset) -> WriteResult:
         asset=asset,
         asset_id=asset.asset_id,
         version=asset.version,
+    )
+
+
+# ---------------------------------------------------------------- towards Plant 3D
+
+
+def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
+    """Settle open intents towards Plant 3D by looking at the cells. Returns cells found applied."""
+    with execution.world.state.read() as connection:
+        waiting = [
+            item for item in intents.still_open(connection, execution.project.name) if item.side == "plant3d"
+        ]
+    if not waiting:
+        return 0
+    written = {
+        intent.intent_id: [step for step in intent.steps if isinstance(step, Push)] for intent in waiting
+    }
+    wanted = {step.pnpid for steps in written.values() for step in steps}
+    items = _items(execution, snapshot, wanted)
+    found = 0
+    for intent in waiting:
+        found += _settle_cells(execution, intent, written[intent.intent_id], items)
+        failpoint("recover.receipts_stored")
+    execution.outcome.errors.clear()
+    execution.outcome.push.clear()
+    execution.outcome.cells_written = 0
+    return found
+
+
+def _settle_cells(
+    execution: Execution, intent: Intent, steps: Sequence[Push], items: Mapping[int, PlantItem]
+) -> int:
+    """Store the receipts of the rows that hold all that was meant. Returns how many cells hold it."""
+    receipts = [[_look_at_cell(items.get(step.pnpid), cell) for cell in step.cells] for step in steps]
+    applied = [
+        (step, group)
+        for step, group in zip(steps, receipts, strict=True)
+        if all(answer.status == "found_applied" for answer in group)
+    ]
+    store_receipts(
+        execution,
+        intent.intent_id,
+        [step for step, _group in applied],
+        [group for _step, group in applied],
+        run_id=intent.run_id,
+    )
+    return sum(answer.status == "found_applied" for group in receipts for answer in group)
+
+
+def _items(execution: Execution, snapshot: PlantSnapshot, wanted: set[int]) -> dict[int, PlantItem]:
+    rules = execution.rules
+    with execution.world.state.read() as connection:
+        reading = reading_of(connection, execution.project.name, execution.known.number, rules)
+    return {
+        item.pnpid: item
+        for batch in snapshot.scan(sorted(rules.classes), {}, reading)
+        for item in batch.changed
+        if item.pnpid in wanted
+    }
+
+
+def _look_at_cell(item: PlantItem | None, cell: Cell) -> CellReceipt:
+    """Whether the cell holds what we meant to write."""
+    value = item.values.get(cell.column) if item is not None else None
+    text = value if isinstance(value, str) else None
+    applied = item is not None and text == cell.new
+    return CellReceipt(
+        pnpid=item.pnpid if item else 0,
+        column=cell.column,
+        status="found_applied" if applied else "stale",
+        value=text,
+        timestamp=item.timestamp if item else None,
     )

@@ -12,12 +12,11 @@ from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSnapshot
 from plant3d_sync.errors import ConfigError, LeaseLost, SyncError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.plan import RowError
-from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.record import Value
 from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
 from plant3d_sync.run.life import Cancelled
-from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Writer
 from plant3d_sync.run.push_backup import PushBackup
 from plant3d_sync.run.recount import recount
@@ -417,66 +416,3 @@ _HINTS = {
     "refused": "Correct the value in SYNAPSE, have the drawing changed by a designer, or correct the mapping. "
     "`plant3d-sync quarantine list` shows it; `quarantine retry` tries it now, `quarantine ignore` leaves it alone.",
 }
-
-
-def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
-    """Settle open intents towards Plant 3D by looking at the cells. Returns cells found applied."""
-    with execution.world.state.read() as connection:
-        waiting = [
-            item for item in intents.still_open(connection, execution.project.name) if item.side == "plant3d"
-        ]
-    if not waiting:
-        return 0
-    written = {
-        intent.intent_id: [step for step in intent.steps if isinstance(step, Push)] for intent in waiting
-    }
-    wanted = {step.pnpid for steps in written.values() for step in steps}
-    items = _items(execution, snapshot, wanted)
-    found = 0
-    for intent in waiting:
-        steps = written[intent.intent_id]
-        receipts = [[_look(items.get(step.pnpid), cell) for cell in step.cells] for step in steps]
-        found += sum(1 for group in receipts for answer in group if answer.status == "found_applied")
-        applied = [
-            (step, group)
-            for step, group in zip(steps, receipts, strict=True)
-            if all(answer.status == "found_applied" for answer in group)
-        ]
-        store_receipts(
-            execution,
-            intent.intent_id,
-            [step for step, _group in applied],
-            [group for _step, group in applied],
-            run_id=intent.run_id,
-        )
-        failpoint("recover.receipts_stored")
-    execution.outcome.errors.clear()
-    execution.outcome.push.clear()
-    execution.outcome.cells_written = 0
-    return found
-
-
-def _items(execution: Execution, snapshot: PlantSnapshot, wanted: set[int]) -> dict[int, PlantItem]:
-    rules = execution.rules
-    with execution.world.state.read() as connection:
-        reading = reading_of(connection, execution.project.name, execution.known.number, rules)
-    return {
-        item.pnpid: item
-        for batch in snapshot.scan(sorted(rules.classes), {}, reading)
-        for item in batch.changed
-        if item.pnpid in wanted
-    }
-
-
-def _look(item: PlantItem | None, cell: Cell) -> CellReceipt:
-    """Whether the cell holds what we meant to write."""
-    value = item.values.get(cell.column) if item is not None else None
-    text = value if isinstance(value, str) else None
-    applied = item is not None and text == cell.new
-    return CellReceipt(
-        pnpid=item.pnpid if item else 0,
-        column=cell.column,
-        status="found_applied" if applied else "stale",
-        value=text,
-        timestamp=item.timestamp if item else None,
-    )

@@ -38,11 +38,8 @@ def elsewhere(
         return in_a_thread(name, lambda: work(*arguments), seconds)
     asked = helper.take(name)
     try:
-        return asked.call(work, *arguments, seconds=seconds + helper.SPARE)
-    except helper.Hung as hung:
-        raise errors.silent(name, hung.seconds) from hung
-    except helper.Ended as ended:
-        raise errors.helper_ended(name, str(ended)) from ended
+        with helper.failures(name, writes=False):
+            return asked.call(work, *arguments, seconds=seconds + helper.SPARE)
     finally:
         helper.give_back(asked, name)
 
@@ -63,11 +60,8 @@ def written_elsewhere(
         return work(*arguments)
     asked = helper.take(name)
     try:
-        return asked.call(work, *arguments, seconds=seconds + helper.SPARE, grace=patience.GRACE)
-    except helper.Hung as hung:
-        raise errors.write_silent(name, hung.seconds) from hung
-    except helper.Ended as ended:
-        raise errors.write_cut_off(name, str(ended)) from ended
+        with helper.failures(name, writes=True):
+            return asked.call(work, *arguments, seconds=seconds + helper.SPARE, grace=patience.GRACE)
     finally:
         helper.give_back(asked, name)
 

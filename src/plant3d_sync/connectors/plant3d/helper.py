@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, TypeVar
 
 from plant3d_sync import patience
@@ -47,6 +47,17 @@ class Hung(Exception):
 
 class Ended(Exception):
     """The helper ended by itself before it answered, as when the system kills it for its memory."""
+
+
+@contextmanager
+def failures(name: str, *, writes: bool) -> Iterator[None]:
+    """What becomes of a call that a helper did not answer, as an error of ours. `name`: the file, for people."""
+    try:
+        yield
+    except Hung as hung:
+        raise (errors.write_silent if writes else errors.silent)(name, hung.seconds) from hung
+    except Ended as ended:
+        raise (errors.write_cut_off if writes else errors.helper_ended)(name, str(ended)) from ended
 
 
 class Helper:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
-from plant3d_sync.connectors.plant3d import errors, helper
+from plant3d_sync.connectors.plant3d import helper
 from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
 
 T = TypeVar("T")
@@ -70,14 +70,10 @@ class ApartWriter:
     def _call(self, function: Callable[..., T], *arguments: object) -> T:
         if self._helper is None:
             raise RuntimeError("ApartWriter is used inside its `with` block")
-        try:
+        with helper.failures(self._name, writes=True):
             return self._helper.call(
                 function, *arguments, seconds=CALL_SECONDS + helper.SPARE, grace=patience.GRACE
             )
-        except helper.Hung as hung:
-            raise errors.write_silent(self._name, hung.seconds) from hung
-        except helper.Ended as ended:
-            raise errors.write_cut_off(self._name, str(ended)) from ended
 
 
 # -- in the helper ------------------------------------------------------------------------------------------------
