@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from plant3d_sync.connectors.plant3d import open_source
+from plant3d_sync.connectors.plant3d.reading.copy import fill_copy
 from plant3d_sync.errors import SyncError
 from tests.support.dcf import Dcf
 
@@ -114,6 +115,20 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_is_left_beside_it(
         assert os.listdir(tmp_path) == [path.name], f"seed {seed} left something beside the source"
         assert path.read_bytes() == data, f"seed {seed} changed the source"
     assert refused > 5
+
+
+@pytest.mark.parametrize("on_a_share", [False, True])
+def test_what_lies_behind_the_database_is_not_read(
+    healthy: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_a_share: bool
+) -> None:
+    """40 GB behind it held the lock for the whole deadline, in every run."""
+    monkeypatch.setattr("plant3d_sync.connectors.plant3d.reading.copy.may_hang", lambda *_: on_a_share)
+    path, copy = tmp_path / "ProcessPower.dcf", tmp_path / "copy"
+    path.write_bytes(healthy)
+    os.truncate(path, 40 * 2**30)
+    copy.touch()
+    fill_copy(path, copy, deadline=600)
+    assert copy.read_bytes() == healthy
 
 
 def test_a_healthy_file_with_a_wal_flag_is_read_and_nothing_is_left_beside_it(

@@ -79,6 +79,9 @@ DAILY = frozenset(
 SERVICES = frozenset({"serve", "worker", "scheduler", "up"})
 """Commands that run until they are told to end; what they write is collected, not read."""
 
+LASTING = SERVICES - {"worker"}
+"""Those that answer and wait: their garbage has cycles, and is collected as Python usually does. The worker does it in its pauses."""
+
 _registered: list[str] = []
 
 
@@ -230,5 +233,6 @@ def main() -> None:
     """Console script."""
     hide_in_tracebacks()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # a run makes many small objects and no cycles
+    if _command(sys.argv[1:]) not in LASTING:
+        gc.set_threshold(50_000, 20, 50)  # a run makes many small objects and no cycles
     sys.exit(run())

@@ -7,6 +7,7 @@ found by its dead holder and carried on by another worker, five times at most.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import threading
 import time
@@ -35,6 +36,9 @@ from plant3d_sync.worker.probe import Prober, note_success
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 from plant3d_sync.worker.reconciler import Reconciler, Refusals
 from plant3d_sync.worker.refusal import tell
+
+SWEEP = 60.0
+"""Seconds between two collections of garbage by a worker that has nothing to do; within a run there is hardly any."""
 
 LISTEN = 1.0
 """Seconds to wait for the bell before looking into the table again."""
@@ -109,6 +113,7 @@ class Worker:
         self._holder = holder_name("worker")
         self._current: Run | None = None
         self._bell_works = True
+        self._swept = time.monotonic()
         self._prober = Prober(app, self.world)
         self._reconciler = Reconciler(self.world)
         self._refusals = Refusals(self.world)
@@ -162,6 +167,7 @@ class Worker:
             if run is not None:
                 self.carry_out(run)
                 return True
+            self._sweep(now=time.monotonic())
             heard = self._listen()
             self._check(heard)
             return not burst or heard.run_id is not None or heard.refused is not None
@@ -171,6 +177,11 @@ class Worker:
             get_logger().warning("worker.postponed", code=error.error_code, reason=error.message)
             self.stop.wait(2.0)
             return True
+
+    def _sweep(self, *, now: float) -> None:
+        if now - self._swept >= SWEEP:
+            gc.collect()
+            self._swept = now
 
     def _listen(self) -> Heard:
         """Wait for the bell. Rings that are refused are counted and cost no look into the table."""

@@ -133,11 +133,32 @@ def change_counter(header: bytes) -> int:
 
 def is_truncated(header: bytes, size: int) -> bool:
     """Whether the file is shorter than its own header says. Says no where the header cannot tell."""
+    promised = _promised(header)
+    return promised is not None and size < promised
+
+
+def _promised(header: bytes) -> int | None:
+    """Bytes of the database by its own header. None where that cannot tell."""
     if header[_COUNTER] != header[_VERSION_VALID_FOR]:
-        return False
+        return None
     code = int.from_bytes(header[16:18], "big")
     page = _LARGEST_PAGE if code == _LARGEST_PAGE_CODE else code
-    return size < page * int.from_bytes(header[_PAGE_COUNT], "big")
+    return page * int.from_bytes(header[_PAGE_COUNT], "big")
+
+
+def _belonging(beginning: bytes | memoryview, size: int) -> int:
+    """How many bytes of a file are the database: what lies behind the pages of its header is not read, as SQLite does not.
+
+    In WAL mode the header may be older than the pages. What is no database, such as a log, belongs as a whole.
+    """
+    header = bytes(beginning[:HEADER_BYTES])
+    if (
+        len(header) < HEADER_BYTES
+        or not header.startswith(SQLITE_MAGIC)
+        or any(header[i] != 1 for i in _WAL_BYTES)
+    ):
+        return size
+    return min(_promised(header) or size, size)
 
 
 def read_header(path: Path) -> bytes:
@@ -304,7 +325,8 @@ def seconds_of_a_read(path: Path) -> float:
     copy = LocalCopy()
     try:
         with _opened(path) as opened:
-            size = os.fstat(opened.plain.fileno()).st_size
+            stream = opened.plain.fileno()
+            size = _belonging(os.pread(stream, HEADER_BYTES, 0), os.fstat(stream).st_size)
             part = min(size, _SIDE_BY_SIDE * _PIECE)
             began = time.monotonic()
             _copy_side_by_side(opened, copy.path, path, inf, 0.0, part)
@@ -342,15 +364,21 @@ def _copy_bytes(opened: _Opened, target: Path, path: Path, until: float, deadlin
     """The whole file, in as few calls as the file system allows."""
     stream = opened.plain
     if opened.distant:
-        _copy_side_by_side(opened, target, path, until, deadline, os.fstat(stream.fileno()).st_size)
+        header, size = os.pread(stream.fileno(), HEADER_BYTES, 0), os.fstat(stream.fileno()).st_size
+        _copy_side_by_side(opened, target, path, until, deadline, _belonging(header, size))
         return
     block = memoryview(bytearray(_BLOCK))
     try:
         with target.open("wb", buffering=0) as copied:
-            while size := stream.readinto(block):
+            done, whole = 0, inf
+            while done < whole and (size := stream.readinto(block)):
                 if time.monotonic() > until:
                     raise errors.busy(str(path), deadline)
+                if done == 0:
+                    whole = _belonging(block, os.fstat(stream.fileno()).st_size)
+                size = int(min(size, whole - done))
                 _write_all(copied, block[:size])
+                done += size
     except OSError as error:
         raise _read_failed(path, error) from error
 
