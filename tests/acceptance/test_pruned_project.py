@@ -152,6 +152,8 @@ def test_the_same_numbers_in_cli_api_metrics_and_workbook(project: World, tmp_pa
         assert {name: status["coverage"][name] for name in same} == {name: covered[name] for name in same}
         assert status["waiting"] == project.cli("waiting", NAME).json["counts"]
         metrics = client.get("/metrics").text
+    open_now = re.findall(r'^plant3d_sync_findings_open\{code="(\w+)".*\} (.*)$', metrics, re.MULTILINE)
+    assert {code: float(count) for code, count in open_now} == report["findings_by_code"]
     left = re.findall(r"^plant3d_sync_not_handed_over_records\{.*\} (.*)$", metrics, re.MULTILINE)
     assert sum(map(float, left)) == ITEMS - covered["handed_over"]
 

@@ -64,12 +64,13 @@ def ended(connection: Connection, *, after: int, up_to: int, bounds: Sequence[fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A project's memory as the metrics show it. Times are POSIX seconds, `skew` seconds."""
+    """A project's memory as the metrics show it. Times are POSIX seconds, `skew` and `plant_lag` seconds."""
 
     name: str
     pull_ok_at: float | None
     push_ok_at: float | None
     skew: float | None
+    plant_lag: float | None
     last_counts: Mapping[str, Any]
 
 
@@ -77,7 +78,12 @@ def projects(connection: Connection) -> list[Known]:
     """Every project, by name."""
     rows = connection.execute(
         sa.select(
-            project.c.name, project.c.pull_ok_at, project.c.push_ok_at, project.c.skew, project.c.last_counts
+            project.c.name,
+            project.c.pull_ok_at,
+            project.c.push_ok_at,
+            project.c.skew,
+            project.c.plant_lag,
+            project.c.last_counts,
         ).order_by(project.c.name)
     )
     return [
@@ -86,6 +92,7 @@ def projects(connection: Connection) -> list[Known]:
             pull_ok_at=row.pull_ok_at,
             push_ok_at=row.push_ok_at,
             skew=row.skew,
+            plant_lag=row.plant_lag,
             last_counts=load_map(row.last_counts),
         )
         for row in rows
@@ -122,15 +129,16 @@ def waiting_plans(connection: Connection) -> list[tuple[str, int, float]]:
     return [(row[0], int(row[1]), float(row[2])) for row in rows]
 
 
-def open_findings(connection: Connection, code: str) -> list[tuple[str, int]]:
-    """(project, findings) of open findings with this code."""
+def open_findings(connection: Connection) -> list[tuple[str, str, int]]:
+    """(project, code, findings) of open findings, acknowledged or not."""
     rows = connection.execute(
-        sa.select(project.c.name, sa.func.count())
+        sa.select(project.c.name, finding.c.code, sa.func.count())
         .join(finding, finding.c.project == project.c.number)
-        .where(finding.c.code == code, finding.c.closed_at.is_(None))
-        .group_by(project.c.name)
+        .where(finding.c.closed_at.is_(None))
+        .group_by(project.c.name, finding.c.code)
+        .order_by(project.c.name, finding.c.code)
     )
-    return [(row[0], int(row[1])) for row in rows]
+    return [(row[0], row[1], int(row[2])) for row in rows]
 
 
 def backups(connection: Connection) -> list[tuple[str, float, int]]:

@@ -154,14 +154,22 @@ def _projects(connection: Connection) -> Iterator[Metric]:
     skew = GaugeMetricFamily(
         P + "clock_skew_seconds", "SYNAPSE's clock minus ours.", labels=["project", "side"]
     )
+    lag = GaugeMetricFamily(
+        P + "workstation_lag_seconds",
+        "How far behind a workstation's clock was ever shown to be, at most.",
+        labels=["project"],
+    )
     for row in gauges.projects(connection):
         for direction, at in (("pull", row.pull_ok_at), ("push", row.push_ok_at)):
             if at is not None:
                 success.add_metric([row.name, direction], at)
         if row.skew is not None:
             skew.add_metric([row.name, "synapse"], row.skew)
+        if row.plant_lag is not None:
+            lag.add_metric([row.name], row.plant_lag)
     yield success
     yield skew
+    yield lag
 
 
 def _going(connection: Connection, now: float) -> Iterator[Metric]:
@@ -196,9 +204,14 @@ def _waiting_for_people(connection: Connection, now: float) -> Iterator[Metric]:
     drift = GaugeMetricFamily(
         P + "drift_fields", "Fields edited on the side that does not own them.", labels=["project"]
     )
-    for name, count in gauges.open_findings(connection, "drift"):
-        drift.add_metric([name], count)
-    yield from (conflicts, oldest, plans, plan_age, drift)
+    found = GaugeMetricFamily(
+        P + "findings_open", "Findings of the last complete run, by code.", labels=["project", "code"]
+    )
+    for name, code, count in gauges.open_findings(connection):
+        found.add_metric([name, code], count)
+        if code == "drift":
+            drift.add_metric([name], count)
+    yield from (conflicts, oldest, plans, plan_age, drift, found)
     yield from _waiting(connection, now)
 
 
