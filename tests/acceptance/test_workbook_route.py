@@ -149,6 +149,15 @@ def test_if_every_value_is_refused_the_workbook_says_so(world: World) -> None:
     assert openpyxl.load_workbook(out).sheetnames == ["plant3d-sync"]
 
 
+def test_the_plan_of_a_workbook_waits_for_nobody(world: World) -> None:
+    user_describes(world, world.items("equipment")[0].pnpid, "Wanted")
+    answer, _out = workbook(world)
+    assert world.cli("runs", NAME).json["plans"] == []
+    assert world.cli("show", answer["plan_id"]).json["settled"]["why"] == "in_workbook"
+    waiting = world.cli("waiting", NAME).json["counts"]
+    assert {kind for kind, count in waiting.items() if count} <= {"workbook", "total"}
+
+
 def test_making_the_workbook_changes_nothing_but_the_file_the_plan_and_what_we_offered(world: World) -> None:
     user_describes(world, world.items("equipment")[0].pnpid, "New")
     ours = ("plan", "plan_chunk", "plant_write", "audit", "audit_head")  # what is stored is sealed

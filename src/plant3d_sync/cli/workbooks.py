@@ -15,7 +15,7 @@ from plant3d_sync.connectors.plant3d.writing.workbook import Agrees, Guide, Left
 from plant3d_sync.errors import GuardStop, NotFoundError
 from plant3d_sync.language import DEFAULT, LANGUAGES, current
 from plant3d_sync.model.ours import Origin
-from plant3d_sync.model.plan import GuardHit, RowError, Tally
+from plant3d_sync.model.plan import GuardHit, PlanStatus, RowError, Tally
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
@@ -26,6 +26,7 @@ from plant3d_sync.reconcile.merge import is_blank
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.lines import reading_of
+from plant3d_sync.run.plans import IN_WORKBOOK, close
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.recall import GUARD_STATES
 from plant3d_sync.run.report import Report
@@ -111,6 +112,9 @@ def make_workbook(
             )
     finally:
         snapshot.close()
+    if stored is not None:
+        with app.state.write() as connection:  # it was made to be looked at in Excel; nobody has to apply it
+            close(connection, stored, PlanStatus.SUPERSEDED, {"why": IN_WORKBOOK, "run_id": None})
     refused = [
         {
             "pnpid": cell.pnpid,

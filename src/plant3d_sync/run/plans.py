@@ -14,12 +14,13 @@ from plant3d_sync.state import plans as stored_plans
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import StoredPlan
 
-DECIDED_ANEW, GUARDED_ANEW, RULES_CHANGED, OTHER_DATABASE, DISCARDED = (
+DECIDED_ANEW, GUARDED_ANEW, RULES_CHANGED, OTHER_DATABASE, DISCARDED, IN_WORKBOOK = (
     "decided_anew",
     "guarded_anew",
     "rules_changed",
     "other_database",
     "discarded",
+    "in_workbook",
 )
 """Why a plan was closed."""
 
@@ -29,6 +30,7 @@ _SAID = {
     RULES_CHANGED: "the mapping, a setting or the schema of Plant 3D changed",
     OTHER_DATABASE: "the Plant 3D database is another one now",
     DISCARDED: "somebody discarded it",
+    IN_WORKBOOK: "it was made for a workbook, which holds its values",
 }
 
 

@@ -694,7 +694,7 @@ class LeftLine(BaseModel):
 class Settled(BaseModel):
     """What became of a plan that ended without being applied whole.
 
-    `why`: `decided_anew`, `guarded_anew` (by the run `run_id`), `rules_changed`, `other_database`, `discarded`; missing:
+    `why`: `decided_anew`, `guarded_anew` (by the run `run_id`), `rules_changed`, `other_database`, `discarded`, `in_workbook`; missing:
     its application was interrupted, and the run `run_id` found what was written and what was not.
     """
 
