@@ -46,28 +46,10 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
     choices = on.void(link, GONE_FROM_PLANT3D, ITEM_BACK)
     if not restore:
         choices += on.void(link, ARCHIVED_IN_SYNAPSE, ASSET_LIVES)
-    sum_, unread = _Sum(), False
+    sum_, unread = _sum_of(pair, on)
     fate: Fate
     steps: tuple[OfPair, ...] | tuple[Push, OfPair]
     errors: Sequence[RowError]
-    for name, rule in case.rule.fields.items():
-        if rule.compare == INFORMATION:
-            sum_.note(pair, name)
-        elif name not in case.translated.fields or (name == "tag" and case.tag is None):
-            _keep_open(sum_, link, name, on)
-        elif _is_unread(pair, name):
-            unread |= rule.owner is not Owner.SYNAPSE  # unknown is not a change; until the asset was read
-        else:
-            compared = compare(pair, rule, case.tag if name == "tag" else case.translated.fields[name], on)
-            if compared is not None:
-                sum_.decided.append(place.decide(compared, on))
-    if case.translated.problems or len(case.translated.fields) < len(case.rule.fields):
-        for name, why in _unknown(case, link).items():
-            sum_.pending.setdefault(name, why)
-    if case.tag is None:
-        sum_.pending["tag"] = Open(why="tag_lost")
-    for one in sum_.decided:
-        sum_.add(one)
     if sum_.set or restore:
         sum_.inform(pair)
     problem = (value_refused(sum_.set) or attributes_refused(sum_.set)) if sum_.set else None
@@ -100,6 +82,31 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
         push=_push_fate(sum_, on) if problem is None else None,
         amounts=_amounts(link, sum_, restore, on) if problem is None else NO_AMOUNTS,
     )
+
+
+def _sum_of(pair: Pair, on: Context) -> tuple[_Sum, bool]:
+    """Every field decided and added up; and whether one of them waits until the asset is read."""
+    case, link = pair.case, pair.link
+    sum_, unread = _Sum(), False
+    for name, rule in case.rule.fields.items():
+        if rule.compare == INFORMATION:
+            sum_.note(pair, name)
+        elif name not in case.translated.fields or (name == "tag" and case.tag is None):
+            _keep_open(sum_, link, name, on)
+        elif _is_unread(pair, name):
+            unread |= rule.owner is not Owner.SYNAPSE  # unknown is not a change; until the asset was read
+        else:
+            compared = compare(pair, rule, case.tag if name == "tag" else case.translated.fields[name], on)
+            if compared is not None:
+                sum_.decided.append(place.decide(compared, on))
+    if case.translated.problems or len(case.translated.fields) < len(case.rule.fields):
+        for name, why in _unknown(case, link).items():
+            sum_.pending.setdefault(name, why)
+    if case.tag is None:
+        sum_.pending["tag"] = Open(why="tag_lost")
+    for one in sum_.decided:
+        sum_.add(one)
+    return sum_, unread
 
 
 def adopt(case: Case, asset: Asset, on: Context) -> Decision:

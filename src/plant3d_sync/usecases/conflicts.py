@@ -12,7 +12,7 @@ from plant3d_sync.model.link import known
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.side import Side
 from plant3d_sync.run.project import World, iso
-from plant3d_sync.state import State, audit, links, seals
+from plant3d_sync.state import Connection, State, audit, links, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.words import said
@@ -183,12 +183,7 @@ def resolve_conflict(
     The choice is bound to the two values it was made between and is void once a side moves elsewhere.
     Raises NotFoundError; NeedsPersonError `conflict_moved` when somebody decided or a side moved since `version`.
     """
-    if resolution not in CHOICES:
-        raise NotFoundError(
-            f"{said(resolution)} is not a resolution. Nothing was decided.",
-            hint="plant3d, synapse or manual.",
-            code="resolution_unknown",
-        )
+    _check_resolution(resolution)
     with world.state.write() as connection:
         row = finding_state.get_conflict(connection, conflict_id)
         if row is None:
@@ -198,21 +193,7 @@ def resolve_conflict(
         )
         if row["status"] != "pending" or (version is not None and version != row["version"]):
             raise _moved(row)
-        whole = row["field"] == "*"
-        if whole and resolution == "manual":
-            raise NotFoundError(
-                "A whole item cannot be resolved by hand. Nothing was decided.",
-                hint="Choose plant3d or synapse.",
-                code="resolution_unknown",
-            )
-        data = row["data"]
-        chosen = (
-            resolution
-            if whole
-            else {"plant3d": data.get("plant3d"), "synapse": data.get("synapse")}.get(
-                resolution, manual_value
-            )
-        )
+        chosen = _chosen(row, resolution, manual_value)
         now = world.clock()
         if not finding_state.choose(
             connection,
@@ -225,21 +206,7 @@ def resolve_conflict(
             at=now,
         ):  # somebody decided while we looked: tell what they decided
             raise _moved(finding_state.get_conflict(connection, conflict_id) or row)
-        audit.append(
-            connection,
-            row["project"],
-            action="conflict.resolved",
-            actor=by,
-            at=now,
-            conflict=conflict_id,
-            field=row["field"],
-            tag=row["asset_tag"],
-            resolution=resolution,
-            chosen=chosen,
-            note=note,
-            plant3d=data.get("plant3d"),
-            synapse=data.get("synapse"),
-        )
+        _audit_choice(connection, row, resolution, chosen, note=note, by=by, at=now)
         project_state.update(connection, row["project"], force_compare=True)
     from plant3d_sync.failpoints import failpoint
 
@@ -249,6 +216,57 @@ def resolve_conflict(
         "applied_value": chosen,
         "applied_to": applied_to(world.state, conflict_id, write_mode),
     }
+
+
+def _check_resolution(resolution: str) -> None:
+    if resolution not in CHOICES:
+        raise NotFoundError(
+            f"{said(resolution)} is not a resolution. Nothing was decided.",
+            hint="plant3d, synapse or manual.",
+            code="resolution_unknown",
+        )
+
+
+def _chosen(row: Mapping[str, Any], resolution: str, manual_value: Value) -> Value:
+    """The value that a resolution means; of a whole item, the side."""
+    if row["field"] != "*":
+        sides = {"plant3d": row["data"].get("plant3d"), "synapse": row["data"].get("synapse")}
+        chosen: Value = sides.get(resolution, manual_value)
+        return chosen
+    if resolution == "manual":
+        raise NotFoundError(
+            "A whole item cannot be resolved by hand. Nothing was decided.",
+            hint="Choose plant3d or synapse.",
+            code="resolution_unknown",
+        )
+    return resolution
+
+
+def _audit_choice(
+    connection: Connection,
+    row: Mapping[str, Any],
+    resolution: str,
+    chosen: Value,
+    *,
+    note: str | None,
+    by: str,
+    at: float,
+) -> None:
+    audit.append(
+        connection,
+        row["project"],
+        action="conflict.resolved",
+        actor=by,
+        at=at,
+        conflict=row["id"],
+        field=row["field"],
+        tag=row["asset_tag"],
+        resolution=resolution,
+        chosen=chosen,
+        note=note,
+        plant3d=row["data"].get("plant3d"),
+        synapse=row["data"].get("synapse"),
+    )
 
 
 def _moved(row: Mapping[str, Any]) -> NeedsPersonError:

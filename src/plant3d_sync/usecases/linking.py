@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from plant3d_sync.connectors.base import AssetWrite
@@ -149,7 +149,6 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
     if only is not None:  # a person named them, which is what a look-alike pair waits for
         pairs += picked(proposed, only)
     moved = [row for row in found.moved if only is None or row.tag in only]
-    by_id = {asset.asset_id: asset for asset in found.assets}
     run = Run(
         run_id=world.new_id(),
         project=project.name,
@@ -165,7 +164,7 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
         project_state.ensure(connection, project.name)
         runs.insert(connection, run)
     try:
-        return _accept_as_run(world, project, run, found, pairs, moved, by_id)
+        return _accept_as_run(world, project, run, found, pairs, moved)
     except SyncError as error:
         with world.state.write() as connection:
             ending = Ending(
@@ -179,6 +178,18 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
         raise
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepting:
+    """A run that links: what it needs for each batch. `by_id`: the assets; `errors`: what SYNAPSE refused, as it is shown."""
+
+    world: World
+    project: Project
+    run: Run
+    lease: Lease
+    by_id: Mapping[str, Asset]
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
 def _accept_as_run(
     world: World,
     project: Project,
@@ -186,19 +197,23 @@ def _accept_as_run(
     found: _Candidates,
     pairs: Sequence[Pair],
     moved: Sequence[MovedRow],
-    by_id: dict[str, Asset],
 ) -> dict[str, Any]:
-    errors: list[dict[str, Any]] = []
     linked = 0
     with Lease(world.state, project.name, run.run_id, seconds=world.lease_seconds) as lease:
         with world.state.write() as connection:
             runs.update(connection, run.run_id, fence=lease.fence.number)
+        accepting = _Accepting(
+            world=world,
+            project=project,
+            run=run,
+            lease=lease,
+            by_id={asset.asset_id: asset for asset in found.assets},
+        )
         _follow_rows(world, project, lease, run, moved)
         for start in range(0, len(pairs), project.batch_size):
-            linked += _accept_batch(
-                world, project, lease, run, pairs[start : start + project.batch_size], by_id, errors
-            )
+            linked += _accept_batch(accepting, pairs[start : start + project.batch_size])
             world.progress("link", linked, len(pairs))
+        errors = accepting.errors
         with world.state.write() as connection:
             ending = Ending(
                 at=world.clock(),
@@ -246,69 +261,65 @@ def _follow_rows(world: World, project: Project, lease: Lease, run: Run, moved: 
             )
 
 
-def _accept_batch(
-    world: World,
-    project: Project,
-    lease: Lease,
-    run: Run,
-    pairs: Sequence[Pair],
-    by_id: dict[str, Asset],
-    errors: list[dict[str, Any]],
-) -> int:
+def _accept_batch(on: _Accepting, pairs: Sequence[Pair]) -> int:
+    """Link these pairs; SYNAPSE is told where it does not know the identity yet. Returns how many were linked."""
+    answers: dict[str, Asset] = {
+        pair.plant3d_id: on.by_id[pair.asset_id]
+        for pair in pairs
+        if on.by_id[pair.asset_id].plant3d_id == pair.plant3d_id
+    }
+    unknown = [pair for pair in pairs if pair.plant3d_id not in answers]
+    intent_id = _tell_synapse(on, unknown, answers) if unknown else 0
+    told = frozenset(pair.plant3d_id for pair in unknown)
+    _store_links(on, [pair for pair in pairs if pair.plant3d_id in answers], answers, intent_id, told)
+    return len(answers)
+
+
+def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asset]) -> int:
+    """Give assets their identities; what was taken joins `answers`. Returns the intent, closed when links are stored."""
     import hashlib
 
-    with world.state.read() as connection:
-        known = project_state.ensure(connection, project.name)
-    to_tie = [pair for pair in pairs if by_id[pair.asset_id].plant3d_id != pair.plant3d_id]
-    answers: dict[str, Asset] = {
-        pair.plant3d_id: by_id[pair.asset_id]
-        for pair in pairs
-        if by_id[pair.asset_id].plant3d_id == pair.plant3d_id
-    }
-    steps = [_step(pair, {"tag": pair.asset_tag or pair.tag}) for pair in to_tie]
-    intent_id = 0
-    if to_tie:
-        body = project.synapse.encode(
-            [
-                AssetWrite(
-                    op="upsert",
-                    plant3d_id=pair.plant3d_id,
-                    set={"tag": pair.asset_tag or pair.tag},
-                    if_version=by_id[pair.asset_id].version,
-                    link_by_tag=True,
-                )
-                for pair in to_tie
-            ]
-        )
-        key = hashlib.sha256(
-            project.config.synapse_project_id.encode() + run.run_id.encode() + body
-        ).hexdigest()
-        with world.state.write() as connection:
-            intent_id = intents.record(
-                connection,
-                lease.fence,
-                run_id=run.run_id,
-                plan_id="links",
-                side="synapse",
-                key=key,
-                body=body,
-                steps=steps,
-                at=world.clock(),
+    synapse = on.project.synapse
+    body = synapse.encode(
+        [
+            AssetWrite(
+                op="upsert",
+                plant3d_id=pair.plant3d_id,
+                set={"tag": pair.asset_tag or pair.tag},
+                if_version=on.by_id[pair.asset_id].version,
+                link_by_tag=True,
             )
-        for pair, result in zip(to_tie, project.synapse.send(body, key=key), strict=True):
-            if result.asset is not None and result.status in ("created", "updated", "unchanged"):
-                answers[pair.plant3d_id] = result.asset
-            else:
-                errors.append(
-                    {
-                        "tag": pair.tag,
-                        "pnpid": pair.pnpid,
-                        "code": result.code or result.status,
-                        "message": result.message,
-                    }
-                )
-    _store_links(world, project, lease, run, pairs, answers, known.number, intent_id, steps)
-    return len(answers)
+            for pair in pairs
+        ]
+    )
+    key = hashlib.sha256(
+        on.project.config.synapse_project_id.encode() + on.run.run_id.encode() + body
+    ).hexdigest()
+    with on.world.state.write() as connection:
+        intent_id = intents.record(
+            connection,
+            on.lease.fence,
+            run_id=on.run.run_id,
+            plan_id="links",
+            side="synapse",
+            key=key,
+            body=body,
+            steps=[_step(pair, {"tag": pair.asset_tag or pair.tag}) for pair in pairs],
+            at=on.world.clock(),
+        )
+    for pair, result in zip(pairs, synapse.send(body, key=key), strict=True):
+        if result.asset is not None and result.status in ("created", "updated", "unchanged"):
+            answers[pair.plant3d_id] = result.asset
+        else:
+            on.errors.append(
+                {
+                    "tag": pair.tag,
+                    "pnpid": pair.pnpid,
+                    "code": result.code or result.status,
+                    "message": result.message,
+                }
+            )
+    return intent_id
 
 
 def _step(pair: Pair, values: dict[str, Value], why: dict[str, str] | None = None) -> Adopt:
@@ -327,36 +338,27 @@ def _step(pair: Pair, values: dict[str, Value], why: dict[str, str] | None = Non
 
 
 def _store_links(
-    world: World,
-    project: Project,
-    lease: Lease,
-    run: Run,
+    on: _Accepting,
     pairs: Sequence[Pair],
-    answers: dict[str, Asset],
-    number: int,
+    answers: Mapping[str, Asset],
     intent_id: int,
-    steps: Sequence[Adopt],
+    told: frozenset[str],
 ) -> None:
-    now = world.clock()
-    with world.state.write() as connection:
-        lease.fence.check(connection)
-        known = project_state.ensure(connection, project.name)
-        next_link = known.next_link
+    """The links of these pairs, and the history of what SYNAPSE was told: one transaction."""
+    name, run_id, now = on.project.name, on.run.run_id, on.world.clock()
+    with on.world.state.write() as connection:
+        on.lease.fence.check(connection)
+        known = project_state.ensure(connection, name)
         made, changes = [], []
-        told = {step.plant3d_id for step in steps}
-        for pair in pairs:
-            asset = answers.get(pair.plant3d_id)
-            if asset is None:
-                continue
+        for place, pair in enumerate(pairs):
             step = _step(pair, {"plant3d_id": pair.plant3d_id}, {"*": "link_accepted"})
-            link_id = project_state.link_id(number, next_link)
-            next_link += 1
-            made.append(advance.accepted(step, asset, link_id=link_id))
+            link_id = project_state.link_id(known.number, known.next_link + place)
+            made.append(advance.accepted(step, answers[pair.plant3d_id], link_id=link_id))
             if pair.plant3d_id in told:
                 changes.append(
                     change_row(
-                        number=number,
-                        run_id=run.run_id,
+                        number=known.number,
+                        run_id=run_id,
                         intent_id=intent_id,
                         link_id=link_id,
                         step=step,
@@ -365,20 +367,20 @@ def _store_links(
                         at=now,
                     )
                 )
-        links.add(connection, made, number=number, run_id=run.run_id)
-        links.drop_unlinked(connection, number, [link.asset_id for link in made])
-        digest = intents.put_changes(connection, project.name, changes)
+        links.add(connection, made, number=known.number, run_id=run_id)
+        links.drop_unlinked(connection, known.number, [link.asset_id for link in made])
+        digest = intents.put_changes(connection, name, changes)
         if changes:
             audit.append(
                 connection,
-                project.name,
+                name,
                 action="links.accepted",
                 actor="cli",
                 at=now,
-                run=run.run_id,
+                run=run_id,
                 items=len(changes),
                 changes=digest,
             )
         if intent_id:
             intents.close(connection, intent_id, status="done", at=now)
-        project_state.update(connection, project.name, next_link=next_link)
+        project_state.update(connection, name, next_link=known.next_link + len(pairs))
