@@ -8,6 +8,7 @@ import pytest
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping import Severity, check_mapping, compile_rules, load_mapping
+from plant3d_sync.mapping.translate import iso_time
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.rules import RuleSet, Translated
@@ -557,3 +558,21 @@ def test_a_field_is_filled_or_empty_but_never_blank(tmp_path: Path, blank: Value
         one = item(name, columns, drawing=blank, drawing_title=blank, owner=blank, loop=blank)
         for field, value in translated(rules, one).fields.items():
             assert value is None or not isinstance(value, str) or value.strip(), (name, field)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "shown"),
+    [
+        (-1, None),
+        (0, None),
+        (1, "0001-01-01T00:00:00Z"),
+        (637_134_336_009_999_999, "2020-01-01T00:00:00Z"),
+        (637_134_336_010_000_000, "2020-01-01T00:00:01Z"),
+        (3_155_378_975_999_999_999, "9999-12-31T23:59:59Z"),
+        (3_155_378_976_000_000_000, None),
+        (2**63 - 1, None),
+        (2**80, None),
+    ],
+)
+def test_ticks_are_shown_to_the_second_and_only_as_a_date(ticks: int, shown: str | None) -> None:
+    assert iso_time(ticks) == shown
