@@ -18,6 +18,7 @@ import pytest
 from plant3d_sync.connectors.plant3d import open_source
 from plant3d_sync.connectors.plant3d.mounts import may_hang
 from plant3d_sync.sample import write_sample
+from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.share import READ, Share, share
@@ -125,8 +126,6 @@ def test_a_worker_on_a_share_that_falls_silent_serves_the_others_and_ends_when_i
 
     def status(run_id: str) -> str:
         with app.state.read() as connection:
-            from plant3d_sync.state import runs
-
             found = runs.get(connection, run_id)
         assert found is not None
         return f"{found.status} {found.outcome}"
@@ -143,6 +142,39 @@ def test_a_worker_on_a_share_that_falls_silent_serves_the_others_and_ends_when_i
         assert worker.wait(timeout=30) == 0
     app.state.close()
     assert "Traceback" not in plant.logs()
+
+
+PROMISED_SECONDS = 3.0
+"""Within which cancel and stop take effect, always. Only long tests hold it by a clock; others count looks at one."""
+
+
+@pytest.mark.long
+def test_cancel_and_stop_take_effect_in_the_promised_time_where_a_share_is_silent(
+    plant: Plant, silent_at_reading: Share
+) -> None:
+    app = plant.app()
+    mine = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+
+    def status(run_id: str) -> str:
+        with app.state.read() as connection:
+            found = runs.get(connection, run_id)
+        assert found is not None
+        return found.status
+
+    with plant.process("worker") as worker:
+        wait_until(lambda: silent_at_reading.silent, what="the silence of the share")
+        wait_until(lambda: status(mine.run_id) == "running", what="the run on the share")
+        began = time.monotonic()
+        queue.cancel(app.world(), mine.run_id, by="test")
+        wait_until(lambda: status(mine.run_id) == "completed", what="the end of the run")
+        assert time.monotonic() - began <= PROMISED_SECONDS
+        again = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+        wait_until(lambda: status(again.run_id) != "queued", what="another try on the share")
+        began = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+        assert time.monotonic() - began <= PROMISED_SECONDS
+    app.state.close()
 
 
 def test_a_command_on_a_silent_share_ends_with_what_is_wrong(
