@@ -72,6 +72,26 @@ def test_a_second_push_of_the_same_plan_writes_no_byte(project: Project) -> None
     assert project.database.read_bytes() == before
 
 
+def test_a_write_that_would_keep_the_lock_too_long_is_rolled_back_and_waits(project: Project) -> None:
+    before = project.database.read_bytes()
+    assert statuses(project.write(project.item(), hold_ms=-1)) == [("waiting", "source_slow")]
+    assert project.database.read_bytes() == before
+
+
+def test_an_item_with_two_rows_where_one_is_needed_is_refused(project: Project) -> None:
+    """Only a database whose table lost its key can hold it."""
+    cell = project.item()
+    with closing(sqlite3.connect(project.database)) as connection:
+        connection.executescript(
+            "PRAGMA legacy_alter_table = ON; CREATE TABLE keyless AS SELECT * FROM EngineeringItems; "
+            "DROP TABLE EngineeringItems; ALTER TABLE keyless RENAME TO EngineeringItems; "
+            f"INSERT INTO EngineeringItems SELECT * FROM EngineeringItems WHERE PnPID = {cell.pnpid};"
+        )
+    [receipt] = project.write(cell)
+    assert (receipt.status, receipt.code) == ("refused", "row_missing")
+    assert "is kept: 2; exactly one is needed" in receipt.message  # nothing was tried and rolled back
+
+
 def test_the_stamp_never_goes_backwards_and_the_revision_stays_in_its_column(project: Project) -> None:
     cell = project.item(expected_timestamp=NOW + 5_000)
     project.change(

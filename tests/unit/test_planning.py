@@ -365,6 +365,13 @@ def test_an_asset_archived_in_synapse_is_left_alone() -> None:
         assert balanced(draft)
 
 
+def test_a_write_rests_on_the_version_that_this_run_read() -> None:
+    known = link(item(1, "P-1", "old"))
+    draft = plan([item(1, "P-1", "new")], [known], [replace(asset(known), version=7)])
+    [line] = writes(draft)
+    assert (line["op"], line["asset_version"]) == ("update", 7)
+
+
 def test_an_asset_that_we_archived_and_a_person_restored_is_merged_like_any_other() -> None:
     draft = plan([item(1, "P-1", "new")], [link(item(1, "P-1", "old"), state=LinkState.ARCHIVED)])
     [line] = writes(draft)

@@ -1,4 +1,4 @@
-"""What is the same in each command of each world is made once: settings, mapping, catalogue, statements, parser.
+"""What is the same in each command of each world is made once: settings, mapping, catalogue, statements.
 
 Nothing of the program is replaced by something else: a result is kept under everything it depends on here. What is
 kept in none of these places: the state, the snapshot of the file, and what a run decides.
@@ -18,7 +18,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import typer.main
 import yaml
 
 from plant3d_sync import bootstrap
@@ -50,7 +49,6 @@ def patches() -> list[Patch]:
         *((module, "threading", _NO_TIME_PASSES) for module in _with_threads()),
         (store, "_engine", _engine()),
         (store, "refuse_foreign_file", lambda _path: None),
-        (typer.main, "get_command", _parser()),
         (yaml, "compose", functools.lru_cache(yaml.compose)),
     ]
 
@@ -195,19 +193,6 @@ def _engine() -> Callable[..., Any]:
         return made
 
     return engine
-
-
-def _parser() -> Callable[[typer.Typer], Any]:
-    built: dict[tuple[int, int, int], Any] = {}
-    build = typer.main.get_command
-
-    def get_command(cli: typer.Typer) -> Any:
-        key = (id(cli), len(cli.registered_commands), len(cli.registered_groups))
-        if key not in built:
-            built[key] = build(cli)
-        return built[key]
-
-    return get_command
 
 
 @contextmanager

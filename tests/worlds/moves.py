@@ -559,7 +559,10 @@ def a_copy_becomes_a_project(world: World, tag: str) -> bool:
     world.configure()
     kept = world.last, list(world.ran)
     world.cli("now", "copy")
-    if world.held(tag, "manufacturer") == text:
+    nobody_knows = (
+        world.told.rolled_back and not kept[1]
+    )  # the state is lost, and the project did not run since
+    if world.held(tag, "manufacturer") == text and not nobody_knows:
         world.told.wrong.append(f"a copy of the file overwrote the maker of {tag}")
     world.last, world.ran = kept
     world.beside = {}
@@ -702,10 +705,8 @@ def another_mapping_and_back(name: str) -> Move:
     def move(world: World, _tag: str) -> bool:
         world.configure(mapping=None if "mapping" in world.options else [f"./{name}"])
         for (_item, field), typed in world.told.words.items():
-            if field == "description" and (typed.side == "plant3d" or (typed.arrived and not typed.text)):
-                typed.counts = (
-                    False  # they stand in a column that is not the field's any more; what is empty is filled
-                )
+            if field == "description" and (typed.side == "plant3d" or typed.arrived):
+                typed.counts = False  # they stand in a column that is not the field's any more
         return True
 
     return move

@@ -119,11 +119,14 @@ def stage(*tags: str) -> Iterator[Stage]:
 def drawn(seed: int, tags: Sequence[str]) -> Story:
     """The story of a seed: every second one keeps to a theme, the others are of anything."""
     chance = random.Random(seed)
+    begins: Story = (
+        (("now", tags[0]),) if chance.random() < 0.3 else ()
+    )  # a decision stands in this very file
     if chance.random() < 0.5:
-        return _of_a_theme(chance)
+        return begins + _of_a_theme(chance)
     own = chance.choice(tags)
     rare = chance.random() < 0.6
-    story = []
+    story = list(begins)
     for _ in range(chance.randint(3, 9)):
         pools: list[Mapping[str, moves.Move]] = [moves.PEOPLE] * 4 + [moves.COMMANDS] * 3
         pools += [moves.MIDDLE] * 2 + [moves.DEATHS] + ([moves.RARE] * 2 if rare else [])
@@ -255,10 +258,10 @@ def _beside(
 
 def situation(world: World) -> str:
     """Both sides, what we remember, and what people typed, without ids and times."""
-    link = "SELECT base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
+    link = "SELECT pnpid, base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
     sides = {
-        tag: [world.is_drawn(tag), world.tag_of(tag), *(world.cell(tag, name) for name in OFTEN)]
-        for tag in world.items
+        tag: [number, world.is_drawn(tag), world.tag_of(tag), *(world.cell(tag, name) for name in OFTEN)]
+        for tag, (number, _guid) in world.items.items()
     }
     held = [
         [row["description"], row["attributes"], row["deleted_at"] is None, row["plant3d_id"]]

@@ -25,8 +25,8 @@ REGRESSIONS: list[Story] = [
         "the old session saves",
     ),
     # a run dies under another mapping, and the mapping comes back: only `pull --full` brought the sides together
-    told("another mapping", "now, killed at pull.before_bookkeeping!"),
-    told("another mapping", "now, killed at pull.reply_received"),
+    told("now", "another mapping", "now, killed at pull.before_bookkeeping!", "another mapping"),
+    told("now", "another mapping", "now, killed at pull.reply_received", "another mapping"),
     # a run dies before it sends an archive, and a person archives the asset meanwhile
     told("the designer deletes the item", "now, killed at pull.intent_stored", "the user archives the asset"),
     # a run archives and dies before it hears so, and a person takes that back: only SYNAPSE's kept answer tells

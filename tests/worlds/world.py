@@ -54,21 +54,19 @@ SHARED_MODEL = {
 }
 TAGGED = {"P": "Equipment", "H": "HandValves"}
 """First letter of a tag -> the table that holds it."""
-TABLES = {"Area": "Equipment"}
+TABLES = {"D1": "CentrifugalPump"}
 """Column -> its table; the others stand in EngineeringItems."""
-DESCRIBED_BY = {"./elsewhere.yml": ("Area",), "./first.yml": ("Area", "Description")}
+DESCRIBED_BY = {"./elsewhere.yml": ("D1",), "./first.yml": ("D1", "Description")}
 """Mapping -> the columns of a pump's description, where they are others."""
 MAPPINGS = {
     "mine.yml": SHARED_MODEL,
     "elsewhere.yml": {
         **SHARED_MODEL,
-        "CentrifugalPump": {"fields": {"description": {"column": "Area", "owner": "shared"}}},
+        "CentrifugalPump": {"fields": {"description": {"column": "D1", "owner": "shared"}}},
     },
     "first.yml": {
         **SHARED_MODEL,
-        "CentrifugalPump": {
-            "fields": {"description": {"column": ["Area", "Description"], "owner": "shared"}}
-        },
+        "CentrifugalPump": {"fields": {"description": {"column": ["D1", "Description"], "owner": "shared"}}},
     },
     "without.yml": {**SHARED_MODEL, "CentrifugalPump": {"entity": "none"}},
 }
@@ -536,7 +534,7 @@ def beginning(folder: Path, *, tags: tuple[str, ...] = TAGS) -> World:
                 Description=f"{tag}, as drawn",
                 Manufacturer="Sulzer",
                 ModelNumber=f"model of {tag}",
-                **({} if tag.startswith("HV") else {"Area": f"{tag}, area"}),
+                **({} if tag.startswith("HV") else {"D1": f"{tag}, as D1 says"}),
             )
             for tag in tags
         ]
