@@ -25,6 +25,19 @@ synapse_seen  # ConflictDraft
 synapse_at  # ConflictDraft
 synapse_by  # ConflictDraft
 plant3d_ticks  # ConflictDraft
+has_choice  # ConflictRow
+explanation  # ConflictDocument
+base_value  # ConflictDocument
+plant3d_updated_at  # ConflictDocument
+synapse_updated_at  # ConflictDocument
+plant3d_by  # ConflictDocument
+suggested_resolution  # ConflictDocument
+suggested_reason  # ConflictDocument
+suggested_explanation  # ConflictDocument
+void_reason  # ConflictDocument
+applied_value  # ConflictDocument, Resolved
+acknowledged  # Listed
+examples  # FieldDiff
 _.needs  # Line: read as "needs" from its JSON
 CREATE  # Op: read as "create" from the JSON of a line
 DRAFT  # PlanStatus: written as "draft"

@@ -357,12 +357,14 @@ def findings(
         from plant3d_sync.usecases.findings_export import export as export_findings
 
         write_export(export, export_findings(found, document["groups"], form))
-        document = {**document, "path": str(export)}
+        shown: dict[str, Any] = {**document, "path": str(export)}
+    else:
+        shown = {**document}
     if as_json:
-        print_json(document)
+        print_json(shown)
     else:
         narrow = code if wanted == Wanted(code=code) else None
-        render.findings(document, by_code, project=name, code=narrow, each=each or wanted.is_narrow)
+        render.findings(shown, by_code, project=name, code=narrow, each=each or wanted.is_narrow)
 
 
 def wanted_findings(

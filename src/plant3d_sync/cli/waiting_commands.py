@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -186,9 +186,7 @@ def quarantine_ignore(
     as_json = wants_json(json)
     with app() as made:
         name = made.project_name(project)
-        rows: list[dict[str, Any]] = use.ignore(
-            made.kept_state, name, ids, reason=reason, by="cli", at=made.clock()
-        )
+        rows = use.ignore(made.kept_state, name, ids, reason=reason, by="cli", at=made.clock())
     if as_json:
         print_json({"items": rows, "total": len(rows)})
         return

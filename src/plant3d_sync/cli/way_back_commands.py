@@ -19,6 +19,8 @@ from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.usecases.conflicts import (
     CHOICES,
+    ConflictDocument,
+    Resolved,
     applied_to,
     get_conflict,
     list_conflicts,
@@ -67,7 +69,7 @@ def conflicts(
     say(f"Conflicts: {total}.")
 
 
-def _conflict_table(items: list[dict[str, Any]]) -> None:
+def _conflict_table(items: list[ConflictDocument]) -> None:
     table(
         ["id", "tag", "field", "base", "Plant 3D", "SYNAPSE", "suggested", "because", "status"],
         [
@@ -130,7 +132,7 @@ def resolve(
         if all_:
             answer = _resolve_all(made, words, project, field, tag, kind, value, note, yes, no_run)
         else:
-            answer = _resolve_one(made, words, value, note, no_run)
+            answer = {**_resolve_one(made, words, value, note, no_run)}
     if as_json:
         print_json(answer)
     elif all_:
@@ -160,9 +162,7 @@ def _choice(word: str, value: str | None) -> str:
     return word
 
 
-def _resolve_one(
-    made: App, words: list[str], value: str | None, note: str | None, no_run: bool
-) -> dict[str, Any]:
+def _resolve_one(made: App, words: list[str], value: str | None, note: str | None, no_run: bool) -> Resolved:
     if len(words) != 2:
         raise NotFoundError(
             "Give a conflict id and a choice. Nothing was decided.", hint="resolve ID plant3d|synapse|manual"
@@ -218,9 +218,11 @@ def _resolve_all(
         made.kept_state, name, status="pending", limit=1_000_000, field=field, tag=tag, kind=kind
     )
     if choice == "manual" or not yes:
-        items = [{**item, "would_be": item.get(f"{choice}_value", value)} for item in items]
+        shown = [{**item, "would_be": item.get(f"{choice}_value", value)} for item in items]
+    else:
+        shown = [{**item} for item in items]
     if not yes:
-        return {"items": items, "total": total, "resolved": 0, "preview": True}
+        return {"items": shown, "total": total, "resolved": 0, "preview": True}
     world = made.world()
     done, left = [], []
     for item in items:
@@ -250,7 +252,7 @@ def _resolve_all(
     return {"items": decided, "total": total, "resolved": len(done), "left": left, "preview": False}
 
 
-def _write_mode(made: App, item: dict[str, Any]) -> str:
+def _write_mode(made: App, item: ConflictDocument) -> str:
     """Of the project that the conflict belongs to."""
     return made.project_config(item["project_id"]).write.value
 

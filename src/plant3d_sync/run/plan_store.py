@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.failpoints import failpoint
@@ -64,9 +63,9 @@ class PlanStore:
         failpoint("plan.stored")
         return plan_id
 
-    def _header(self, planned: Planned, request: Request, follows: str | None) -> dict[str, Any]:
+    def _header(self, planned: Planned, request: Request, follows: str | None) -> dict[str, object]:
         draft = planned.draft
-        header: dict[str, Any] = {
+        header: dict[str, object] = {
             "stats": draft.stats.to_dict(),
             "by_entity": {name: stats.to_dict() for name, stats in draft.by_entity.items()},
             "push_stats": draft.push_stats.to_dict(),

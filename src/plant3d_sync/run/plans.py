@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run.asked import Asked
@@ -91,7 +89,7 @@ def _is_covered(stored: StoredPlan, direction: Direction) -> bool:
     return not any(stats.get(name, 1) for name in ("created", "updated", "archived"))
 
 
-def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, Any]) -> bool:
+def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, object]) -> bool:
     """Close a plan that waits, with the reason; False if it does not wait any more."""
     return runs.set_plan(
         connection,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.record import Finding
@@ -25,7 +24,7 @@ class Look:
     kept: Kept | None
     now: Schema
     step: Step | None = None
-    document: dict[str, Any] = field(default_factory=dict)
+    document: dict[str, object] = field(default_factory=dict)
 
     def findings(self) -> list[Finding]:
         """One for each change."""
@@ -66,7 +65,7 @@ def look_at(
         for brief in links.briefs(connection, number)
         if brief.class_name in step.leaving
     ]
-    entering: list[dict[str, Any]] = []
+    entering: list[dict[str, object]] = []
     if step.entering:
         for batch in snapshot.scan(sorted(step.entering), {}, rules.reading):
             for item in batch.changed:
@@ -76,8 +75,12 @@ def look_at(
 
 
 def _document(
-    step: Step, counts: Mapping[str, int], since: str | None, entering: list[Any], leaving: list[Any]
-) -> dict[str, Any]:
+    step: Step,
+    counts: Mapping[str, int],
+    since: str | None,
+    entering: list[dict[str, object]],
+    leaving: list[dict[str, object]],
+) -> dict[str, object]:
     return {
         "step": step.step_id,
         "since": since,

@@ -7,14 +7,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.outcome import Resolution
-from plant3d_sync.model.record import Finding
+from plant3d_sync.model.record import Finding, Value
 from plant3d_sync.state import acknowledgements, seals
 from plant3d_sync.state.acknowledgements import Said
 from plant3d_sync.state.codec import dump, load, load_map
@@ -144,7 +144,7 @@ def open_findings(
     now: float,
     limit: int = 100,
     offset: int = 0,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[Found], int]:
     """Findings that are still so, in a stable order, and how many there are. `acknowledged`: who said so of one."""
     asked = wanted or Wanted()
     if not asked.is_narrow and asked.status == "open" and not _any_words(connection, number):
@@ -153,7 +153,7 @@ def open_findings(
         page = sa.select(finding).where(*where).order_by(finding.c.code, finding.c.id)
         rows = connection.execute(page.limit(limit).offset(offset))
         return [_facts(row, orjson.loads(row.data), None) for row in rows], int(count or 0)
-    found: list[dict[str, Any]] = []
+    found: list[Found] = []
     total = 0
     for facts in matching(connection, number, asked, now=now):
         if offset <= total < offset + limit:
@@ -162,7 +162,27 @@ def open_findings(
     return found, total
 
 
-def matching(connection: Connection, number: int, wanted: Wanted, *, now: float) -> Iterator[dict[str, Any]]:
+Found = TypedDict(
+    "Found",
+    {
+        "id": int,
+        "key": str,
+        "code": str,
+        "message": str,
+        "hint": str,
+        "pnpid": int | None,
+        "class": str | None,
+        "column": str | None,
+        "tag": str | None,
+        "drawing": str | None,
+        "first_seen": float,
+        "acknowledged": Said | None,
+    },
+)
+"""A finding that is still so; `first_seen`: POSIX seconds."""
+
+
+def matching(connection: Connection, number: int, wanted: Wanted, *, now: float) -> Iterator[Found]:
     """Findings that are still so, by code, then age. Every open one with the code is looked at."""
     where = [finding.c.project == number, finding.c.closed_at.is_(None)]
     if wanted.code is not None:
@@ -191,8 +211,8 @@ def matching(connection: Connection, number: int, wanted: Wanted, *, now: float)
             yield _facts(row, facts, said)
 
 
-def _facts(row: Row[Any], facts: Mapping[str, Any], said: Said | None) -> dict[str, Any]:
-    return {
+def _facts(row: Row[Any], facts: Mapping[str, Any], said: Said | None) -> Found:
+    whole = {
         "drawing": None,
         **facts,
         "id": row.id,
@@ -200,6 +220,7 @@ def _facts(row: Row[Any], facts: Mapping[str, Any], said: Said | None) -> dict[s
         "first_seen": row.first_seen,
         "acknowledged": said,
     }
+    return cast(Found, whole)
 
 
 def _any_words(connection: Connection, number: int) -> bool:
@@ -214,9 +235,9 @@ def count_acknowledged(connection: Connection, number: int, *, now: float) -> in
     return sum(said.until is None or said.until > now for said in words.values())
 
 
-def groups(connection: Connection, number: int, wanted: Wanted, *, now: float) -> list[dict[str, Any]]:
+def groups(connection: Connection, number: int, wanted: Wanted, *, now: float) -> list[Group]:
     """The same findings by cause (code and column), drawing and class, the largest group first, with one hint each."""
-    found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, str, str], list[Found]] = {}
     for one in matching(connection, number, wanted, now=now):
         key = (one["code"], one["column"] or "", one["drawing"] or "", one["class"] or "")
         found.setdefault(key, []).append(one)
@@ -226,11 +247,28 @@ def groups(connection: Connection, number: int, wanted: Wanted, *, now: float) -
     )
 
 
+Group = TypedDict(
+    "Group",
+    {
+        "code": str,
+        "column": str | None,
+        "drawing": str | None,
+        "class": str | None,
+        "count": int,
+        "items": list[str],
+        "message": str | None,
+        "example": str,
+        "hint": str,
+        "first_seen": float,
+    },
+)
+"""Findings of one cause, drawing and class."""
+
 SHOWN_IN_GROUP = 5
 """Items that a group names; the rest is counted."""
 
 
-def _group(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _group(members: Sequence[Found]) -> Group:
     first = members[0]
     hints = Counter(one["hint"] for one in members if one["hint"])
     messages = {one["message"] for one in members}
@@ -499,6 +537,51 @@ def _insert_conflict(
     return int(key_row[0])
 
 
+class ConflictFacts(TypedDict, total=False):
+    """What a question was asked about: both sides' values of the field, when and by whom, and what is suggested."""
+
+    base: Value
+    has_base: bool
+    plant3d: Value
+    synapse: Value
+    plant3d_ticks: int | None
+    synapse_at: str | None
+    plant3d_seen: Sequence[float | None] | None
+    synapse_seen: Sequence[float | None] | None
+    synapse_by: str | None
+    drawing: str | None
+    suggestion: str | None
+    suggestion_reason: str | None
+    void: str | None
+
+
+class ConflictRow(TypedDict):
+    id: str
+    project: str
+    link_id: int | None
+    plant3d_id: str | None
+    asset_id: str | None
+    asset_tag: str
+    field: str
+    kind: str
+    status: str
+    detected_at: float
+    detected_run: str | None
+    resolution: str | None
+    chosen: Value
+    has_choice: bool
+    carried_out: bool
+    void: str | None
+    note: str | None
+    resolved_by: str | None
+    resolved_at: float | None
+    version: int
+    data: ConflictFacts
+
+
+"""A question with the choice that was made, if one was. Times: POSIX seconds."""
+
+
 def conflicts(
     connection: Connection,
     project: str | None,
@@ -506,7 +589,7 @@ def conflicts(
     status: str = "pending",
     limit: int = 100,
     offset: int = 0,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[ConflictRow], int]:
     """Conflicts, oldest first, and how many there are. `status`: pending, resolved or all."""
     where = [] if project is None else [conflict.c.project == project]
     if status != "all":
@@ -518,13 +601,13 @@ def conflicts(
     return [conflict_dict(row) for row in rows], int(total)
 
 
-def get_conflict(connection: Connection, conflict_id: str) -> dict[str, Any] | None:
+def get_conflict(connection: Connection, conflict_id: str) -> ConflictRow | None:
     """One conflict."""
     row = connection.execute(sa.select(conflict).where(conflict.c.id == conflict_id)).first()
     return conflict_dict(row) if row else None
 
 
-def conflict_dict(row: Row[Any]) -> dict[str, Any]:
+def conflict_dict(row: Row[Any]) -> ConflictRow:
     """A conflict's row with its facts."""
     return {
         "id": row.id,
@@ -547,7 +630,7 @@ def conflict_dict(row: Row[Any]) -> dict[str, Any]:
         "resolved_by": row.resolved_by,
         "resolved_at": row.resolved_at,
         "version": row.version,
-        "data": load_map(row.data),
+        "data": cast(ConflictFacts, load_map(row.data)),
     }
 
 

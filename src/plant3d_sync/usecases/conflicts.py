@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.link import known
@@ -62,6 +62,53 @@ SUGGESTED = {
 """Why a side is suggested, in words."""
 
 
+class ConflictDocument(TypedDict):
+    id: str
+    project_id: str
+    asset_id: str | None
+    plant3d_id: str | None
+    asset_tag: str
+    field: str
+    kind: str
+    explanation: str
+    base_value: Value
+    has_base: bool | None
+    plant3d_value: Value
+    synapse_value: Value
+    plant3d_updated_at: str | None
+    synapse_updated_at: str | None
+    plant3d_seen: list[str | None] | None
+    synapse_seen: list[str | None] | None
+    plant3d_by: str | None
+    synapse_by: str | None
+    drawing: str | None
+    suggested_resolution: str
+    suggested_reason: str | None
+    suggested_explanation: str | None
+    status: str
+    detected_at: str | None
+    resolution: str | None
+    applied_value: Value
+    note: str | None
+    resolved_by: str | None
+    resolved_at: str | None
+    carried_out: bool
+    void_reason: str | None
+    version: int
+
+
+"""A question as people and programs see it; its members are those of the interface."""
+
+
+class Resolved(TypedDict):
+    status: str
+    applied_value: Value
+    applied_to: dict[str, str]
+
+
+"""A stored choice: the value, and how far it got on each side."""
+
+
 def list_conflicts(
     state: State,
     project: str | None,
@@ -72,7 +119,7 @@ def list_conflicts(
     field: str | None = None,
     tag: str | None = None,
     kind: str | None = None,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[ConflictDocument], int]:
     """Conflicts, oldest first, and how many match. `tag` may hold `*` and `?`."""
     if field is None and tag is None and kind is None:
         with state.read() as connection:
@@ -86,7 +133,7 @@ def list_conflicts(
     return [conflict_document(row) for row in found[offset : offset + limit]], len(found)
 
 
-def _matches(row: Mapping[str, Any], field: str | None, tag: str | None, kind: str | None) -> bool:
+def _matches(row: finding_state.ConflictRow, field: str | None, tag: str | None, kind: str | None) -> bool:
     return (
         (field is None or row["field"] == field)
         and (kind is None or row["kind"] == kind)
@@ -94,14 +141,14 @@ def _matches(row: Mapping[str, Any], field: str | None, tag: str | None, kind: s
     )
 
 
-def find_conflict(state: State, conflict_id: str) -> dict[str, Any] | None:
+def find_conflict(state: State, conflict_id: str) -> ConflictDocument | None:
     """One conflict as a document, None if there is none."""
     with state.read() as connection:
         row = finding_state.get_conflict(connection, conflict_id)
     return None if row is None else conflict_document(row)
 
 
-def get_conflict(state: State, conflict_id: str) -> dict[str, Any]:
+def get_conflict(state: State, conflict_id: str) -> ConflictDocument:
     """One conflict as a document. Raises NotFoundError."""
     found = find_conflict(state, conflict_id)
     if found is None:
@@ -109,7 +156,7 @@ def get_conflict(state: State, conflict_id: str) -> dict[str, Any]:
     return found
 
 
-def conflict_document(row: Mapping[str, Any]) -> dict[str, Any]:
+def conflict_document(row: finding_state.ConflictRow) -> ConflictDocument:
     """The plan's fields and ours: base, both values, both times, both authors where known, a suggestion with its reason.
 
     `plant3d_updated_at` is the row's `PnPTimestamp`; it dates the row, not the field. `plant3d_seen` is the interval
@@ -152,7 +199,7 @@ def conflict_document(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _interval(seen: Any) -> list[str | None] | None:
+def _interval(seen: Sequence[float | None] | None) -> list[str | None] | None:
     return [iso(seen[0]), iso(seen[1])] if seen else None
 
 
@@ -177,7 +224,7 @@ def resolve_conflict(
     by: str = "cli",
     version: int | None = None,
     write_mode: str = "off",
-) -> dict[str, Any]:
+) -> Resolved:
     """Store a person's choice; the next run carries it out on both sides.
 
     The choice is bound to the two values it was made between and is void once a side moves elsewhere.
@@ -227,12 +274,11 @@ def _check_resolution(resolution: str) -> None:
         )
 
 
-def _chosen(row: Mapping[str, Any], resolution: str, manual_value: Value) -> Value:
+def _chosen(row: finding_state.ConflictRow, resolution: str, manual_value: Value) -> Value:
     """The value that a resolution means; of a whole item, the side."""
     if row["field"] != "*":
         sides = {"plant3d": row["data"].get("plant3d"), "synapse": row["data"].get("synapse")}
-        chosen: Value = sides.get(resolution, manual_value)
-        return chosen
+        return sides.get(resolution, manual_value)
     if resolution == "manual":
         raise NotFoundError(
             "A whole item cannot be resolved by hand. Nothing was decided.",
@@ -244,7 +290,7 @@ def _chosen(row: Mapping[str, Any], resolution: str, manual_value: Value) -> Val
 
 def _audit_choice(
     connection: Connection,
-    row: Mapping[str, Any],
+    row: finding_state.ConflictRow,
     resolution: str,
     chosen: Value,
     *,
@@ -269,7 +315,7 @@ def _audit_choice(
     )
 
 
-def _moved(row: Mapping[str, Any]) -> NeedsPersonError:
+def _moved(row: finding_state.ConflictRow) -> NeedsPersonError:
     return NeedsPersonError(
         "The conflict was decided or one side moved since it was shown. Nothing was decided.",
         hint="Look at the new values and choose again.",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.model.document import Document
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
 from plant3d_sync.state import findings as kept
@@ -18,9 +19,19 @@ NAMED_IN_AUDIT = 200
 """How many findings an entry of the audit names; their number is always there."""
 
 
+class Listed(TypedDict):
+    findings: list[Document]
+    total: int
+    groups: list[Document]
+    acknowledged: int
+
+
+"""Findings one by one and by cause; `total`: how many match, `acknowledged`: how many somebody acknowledged."""
+
+
 def list_findings(
     connection: Connection, project: str, wanted: Wanted, *, now: float, limit: int = 100, offset: int = 0
-) -> dict[str, Any]:
+) -> Listed:
     """What the last complete read found odd and is still so, one by one and by cause, drawing and class."""
     number = _number(connection, project)
     items, total = kept.open_findings(connection, number, wanted, now=now, limit=limit, offset=offset)
@@ -32,28 +43,26 @@ def list_findings(
     }
 
 
-def list_groups(connection: Connection, project: str, wanted: Wanted, *, now: float) -> list[dict[str, Any]]:
+def list_groups(connection: Connection, project: str, wanted: Wanted, *, now: float) -> list[Document]:
     """Findings by cause, drawing and class, the largest group first."""
     found = kept.groups(connection, _number(connection, project), wanted, now=now)
     return [{**one, "first_seen": iso(one["first_seen"])} for one in found]
 
 
-def every_finding(
-    connection: Connection, project: str, wanted: Wanted, *, now: float
-) -> list[dict[str, Any]]:
+def every_finding(connection: Connection, project: str, wanted: Wanted, *, now: float) -> list[Document]:
     """All that match, one by one."""
     return [
         document(item) for item in kept.matching(connection, _number(connection, project), wanted, now=now)
     ]
 
 
-def document(item: dict[str, Any]) -> dict[str, Any]:
+def document(item: kept.Found) -> Document:
     """A finding with its number and who acknowledged it."""
     shown = {name: value for name, value in item.items() if name not in ("key", "acknowledged")}
     return {**shown, "first_seen": iso(item["first_seen"]), "acknowledged": _said(item["acknowledged"])}
 
 
-def _said(said: Said | None) -> dict[str, Any] | None:
+def _said(said: Said | None) -> Document | None:
     if said is None:
         return None
     return {"by": said.by, "at": iso(said.at), "reason": said.reason, "until": iso(said.until)}
@@ -68,7 +77,7 @@ def acknowledge(
     until: float | None,
     by: str,
     at: float,
-) -> list[dict[str, Any]]:
+) -> list[Document]:
     """Say of the findings that match that they were looked at: they are not listed as open until they move, or until
     that date. Nothing is decided by it: what is skipped stays skipped, and no run has to compare.
 
@@ -92,7 +101,7 @@ def acknowledge(
     return _again(state, project, found, now=at)
 
 
-def take_back(state: State, project: str, wanted: Wanted, *, by: str, at: float) -> list[dict[str, Any]]:
+def take_back(state: State, project: str, wanted: Wanted, *, by: str, at: float) -> list[Document]:
     """The findings that match are open again. Raises NotFoundError `finding_unknown`; then nothing was done."""
     with state.write() as connection:
         seals.check_choices(connection, project, nothing="Nothing was done.")
@@ -103,7 +112,7 @@ def take_back(state: State, project: str, wanted: Wanted, *, by: str, at: float)
     return _again(state, project, found, now=at)
 
 
-def _found(connection: Connection, project: str, wanted: Wanted, *, now: float) -> list[dict[str, Any]]:
+def _found(connection: Connection, project: str, wanted: Wanted, *, now: float) -> list[kept.Found]:
     found = list(kept.matching(connection, _number(connection, project), wanted, now=now))
     missing = (wanted.ids or frozenset()) - {one["id"] for one in found}
     if missing or not found:
@@ -117,7 +126,7 @@ def _found(connection: Connection, project: str, wanted: Wanted, *, now: float) 
     return found
 
 
-def _again(state: State, project: str, found: list[dict[str, Any]], *, now: float) -> list[dict[str, Any]]:
+def _again(state: State, project: str, found: list[kept.Found], *, now: float) -> list[Document]:
     ids = frozenset(one["id"] for one in found)
     with state.read() as connection:
         return every_finding(connection, project, Wanted(status="all", ids=ids), now=now)
@@ -127,7 +136,7 @@ def _audit(
     connection: Connection,
     project: str,
     action: str,
-    found: list[dict[str, Any]],
+    found: list[kept.Found],
     *,
     by: str,
     at: float,

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal, Protocol
 
 from plant3d_sync.language import heading, tr
 
@@ -45,7 +45,9 @@ _LONGEST: Final = 32_767
 """Characters of a cell of a workbook."""
 
 
-def export(found: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]], form: Format) -> bytes:
+def export(
+    found: Sequence[Mapping[str, object]], groups: Sequence[Mapping[str, object]], form: Format
+) -> bytes:
     """The findings as a file. A workbook shows them by cause first; a CSV (UTF-8, with BOM, so that spreadsheets know)
     has one line each. No cell is a formula, whatever a drawing holds.
     """
@@ -53,9 +55,10 @@ def export(found: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any
     return _workbook(rows, groups) if form == "xlsx" else _csv(rows)
 
 
-def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
-    said = item["acknowledged"] or {}
-    return {**item, "by": said.get("by"), "reason": said.get("reason"), "until": said.get("until")}
+def _flat(item: Mapping[str, object]) -> dict[str, object]:
+    said = item["acknowledged"]
+    of = said if isinstance(said, Mapping) else {}
+    return {**item, "by": of.get("by"), "reason": of.get("reason"), "until": of.get("until")}
 
 
 def _text(name: str, value: object) -> str:
@@ -65,7 +68,7 @@ def _text(name: str, value: object) -> str:
     return tr(text) if name in _TRANSLATED and text else text
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _csv(rows: Sequence[Mapping[str, object]]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow([heading(header) for header, _name in _EACH])
@@ -79,7 +82,7 @@ def _harmless(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
-def _workbook(rows: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> bytes:
+def _workbook(rows: Sequence[Mapping[str, object]], groups: Sequence[Mapping[str, object]]) -> bytes:
     out = io.BytesIO()
     import xlsxwriter  # here: a pull imports this module, and would pay 5 MiB for it
 
@@ -99,8 +102,27 @@ def _workbook(rows: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, A
     return out.getvalue()
 
 
+class Sheet(Protocol):
+    """What is asked of a sheet of a workbook; its library ships no types."""
+
+    def write_string(self, row: int, column: int, text: str, form: object = None, /) -> object:
+        """A cell of text."""
+
+    def write_number(self, row: int, column: int, number: float, /) -> object:
+        """A cell with a number."""
+
+    def set_column(self, first: int, last: int, width: float, /) -> object:
+        """How wide columns are, in characters."""
+
+    def freeze_panes(self, row: int, column: int, /) -> object:
+        """What stays in sight."""
+
+    def autofilter(self, _first_row: int, _first: int, _last_row: int, _last: int, /) -> object:
+        """Heads by which rows are filtered."""
+
+
 def _sheet(
-    sheet: Any, header: Any, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]
+    sheet: Sheet, header: object, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]
 ) -> None:
     widths = [len(heading(title)) for title, _name in columns]
     for place, (title, _name) in enumerate(columns):

@@ -13,12 +13,12 @@ offline      nothing can be synchronised: no worker, or neither side can be reac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict, cast
 
-from plant3d_sync.model.coverage import WARN, Coverage
+from plant3d_sync.model.coverage import WARN, Coverage, CoverageDocument
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction
@@ -210,7 +210,7 @@ def read_components(connection: Connection) -> Components:
 def read_status(connection: Connection, watched: Watched, *, now: float) -> Status:
     """Everything about one project. Costs the same however many runs are stored."""
     known = project_state.get(connection, watched.name)
-    probe: Mapping[str, Any] = known.probe if known is not None else {}
+    probe: Mapping[str, object] = known.probe if known is not None else {}
     connections = {side: _checked(side, probe.get(side), watched, now) for side in SIDES}
     components = read_components(connection)
     skew = _number(probe.get("skew"))
@@ -224,7 +224,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         waiting=run_queue.oldest(connection, watched.name, RunStatus.QUEUED),
         pending_conflicts=findings.count_pending(connection, watched.name),
         waiting_counts=waiting.counts(connection, watched.name),
-        coverage=covered(known.last_counts) if known is not None else None,
+        coverage=covered(cast(dict[str, Counted], known.last_counts)) if known is not None else None,
         skew=skew if skew is not None else (known.skew if known is not None else None),
         limits=limits_in(probe),
         components=components,
@@ -237,14 +237,18 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         *_success_reasons(watched, expected, now),
         *_run_reasons(connection, status, now),
         *_coverage_reasons(status),
-        *_schema_reasons(schemas.waiting(connection, known.number) if known is not None else {}, watched),
+        *_schema_reasons(_waiting_step(connection, known), watched),
         *_people_reasons(status),
     ]
     status.health = worst(reason.level for reason in status.reasons)
     return status
 
 
-def limits_in(probe: Mapping[str, Any]) -> list[Limit]:
+def _waiting_step(connection: Connection, known: project_state.ProjectState | None) -> SchemaStep:
+    return SchemaStep() if known is None else cast(SchemaStep, schemas.waiting(connection, known.number))
+
+
+def limits_in(probe: Mapping[str, object]) -> list[Limit]:
     """What is stored of a project's SYNAPSE."""
     stored = probe.get("limits")
     found = [Limit.from_dict(one) for one in stored] if isinstance(stored, list) else []
@@ -455,7 +459,15 @@ def _last_run_reasons(connection: Connection, watched: Watched) -> list[Reason]:
     return []
 
 
-def covered(counts: Mapping[str, Mapping[str, Any]]) -> Coverage | None:
+class Counted(TypedDict, total=False):
+    """What is kept of a kind since the last complete run."""
+
+    total: int
+    unchanged: int
+    coverage: CoverageDocument
+
+
+def covered(counts: Mapping[str, Counted]) -> Coverage | None:
     """The coverage of the last complete run from what is kept of it."""
     parts = [Coverage.from_dict(one["coverage"]) for one in counts.values() if "coverage" in one]
     return Coverage.total(parts) if parts else None
@@ -475,7 +487,17 @@ def _coverage_reasons(status: Status) -> list[Reason]:
     ]
 
 
-def _schema_reasons(step: Mapping[str, Any], watched: Watched) -> list[Reason]:
+class _Changed(TypedDict):
+    message: str
+
+
+class SchemaStep(TypedDict, total=False):
+    """The change of the schema that waits: what it says to people."""
+
+    changes: Sequence[_Changed]
+
+
+def _schema_reasons(step: SchemaStep, watched: Watched) -> list[Reason]:
     if not step:
         return []
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
@@ -104,7 +103,7 @@ def _candidate(item: PlantItem, tag: str | None, asset_type: str) -> Candidate:
     )
 
 
-def propose_links(world: World, project: Project) -> dict[str, Any]:
+def propose_links(world: World, project: Project) -> dict[str, object]:
     """Pairs with the reason; writes nothing."""
     found = _candidates(world, project)
     pairs = propose(found.items, found.assets)
@@ -119,7 +118,7 @@ def propose_links(world: World, project: Project) -> dict[str, Any]:
     }
 
 
-def _row_moved(row: MovedRow) -> dict[str, Any]:
+def _row_moved(row: MovedRow) -> dict[str, object]:
     return {
         "tag": row.tag,
         "plant3d_id": row.plant3d_id,
@@ -130,13 +129,13 @@ def _row_moved(row: MovedRow) -> dict[str, Any]:
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair(pair: Pair) -> dict[str, object]:
     data = asdict(pair)
     data["class"] = data.pop("class_name")
     return data
 
 
-def accept_links(world: World, project: Project, *, only: frozenset[str] | None = None) -> dict[str, Any]:
+def accept_links(world: World, project: Project, *, only: frozenset[str] | None = None) -> dict[str, object]:
     """Link every certain pair: SYNAPSE gets the identity, we get the link (without a base).
 
     A linked item whose row changed (`identity_mismatch`) keeps its asset: its link follows it to the new row.
@@ -187,7 +186,7 @@ class _Accepting:
     run: Run
     lease: Lease
     by_id: Mapping[str, Asset]
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, object]] = field(default_factory=list)
 
 
 def _accept_as_run(
@@ -197,7 +196,7 @@ def _accept_as_run(
     found: _Candidates,
     pairs: Sequence[Pair],
     moved: Sequence[MovedRow],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     linked = 0
     with Lease(world.state, project.name, run.run_id, seconds=world.lease_seconds) as lease:
         with world.state.write() as connection:

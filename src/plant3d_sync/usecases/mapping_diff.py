@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 from plant3d_sync.model.link import LinkState
+from plant3d_sync.model.record import Value
 from plant3d_sync.model.step import Adopt, Archive, Create, Restore, Update, from_text
 from plant3d_sync.run.both_sides import Reader, greet, remembered
 from plant3d_sync.run.decide import Planned, make_plan
@@ -18,7 +19,48 @@ SHOWN = 20
 """Items named for each field, and of those that enter or leave; the rest is counted."""
 
 
-def mapping_diff(world: World, project: Project) -> dict[str, Any]:
+Named = TypedDict("Named", {"pnpid": int, "tag": str, "class": str})
+"""An item that enters or leaves."""
+
+
+class Example(TypedDict):
+    """One value that would change."""
+
+    pnpid: int
+    tag: str
+    was: Value
+    now: Value
+
+
+class FieldDiff(TypedDict):
+    changes: int
+    examples: list[Example]
+
+
+"""What would change in one field, with a few examples."""
+
+
+class Some(TypedDict):
+    """How many, and the first of them."""
+
+    count: int
+    items: list[Named]
+
+
+class Diff(TypedDict):
+    """What a mapping would change; its members are those of the interface."""
+
+    project: str
+    changed: bool
+    fields: dict[str, FieldDiff]
+    enter: Some
+    leave: Some
+    archived: int
+    questions: int
+    guards: list[dict[str, str]]
+
+
+def mapping_diff(world: World, project: Project) -> Diff:
     """What the mapping as it is now would change in SYNAPSE. Stores and writes nothing."""
     request = Request()
     with Life(world, project).clock(request, None):
@@ -29,7 +71,7 @@ def mapping_diff(world: World, project: Project) -> dict[str, Any]:
             planned = make_plan(world, project, sides, request.asked)
             with world.state.read() as connection:
                 leaving = [
-                    {"pnpid": brief.pnpid, "tag": brief.tag, "class": brief.class_name}
+                    Named({"pnpid": brief.pnpid, "tag": brief.tag, "class": brief.class_name})
                     for brief in links.briefs(connection, known.number)
                     if brief.class_name not in sides.rules.classes
                     and brief.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)
@@ -37,16 +79,14 @@ def mapping_diff(world: World, project: Project) -> dict[str, Any]:
             return _document(planned, leaving, project=project.name, last=known.mapping_digest)
 
 
-def _document(
-    planned: Planned, leaving: Iterable[dict[str, Any]], *, project: str, last: str | None
-) -> dict[str, Any]:
+def _document(planned: Planned, leaving: Iterable[Named], *, project: str, last: str | None) -> Diff:
     """The changes by field with examples, and the items that enter or leave.
 
     `leaving`: items with an asset whose class the mapping leaves out; their assets are left alone. `last`: digest of the
     mapping of the last complete run.
     """
-    fields: dict[str, dict[str, Any]] = {}
-    enter: list[dict[str, Any]] = []
+    fields: dict[str, FieldDiff] = {}
+    enter: list[Named] = []
     archived = 0
     for line in planned.draft.lines:
         (step,) = from_text(b"[" + line + b"]")

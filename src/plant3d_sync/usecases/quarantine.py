@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.model.record import Value
 from plant3d_sync.model.refused import Key
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
@@ -21,6 +22,41 @@ REASON_LENGTH = 2000
 """Characters of a reason."""
 
 
+class Ignored(TypedDict):
+    """Who leaves a row alone, and why."""
+
+    by: str
+    at: str | None
+    reason: str
+
+
+Refused = TypedDict(
+    "Refused",
+    {
+        "id": int,
+        "tag": str | None,
+        "pnpid": int,
+        "plant3d_id": str | None,
+        "class": str | None,
+        "entity": str,
+        "drawing": str | None,
+        "field": str | None,
+        "into": str,
+        "code": str,
+        "message": str | None,
+        "hint": str | None,
+        "plant3d_value": Value,
+        "synapse_value": Value,
+        "attempts": int,
+        "first_at": str | None,
+        "last_at": str | None,
+        "next_try_at": str | None,
+        "ignored": Ignored | None,
+    },
+)
+"""A refused row with everything known about it; its members are those of the interface."""
+
+
 def list_quarantine(
     connection: Connection,
     project: str,
@@ -31,7 +67,7 @@ def list_quarantine(
     tag: str | None = None,
     limit: int = 100,
     offset: int = 0,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[Refused], int]:
     """Refused rows of a project, oldest first, and how many there are. `tag` may hold `*` and `?`."""
     known = project_state.get(connection, project)
     rows = kept.rows_of(connection, known.number) if known is not None else []
@@ -47,7 +83,7 @@ def list_quarantine(
     return found[offset : offset + limit], len(found)
 
 
-def document(row: Kept, words: Mapping[str, Said]) -> dict[str, Any]:
+def document(row: Kept, words: Mapping[str, Said]) -> Refused:
     """One refused row with everything known about it."""
     data = load_map(row.data)
     said = kept.word_for(row, words)
@@ -74,7 +110,7 @@ def document(row: Kept, words: Mapping[str, Said]) -> dict[str, Any]:
     }
 
 
-def find_row(connection: Connection, row_id: int) -> tuple[dict[str, Any] | None, str | None]:
+def find_row(connection: Connection, row_id: int) -> tuple[Refused | None, str | None]:
     """One refused row and the project it belongs to; None and None if there is none with this id."""
     row, project = kept.find(connection, row_id)
     if row is None or project is None:
@@ -82,9 +118,7 @@ def find_row(connection: Connection, row_id: int) -> tuple[dict[str, Any] | None
     return document(row, acknowledgements.standing(connection, project, QUARANTINE)), project
 
 
-def retry(
-    state: State, project: str, ids: Sequence[int] | None, *, by: str, at: float
-) -> list[dict[str, Any]]:
+def retry(state: State, project: str, ids: Sequence[int] | None, *, by: str, at: float) -> list[Refused]:
     """Let refused rows be tried in the next run, ignored ones too where they are named. `ids`: None means every row that
     nobody ignores. Raises NotFoundError `quarantine_unknown` for an id that is not there; then nothing was done.
     """
@@ -105,7 +139,7 @@ def retry(
 
 def ignore(
     state: State, project: str, ids: Sequence[int], *, reason: str, by: str, at: float
-) -> list[dict[str, Any]]:
+) -> list[Refused]:
     """Leave refused rows alone until what was refused moves. Raises NeedsPersonError `reason_missing`; NotFoundError
     `quarantine_unknown` for an id that is not there; then nothing was done.
     """

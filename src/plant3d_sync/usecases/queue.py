@@ -10,9 +10,8 @@ somebody else carries on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
@@ -62,9 +61,9 @@ class Wish:
     plan_id: str | None
     approve_guards: bool
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """JSON form, without what is not set."""
-        data: dict[str, Any] = {"queued": True, "entity_types": list(self.entity_types), "full": self.full}
+        data: dict[str, object] = {"queued": True, "entity_types": list(self.entity_types), "full": self.full}
         if self.asset_ids is not None:
             data["asset_ids"] = list(self.asset_ids)
         if self.plan_id is not None:
@@ -229,7 +228,7 @@ def _join(connection: Connection, world: World, run: Run, wish: Wish, trigger: s
             code="run_waiting",
             details={"run_id": run.run_id},
         )
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     merged = merge(held, wish)
     if merged != held:
         values |= {"direction": merged.direction.value, "options": merged.options()}
@@ -424,23 +423,23 @@ def fail(world: World, run: Run, error: SyncError) -> bool:
         return ours
 
 
-def complete(world: World, run: Run, *, outcome: str, result: dict[str, Any]) -> bool:
+def complete(world: World, run: Run, *, outcome: str, result: Mapping[str, object]) -> bool:
     """End a claimed run whose work was a preview: the Engine does not keep a row for those.
 
     False if the run is not ours any more. Row errors in `result` stay with the plan.
     """
     now = world.clock()
-    errors = result.pop("errors", [])
+    errors, stats, plan_id = result.get("errors"), result.get("stats"), result.get("plan_id")
     with world.state.write() as connection:
         if _get(connection, run.run_id).cancel_requested:
             outcome = "cancelled"
         ending = Ending(
             at=now,
             outcome=RunOutcome(outcome),
-            plan_id=result.get("plan_id"),
-            stats=result.get("stats"),
-            result=result,
-            errors=errors,
+            plan_id=plan_id if isinstance(plan_id, str) else None,
+            stats=stats if isinstance(stats, dict) else None,
+            result={name: value for name, value in result.items() if name != "errors"},
+            errors=errors if isinstance(errors, list) else [],
         )
         return runs.end(connection, run.run_id, ending, claimed=run)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.run.project import Project, World
@@ -27,7 +27,15 @@ def look_now(world: World, project: Project) -> tuple[Look, int]:
         snapshot.close()
 
 
-def accept(state: State, name: str, *, step: str | None, by: str, at: float) -> dict[str, Any]:
+class Accepted(TypedDict):
+    """The step that was accepted, with what it says of each change."""
+
+    project: str
+    accepted: str
+    changes: list[dict[str, object]]
+
+
+def accept(state: State, name: str, *, step: str | None, by: str, at: float) -> Accepted:
     """Accept the step that waits, as the last look found it. `step`: its id, if only that one is meant.
 
     Raises NotFoundError `schema_no_step`; NeedsPersonError `schema_moved` when another one waits. Decides nothing by itself:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import TypedDict, assert_never
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.change import Change, WrittenRow
@@ -47,6 +47,16 @@ class _Undo:
         ]
 
 
+class Undone(TypedDict):
+    """The plan that puts back: how many values it restores, and the fields that stay as they are."""
+
+    plan_id: str
+    project: str
+    run_id: str
+    restores: int
+    left_alone: list[dict[str, Value]]
+
+
 def undo_plan(
     world: World,
     project: str | None,
@@ -55,7 +65,7 @@ def undo_plan(
     change_id: int | None = None,
     by: str = "cli",
     write_mode: str = "off",
-) -> dict[str, Any]:
+) -> Undone:
     """Store the plan; writes nothing until it is applied. Answers {plan_id, restores, left_alone}.
 
     A field goes back only while it still holds what the run wrote. A created asset is archived, if nobody edited it;

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from plant3d_sync.run.project import iso
 from plant3d_sync.state.waiting import Waits
 
 
-def document(one: Waits, project: str) -> dict[str, Any]:
+def document(one: Waits, project: str) -> dict[str, object]:
     """As in the JSON of `waiting`."""
     return {
         "kind": one.kind,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from plant3d_sync.errors import NeedsPersonError, RetryLaterError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.usecases.conflicts import find_conflict, list_conflicts, resolve_conflict
+from plant3d_sync.usecases.conflicts import ConflictDocument, find_conflict, list_conflicts, resolve_conflict
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.errors import Refused, wrong_field
@@ -176,7 +176,7 @@ def conflict(conflict_id: IdPath, call: CanRead, response: Response) -> s.Confli
     return s.Conflict.model_validate(found)
 
 
-def _visible(call: Call, conflict_id: str) -> dict[str, Any]:
+def _visible(call: Call, conflict_id: str) -> ConflictDocument:
     found = find_conflict(call.context.state, conflict_id)
     return call.found(found, found["project_id"] if found else None, "conflict", conflict_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -370,7 +371,7 @@ def drift(
     return s.Drifts(items=[_drift(row) for row in rows], total=total, limit=limit, offset=offset)
 
 
-def _drift(row: dict[str, Any]) -> s.Drift:
+def _drift(row: Mapping[str, Any]) -> s.Drift:
     data = row.get("data") or {}
     return s.Drift(
         id=row["id"],

@@ -10,6 +10,7 @@ from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state.waiting import counts, waits
 from plant3d_sync.usecases import quarantine as use
+from plant3d_sync.usecases.quarantine import Refused
 from plant3d_sync.usecases.waiting import document
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -89,7 +90,7 @@ def quarantine(
     return s.Quarantine(items=[_row(item, name) for item in items], total=total, limit=limit, offset=offset)
 
 
-def _row(item: dict[str, Any], project: str) -> s.QuarantineRow:
+def _row(item: Refused, project: str) -> s.QuarantineRow:
     return s.QuarantineRow.model_validate(
         {**item, "asset_tag": item["tag"], "class_name": item["class"], "project_id": project}
     )
