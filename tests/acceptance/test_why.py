@@ -67,7 +67,7 @@ def test_the_changes_of_a_run_are_shown_to_people_too(
     pnpid = world.items("equipment")[0].pnpid
     redescribed(world, pnpid, "From the [b]designer")
     document: Row = ok(world.cli("show", world.pulled()["run_id"], "--changes"))
-    render.run(document)
+    render.run(document, ())
     said = capsys.readouterr().out
     assert "'From the [b]designer' · plant3d_changed" in said
     assert "changes" not in ok(world.cli("show", document["run_id"]))

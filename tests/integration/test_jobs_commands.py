@@ -151,7 +151,7 @@ def test_a_run_that_another_one_continues_says_where_to_look(cli, plant: Plant, 
     queue.release(world, claimed)
     shown = cli("show", later.run_id)
     assert (shown["outcome"], shown["continued_by"]) == ("cancelled", first.run_id)
-    render.run({**shown, "errors": []})
+    render.run({**shown, "errors": []}, ())
     sys.stdout.flush()
     assert f"continued by run {first.run_id}" in capfdbinary.readouterr().out.decode()
 
