@@ -17,6 +17,7 @@ import http.client
 import importlib.util
 import sqlite3
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -257,6 +258,7 @@ class Items:
         chosen = [(name, c) for name, c in fields.items() if len(c) > 1 or (c and c[0][1] is not None)]
         description = candidates(("Description",))
         class_at, tag_at, guid_at = place["PnPClassName"], place["Tag"], place["PnPGuid"]
+        time_at = place["PnPTimestamp"]
         type_at = place.get("Type", class_at)
         label = self.labels.get(class_name.upper(), class_name)
         drawing_of, lines_of = self.drawings.get, self.lines.get
@@ -275,6 +277,8 @@ class Items:
                         attributes[name] = value
                         break
             attributes["class"] = class_name
+            saved = (row[time_at] - TICKS_AT_1970) // 10_000_000
+            attributes["plant3d_updated_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(saved))
             values = {"tag": tag, "asset_type": entity, "attributes": attributes}
             if entity == "Line":
                 self.add_line(pnpid, attributes)
