@@ -219,11 +219,17 @@ def seal_lines(
     all are forgotten.
     """
     each = {row[0]: _digest_of_line(row) for row in rows if row[0] in moved}
-    _enter(connection, chain_name(LINES, project), at, digest=_digest_of_lines(rows), lines=each)
+    whole, chain = _digest_of_lines(rows), chain_name(LINES, project)
+    _enter(connection, chain, at, digest=whole, lines=each)
+    if len(each) > _FEW:
+        _enter(connection, chain, at, digest=whole, lines={})  # the newest is read in every run
+
+
+_FEW = 50
 
 
 def _digest_of_lines(rows: Iterable[LineRow]) -> str:
-    return digest_of(b"\n".join(_line_text(row) for row in sorted(rows)))
+    return digest_of("\n".join(map("\t".join, sorted(rows))).encode("utf-8", "surrogatepass"))
 
 
 def _digest_of_line(row: LineRow) -> str:
