@@ -267,6 +267,9 @@ class Catalogue:
         if ends and (last := self.plain.get(text[ends[-1][1] :])) is not None:
             # said by itself: a parameter at the end of what stands before it would take it for its own
             end, start = ends[-1]
+            ours = self._whole(text, depth, ending=text[start:])  # unless it belongs to the message itself
+            if ours is not None:
+                return ours
             before = self.said(text[:end], depth)
             if before is not None:
                 return before + text[end:start] + last
@@ -290,12 +293,15 @@ class Catalogue:
                 return first + text[end:start] + (self.said(rest, depth + 1) or rest)
         return None
 
-    def _whole(self, text: str, depth: int) -> str | None:
+    def _whole(self, text: str, depth: int, ending: str = "") -> str | None:
+        """By one template, which has to end with these words of its own."""
         plain = self.plain.get(text)
         if plain is not None:
             return plain
         for word in dict.fromkeys((_first_word(text), "")):
             for template in self._by_word.get(word, ()):
+                if not template.text.endswith(ending):
+                    continue
                 found = template.values(text)
                 if found is not None:
                     return template.filled({name: self._value(value, depth) for name, value in found.items()})

@@ -174,6 +174,13 @@ def test_no_message_takes_the_sentence_behind_it_for_a_part_of_its_own(closing: 
             assert closing not in tr(f"{told} {closing}"), one
 
 
+def test_a_message_that_ends_with_a_known_sentence_is_not_cut_before_it() -> None:
+    """A shorter message about any kind of thing would take the rest of this one for a name."""
+    with speaking("fr"):
+        told = tr("There is no project 'x' in the configuration. Nothing was done.")
+    assert told == "Il n'y a pas de projet 'x' dans la configuration. Rien n'a été fait."
+
+
 def test_why_an_item_was_skipped_is_translated_to_its_last_word() -> None:
     with speaking("fr"):
         told = tr("No segment of this line group is drawn, and it has no number. Skipped.")
