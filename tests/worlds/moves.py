@@ -602,7 +602,11 @@ def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
     if not said:
         return False
     now, back = world.sides(), {}
-    stays = {(entry["pnpid"], entry["field"]) for answer in said for entry in answer["left_alone"]}
+    stays = {
+        (answer["run_id"], entry["pnpid"], entry["field"])
+        for answer in said
+        for entry in answer["left_alone"]
+    }
     for run in reversed(runs):
         if run not in world.done:  # somebody acted while it worked: nobody can say which words it carried
             for typed in world.told.words.values():
@@ -614,7 +618,7 @@ def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
         for key, (before, after) in did.items():
             if key[0] in whole:
                 continue
-            if now[key] == after and (world.items[key[0]][0], FIELDS[key[1]]) not in stays:
+            if now[key] == after and (run, world.items[key[0]][0], FIELDS[key[1]]) not in stays:
                 back[key] = before
                 if key in world.told.words:
                     world.told.words[key].counts = False
@@ -626,7 +630,10 @@ def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
             POINTS.at, POINTS.happens = dies_at, POINTS.dies
         world.cli("apply", answer["plan_id"])
         codes.add(world.code)
-    if codes == {0} and len(said) == len(runs):
+    again = any(
+        name.startswith("undo") for name in world.told.moves[:-1]
+    )  # what waited before the first crosses
+    if codes == {0} and len(said) == len(runs) and not again:
         world.told.undone = back
     return True
 
