@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from starlette.testclient import TestClient
 
 from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.jobqueue import RedisBell
@@ -287,8 +289,6 @@ def test_redis_away_is_told_and_runs_are_still_accepted(tmp_path: Path) -> None:
     app = configured(tmp_path)
     bell = RedisBell("redis://127.0.0.1:9/1")
     web = create_app(app, world=World(state=app.state, clock=service.clock), bell=bell)
-    from starlette.testclient import TestClient
-
     with TestClient(web) as client:
         health = client.get("/health", headers=headers).json()
         assert (health["redis_connection"], health["status"], health["queue"]) == (
@@ -301,6 +301,19 @@ def test_redis_away_is_told_and_runs_are_still_accepted(tmp_path: Path) -> None:
         asked = client.post("/api/v1/sync/pull", json={"project_id": MINE}, headers=headers)
         assert asked.status_code == 202
         assert client.get("/readyz?verbose").json()["checks"]["queue"].startswith("degraded")
+    app.state.close()
+
+
+def test_a_redis_that_says_nothing_is_told_and_takes_no_process_out_of_service(tmp_path: Path) -> None:
+    """Frozen, it takes connections and answers none: seconds go by before that is an error."""
+    app = configured(tmp_path)
+    app.state.ready()
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        bell = RedisBell(f"redis://127.0.0.1:{frozen.getsockname()[1]}/0")
+        with TestClient(create_app(app, bell=bell)) as client:
+            answer = client.get("/readyz?verbose")
+            assert (answer.status_code, answer.json()["checks"]["state"]) == (200, "ok")
+            assert answer.json()["checks"]["queue"].startswith("degraded")
     app.state.close()
 
 
