@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.worlds import moves, oracle
 from tests.worlds.themes import THEMES, Theme
-from tests.worlds.world import BETWEEN_MOVES, CLOCK, World, beginning, ports, somewhere
+from tests.worlds.world import BETWEEN_MOVES, CLOCK, Row, World, beginning, ports, somewhere
 
 OFTEN = ("description", "model", "manufacturer")
 """Fields that every item has."""
@@ -258,6 +258,7 @@ def _beside(
 
 def situation(world: World) -> str:
     """Both sides, what we remember, and what people typed, without ids and times."""
+    known = world.rows if world.state.exists() else _nothing
     link = "SELECT pnpid, base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
     sides = {
         tag: [number, world.is_drawn(tag), world.tag_of(tag), *(world.cell(tag, name) for name in OFTEN)]
@@ -270,10 +271,10 @@ def situation(world: World) -> str:
     parts = [
         sides,
         held,
-        world.rows(link),
-        world.rows("SELECT field, kind, status, chosen, carried_out FROM conflict ORDER BY seq"),
-        world.rows("SELECT side, status FROM intent WHERE status = 'open'"),
-        world.rows("SELECT old_value, new_value, status FROM plant_write ORDER BY id"),
+        known(link),
+        known("SELECT field, kind, status, chosen, carried_out FROM conflict ORDER BY seq"),
+        known("SELECT side, status FROM intent WHERE status = 'open'"),
+        known("SELECT old_value, new_value, status FROM plant_write ORDER BY id"),
         [world.plan is None, [[*key, one.text, one.counts] for key, one in sorted(world.told.words.items())]],
         world.told.moves[-1:] if world.told.moves and "plan" in world.told.moves[-1] else [],
         [world.options, world.workbook, world.kept_synapse is None, (world.folder / "kept.dcf").exists()],
@@ -285,6 +286,11 @@ def situation(world: World) -> str:
         ],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _nothing(_statement: str) -> list[Row]:
+    """The state is lost."""
+    return []
 
 
 def timed(count: int, began: float) -> str:
