@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
 
 from tests.support.freezer import Freezer, freezer
@@ -19,21 +18,9 @@ TellRestorable = Callable[..., Restorable]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def parsers_built_once() -> Iterator[None]:
-    """The command line is parsed by the same parser each time, and the same mapping file into the same tree: building
-    either takes longer than a small run.
-    """
-    built: dict[tuple[int, int, int], Any] = {}
-    build = typer.main.get_command
-
-    def get_command(cli: typer.Typer) -> Any:
-        key = (id(cli), len(cli.registered_commands), len(cli.registered_groups))
-        if key not in built:
-            built[key] = build(cli)
-        return built[key]
-
+def mappings_read_once() -> Iterator[None]:
+    """The same mapping file is made into the same tree: building it takes longer than a small run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer.main, "get_command", get_command)
         patch.setattr(yaml, "compose", functools.lru_cache(yaml.compose))
         yield
 
