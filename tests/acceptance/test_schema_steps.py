@@ -174,6 +174,46 @@ def test_items_that_leave_with_their_class_are_named_and_nothing_is_archived(wor
     assert world.pulled()["stats"]["archived"] == 0 and "HV-1" in world.live()
 
 
+def doctor(world: World) -> dict[str, Row]:
+    return {line["check"]: line for line in world.cli("doctor", NAME).json["checks"]}
+
+
+def test_doctor_counts_what_waits_for_the_step_as_the_run_does(world: World) -> None:
+    dcf = Dcf.existing(world.dcf)
+    dcf.declare("VapourBottle", "Equipment", {})
+    dcf.add("VapourBottle", Tag="VB-1")
+    covered = world.pulled()["coverage"]
+    assert (covered["whole"], covered["handed_over"], covered["reasons"]) == (42, 41, {"schema_step": 1})
+    assert "brings 41 of 42 (97 %); the rest: schema_step 1" in doctor(world)["coverage"]["message"]
+
+
+def test_a_class_that_left_is_told_with_the_items_that_left(world: World) -> None:
+    world.change("UPDATE PnPTables SET BaseTable = 'Lines' WHERE TableName = 'GateValve'")
+    (told,) = world.pulled()["schema_step"]["changes"]
+    assert (told["kind"], told["items"]) == ("class_removed", 1) and "left alone" in told["message"]
+
+
+@pytest.mark.parametrize("by", ["schema", "mapping"])
+def test_items_with_an_asset_that_left_are_told_by_name_for_as_long_as_they_are_left_alone(
+    world: World, tmp_path: Path, by: str
+) -> None:
+    if by == "schema":
+        world.change("UPDATE PnPTables SET BaseTable = 'Lines' WHERE TableName = 'GateValve'")
+    else:
+        (tmp_path / "mine.yml").write_text(MAPPING + "  HandValves: {entity: none}\n")
+    assert world.pulled()["findings_by_code"]["out_of_mapping"] == 1
+    if by == "schema":
+        world.cli("schema", "accept", NAME)
+    world.pulled()
+    (told,) = world.findings("out_of_mapping")
+    assert told["data"]["tag"] == "HV-1" and "HV-1" in world.live()
+    assert "left alone: 1" in doctor(world)["coverage"]["message"]
+    if by == "mapping":
+        (tmp_path / "mine.yml").write_text(MAPPING)
+        world.pulled()
+        assert world.findings("out_of_mapping") == []
+
+
 def test_what_the_mapping_newly_names_is_no_change_of_the_schema(world: World, tmp_path: Path) -> None:
     (tmp_path / "mine.yml").write_text(MAPPING.replace("[ACME_Desc, Description]", "Description"))
     assert step_of(world) is None

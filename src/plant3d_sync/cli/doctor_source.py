@@ -34,10 +34,12 @@ from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
 from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.schema import Schema
 from plant3d_sync.model.side import WriteMode
 from plant3d_sync.reconcile.guard import check_identity
 from plant3d_sync.run.project import ProjectConfig
-from plant3d_sync.run.schema import look_at
+from plant3d_sync.run.schema import Look, left_alone, look_at
+from plant3d_sync.state import links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.coverage import expected_coverage
 from plant3d_sync.words import counted
@@ -76,8 +78,9 @@ def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) 
         mapping_lines, rules = _mapping(app, config, snapshot)
         lines += mapping_lines
         if rules is not None:
-            lines.append(_schema(app, config, snapshot, rules))
-            lines.append(_coverage(config, snapshot, rules))
+            look, left = _remembered(app, config, snapshot, rules)
+            lines.append(_schema(config, look))
+            lines.append(_coverage(config, snapshot, rules, look, left))
         return lines + _way_back(app, config, source, snapshot, rules)
     finally:
         snapshot.close()
@@ -318,33 +321,49 @@ def _mapping(app: App, config: ProjectConfig, snapshot: Snapshot) -> tuple[list[
     return [failed("mapping", _some(errors_found), hint, "mapping_invalid", 78)], None
 
 
-def _coverage(config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> Line:
-    """What a first pull of this mapping would hand over, and why not the rest."""
-    found = expected_coverage(snapshot, rules)
+def _coverage(
+    config: ProjectConfig, snapshot: Snapshot, rules: RuleSet, look: Look | None, left: int
+) -> Line:
+    """What a first pull of this mapping would hand over, and why not the rest. `left`: assets of classes it does not bring."""
+    found = expected_coverage(snapshot, rules, None if look is None else look.step)
     message = f"this mapping brings {found.said()}"
+    if left:
+        message = f"{message}; assets of classes that it does not bring, left alone: {left}"
     if found.is_below(config.coverage_warn):
         hint = "After a run `plant3d-sync findings` names the items; `coverage: {warn: …}` sets the floor."
         return warning("coverage", message, hint, "coverage_low")
     return ok("coverage", message)
 
 
-def _schema(app: App, config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> Line:
-    """Whether the classes and columns that the mapping uses are those that were accepted."""
-    look = None
+def _remembered(
+    app: App, config: ProjectConfig, snapshot: Snapshot, rules: RuleSet
+) -> tuple[Look | None, int]:
+    """The catalogue beside the accepted one, and how many assets are of classes that the mapping does not bring.
+
+    None where our state cannot be read: it has a line of its own.
+    """
     try:
         with app.kept_state.read() as connection:
             known = project_state.get(connection, config.name)
-            if known is not None:
-                token = app.project(config.name).mapping_token()
-                look = look_at(connection, known.number, token, rules, snapshot, 0.0)
-    except SyncError:  # our state has a line of its own
+            if known is None:
+                return Look(kept=None, now=Schema(mapping="", classes=rules.used)), 0
+            token = app.project(config.name).mapping_token()
+            look = look_at(connection, known.number, token, rules, snapshot, 0.0)
+            return look, sum(1 for _ in left_alone(links.briefs(connection, known.number), rules))
+    except SyncError:
+        return None, 0
+
+
+def _schema(config: ProjectConfig, look: Look | None) -> Line:
+    """Whether the classes and columns that the mapping uses are those that were accepted."""
+    if look is None:
         return skipped("project schema", "not checked: see above")
-    if look is None or look.kept is None:
+    if look.kept is None:
         return ok("project schema", "nothing was accepted yet; the first complete run accepts it as it is")
     if look.step is None:
         return ok("project schema", "the one that was accepted")
     message = " ".join(change.said() for change in look.step.changes[:5])
-    hint = f"plant3d-sync schema show {config.name}; `schema accept` accepts it. Until then these fields are unknown."
+    hint = f"plant3d-sync schema show {config.name}; `schema accept` accepts it. Until then the fields and items that it concerns wait."
     return warning("project schema", message, hint, "schema_step")
 
 

@@ -125,7 +125,7 @@ def mapping_check(
         Problem(
             severity=Severity.WARNING,
             code="schema_step",
-            message=f"{step} Until somebody accepts it (`schema accept {project}`), these fields are unknown",
+            message=f"{step} Until somebody accepts it (`schema accept {project}`), the fields and items that it concerns wait",
             file=file.name,
         )
         for step in steps
@@ -152,7 +152,8 @@ def mapping_check(
 def _some(items: Mapping[str, Any]) -> str:
     """How many, and the first tags."""
     tags = ", ".join(plain(item["tag"]) for item in items["items"][:10])
-    return f"{items['count']}" + (f" ({tags})" if tags else "")
+    more = f" and {items['count'] - 10} more" if items["count"] > 10 else ""
+    return f"{items['count']}" + (f" ({tags}{more})" if tags else "")
 
 
 @mapping_app.command("diff")

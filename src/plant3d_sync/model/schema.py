@@ -75,9 +75,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             case Kind.COLUMN_CHANGED:
                 what = f"The column {self.column} of {shown} changed in Plant 3D: {self._difference()}."
             case Kind.CLASS_ADDED:
-                what = f"The class {shown} is new among those that the mapping brings."
+                what = f"The class {shown} is new among those that the mapping brings: its items wait."
             case Kind.CLASS_REMOVED:
-                what = f"The class {shown} is not among those that the mapping brings any more."
+                what = f"The class {shown} is not among those that the mapping brings any more: its assets are left alone."
             case Kind.CLASS_MOVED:
                 what = f"The class {shown} stands elsewhere in the class tree: {self._difference()}."
         return what + (f" It fills {', '.join(self.fields)}." if self.fields else "")

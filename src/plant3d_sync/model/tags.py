@@ -139,6 +139,10 @@ def telling_apart(one: str, other: str) -> str:
     position = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
     if position is None:
         position = min(len(one), len(other))
+    while position > 0 and any(
+        unicodedata.combining(text[position : position + 1] or "a") for text in (one, other)
+    ):
+        position -= 1
     mine, theirs = _named(one, position), _named(other, position)
     return f"{mine} against {theirs} at character {position + 1}"
 
@@ -146,6 +150,10 @@ def telling_apart(one: str, other: str) -> str:
 def _named(text: str, position: int) -> str:
     if position >= len(text):
         return "nothing"
-    char = text[position]
+    end = position + 1
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    char = text[position:end]  # with the accents that are characters of their own
     shown = f"'{char}' " if char.isprintable() and not char.isspace() else ""
-    return f"{shown}U+{ord(char):04X} ({unicodedata.name(char, 'no name').lower()})"
+    codes = " ".join(f"U+{ord(one):04X}" for one in char)
+    return f"{shown}{codes} ({', '.join(unicodedata.name(one, 'no name').lower() for one in char)})"

@@ -19,7 +19,7 @@ from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.compare import Comparison
 from plant3d_sync.run.letters import unread_letters
 from plant3d_sync.run.project import Project, World
-from plant3d_sync.run.recall import recall
+from plant3d_sync.run.recall import is_archived, recall
 from plant3d_sync.run.spool import LineSpool
 from plant3d_sync.state.lines import Made
 
@@ -75,6 +75,11 @@ def make_plan(
                 *_mapping_findings(rules),
                 *unread_letters(rules, snapshot),
                 *known.look.findings(),
+                *(
+                    schema.out_of_mapping(brief)
+                    for brief in schema.left_alone(known.briefs.values(), rules)
+                    if not is_archived(brief, sides.feed)
+                ),
             ]
         )
     draft.findings[:] = _placed(told_once(draft.findings, _tag_columns(rules)), snapshot)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.schema import Schema, Step, difference, without_change
+from plant3d_sync.model.schema import Kind, Schema, Step, difference, without_change
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, links, schemas
+from plant3d_sync.state.links import Brief
 from plant3d_sync.state.schemas import Kept
 
 SHOWN = 200
@@ -33,7 +36,7 @@ class Look:
         return [
             Finding(
                 code="schema_step",
-                message=f"{change.said()} Until somebody accepts it, what these fields hold in Plant 3D counts as unknown.",
+                message=f"{change.said()} Until somebody accepts it, the fields and items that it concerns wait.",
                 class_name=change.classes[0] if len(change.classes) == 1 else None,
                 column=change.column or None,
                 hint="`plant3d-sync schema show` shows the step, `schema accept` accepts it; or put it right in Project Setup.",
@@ -81,6 +84,7 @@ def _document(
     entering: list[dict[str, object]],
     leaving: list[dict[str, object]],
 ) -> dict[str, object]:
+    left = Counter(item["class"] for item in leaving)
     return {
         "step": step.step_id,
         "since": since,
@@ -93,13 +97,43 @@ def _document(
                 "fields": list(change.fields),
                 "before": change.before,
                 "after": change.after,
-                "items": sum(counts.get(name, 0) for name in change.classes),
+                "items": sum(
+                    left[name] if change.kind is Kind.CLASS_REMOVED else counts.get(name, 0)
+                    for name in change.classes
+                ),
             }
             for change in step.changes
         ],
         "enter": {"count": len(entering), "items": entering[:SHOWN]},
         "leave": {"count": len(leaving), "items": leaving[:SHOWN]},
     }
+
+
+_FOLLOWED = frozenset({LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING, LinkState.OUT})
+
+
+def left_alone(briefs: Iterable[Brief], rules: RuleSet) -> Iterator[Brief]:
+    """Items with a living asset whose class the mapping does not bring, or not any more: nothing is done with them."""
+    return (
+        brief
+        for brief in briefs
+        if brief.class_name not in rules.classes
+        and brief.state in _FOLLOWED
+        and brief.in_synapse is InSynapse.LIVE
+    )
+
+
+def out_of_mapping(brief: Brief) -> Finding:
+    """What is told of one of them."""
+    return Finding(
+        code="out_of_mapping",
+        message=f"The mapping does not bring the class {brief.class_name} (any more). The asset is left alone.",
+        hint="Nothing, if it is meant: archive the asset in SYNAPSE if it is not needed. Else bring the class back.",
+        pnpid=brief.pnpid,
+        class_name=brief.class_name,
+        tag=brief.tag,
+        data={"plant3d_id": brief.plant3d_id},
+    )
 
 
 def remember(connection: Connection, number: int, look: Look, *, at: float, by: str) -> None:

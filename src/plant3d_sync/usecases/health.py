@@ -506,7 +506,7 @@ def _schema_reasons(step: SchemaStep, watched: Watched) -> list[Reason]:
             level=Health.DEGRADED,
             message="The schema of Plant 3D changed: "
             + " ".join(one["message"] for one in step["changes"][:3]),
-            hint=f"`plant3d-sync schema show {watched.name}`, then `schema accept`; until then these fields are unknown.",
+            hint=f"`plant3d-sync schema show {watched.name}`, then `schema accept`; until then the fields and items that it concerns wait.",
         )
     ]
 
