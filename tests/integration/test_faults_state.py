@@ -47,7 +47,7 @@ from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.conflicts import resolve_conflict
 from plant3d_sync.worker.scheduler import planned_projects
 from tests.support import invariants, postgres
-from tests.support.both_ways import edited, end, journal, plant, same, whole_again
+from tests.support.both_ways import edited, end, journal, plant, same, whole_again, without_times
 from tests.support.broken_state import CommitProxy, Trouble, When, in_trouble
 from tests.support.jobs import DEAD, Queueing, together, wait_until
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
@@ -633,8 +633,8 @@ def run_with(world: World, progress: Callable[[str, int, int | None], None]) -> 
 
 
 def held(world: World) -> Row:
-    """What both sides hold now, without random identities."""
-    assets = [{**asset, "plant3d_id": None} for asset in world.dump_synapse()]
+    """What both sides hold now, without random identities and without when a row was saved."""
+    assets = [{**without_times(asset), "plant3d_id": None} for asset in world.dump_synapse()]
     return {"synapse": assets, "plant3d": plant(world)}
 
 
