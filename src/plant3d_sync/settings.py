@@ -408,7 +408,7 @@ def unset_names(settings: Settings, config: ConfigFile, environ: Mapping[str, st
     if settings.plant3d_db_url is not None:
         lacking = []
     elif len(lacking) == len(database):
-        lacking = ["PLANT3D_DB_URL (or PLANT3D_DB_HOST and PLANT3D_DB_NAME)"]
+        lacking = ["PLANT3D_DB_URL (PLANT3D_DB_HOST + PLANT3D_DB_NAME)"]
     key = config.synapse.api_key_env
     needed = {
         "SYNAPSE_PROJECT_ID": settings.synapse_project_id,

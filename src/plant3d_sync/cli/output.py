@@ -91,7 +91,8 @@ def print_error(error: SyncError, *, as_json: bool) -> None:
     for line in more:  # indented, so that no value can pass for a line of ours
         sys.stderr.write(f"  {plain(line)}\n")
     if error.hint:
-        sys.stderr.write(f"  {tr('what to do')}: {plain(MASK.text(tr(error.hint)))}\n")
+        hint = plain(MASK.text(tr(error.hint)))
+        sys.stderr.write("  " + tr(f"what to do: {hint}") + "\n")
     if as_json:
         print_json({"error": MASK.value(error.to_dict())})
 
