@@ -185,6 +185,16 @@ def test_an_older_plan_does_not_undo_a_newer_one(ready: World) -> None:
     at_rest(ready)
 
 
+def test_a_run_that_a_guard_stopped_does_not_say_that_it_handed_anything_over(make_small: MakeWorld) -> None:
+    world = make_small(guards={"update": [0.05, 3]})
+    world.pulled()
+    for item in world.items("equipment")[:9]:
+        redescribed(world, item.pnpid, f"Mass {item.pnpid}")
+    stopped = world.cli("pull", NAME, as_json=False)
+    assert stopped.code == 5
+    assert "Would hand over: " in stopped.out and "\nHanded over: " not in stopped.out
+
+
 def test_a_run_that_a_guard_stopped_is_carried_out_when_a_person_approves_it(make_small: MakeWorld) -> None:
     world = make_small(guards={"update": [0.05, 3]})
     world.pulled()

@@ -39,7 +39,7 @@ def report(item: Report) -> None:
         say("Into Plant 3D: " + _listed(pushed))
     if covered := item.extra.get("coverage"):
         found = Coverage.from_dict(covered).said()
-        say(f"Would hand over: {found}." if item.dry_run else f"Handed over: {found}.")
+        say(f"Would hand over: {found}." if item.dry_run or item.guards else f"Handed over: {found}.")
     if step := item.extra.get("schema_step"):
         say(f"The schema of Plant 3D changed (plant3d-sync schema show {item.project}):")
         for change in step["changes"]:
