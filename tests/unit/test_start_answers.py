@@ -115,6 +115,26 @@ def test_a_wrong_variable_is_one_problem_and_the_only_one(
         assert python not in problems[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://someone:tail@middle/end@127.0.0.1/0"),
+        ("STATE_DB_URL", "postgresql://someone:tail#middle@127.0.0.1/state"),
+        ("PLANT3D_DB_URL", "mssql+pymssql://someone:tail?middle@127.0.0.1/plant_PnId"),
+    ],
+)
+def test_an_address_whose_password_cannot_be_told_is_refused_with_the_way_to_write_it(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("SYNAPSE_API_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SYNAPSE_PROJECT_ID", ONE)
+    monkeypatch.setenv("PLANT3D_DB_URL", "mine.dcf")
+    monkeypatch.setenv(name, value)
+    code, document, _ = command(capfdbinary, "check-config")
+    assert code == 78 and "/ %2F" in document["error"]["hint"]  # type: ignore[index]
+    assert "middle" not in str(document)
+
+
 @pytest.mark.parametrize(("given", "meant"), [("info", "INFO"), (" Warning ", "WARNING"), ("ERROR", "ERROR")])
 def test_the_level_may_be_written_in_any_case(given: str, meant: str) -> None:
     assert load_settings({"LOG_LEVEL": given, "LOG_FORMAT": "JSON"}).log_level == meant

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from plant3d_sync.address import ESCAPES
 from plant3d_sync.bootstrap import App
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import recipe_for
@@ -33,9 +34,12 @@ class Found:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     projects: list[str] = field(default_factory=list)
+    hint: str = "docs/reference/settings.md explains every name."
 
     def add(self, error: SyncError, prefix: str = "") -> None:
-        """The single problems of an error, or its sentence."""
+        """The single problems of an error, or its sentence. How an address is written stays the hint."""
+        if ESCAPES in error.hint:
+            self.hint = error.hint
         listed = error.details.get("problems")
         if "\n" in error.message:  # one problem a line, below the sentence that counts them
             texts = error.message.splitlines()[1:]

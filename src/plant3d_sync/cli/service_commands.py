@@ -439,7 +439,7 @@ def check_config(json: JsonOption = False) -> None:
     if found.problems:
         raise ConfigError(
             f"{len(found.problems)} problems: " + "; ".join(found.problems) + ". Nothing was started.",
-            hint="docs/reference/settings.md explains every name.",
+            hint=found.hint,
             code="config_invalid",
             details={"problems": found.problems},
         )
