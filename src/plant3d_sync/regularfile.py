@@ -1,4 +1,4 @@
-"""Files that somebody named: looked at before they are opened, and read as far as a limit only.
+"""Files that somebody named: looked at before they are opened or replaced, and read as far as a limit only.
 
 A name may lead to a pipe that nobody writes into, to a device without end, to a folder or to itself. None of them is
 opened: opening alone may never return.
@@ -6,6 +6,7 @@ opened: opening alone may never return.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -42,6 +43,15 @@ def regular(path: str | Path) -> os.stat_result:
     if kind:
         raise NotRegular(errno.EINVAL, f"it is {kind}, not a file")
     return found
+
+
+def may_replace(path: str | Path) -> None:
+    """Whether a file may take this name: nothing stands there, or a regular file. Raises NotRegular, or OSError.
+
+    Renaming onto a name removes what it named: with the rights for it, a pipe others listen at, or a device.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        regular(path)
 
 
 def read_limited(path: str | Path, limit: int) -> bytes:

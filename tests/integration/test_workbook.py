@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import xlsxwriter
 from python_calamine import CalamineWorkbook
 
+from plant3d_sync.cli.sync_commands import write_export
 from plant3d_sync.connectors.base import CellWrite
 from plant3d_sync.connectors.plant3d.writing.workbook import (
     Guide,
@@ -219,6 +221,18 @@ def assert_told(out: Path, sheets: list[str]) -> None:
 def test_without_any_value_there_is_no_workbook(tmp_path: Path) -> None:
     assert built(tmp_path / "out.xlsx", []).path is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes with a name as on POSIX")
+def test_a_name_that_leads_to_no_file_is_refused_and_still_leads_there(tmp_path: Path) -> None:
+    """A file that took the name would take a device or somebody's pipe away, to whoever has the rights for it."""
+    pipe = tmp_path / "pipe.xlsx"
+    os.mkfifo(pipe)
+    with pytest.raises(RetryLaterError, match="it is a pipe, not a file"):
+        built(pipe, [planned(1, "x")])
+    with pytest.raises(RetryLaterError, match="it is a pipe, not a file"):
+        write_export(pipe, b"findings")
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_workbook_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:

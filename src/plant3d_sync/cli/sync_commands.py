@@ -19,6 +19,7 @@ from plant3d_sync.cli.output import ProgressLine, print_error, print_json, say
 from plant3d_sync.errors import GuardStop, Interrupted, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
+from plant3d_sync.regularfile import may_replace
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.project import iso
@@ -412,6 +413,7 @@ def write_export(path: Path, content: bytes) -> None:
     """The whole file or none. Raises RetryLaterError `export_not_written`."""
     temporary = path.with_name(f".{path.name}.part")
     try:
+        may_replace(path)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:

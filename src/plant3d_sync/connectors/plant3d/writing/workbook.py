@@ -39,7 +39,7 @@ from plant3d_sync.language import speaking, tr
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.cells import allowed_column, check_cell
 from plant3d_sync.model.record import PlantItem
-from plant3d_sync.regularfile import regular
+from plant3d_sync.regularfile import may_replace, regular
 from plant3d_sync.words import said
 
 Language = Literal["en", "fr"]
@@ -803,17 +803,19 @@ def _whole_or_not_at_all(out: Path) -> Iterator[Path]:
     """A temporary file beside `out` that takes its name when the block ends well."""
     temporary: Path | None = None
     try:
+        may_replace(out)
         handle, name = tempfile.mkstemp(prefix=f".{out.stem[:40]}-", suffix=".xlsx", dir=out.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         temporary.replace(out)
-    except (OSError, xlsxwriter.exceptions.XlsxFileError) as error:
+    except (OSError, xlsxwriter.exceptions.XlsxFileError) as caught:
+        error = getattr(caught, "strerror", None) or caught
         raise RetryLaterError(
             f"The workbook {out} could not be written: {error}. What was there before is untouched.",
             hint="Close it in Excel, and check the folder and the free space.",
             code="workbook_not_written",
-        ) from error
+        ) from caught
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
