@@ -3,8 +3,8 @@
     python docs/texts.py            bring locale/*.po up to date; new messages come without a translation
     python docs/texts.py --check    say what is missing or not used any more, and end with 1
 
-A message is a text with at least two words in a module that speaks to people. What an f-string puts in becomes a named
-place: `f"The tag {said(tag)}"` is `The tag {tag}`. `counted(found, f"{found} row", f"{found} rows")` is one message with
+A message is a text with at least two words in a module that speaks to people, or whatever is said as a line (`say(…)`).
+What an f-string puts in becomes a named place: `f"The tag {said(tag)}"` is `The tag {tag}`. `counted(found, f"{found} row", f"{found} rows")` is one message with
 plural forms, in which the number is the place `{n}`. Words that stand alone (`heads(…)`, the first list of `table(…)`) have
 the context `head`.
 """
@@ -161,12 +161,22 @@ def _templates(tree: ast.Module) -> Iterator[Message]:
             for part in node.values:  # what formats a value is no text
                 if isinstance(part, ast.FormattedValue) and part.format_spec is not None:
                     aside.update(id(one) for one in ast.walk(part.format_spec))
+    lines = {id(text) for call in _calls(tree, "say") for text in _either(call.args[0])}
     for node in ast.walk(tree):
         if id(node) in aside or not isinstance(node, ast.Constant | ast.JoinedStr):
             continue
         text = _template(node).strip()
-        if is_message(text):
+        if is_message(text) or (id(node) in lines and _WORDS.search(_bare(text))):
             yield text
+
+
+def _either(node: ast.expr) -> Iterator[ast.expr]:
+    """A text, or each of those that one is chosen from."""
+    if isinstance(node, ast.IfExp):
+        yield from _either(node.body)
+        yield from _either(node.orelse)
+    else:
+        yield node
 
 
 def _help(tree: ast.Module) -> Iterator[str]:
@@ -196,14 +206,18 @@ def _is_command(node: ast.FunctionDef) -> bool:
 
 def is_message(text: str) -> bool:
     """Whether a text of the source is said to people."""
-    bare = re.sub(r"\{\w*\}", " ", text)
     return (
         " " in text
         and not text.startswith("# ")
-        and len(_WORDS.findall(bare)) > 1
+        and len(_WORDS.findall(_bare(text))) > 1
         and not _SQL.match(text)
         and not _CODE.search(text)
     )
+
+
+def _bare(text: str) -> str:
+    """Without its places."""
+    return re.sub(r"\{\w*\}", " ", text)
 
 
 def _template(node: ast.Constant | ast.JoinedStr, number: ast.expr | None = None) -> str:

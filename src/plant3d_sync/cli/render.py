@@ -36,7 +36,8 @@ def report(item: Report) -> None:
     table(["", *COUNTS], rows)
     pushed = {name: value for name, value in (item.push_stats or {}).items() if value}
     if pushed and item.direction == "both":
-        say("Into Plant 3D: " + _listed(pushed))
+        told = ", ".join(f"{heading(name)} {count}" for name, count in pushed.items())
+        say(f"Into Plant 3D: {told}.")
     if covered := item.extra.get("coverage"):
         found = Coverage.from_dict(covered).said()
         say(f"Would hand over: {found}." if item.dry_run or item.guards else f"Handed over: {found}.")

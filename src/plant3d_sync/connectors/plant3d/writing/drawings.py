@@ -111,15 +111,24 @@ class DrawingLocks:
 
     def _sentence(self, drawing: str, reason: str, lock: Path | None) -> str:
         if reason == DRAWING_OPEN and lock is not None:
-            user = self.user_of(lock)
+            if user := self.user_of(lock):
+                return (
+                    f"The drawing {drawing} is open by {user} ({lock.name} is beside it). Nothing was written; "
+                    "it is tried again at the next run. If nobody has it open, delete that lock file."
+                )
             return (
-                f"The drawing {drawing} is open{f' by {user}' if user else ''} ({lock.name} is beside it). Nothing "
-                "was written; it is tried again at the next run. If nobody has it open, delete that lock file."
+                f"The drawing {drawing} is open ({lock.name} is beside it). Nothing was written; "
+                "it is tried again at the next run. If nobody has it open, delete that lock file."
             )
-        where = f"in {self.folder}" if self.folder is not None else "because no drawing folder is configured"
+        if self.folder is None:
+            return (
+                f"Whether the drawing {drawing} is open cannot be seen because no drawing folder is configured, so it "
+                "counts as open. Nothing was written. Set the project's `drawings` folder, or let unseen drawings count "
+                "as closed."
+            )
         return (
-            f"Whether the drawing {drawing} is open cannot be seen {where}, so it counts as open. Nothing was written. "
-            "Set the project's `drawings` folder, or let unseen drawings count as closed."
+            f"Whether the drawing {drawing} is open cannot be seen in {self.folder}, so it counts as open. Nothing was "
+            "written. Set the project's `drawings` folder, or let unseen drawings count as closed."
         )
 
     def _look(self, drawing: str) -> tuple[str, Path | None]:
