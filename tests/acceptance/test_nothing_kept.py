@@ -82,3 +82,18 @@ def test_what_is_kept_is_found_as_before(make_small: MakeWorld) -> None:
     run = world.pulled()["run_id"]
     assert world.cli("show", run).json["run_id"] == run
     assert world.cli("runs", NAME).json["total"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("schema", "show", NAME), ("mapping", "check", "mine.yml", "--project", NAME)],
+    ids=lambda words: words[0],
+)
+def test_a_look_at_the_schema_of_a_project_that_never_ran_makes_no_state_database(
+    make_small: MakeWorld, words: tuple[str, ...]
+) -> None:
+    world = make_small()
+    (world.folder / "mine.yml").write_text("version: 1\nextends: stock\n", encoding="utf-8")
+    said = world.cli(*(str(world.folder / word) if word == "mine.yml" else word for word in words))
+    assert said.code == 0, (said.code, said.out, said.err)
+    assert list(world.folder.glob(f"{world.state.name}*")) == []

@@ -9,6 +9,7 @@ import typer
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
 from plant3d_sync.run.schema import remember
+from plant3d_sync.state import projects
 from plant3d_sync.usecases import schema as schema_use
 
 schema_app = typer.Typer(help="Changes of the Plant 3D schema that wait for a person.", no_args_is_help=True)
@@ -23,7 +24,7 @@ def schema_show(project: ProjectArgument, json: JsonOption = False) -> None:
     as_json = wants_json(json)
     with app() as made:
         found = made.project(project)
-        look, _number = schema_use.look_now(made.world(), found)
+        look = schema_use.look_now(made.kept_state, found, made.clock())
     step = look.document or None
     if as_json:
         print_json({"project": found.name, "step": step, "known": look.kept is not None})
@@ -63,8 +64,9 @@ def schema_accept(
     as_json = wants_json(json)
     with app() as made:
         found, world = made.project(project), made.world()
-        look, number = schema_use.look_now(world, found)
+        look = schema_use.look_now(world.state, found, world.clock())
         with world.state.write() as connection:
+            number = projects.ensure(connection, found.name).number
             remember(connection, number, look, at=world.clock(), by="cli")
         done = schema_use.accept(world.state, found.name, step=step, by="cli", at=world.clock())
     if as_json:

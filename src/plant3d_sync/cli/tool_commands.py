@@ -112,7 +112,7 @@ def mapping_check(
         with app() as made:
             entry = made.project(project)
             source = source or entry.config.source
-            look, _number = look_now(made.world(), entry)
+            look = look_now(made.kept_state, entry, made.clock())
         steps = [change.said() for change in look.step.changes] if look.step is not None else []
     if source:
         with _paths_of_the_command_line():

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TypedDict
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
-from plant3d_sync.run.project import Project, World
+from plant3d_sync.model.schema import Schema
+from plant3d_sync.run.project import Project
 from plant3d_sync.run.schema import Look, look_at
 from plant3d_sync.state import State, audit, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.schemas import Kept
 
 
-def look_now(world: World, project: Project) -> tuple[Look, int]:
-    """Read the source and compare. Returns also the project's number. Raises what a read of the source raises."""
-    with world.state.write() as connection:
-        number = project_state.ensure(connection, project.name).number
+def look_now(state: State, project: Project, at: float) -> Look:
+    """Read the source and compare. Writes nothing. `at`: POSIX seconds. Raises what a read of the source raises."""
     snapshot = project.source.snapshot()
     try:
         rules = project.rules(snapshot.catalog)
-        with world.state.read() as connection:
-            return look_at(
-                connection, number, project.mapping_token(), rules, snapshot, world.clock()
-            ), number
+        with state.read() as connection:
+            known = project_state.get(connection, project.name)
+            if known is None:
+                return Look(kept=None, now=Schema(mapping=project.mapping_token(), classes=rules.used))
+            return look_at(connection, known.number, project.mapping_token(), rules, snapshot, at)
     finally:
         snapshot.close()
 
