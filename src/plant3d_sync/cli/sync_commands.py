@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -411,10 +412,11 @@ def export_format(path: Path) -> Format:
 
 def write_export(path: Path, content: bytes) -> None:
     """The whole file or none. Raises RetryLaterError `export_not_written`."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         may_replace(path)
-        temporary.write_bytes(content)
+        with temporary.open("xb") as file:  # never through a link that somebody put there
+            file.write(content)
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):
