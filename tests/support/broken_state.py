@@ -161,6 +161,7 @@ class CommitProxy:
     def __init__(self, url: str) -> None:
         self._target = make_url(url)
         self.at, self.when = 0, "before"
+        self._mark: bytes | None = None
         self.commits = 0
         self.cuts = 0
         self._closing = False
@@ -175,7 +176,11 @@ class CommitProxy:
 
     def cut(self, at: int, when: When) -> None:
         """Count anew; the `at`-th commit from now on is cut."""
-        self.commits, self.cuts, self.at, self.when = 0, 0, at, when
+        self.commits, self.cuts, self.at, self.when, self._mark = 0, 0, at, when, None
+
+    def cut_transaction(self, mark: str, when: When) -> None:
+        """Count anew; the first commit of a transaction with such a statement is cut, whatever other threads commit."""
+        self.commits, self.cuts, self.at, self.when, self._mark = 0, 0, 0, when, mark.encode()
 
     def __enter__(self) -> CommitProxy:
         self._thread.start()
@@ -212,11 +217,13 @@ class CommitProxy:
         back = threading.Thread(target=self._back, args=(server, client, swallow, answered), daemon=True)
         back.start()
         with client, server, contextlib.suppress(OSError):
-            start = True
+            start, marked = True, False
             for message in _messages(client):
+                marked = marked or (self._mark is not None and self._mark in message)
                 if not start and message[:1] == b"Q" and message[5:].upper().startswith(b"COMMIT"):
                     self.commits += 1
-                    if self.commits == self.at:
+                    if marked or self.commits == self.at:
+                        self._mark = None
                         self._cut(client, server, message, swallow, answered)
                         return
                 start = False
