@@ -808,3 +808,19 @@ def test_a_state_address_that_names_the_plant_3d_file_is_refused_before_anything
     assert small.cli("doctor", NAME, env={"STATE_DB_URL": f"sqlite:///{small.dcf}"}).code == 78
     assert small.dcf.read_bytes() == before and small.writes() == 0
     assert not list(small.folder.glob("ProcessPower.dcf-*"))
+
+
+def test_a_class_name_that_is_no_text_stops_no_other_item(make_world: MakeWorld) -> None:
+    world = make_world(items=60)
+    lost = world.items("valves")[0].pnpid
+    with closing(sqlite3.connect(world.dcf)) as project, project:
+        project.execute("UPDATE PnPBase SET PnPClassName = CAST(x'56e9' AS TEXT) WHERE PnPID = ?", (lost,))
+        project.execute(
+            "INSERT INTO PnPDataLinks (PnPID, RowId, DwgId) SELECT max(PnPID) + 50, ?, 999999999 FROM PnPBase",
+            (lost,),
+        )
+    said = world.pull()
+    assert said.json["outcome"] in ("clean", "with_issues"), said.out
+    assert len(world.assets()) == 59
+    told = world.cli("findings", NAME, "--code", "dangling_link").json["findings"]
+    assert [one["pnpid"] for one in told] == [lost], "a finding about that very row"

@@ -281,7 +281,10 @@ class Scan:
                 yield self._with_sharing(batch)
             yield from self._special_lines(plans, known)
         finally:
-            self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
+            with suppress(
+                sqlite3.OperationalError
+            ):  # it stays in use when an error ends the reading: that one is told
+                self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
 
     def _with_sharing(self, batch: ItemBatch) -> ItemBatch:
         if self.sharing:

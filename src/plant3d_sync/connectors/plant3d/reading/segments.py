@@ -26,23 +26,23 @@ def segment_values(
     relations: Relations,
 ) -> SegmentValues:
     """The values of these columns on every segment. A default of the class counts as empty, as in any column."""
-    class_of = _classes(connection, discovery, set(relations.groups_of) | relations.loose)
+    class_of = _classes(tolerant, discovery, set(relations.groups_of) | relations.loose)
     both = (connection, tolerant)
     return {name: _column(both, discovery, name, class_of) for name in sorted(names)}
 
 
-def _classes(connection: sqlite3.Connection, discovery: Discovery, wanted: set[int]) -> dict[int, str]:
-    """Segment -> its class, as the catalogue spells it."""
+def _classes(tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int]) -> dict[int, str]:
+    """Segment -> its class, as the catalogue spells it. The class of some other row may be no text at all."""
     key, name = (discovery.table_column(ROOT, column) for column in ("PnPID", "PnPClassName"))
     spelled = {one.lower(): one for one in discovery.catalog.descendants(SEGMENTS)}
     if not spelled or not wanted:
         return {}
     table = discovery.table(ROOT)
-    stored = [one for (one,) in connection.execute(f"SELECT DISTINCT {name} FROM {table}")]
+    stored = [one for (one,) in tolerant.execute(f"SELECT DISTINCT {name} FROM {table}")]
     ours = [one for one in stored if isinstance(one, str) and one.lower() in spelled]
     found: dict[int, str] = {}
     for one in ours:
-        rows = connection.execute(f"SELECT {key} FROM {table} WHERE {name} = ?", (one,))
+        rows = tolerant.execute(f"SELECT {key} FROM {table} WHERE {name} = ?", (one,))
         found.update(dict.fromkeys(wanted.intersection([pnpid for (pnpid,) in rows]), spelled[one.lower()]))
     return found
 

@@ -234,7 +234,7 @@ class Snapshot:
         return {item: number for item, number in found.items() if number}
 
     def classes_of(self, pnpids: Collection[int]) -> dict[int, str]:
-        """The classes of these rows; one that is not there is left out."""
+        """The classes of these rows; one that is not there, or that is no text, is left out."""
         wanted = [one for one in pnpids if -(2**63) <= one < 2**63]
         base, of = self.discovery.table("PnPBase"), self.discovery.table_column("PnPBase", "PnPClassName")
         key = self.discovery.table_column("PnPBase", "PnPID")
@@ -243,9 +243,10 @@ class Snapshot:
         with self._readable():
             self._note_told(wanted)
             rows = self._copy.connection.execute(
-                f"SELECT b.{key}, b.{of} FROM {base} AS b JOIN temp.told AS t ON t.pnpid = b.{key}"
+                f"SELECT b.{key}, CAST(b.{of} AS BLOB) FROM {base} AS b JOIN temp.told AS t ON t.pnpid = b.{key}"
             )
-            return {pnpid: name for pnpid, name in rows if isinstance(name, str) and name}
+            named = {pnpid: raw.decode("utf-8", "replace") for pnpid, raw in rows if raw}
+        return {pnpid: name for pnpid, name in named.items() if "\ufffd" not in name}
 
     def _note_told(self, wanted: Sequence[int]) -> None:
         run = self._copy.connection
