@@ -171,10 +171,10 @@ class Exchange:
         if self._http is None:
             import httpx2
 
-            from plant3d_sync.connectors.synapse.transport import Deadline, DeadlineTransport
+            from plant3d_sync.connectors.synapse.transport import Deadline, DeadlineTransport, tls_for
 
             self._deadline = Deadline(self._monotonic)
-            transport = self._transport or DeadlineTransport(self._deadline, self._tls())
+            transport = self._transport or DeadlineTransport(self._deadline, tls_for(self.url, self._ca_file))
             self._http = httpx2.Client(
                 transport=transport,
                 trust_env=False,
@@ -187,15 +187,6 @@ class Exchange:
                 ),
             )
         return self._http
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self.url.startswith("https:"):
-            return None
-        if self._ca_file is not None:
-            return ssl.create_default_context(cafile=self._ca_file)
-        import httpx2
-
-        return httpx2.create_ssl_context(trust_env=False)
 
     def close(self) -> None:
         """Give connections back. The next call would open new ones."""

@@ -27,6 +27,15 @@ PIECE = 16_384
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
+def tls_for(url: str, ca_file: str | None) -> ssl.SSLContext | None:
+    """What certificates of this address are checked by; None without https. `ca_file`: PEM, instead of the system's."""
+    if not url.startswith("https:"):
+        return None
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=ca_file)
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class Deadline(threading.local):
     """When the call of this thread must be over, on the monotonic clock; None between calls."""
 

@@ -423,11 +423,12 @@ class Http:
             if self._http is None:
                 import httpx2
 
-                from plant3d_sync.connectors.synapse.transport import Deadline, DeadlineTransport
+                from plant3d_sync.connectors.synapse.transport import Deadline, DeadlineTransport, tls_for
 
                 self._deadline = Deadline(self._monotonic)
                 self._http = httpx2.Client(
-                    transport=self._transport or DeadlineTransport(self._deadline, self._tls()),
+                    transport=self._transport
+                    or DeadlineTransport(self._deadline, tls_for(self.url, self._ca_file)),
                     trust_env=False,
                     follow_redirects=False,
                     timeout=httpx2.Timeout(
@@ -438,15 +439,6 @@ class Http:
                     ),
                 )
             return self._http
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self.url.startswith("https:"):
-            return None
-        if self._ca_file is not None:
-            return ssl.create_default_context(cafile=self._ca_file)
-        import httpx2
-
-        return httpx2.create_ssl_context(trust_env=False)
 
     def _tell(self, name: str, facts: Mapping[str, object]) -> None:
         if self._on_event is not None:
