@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -163,10 +163,11 @@ def knowledge(**more: Any) -> Knowledge:
     )
 
 
-def announce(planner: Planner, links: Iterable[Link]) -> None:
+def announce(planner: Planner, links: Collection[Link]) -> None:
     """Tell the planner which links are live."""
     live = [one for one in links if one.state in (LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING)]
-    planner.known_links({one.tag: one.pnpid for one in live}, Counter(one.entity for one in live))
+    kept = {one.tag: one.pnpid for one in links if one.state is LinkState.UNLINKED}
+    planner.known_links({one.tag: one.pnpid for one in live}, Counter(one.entity for one in live), kept)
 
 
 def plan(

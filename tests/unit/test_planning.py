@@ -123,6 +123,57 @@ def test_a_linked_item_goes_on_beside_a_new_one_whose_tag_reads_the_same() -> No
     assert balanced(draft)
 
 
+@pytest.mark.parametrize("other", ["P-1O1", "p-101", "P\u2013101"])
+def test_two_assets_of_synapse_that_read_the_same_are_told_when_one_has_the_tag_of_an_item(
+    other: str,
+) -> None:
+    assets = {"P-101": ("asset-x", "Equipment"), other: ("asset-y", "Equipment")}
+    draft = plan([item(1, "P-101")], unlinked=assets)
+    assert codes(draft) == ["look_alike_tag", "unlinked_asset"]
+    (told,) = [one for one in draft.findings if one.code == "look_alike_tag"]
+    assert {told.tag, told.data["other_tag"]} == {"P-101", other}
+    assert {told.data["asset_id"], told.data["other_asset_id"]} == {"asset-x", "asset-y"}
+    assert "P-101" in told.message and other in told.message and "U+" in told.message
+    assert balanced(draft)
+
+
+def test_two_assets_that_read_the_same_are_told_where_no_item_has_either_tag() -> None:
+    assets = {"P-101": ("asset-x", "Equipment"), "P-1O1": ("asset-y", "Equipment")}
+    draft = plan([item(1, "P-7")], unlinked=assets)
+    assert codes(draft) == ["look_alike_tag"] and order_of(draft) == [1]
+
+
+def test_an_asset_that_reads_like_the_one_of_a_linked_item_is_told_and_the_item_goes_on() -> None:
+    known = link(item(1, "P-1A", "words"))
+    draft = plan([item(1, "P-1A", "new words")], [known], unlinked={"P-1a": ("asset-x", "Equipment")})
+    assert order_of(draft) == [1]
+    (told,) = draft.findings
+    assert (told.code, told.tag, told.data["other"]) == ("look_alike_tag", "P-1a", 1)
+    assert told.data["asset_id"] == "asset-x" and "P-1A" in told.message
+
+
+def test_a_new_item_waits_beside_the_asset_of_one_that_is_missing_and_reads_the_same() -> None:
+    draft = plan([item(2, "P-1a")], [link(item(1, "P-1A"))])
+    assert not lines(draft, "create")
+    (told,) = [one for one in draft.findings if one.code == "look_alike_tag"]
+    assert told.pnpid == 2 and told.data["other"] == 1 and "SMALL LETTER A" in told.message.upper()
+    assert balanced(draft)
+
+
+def test_a_new_item_waits_beside_an_asset_that_carries_another_identity_and_reads_the_same() -> None:
+    strays = {"00000000-0000-4000-8000-0000000000aa": ("asset-s", "P-1O1")}
+    draft = plan([item(1, "P-101")], strays=strays)
+    assert not lines(draft, "create")
+    assert codes(draft) == ["asset_without_item", "look_alike_tag"]
+
+
+def test_a_new_item_waits_beside_an_asset_that_a_person_keeps_and_reads_the_same() -> None:
+    kept = replace(link(item(1, "P-1A")), state=LinkState.UNLINKED)
+    draft = plan([item(2, "P-1a")], [kept])
+    assert not lines(draft, "create")
+    assert "look_alike_tag" in codes(draft)
+
+
 def test_the_registry_tag_is_offered_and_not_used() -> None:
     draft = plan([item(1, "?", registry_tag="P-77")])
     assert not writes(draft)

@@ -360,6 +360,17 @@ def proposal(document: Mapping[str, Any]) -> None:
             for pair in document["pairs"]
         ],
     )
+    alike = document["look_alikes"]
+    if alike["plant3d"]:
+        say(
+            f"Look-alike tags within Plant 3D: {alike['plant3d']}. `links accept` cannot settle them: in Plant 3D, "
+            "give one of the two another tag, or delete it."
+        )
+    if alike["synapse"]:
+        say(
+            f"Look-alike tags within SYNAPSE: {alike['synapse']}. `links accept` cannot settle them: in SYNAPSE, "
+            "give one of the two another tag, or archive it."
+        )
     say(
         f"Pairs: {document['total']}, of which need a closer look: {document['ambiguous']}. "
         "`links accept` links the sure ones."
@@ -377,5 +388,7 @@ def accepted(document: Mapping[str, Any]) -> None:
     say(
         f"Linked {document['linked']}, followed to another row {document['moved_rows']}, left {document['left']}."
     )
+    for one in document["not_linked"][:SHOWN]:
+        say(f"  {plain(one['tag'])} was not linked: {tr(plain(one['reason']))}. {tr(plain(one['hint']))}")
     for error in document["errors"][:SHOWN]:
         _error(error)

@@ -479,7 +479,9 @@ def acknowledge(
 
 @links_app.command("propose")
 def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
-    """Pairs of items and unlinked assets, with the reason. Writes nothing.
+    """Pairs of items and unlinked assets, with the reason, and every pair of tags that look alike. Writes nothing.
+
+    Two items, or two assets, whose tags look alike are settled in Plant 3D, or in SYNAPSE; there is nothing to accept.
 
     Example: plant3d-sync links propose mine
     """
@@ -507,7 +509,8 @@ def links_accept(
 ) -> None:
     """Link every unambiguous pair that `links propose` lists; creates and changes nothing else.
 
-    A pair of tags that only look alike is linked when `--only` names the tag of the item.
+    A pair of an item and an asset whose tags only look alike is linked when `--only` names the tag of the item. Of every tag
+    that `--only` names and that was not linked the answer says why.
 
     Example: plant3d-sync links accept mine
     """

@@ -68,9 +68,18 @@ class Planner:
         self._lag = 0.0
         self._by_time: list[Case] = []
 
-    def known_links(self, holders: Mapping[str, int], count: Mapping[str, int]) -> None:
-        """Announce the live links before the scan: tag in SYNAPSE now -> PnPID; how many there are of each kind."""
+    def known_links(
+        self,
+        holders: Mapping[str, int],
+        count: Mapping[str, int],
+        left_alone: Mapping[str, int] | None = None,
+    ) -> None:
+        """Announce the live links before the scan: tag in SYNAPSE now -> PnPID; how many there are of each kind.
+
+        `left_alone`: the same of assets that a person keeps although their items are gone.
+        """
         self._tags.announce(holders)
+        self._tags.leave_alone(left_alone or {})
         self._ledger.tally.links_of = count
         self._ledger.tally.links = sum(count.values())
 
@@ -301,11 +310,15 @@ class Planner:
             if holder.entity in self._on.know.entities:
                 self._withdraw(pnpid, holder.entity, Fate.SKIPPED, told.code)
                 self._findings.append(told)
-        for pnpid, holder, held, told in self._tags.look_alikes(self._creations.items()):
-            if holder.entity in self._on.know.entities:
+        for asset_id, tag in self._strays.values():
+            self._tags.stray(tag, asset_id)
+        for item, holder, held, told in self._tags.look_alikes(self._creations.items()):
+            if item is None:
+                self._findings.append(told)
+            elif holder.entity in self._on.know.entities:
                 if held:
                     self._uncompared.add(holder.plant3d_id)
-                    self._withdraw(pnpid, holder.entity, Fate.SKIPPED, told.code)
+                    self._withdraw(item, holder.entity, Fate.SKIPPED, told.code)
                 self._findings.append(told)
         for pnpid, entity, error in self._tags.refused(self._renames, self._creations.items()):
             self._uncompared.add(self._tags.holder(pnpid).plant3d_id)

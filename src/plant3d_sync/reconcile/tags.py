@@ -76,10 +76,45 @@ class Shared(NamedTuple):
     finding: Finding
 
 
-class Alike(NamedTuple):
-    """An item whose tag reads like another one. `held`: it would be created, and must not."""
+class Bearer(NamedTuple):
+    """Where a tag stands: on an item of Plant 3D that was seen, else on an asset of SYNAPSE.
 
-    pnpid: int
+    `pnpid`: the item, or the one the asset is linked with; None for an asset without a link, which `asset_id` names.
+    `stray`: the asset carries an identity that no item has, so that no item can be linked with it.
+    """
+
+    tag: str
+    pnpid: int | None
+    asset_id: str = ""
+    seen: bool = True
+    stray: bool = False
+
+    @property
+    def is_item(self) -> bool:
+        """Whether an item shows the tag."""
+        return self.pnpid is not None and self.seen
+
+    def said(self) -> str:
+        """In words: whose tag it is."""
+        if self.is_item:
+            return f"PnPID {self.pnpid}"
+        if self.pnpid is not None:
+            return f"the asset of PnPID {self.pnpid}"
+        return "an asset of SYNAPSE that is not linked"
+
+
+class Twins(NamedTuple):
+    """Two tags that read the same. `held`: the first one is of an item that would be created, and must not."""
+
+    one: Bearer
+    other: Bearer
+    held: bool
+
+
+class Alike(NamedTuple):
+    """What is told of two tags that read the same. `pnpid`: the item it is about; None if only SYNAPSE holds both."""
+
+    pnpid: int | None
     holder: Holder
     held: bool
     finding: Finding
@@ -99,12 +134,18 @@ class Tags:
         self._live: dict[str, int] = {}
         self._released: set[str] = set()
         self._registered: set[int] = set()
+        self._strays: dict[str, str] = {}
+        self._left_alone: dict[str, int] = {}
 
     # ---------------------------------------------------------------- what was seen
 
     def announce(self, holders: Mapping[str, int]) -> None:
         """Tags of live assets in SYNAPSE -> PnPID of the linked item."""
         self._live.update(holders)
+
+    def leave_alone(self, holders: Mapping[str, int]) -> None:
+        """The same of assets that a person keeps although their items are gone."""
+        self._left_alone.update(holders)
 
     def take(self, tag: str, pnpid: int) -> None:
         """The asset of this item turned out to hold the tag."""
@@ -180,62 +221,81 @@ class Tags:
         more = f" and {len(pnpids) - 5} more" if len(pnpids) > 5 else ""
         return ", ".join(shown) + more
 
+    def stray(self, tag: str, asset_id: str) -> None:
+        """A live asset that carries an identity which no item has."""
+        self._strays[tag] = asset_id
+
     def look_alikes(self, created: Collection[int]) -> Iterator[Alike]:
+        """What is told of tags that read the same."""
+        for twins in self.twins(created):
+            one = twins.one
+            pnpid = one.pnpid if one.is_item else None
+            holder = NOBODY if pnpid is None else self._info[pnpid]
+            yield Alike(pnpid, holder, twins.held, _looks_like(twins, holder))
+
+    def twins(self, created: Collection[int]) -> Iterator[Twins]:
         """Tags that read the same. No second asset is made silently because one tag is written in two ways.
 
-        An item that would be `created` waits while an unlinked asset, or another item, holds a tag that reads the same.
-        O and 0, I and 1 differ between two items of Plant 3D often enough: those are only told.
+        An item that would be `created` waits while an asset of another item, or of none, or another item, holds a tag that
+        reads the same. O and 0, I and 1 differ between two items of Plant 3D often enough: those are only told.
         """
+        theirs = self._only_in_synapse()
         keys = misread_keys(list(self._holders))
-        if not (created and self._unlinked) and len(set(keys)) == len(keys):
+        if not theirs and len(set(keys)) == len(keys):
             return
-        held = Counter(keys)
-        theirs: list[tuple[str, str]] = []
-        if created:
-            theirs = list(zip(misread_keys(list(self._unlinked)), self._unlinked, strict=True))
-            held.update(key for key, _tag in theirs if key in held)
+        their_keys = misread_keys([one.tag for one in theirs])
+        held = Counter([*keys, *their_keys])
         more = {key for key, count in held.items() if count > 1}
         if not more:
             return
-        alike: dict[str, list[tuple[str, int | None]]] = {}
+        groups: dict[str, list[Bearer]] = {}
         for key, (tag, pnpid) in zip(keys, self._holders.items(), strict=True):
             if key in more:
-                alike.setdefault(key, []).append((tag, pnpid))
-        for key, tag in theirs:
-            if key in alike:
-                alike[key].append((tag, None))
-        for group in alike.values():
-            if len(group) > 1:
-                yield from self._alike(group, created)
+                groups.setdefault(key, []).append(Bearer(tag, pnpid))
+        for key, bearer in zip(their_keys, theirs, strict=True):
+            if key in more:
+                groups.setdefault(key, []).append(bearer)
+        linked = set(self._live.values())
+        for group in groups.values():
+            if any(one.tag != group[0].tag for one in group):
+                yield from self._of_items(group, created)
+                yield from self._of_assets(group, linked)
 
-    def _alike(self, group: Sequence[tuple[str, int | None]], created: Collection[int]) -> Iterator[Alike]:
-        for tag, pnpid in group:
-            others = [one for one in group if one[0] != tag]
-            if pnpid is None or not others:
+    def _only_in_synapse(self) -> list[Bearer]:
+        """Assets whose tag no item that was seen answers for."""
+        kept = [
+            Bearer(tag, pnpid, seen=False)
+            for tag, pnpid in (*self._live.items(), *self._left_alone.items())
+            if pnpid not in self._info and tag not in self._released
+        ]
+        loose = [Bearer(tag, None, asset_id) for tag, (asset_id, _kind) in self._unlinked.items()]
+        strays = [Bearer(tag, None, asset_id, stray=True) for tag, asset_id in self._strays.items()]
+        return [*kept, *loose, *strays]
+
+    def _of_items(self, group: Sequence[Bearer], created: Collection[int]) -> Iterator[Twins]:
+        for one in group:
+            others = [other for other in group if other.tag != one.tag]
+            if not one.is_item or not others:
                 continue
-            key = look_alike_key(tag)
-            strict = [one for one in others if one[1] is None or look_alike_key(one[0]) == key]
+            key = look_alike_key(one.tag)
+            strict = [other for other in others if other.pnpid is None or look_alike_key(other.tag) == key]
             other = (strict or others)[0]
-            held = pnpid in created and bool(strict)
-            if other[1] is not None or held:  # of a linked item it is no business what SYNAPSE holds besides
-                yield Alike(pnpid, self._info[pnpid], held, self._looks_like(tag, pnpid, other, held))
+            held = one.pnpid in created and bool(strict)
+            if (
+                other.is_item or held
+            ):  # what SYNAPSE holds beside the asset of a linked item is told of that asset
+                yield Twins(one, other, held)
 
-    def _looks_like(self, tag: str, pnpid: int, other: tuple[str, int | None], held: bool) -> Finding:
-        name, whom = other
-        whose = f"PnPID {whom}" if whom is not None else "an asset of SYNAPSE that is not linked"
-        asset_id, _kind = self._unlinked.get(name, ("", "")) if whom is None else ("", "")
-        return Finding(
-            code="look_alike_tag",
-            message=f"The tag {said(tag)} looks like {said(name)} of {whose}: {telling_apart(tag, name)}."
-            + (" Nothing was created." if held else ""),
-            hint="Run `links propose`: it shows the pair; `links accept --only TAG` links it."
-            if whom is None
-            else "If both mean one item, delete one of them; if not, give one another tag.",
-            pnpid=pnpid,
-            class_name=self._info[pnpid].class_name,
-            tag=tag,
-            data={"other_tag": name, "other": whom, "asset_id": asset_id or None},
-        )
+    def _of_assets(self, group: Sequence[Bearer], linked: Collection[int]) -> Iterator[Twins]:
+        """Assets without a link, each against one that came before it; items stand for their assets."""
+        before: list[Bearer] = []
+        for one in group:
+            if one.is_item and one.pnpid not in linked:
+                continue
+            other = next((each for each in before if each.tag != one.tag), None)
+            if one.pnpid is None and other is not None:
+                yield Twins(one, other._replace(seen=False), held=False)
+            before.append(one)
 
     def refused(
         self, renames: Mapping[int, Rename], created: Mapping[int, str]
@@ -279,6 +339,43 @@ class Tags:
             field="tag",
             plant3d=tag,
         )
+
+
+def _looks_like(twins: Twins, holder: Holder) -> Finding:
+    one, other, held = twins
+    if one.is_item:
+        message = f"The tag {said(one.tag)} looks like {said(other.tag)} of {other.said()}: {telling_apart(one.tag, other.tag)}."
+    else:
+        message = (
+            f"The tag {said(one.tag)} of {one.said()} looks like {said(other.tag)} of {other.said()}: "
+            f"{telling_apart(one.tag, other.tag)}."
+        )
+    return Finding(
+        code="look_alike_tag",
+        message=message + (" Nothing was created." if held else ""),
+        hint=settled_by(twins),
+        pnpid=one.pnpid,
+        class_name=holder.class_name or None,
+        tag=one.tag,
+        data={
+            "other_tag": other.tag,
+            "other": other.pnpid,
+            "asset_id": one.asset_id or other.asset_id or None,
+            "other_asset_id": other.asset_id or None if one.asset_id else None,
+        },
+    )
+
+
+def settled_by(twins: Twins) -> str:
+    """What somebody does about two tags that read the same."""
+    one, other = twins.one, twins.other
+    if one.is_item and other.is_item:
+        return "If both mean one item, delete one of them in Plant 3D; if not, give one another tag there."
+    if not one.is_item:
+        return "If both mean one asset, archive one of them in SYNAPSE; if not, give one another tag there."
+    if other.pnpid is not None or other.stray:
+        return "If it is the same item, give it the tag of the asset, or archive the asset in SYNAPSE; if not, give it another tag."
+    return "Run `links propose`: it shows the pair; `links accept --only TAG` links it."
 
 
 def in_order(renames: Mapping[int, Rename]) -> list[bytes]:

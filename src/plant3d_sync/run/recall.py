@@ -201,11 +201,22 @@ def _live_tag(brief: Brief, feed: Feed) -> str:
     return news.tag if news is not None and not news.archived else brief.tag
 
 
+def live_tags(briefs: Iterable[Brief], feed: Feed) -> dict[str, int]:
+    """Tag in SYNAPSE now -> PnPID of the linked item, of every asset with a link of ours that lives there."""
+    return {
+        _live_tag(brief, feed): brief.pnpid
+        for brief in briefs
+        if not is_archived(brief, feed)
+        and (brief.in_synapse is not InSynapse.LOST or brief.plant3d_id in feed.news)
+    }
+
+
 def _announce(
     planner: Planner, briefs: dict[int, Brief], not_shown: frozenset[str], feed: Feed
 ) -> tuple[int, int]:
     """Tell the planner who holds which tag in SYNAPSE. Returns live links, and how many of them SYNAPSE lost."""
     news, holders = feed.news, {}
+    left_alone: dict[str, int] = {}
     lost = 0
     live: Counter[str] = Counter()
     usual, is_live = LinkState.ACTIVE.value, InSynapse.LIVE
@@ -220,6 +231,10 @@ def _announce(
         if brief.state not in GUARD_STATES:
             if brief.state == LinkState.ARCHIVED and brief.in_synapse is InSynapse.LIVE:
                 holders[_live_tag(brief, feed)] = brief.pnpid  # a person restored the asset
+            if brief.state == LinkState.UNLINKED and not is_archived(brief, feed):
+                left_alone[_live_tag(brief, feed)] = (
+                    brief.pnpid
+                )  # a person keeps the asset of an item that is gone
             continue
         live[brief.entity] += 1
         if brief.in_synapse is InSynapse.LIVE and brief.plant3d_id not in news:
@@ -228,7 +243,7 @@ def _announce(
             continue
         holders[_live_tag(brief, feed)] = brief.pnpid
         lost += brief.plant3d_id in not_shown or _lost_in_synapse(brief, feed)
-    planner.known_links(holders, live)
+    planner.known_links(holders, live, left_alone)
     return live.total(), lost
 
 

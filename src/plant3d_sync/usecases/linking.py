@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from plant3d_sync.connectors.base import AssetWrite
@@ -11,20 +12,24 @@ from plant3d_sync.model.record import Asset, PlantItem, Value
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus
 from plant3d_sync.model.side import ASSET_TYPES
 from plant3d_sync.model.step import Adopt
+from plant3d_sync.model.tags import telling_apart
 from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.identity import unlinked_problem
-from plant3d_sync.reconcile.match import Candidate, Pair, picked, propose
+from plant3d_sync.reconcile.match import ENTITY_OF, Candidate, Pair, picked, propose
+from plant3d_sync.reconcile.tags import Bearer, Claim, Tags, Twins, settled_by
 from plant3d_sync.run import preflight
 from plant3d_sync.run.bookkeeping import change_row
 from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import read_feed
+from plant3d_sync.run.recall import live_tags
 from plant3d_sync.state import audit, intents, links, ours, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.runs import Run
+from plant3d_sync.words import said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +46,29 @@ class MovedRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidates:
     """`items`: tagged items without a link; `assets`: live assets without a link of ours; `moved`: linked items whose
-    row changed.
+    row changed; `tagged`: every item that shows a tag, linked or not; `live`: tags of linked assets, and their items.
     """
 
     items: list[Candidate]
     assets: list[Asset]
     moved: list[MovedRow]
+    tagged: list[Candidate]
+    live: Mapping[str, int]
 
 
 def _candidates(world: World, project: Project) -> _Candidates:
     """What may be linked. Raises what the preflight raises: nothing is linked in a project that is not ours."""
     with world.state.read() as connection:
         known = project_state.get(connection, project.name) or ProjectState(name=project.name, number=0)
-        linked = {brief.plant3d_id: brief for brief in links.briefs(connection, known.number)}
+        briefs = list(links.briefs(connection, known.number))
+    linked = {brief.plant3d_id: brief for brief in briefs}
     preflight.check_synapse_project(project, known)
     feed = read_feed(world, project, known, full=True, keep=False)
     assets = [asset for asset in [*feed.unlinked, *feed.news.values()] if not asset.archived]
     assets = [asset for asset in assets if asset.plant3d_id not in linked]
     items: list[Candidate] = []
     moved: list[MovedRow] = []
+    tagged: list[Candidate] = []
     snapshot = project.source.snapshot()
     try:
         preflight.check_neighbours(world, project, snapshot.identity)
@@ -72,18 +81,21 @@ def _candidates(world: World, project: Project) -> _Candidates:
                 link = linked.get(item.guid)
                 if reading.is_undrawn(item):
                     continue  # a line without a segment is not there
+                tag = rules.translate[item.class_name](item).fields.get("tag")
+                tag_text = tag.strip() if isinstance(tag, str) and rules.is_tagged(tag) else None
+                kind = ASSET_TYPES[rules.classes[item.class_name].entity]
+                found = _candidate(item, tag_text, kind)
+                if tag_text is not None:
+                    tagged.append(found)
                 if unlinked_problem(item) is not None:
                     continue  # its identity is not its own
                 if link is not None and link.pnpid not in (item.pnpid, item.follows):
                     moved.append(_moved_row(item, link))
                 elif link is None:
-                    tag = rules.translate[item.class_name](item).fields.get("tag")
-                    tag_text = tag.strip() if isinstance(tag, str) and rules.is_tagged(tag) else None
-                    kind = ASSET_TYPES[rules.classes[item.class_name].entity]
-                    items.append(_candidate(item, tag_text, kind))
+                    items.append(found)
     finally:
         snapshot.close()
-    return _Candidates(items=items, assets=assets, moved=moved)
+    return _Candidates(items=items, assets=assets, moved=moved, tagged=tagged, live=live_tags(briefs, feed))
 
 
 def _moved_row(item: PlantItem, link: Brief) -> MovedRow:
@@ -104,14 +116,21 @@ def _candidate(item: PlantItem, tag: str | None, asset_type: str) -> Candidate:
 
 
 def propose_links(world: World, project: Project) -> dict[str, object]:
-    """Pairs with the reason; writes nothing."""
+    """Pairs with the reason; writes nothing.
+
+    Tags that read the same within Plant 3D, or within SYNAPSE, are pairs too. Nobody can accept those: they are settled on
+    their own side.
+    """
     found = _candidates(world, project)
     pairs = propose(found.items, found.assets)
+    alike = _alike(found)
+    between = Counter(_between(twins) for twins in alike)
     return {
         "project": project.name,
-        "pairs": [_pair(pair) for pair in pairs],
-        "total": len(pairs),
-        "ambiguous": sum(1 for pair in pairs if not pair.certain),
+        "pairs": [*map(_pair, pairs), *(_alike_pair(twins, found) for twins in alike)],
+        "total": len(pairs) + len(alike),
+        "ambiguous": sum(1 for pair in pairs if not pair.certain) + len(alike),
+        "look_alikes": {"plant3d": between["plant3d"], "synapse": between["synapse"]},
         "unlinked_assets": len(found.assets),
         "unlinked_items": len(found.items),
         "moved_rows": [_row_moved(row) for row in found.moved],
@@ -132,7 +151,87 @@ def _row_moved(row: MovedRow) -> dict[str, object]:
 def _pair(pair: Pair) -> dict[str, object]:
     data = asdict(pair)
     data["class"] = data.pop("class_name")
-    return data
+    return data | {"between": "plant3d_synapse", "hint": "", **_other()}
+
+
+def _other(
+    tag: str | None = None,
+    pnpid: int | None = None,
+    plant3d_id: str | None = None,
+    class_name: str | None = None,
+    asset_id: str | None = None,
+) -> dict[str, object]:
+    """The second of two tags that read the same."""
+    return {
+        "other_tag": tag,
+        "other_pnpid": pnpid,
+        "other_plant3d_id": plant3d_id,
+        "other_class": class_name,
+        "other_asset_id": asset_id,
+    }
+
+
+def _alike(found: _Candidates) -> list[Twins]:
+    """Tags that read the same, each pair once; not those of an item and an asset that may be linked, which are proposed."""
+    loose = {
+        asset.tag: (asset.asset_id, str(asset.fields.get("asset_type") or ""))
+        for asset in found.assets
+        if not asset.plant3d_id
+    }
+    tags = Tags(loose)
+    tags.announce(found.live)
+    for item in found.tagged:
+        entity = ENTITY_OF[item.asset_type]
+        tags.claim(str(item.tag), item.pnpid, Claim(item.class_name, item.plant3d_id, entity))
+    theirs = {item.plant3d_id for item in found.items}
+    for asset in found.assets:
+        if asset.plant3d_id and asset.plant3d_id not in theirs:
+            tags.stray(asset.tag, asset.asset_id)
+    created = {item.pnpid for item in found.items if item.tag and item.tag not in loose}
+    pairs = {
+        frozenset((twins.one[:3], twins.other[:3])): twins
+        for twins in tags.twins(created)
+        if not (twins.one.is_item and twins.other.pnpid is None and not twins.other.stray)
+    }
+    return sorted(pairs.values(), key=lambda twins: (twins.one.tag, twins.other.tag))
+
+
+def _between(twins: Twins) -> str:
+    if twins.one.is_item and twins.other.is_item:
+        return "plant3d"
+    return "plant3d_synapse" if twins.one.is_item else "synapse"
+
+
+def _alike_pair(twins: Twins, found: _Candidates) -> dict[str, object]:
+    """Two tags that read the same, as a pair that nobody can accept."""
+    one, other = twins.one, twins.other
+    items = {item.pnpid: item for item in found.tagged}
+    mine = items.get(one.pnpid or 0) if one.is_item else None
+    theirs = items.get(other.pnpid or 0)
+    return {
+        "tag": one.tag,
+        "pnpid": None if mine is None else mine.pnpid,
+        "plant3d_id": None if mine is None else mine.plant3d_id,
+        "class": None if mine is None else mine.class_name,
+        "entity": None if mine is None else ENTITY_OF[mine.asset_type],
+        "asset_id": one.asset_id or None,
+        "reason": _reads_like(one, other),
+        "certain": False,
+        "asset_tag": "",
+        "between": _between(twins),
+        "hint": settled_by(twins),
+        **_other(
+            other.tag,
+            other.pnpid,
+            None if theirs is None else theirs.plant3d_id,
+            None if theirs is None else theirs.class_name,
+            other.asset_id or None,
+        ),
+    }
+
+
+def _reads_like(one: Bearer, other: Bearer) -> str:
+    return f"the tag reads like {said(other.tag)} of {other.said()}: {telling_apart(one.tag, other.tag)}"
 
 
 def accept_links(world: World, project: Project, *, only: frozenset[str] | None = None) -> dict[str, object]:
@@ -163,7 +262,7 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
         project_state.ensure(connection, project.name)
         runs.insert(connection, run)
     try:
-        return _accept_as_run(world, project, run, found, pairs, moved)
+        answer = _accept_as_run(world, project, run, found, pairs, moved)
     except SyncError as error:
         with world.state.write() as connection:
             ending = Ending(
@@ -175,6 +274,37 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
             runs.end(connection, run.run_id, ending)
             project_state.update(connection, project.name, force_compare=True)
         raise
+    done = {pair.tag for pair in pairs} | {row.tag for row in moved}
+    return answer | {"not_linked": _not_linked((only or frozenset()) - done, proposed, found)}
+
+
+def _not_linked(
+    tags: Collection[str], proposed: Sequence[Pair], found: _Candidates
+) -> list[dict[str, object]]:
+    """Why nothing was linked for tags that a person named."""
+    alike = (
+        {bearer.tag: twins for twins in reversed(_alike(found)) for bearer in (twins.other, twins.one)}
+        if tags
+        else {}
+    )
+    told: list[dict[str, object]] = []
+    for tag in sorted(tags):
+        mine = [pair for pair in proposed if pair.tag == tag]
+        reason = "no item without a link has this tag, or no asset could be meant"
+        hint = "`links propose` shows every pair."
+        if len(mine) > 1 or (mine and mine[0].asset_tag):
+            reason = "several items or assets could be meant"
+            hint = "Give all but one another tag, or archive them."
+        elif mine:
+            reason = mine[0].reason
+            hint = "Settle that first: in Plant 3D, or in SYNAPSE."
+        elif tag in alike:
+            twins = alike[tag]
+            one, other = twins.one, twins.other
+            reason = _reads_like(one, other) if one.tag == tag else _reads_like(other, one)
+            hint = settled_by(twins)
+        told.append({"tag": tag, "reason": reason, "hint": hint})
+    return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
