@@ -82,12 +82,12 @@ class Slots:
 
     def woken(self, **asked: Any) -> Report:
         report, opened = self.slot(**asked)
-        assert opened == 1 and not report.extra.get("unchanged_source"), "it must compare"
+        assert opened == 1 and not report.unchanged_source, "it must compare"
         return report
 
     def quiet(self, **asked: Any) -> Report:
         report, opened = self.slot(**asked)
-        assert opened == 0 and report.extra["unchanged_source"] is True, "it must read nothing"
+        assert opened == 0 and report.unchanged_source is True, "it must read nothing"
         return report
 
     def comes_to_rest(self) -> Report:
@@ -192,7 +192,7 @@ def same(report: Report) -> tuple[Any, ...]:
         {name: report.stats[name] for name in standing},
         {kind: {name: stats[name] for name in standing[:-1]} for kind, stats in report.by_entity.items()},
         {name: (report.push_stats or {}).get(name) for name in ("skipped", "errors")},
-        report.extra["findings_by_code"],
+        report.findings_by_code,
         report.waiting_for_person,
         [hit.to_dict() for hit in report.guards],
         sorted((error.code, error.pnpid, error.message) for error in report.errors),
@@ -228,7 +228,7 @@ def test_a_slot_in_which_nothing_moved_reads_nothing_and_says_the_same(
         slots.now += 5 * MINUTE
         report = slots.quiet()
         assert same(report) == same(decided)
-        assert report.extra["decided_by"] == decided.run_id and report.writes == {"synapse": 0, "plant3d": 0}
+        assert report.decided_by == decided.run_id and report.writes == {"synapse": 0, "plant3d": 0}
         assert report.plan_id == (decided.plan_id if kind == "guard" else None)
     assert slots.world.writes() == writes and stored(slots.world) == before
     shown = slots.world.cli("show", str(report.run_id)).json

@@ -8,7 +8,6 @@ from typing import Any
 
 from plant3d_sync.cli.output import heads, plain, say, table
 from plant3d_sync.language import heading, tr
-from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.run.report import Report
 from plant3d_sync.words import counted, said
 
@@ -38,10 +37,10 @@ def report(item: Report) -> None:
     if pushed and item.direction == "both":
         told = ", ".join(f"{heading(name)} {count}" for name, count in pushed.items())
         say(f"Into Plant 3D: {told}.")
-    if covered := item.extra.get("coverage"):
-        found = Coverage.from_dict(covered).said()
+    if item.coverage is not None:
+        found = item.coverage.whole.said()
         say(f"Would hand over: {found}." if item.dry_run or item.guards else f"Handed over: {found}.")
-    if step := item.extra.get("schema_step"):
+    if step := item.schema_step:
         say(f"The schema of Plant 3D changed (plant3d-sync schema show {item.project}):")
         for change in step["changes"]:
             say(f"  {plain(change['message'])}")
@@ -50,16 +49,16 @@ def report(item: Report) -> None:
         if leave := step["leave"]["count"]:
             say(f"  Items that leave what the mapping brings: {leave}.")
     verb = "Would write" if item.dry_run else "Wrote"
-    writes = item.extra.get("planned_writes", item.writes) if item.dry_run else item.writes
+    writes = item.planned_writes if item.dry_run and item.planned_writes is not None else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")
-    if waiting := item.extra.get("for_workbook"):
+    if waiting := item.for_workbook:
         say(f"Items for the workbook: {waiting} (plant3d-sync workbook {item.project}).")
-    _found_applied(item.extra)
+    _found_applied(item.found_applied, item.written_before)
     ahead = item.dry_run or bool(item.guards)
     _missing(stats, item.waiting_for_person, item.project, ahead=ahead)
     if ahead and item.waiting_for_person:
         say(_for_a_person(item.waiting_for_person, item.plan_id, guarded=bool(item.guards)))
-    _found(stats, item.extra, item.project, stored=not item.dry_run)
+    _found(stats, item.findings_by_code, item.project, stored=not item.dry_run)
     for error in item.errors[:SHOWN]:
         _error(error.to_dict())
     if len(item.errors) > SHOWN:
@@ -116,11 +115,10 @@ def _missing(
     say(f"Missing from Plant 3D: {stats['missing']}" + (f" ({'; '.join(notes)})" if notes else ""))
 
 
-def _found(stats: Mapping[str, int], document: Mapping[str, Any], project: str, *, stored: bool) -> None:
+def _found(stats: Mapping[str, int], kinds: Mapping[str, int], project: str, *, stored: bool) -> None:
     """How many findings there are, and the command that lists them."""
     if not stats.get("findings"):
         return
-    kinds = document.get("findings_by_code") or {}
     found = f"{stats['findings']}" + (f" ({_listed(kinds)})" if kinds else "")
     command = f"plant3d-sync findings {plain(project)}"
     if stored:
@@ -203,15 +201,14 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _found_applied(document: Mapping[str, Any]) -> None:
-    found = document.get("found_applied")
+def _found_applied(found: Mapping[str, int] | None, written_before: int) -> None:
     if found:
         say(
             f"Found written by an earlier run that was interrupted: {found['synapse']} in SYNAPSE, "
             f"{found['plant3d']} in Plant 3D."
         )
-    if document.get("written_before"):
-        say(f"Steps written when the plan was applied before: {document['written_before']}.")
+    if written_before:
+        say(f"Steps written when the plan was applied before: {written_before}.")
 
 
 def runs(
@@ -292,11 +289,11 @@ def run(document: Mapping[str, Any], missing: Iterable[str]) -> None:
         say(f"{name}: {plain(document.get(name))}")
     stats, project = document.get("stats") or {}, str(document.get("project"))
     say("stats: " + _listed(stats))
-    _found_applied(document)
+    _found_applied(document.get("found_applied"), document.get("written_before") or 0)
     _missing(stats, document.get("waiting_for_person") or {}, project)
     for sentence in islice(missing, LINES_SHOWN):
         say(plain(sentence))
-    _found(stats, document, project, stored=True)
+    _found(stats, document.get("findings_by_code") or {}, project, stored=True)
     if document.get("continued_by"):
         say(f"continued by run {document['continued_by']}: look there (plant3d-sync show …)")
     if document.get("error"):

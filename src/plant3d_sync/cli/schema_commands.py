@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
+from plant3d_sync.model.schema import StepDocument
 from plant3d_sync.run.schema import remember
 from plant3d_sync.state import projects
 from plant3d_sync.usecases import schema as schema_use
@@ -25,7 +26,7 @@ def schema_show(project: ProjectArgument, json: JsonOption = False) -> None:
     with app() as made:
         found = made.project(project)
         look = schema_use.look_now(made.kept_state, found, made.clock())
-    step = look.document or None
+    step = look.document
     if as_json:
         print_json({"project": found.name, "step": step, "known": look.kept is not None})
         return
@@ -38,11 +39,10 @@ def schema_show(project: ProjectArgument, json: JsonOption = False) -> None:
         say(f"Step {step['step']}: `plant3d-sync schema accept {found.name}` accepts it.")
 
 
-def _say(step: dict[str, Any]) -> None:
+def _say(step: StepDocument) -> None:
     for change in step["changes"]:
         say(f"- {plain(change['message'])} Items: {change['items']}.")
-    for name, what in (("enter", "Items that enter"), ("leave", "Items that leave")):
-        found = step[name]
+    for found, what in ((step["enter"], "Items that enter"), (step["leave"], "Items that leave")):
         if found["count"]:
             named = ", ".join(plain(item["tag"] or f"PnPID {item['pnpid']}") for item in found["items"][:10])
             more = f" and {found['count'] - 10} more" if found["count"] > 10 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import floor
 from typing import TypedDict
@@ -21,6 +21,14 @@ class CoverageDocument(TypedDict):
     handed_over: int
     share: float | None
     reasons: dict[str, int]
+
+
+class ProjectCoverageDocument(CoverageDocument):
+    """The JSON form of `ProjectCoverage`."""
+
+    warn: float
+    below: bool
+    by_entity: dict[str, CoverageDocument]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +84,48 @@ class Coverage:
         share = "" if self.share is None else f" ({floor(self.share * 100)} %)"
         rest = ", ".join(f"{code} {count}" for code, count in self.to_dict()["reasons"].items())
         return f"{self.handed_over} of {self.whole}{share}" + (f"; the rest: {rest}" if rest else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectCoverage:
+    """Of a project as a run left it, by kind of asset. `warn`: the share below which it is in trouble."""
+
+    warn: float
+    by_entity: Mapping[str, Coverage]
+
+    @property
+    def whole(self) -> Coverage:
+        """Of all kinds together."""
+        return Coverage.total(self.by_entity.values())
+
+    @property
+    def below(self) -> bool:
+        """Whether less arrives than the project's floor."""
+        return self.whole.is_below(self.warn)
+
+    def of(self, entities: Collection[str]) -> ProjectCoverage:
+        """Of these kinds only."""
+        return ProjectCoverage(
+            warn=self.warn,
+            by_entity={name: self.by_entity[name] for name in self.by_entity if name in entities},
+        )
+
+    def to_dict(self) -> ProjectCoverageDocument:
+        """As in JSON."""
+        return {
+            **self.whole.to_dict(),
+            "warn": self.warn,
+            "below": self.below,
+            "by_entity": {name: part.to_dict() for name, part in self.by_entity.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: ProjectCoverageDocument) -> ProjectCoverage:
+        """What `to_dict` gave."""
+        return cls(
+            warn=data["warn"],
+            by_entity={name: Coverage.from_dict(part) for name, part in data["by_entity"].items()},
+        )
 
 
 def settled(stats: Mapping[str, int], planned: Mapping[str, int], whole: int, same_line: int = 0) -> Coverage:

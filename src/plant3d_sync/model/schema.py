@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import msgspec
+
+from plant3d_sync.model.record import Value
 
 FACT_NAMES = (
     "table_class",
@@ -107,6 +109,40 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     def step_id(self) -> str:
         """A short stand-in for exactly these changes: who accepts names what he saw."""
         return blake2b(msgspec.json.encode(self.changes), digest_size=6).hexdigest()
+
+
+class ChangeDocument(TypedDict):
+    """One change as it is shown. `items`: how many items of these classes there are."""
+
+    kind: str
+    message: str
+    column: str | None
+    classes: list[str]
+    fields: list[str]
+    before: Mapping[str, object] | None
+    after: Mapping[str, object] | None
+    items: int
+
+
+MovingItem = TypedDict("MovingItem", {"pnpid": int, "tag": Value, "class": str})
+"""An item that enters or leaves what the mapping brings."""
+
+
+class MovingItems(TypedDict):
+    """How many there are, and some of them."""
+
+    count: int
+    items: list[MovingItem]
+
+
+class StepDocument(TypedDict):
+    """A step as it is shown and stored. `since`: when it was seen first, ISO 8601."""
+
+    step: str
+    since: str | None
+    changes: list[ChangeDocument]
+    enter: MovingItems
+    leave: MovingItems
 
 
 def difference(

@@ -9,7 +9,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from plant3d_sync.model.plan import Op
+import msgspec
+
+from plant3d_sync.model.document import Document
+from plant3d_sync.model.plan import STAT_NAMES, Op
 
 
 class End(StrEnum):
@@ -35,6 +38,24 @@ WRITTEN: Final = tuple(dict.fromkeys(STATISTIC.values()))
 
 _NO_ERROR: Final = (Op.ARCHIVE, Op.MISSING, Op.PUSH)
 """Operations that are not about a record that was read: if one fails, no read record is in error."""
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """The statistics of one run: of all, of each kind of asset, and of each direction that it had."""
+
+    stats: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(STAT_NAMES, 0))
+    by_entity: dict[str, dict[str, int]] = {}
+    pull_stats: dict[str, int] | None = None
+    push_stats: dict[str, int] | None = None
+
+    def document(self) -> Document:
+        """As in the JSON of a run: only the directions that it had."""
+        told: Document = {"stats": self.stats, "by_entity": self.by_entity}
+        if self.push_stats is not None:
+            told["push_stats"] = self.push_stats
+        if self.pull_stats is not None:
+            told["pull_stats"] = self.pull_stats
+        return told
 
 
 def statistic(op: Op) -> str:

@@ -169,7 +169,7 @@ def take(world: World, project: Project, stored: StoredPlan, run: Run) -> tuple[
 
 def _guards_of(stored: StoredPlan) -> frozenset[str]:
     """Names of the guards that stopped a plan; who applies it has approved them, and no others."""
-    return frozenset(str(hit["name"]) for hit in stored.header.get("guards") or [])
+    return frozenset(hit.name for hit in stored.guards)
 
 
 def _what_changed(then: str, now: str) -> str:

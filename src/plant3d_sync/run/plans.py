@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.side import Direction
+from plant3d_sync.model.tally import WRITTEN
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.decide import Planned
 from plant3d_sync.run.report import Report
@@ -72,7 +73,7 @@ def _why_closed(
     if guarded:
         same = stored.status == PlanStatus.GUARDED and stored.direction == direction.value
         return GUARDED_ANEW if same and stored.run_id is not None else None
-    if stored.header.get("waiting_for_person") or not _is_covered(stored, direction):
+    if stored.waiting_for_person or not _is_covered(stored, direction):
         return None
     return DECIDED_ANEW
 
@@ -83,10 +84,10 @@ def _is_covered(stored: StoredPlan, direction: Direction) -> bool:
         return True
     if stored.direction != Direction.BOTH.value:
         return False
-    stats, push = stored.header.get("stats") or {}, stored.header.get("push_stats") or {}
+    counts = stored.counts
     if direction is Direction.PULL:
-        return not push.get("total", 1)
-    return not any(stats.get(name, 1) for name in ("created", "updated", "archived"))
+        return not (counts.push_stats or {}).get("total", 1)
+    return not any(counts.stats.get(name, 1) for name in WRITTEN)
 
 
 def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, object]) -> bool:

@@ -39,7 +39,7 @@ class Recovered:
     def tell(self, report: Report) -> None:
         """Say it in the report, if there were any."""
         if self.synapse or self.plant3d:
-            report.extra["found_applied"] = {"synapse": self.synapse, "plant3d": self.plant3d}
+            report.found_applied = {"synapse": self.synapse, "plant3d": self.plant3d}
 
 
 @dataclass(frozen=True, slots=True)

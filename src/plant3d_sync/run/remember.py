@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.document import Document
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.side import Direction
 from plant3d_sync.reconcile.definitions import UNKNOWN
@@ -60,15 +60,16 @@ class Memory:
             run_id=self._run.run_id,
             started_at=self._run.started_at,
             completed_at=self._world.clock(),
-            extra={"unchanged_source": True, "decided_by": decided.run_id},
+            unchanged_source=True,
+            decided_by=decided.run_id,
         )
         with self._world.state.write() as connection:
-            count = int(decided.told["errors"])
+            count = decided.told.errors
             errors = runs.errors(connection, decided.run_id, limit=count) if count else []
-            repeat(decided, self._asked, report, [telling.row_error(error) for error in errors])
+            repeat(decided, self._asked, report, list(map(runs.row_error, errors)))
             open_findings = finding_state.counts_by_code(connection, self._known.number)
             report.stats["findings"] = sum(open_findings.values())
-            report.extra["findings_by_code"] = open_findings
+            report.findings_by_code = open_findings
             runs.end(
                 connection,
                 self._run.run_id,
@@ -131,7 +132,7 @@ class Memory:
         found = [*planned.draft.findings, *outcome.findings]
         waiting = planned.draft.waiting + outcome.waiting
         telling.settle_counts(report, outcome)
-        report.extra["findings_by_code"] = telling.by_code(found)
+        report.findings_by_code = telling.by_code(found)
         telling.cover(self._project, report, planned)
         report.completed_at = self._world.clock()
         failpoint("run.before_finish")
@@ -170,8 +171,7 @@ class Memory:
         report.run_id, report.started_at = self._run.run_id, self._run.started_at
         report.completed_at = self._world.clock()
         report.lock_ms = sides.snapshot.lock_ms
-        if written_before:
-            report.extra["written_before"] = written_before
+        report.written_before = written_before
         found.tell(report)
         execution.outcome.findings.extend(found.findings)
         telling.settle_counts(report, execution.outcome, approved=True)
@@ -209,7 +209,7 @@ class Memory:
 
     # ------------------------------------------------------------------ what every end writes
 
-    def _both_looked_at(self, feed: Feed, report: Report, direction: Direction | None) -> dict[str, Any]:
+    def _both_looked_at(self, feed: Feed, report: Report, direction: Direction | None) -> Document:
         """When SYNAPSE was read, and when a direction (if any) last succeeded: columns of the project."""
         done = {} if direction is None else project_state.succeeded(direction, report.completed_at)
         return {"feed_read_at": feed.started_at, **done}
@@ -286,7 +286,7 @@ class Memory:
         self, connection: Connection, planned: Planned, report: Report, waiting: int
     ) -> None:
         sides = planned.sides
-        values: dict[str, Any] = {
+        values: Document = {
             "identity": sides.snapshot.identity,
             "skew": self._project.synapse.capabilities().skew_seconds,
             "synapse_project_id": self._project.config.synapse_project_id,
@@ -337,14 +337,12 @@ class Memory:
             due_at=due_at,
             told=told_of(report),
         )
-        project_state.update(
-            connection, self._project.name, standing=decided.to_dict() if signature else None
-        )
+        project_state.update(connection, self._project.name, standing=decided if signature else None)
 
 
-def _last_counts(report: Report) -> dict[str, dict[str, Any]]:
+def _last_counts(report: Report) -> dict[str, Document]:
     """What the project shows of each kind until the next complete run."""
-    covered = report.extra.get("coverage")
+    covered = report.coverage
     return {
         name: {
             "total": stats["total"],
@@ -352,7 +350,7 @@ def _last_counts(report: Report) -> dict[str, dict[str, Any]]:
             "skipped": stats["skipped"],
             "errors": stats["errors"],
             "findings": stats["findings"],
-            **({"coverage": covered["by_entity"][name]} if covered else {}),
+            **({"coverage": covered.by_entity[name].to_dict()} if covered is not None else {}),
         }
         for name, stats in report.by_entity.items()
     }
@@ -400,7 +398,7 @@ def _count_writes(project: Project, outcome: Outcome) -> None:
     counts.add("compare_and_set_misses", by=outcome.misses + outcome.push.get("stale", 0))
 
 
-def _with_link_ids(connection: Connection, draft: Draft, known: ProjectState) -> list[dict[str, Any]]:
+def _with_link_ids(connection: Connection, draft: Draft, known: ProjectState) -> list[Document]:
     """Conflicts of pairs that were linked in this very run get their link."""
     drafts = [conflict.to_dict() for conflict in draft.conflicts]
     missing = [str(item["plant3d_id"]) for item in drafts if not item.get("link_id")]

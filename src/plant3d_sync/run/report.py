@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from plant3d_sync.model.coverage import ProjectCoverage
+from plant3d_sync.model.document import Document
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.model.schema import StepDocument
 from plant3d_sync.run.project import iso
 
 
@@ -33,11 +35,26 @@ class Report:
     push_stats: dict[str, int] | None = None
     waiting_for_person: dict[str, int] = field(default_factory=dict)
     """Operation -> lines of the plan that only a person carries out, by applying it."""
-    extra: dict[str, Any] = field(default_factory=dict)
+    coverage: ProjectCoverage | None = None
+    findings_by_code: dict[str, int] = field(default_factory=dict)
+    planned_writes: dict[str, int] | None = None
+    """Side -> how much the plan writes there; None where there was no plan."""
+    unchanged_source: bool = False
+    decided_by: str | None = None
+    """The run whose decision stands, where nothing moved since."""
+    schema_step: StepDocument | None = None
+    """The change of the schema that waits for a person."""
+    for_workbook: int = 0
+    """Items whose cells wait for a workbook."""
+    work_items: list[Document] = field(default_factory=list)
+    written_before: int = 0
+    """Steps of a stored plan that an earlier run wrote."""
+    found_applied: dict[str, int] | None = None
+    """Side -> writes of an interrupted run that were found there."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Document:
         """JSON form; the names are part of the interface."""
-        data: dict[str, Any] = {
+        data: Document = {
             "run_id": self.run_id,
             "plan_id": self.plan_id,
             "project": self.project,
@@ -59,7 +76,21 @@ class Report:
             data["pull_stats"] = self.pull_stats
         if self.push_stats is not None:
             data["push_stats"] = self.push_stats
-        return {**data, **always(), **self.extra}
+        data |= {
+            "coverage": None if self.coverage is None else self.coverage.to_dict(),
+            "findings_by_code": self.findings_by_code,
+            "planned_writes": self.planned_writes,
+            "unchanged_source": self.unchanged_source,
+        }
+        some: Document = {
+            "decided_by": self.decided_by,
+            "schema_step": self.schema_step,
+            "for_workbook": self.for_workbook,
+            "work_items": self.work_items,
+            "written_before": self.written_before,
+            "found_applied": self.found_applied,
+        }
+        return data | {name: value for name, value in some.items() if value}
 
     @property
     def exit_code(self) -> int:
@@ -73,7 +104,7 @@ class Report:
         return 3 if self.stats.get("errors") or self.stats.get("conflicts") or self.errors else 0
 
 
-def always() -> dict[str, Any]:
+def always() -> Document:
     """Keys of every run's JSON that only some runs have something to say about."""
     return {"coverage": None, "findings_by_code": {}, "planned_writes": None, "unchanged_source": False}
 

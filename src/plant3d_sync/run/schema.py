@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from plant3d_sync.connectors.base import PlantSnapshot
+from plant3d_sync.model.document import Document
 from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.schema import Kind, Schema, Step, difference, without_change
+from plant3d_sync.model.schema import (
+    Kind,
+    MovingItem,
+    Schema,
+    Step,
+    StepDocument,
+    difference,
+    without_change,
+)
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, links, schemas
 from plant3d_sync.state.links import Brief
@@ -22,12 +31,12 @@ SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The catalogue as it was accepted and as it is. `document`: the step that waits, as it is shown; empty if none does."""
+    """The catalogue as it was accepted and as it is. `document`: the step that waits, as it is shown; None if none does."""
 
     kept: Kept | None
     now: Schema
     step: Step | None = None
-    document: dict[str, object] = field(default_factory=dict)
+    document: StepDocument | None = None
 
     def findings(self) -> list[Finding]:
         """One for each change."""
@@ -63,12 +72,12 @@ def look_at(
     if step is None:
         return Look(kept=kept, now=now)
     since = kept.step.get("since") if kept.step.get("step") == step.step_id else iso(at)
-    leaving = [
+    leaving: list[MovingItem] = [
         {"pnpid": brief.pnpid, "tag": brief.tag, "class": brief.class_name}
         for brief in links.briefs(connection, number)
         if brief.class_name in step.leaving
     ]
-    entering: list[dict[str, object]] = []
+    entering: list[MovingItem] = []
     if step.entering:
         for batch in snapshot.scan(sorted(step.entering), {}, rules.reading):
             for item in batch.changed:
@@ -81,9 +90,9 @@ def _document(
     step: Step,
     counts: Mapping[str, int],
     since: str | None,
-    entering: list[dict[str, object]],
-    leaving: list[dict[str, object]],
-) -> dict[str, object]:
+    entering: list[MovingItem],
+    leaving: list[MovingItem],
+) -> StepDocument:
     left = Counter(item["class"] for item in leaving)
     return {
         "step": step.step_id,
@@ -144,7 +153,8 @@ def remember(connection: Connection, number: int, look: Look, *, at: float, by: 
         return  # accepted meanwhile: the next run sees it
     accepted = look.now if before is None else without_change(before.accepted, look.now, look.step)
     offered = look.now if look.step is not None else None
-    if kept is not None and (kept.accepted, kept.step, kept.offered) == (accepted, look.document, offered):
+    step: Document = {**look.document} if look.document is not None else {}
+    if kept is not None and (kept.accepted, kept.step, kept.offered) == (accepted, step, offered):
         return
     schemas.put(
         connection,
@@ -153,7 +163,7 @@ def remember(connection: Connection, number: int, look: Look, *, at: float, by: 
             accepted=accepted,
             accepted_at=at if before is None else before.accepted_at,
             accepted_by=by if before is None else before.accepted_by,
-            step=look.document,
+            step=step,
             offered=offered,
         ),
     )

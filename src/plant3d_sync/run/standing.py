@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from plant3d_sync import __version__
-from plant3d_sync.model.coverage import Coverage
+from plant3d_sync.model.coverage import ProjectCoverage, ProjectCoverageDocument
+from plant3d_sync.model.document import Document
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.model.schema import StepDocument
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile import missing
 from plant3d_sync.run.asked import Asked
@@ -74,8 +78,22 @@ class Inputs:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a quiet run repeats of the run that decided. `errors`: how many row errors it told of."""
+
+    outcome: str
+    by_entity: dict[str, dict[str, int]]
+    push_stats: dict[str, int] | None
+    push_only: dict[str, int]
+    waiting_for_person: dict[str, int]
+    guards: list[GuardHit]
+    errors: int
+    coverage: ProjectCoverageDocument | None = None
+    schema_step: StepDocument | None = None
+    planned_writes: dict[str, int] | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The last decision that was made on everything. Times are POSIX seconds on our clock.
 
     `waiting`: how much waits for somebody or something. `due_at`: the earliest date it names. `told`: what a report says of it.
@@ -91,17 +109,15 @@ class Standing:
     direction: str
     waiting: int
     due_at: float | None
-    told: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form, as stored."""
-        return asdict(self)
+    told: Told
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any] | None) -> Standing | None:
+    def of(cls, stored: Mapping[str, object]) -> Standing | None:
         """What is stored; None if nothing is, or another version stored it."""
-        names = cls.__dataclass_fields__.keys()
-        return cls(**stored) if stored and stored.keys() == names else None
+        try:
+            return msgspec.convert(stored, cls) if stored else None
+        except msgspec.ValidationError:
+            return None
 
     def moved(self, known: ProjectState, asked: Asked, inputs: Inputs, now: float) -> str:
         """What makes a run compare again, "" if this decision still stands. The file and the feed are the caller's."""
@@ -153,7 +169,7 @@ def _settings(project: Project, known: ProjectState) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _plain(config: ProjectConfig) -> dict[str, Any]:
+def _plain(config: ProjectConfig) -> Document:
     return {name: getattr(config, name) for name in ProjectConfig.__dataclass_fields__}
 
 
@@ -213,53 +229,48 @@ def _posix(stamp: str) -> float:
 # ---------------------------------------------------------------- what is told of it
 
 
-def told_of(report: Report) -> dict[str, Any]:
-    """What a quiet run repeats of the run that decided: how everything stands, nothing of what it did."""
-    return {
-        "outcome": report.outcome,
-        "by_entity": {name: _still(stats, report) for name, stats in report.by_entity.items()},
-        "push_stats": None if report.push_stats is None else _push_still(report.push_stats, report),
-        "push_only": _push_still(report.stats, report),
-        "waiting_for_person": report.waiting_for_person,
-        "guards": [asdict(hit) for hit in report.guards],
-        "errors": len(report.errors),
-        "coverage": report.extra.get("coverage"),
-        "schema_step": report.extra.get("schema_step"),
-        "planned_writes": report.extra.get("planned_writes") if report.guards else None,
-    }
+def told_of(report: Report) -> Told:
+    """How everything stands, nothing of what the run did."""
+    return Told(
+        outcome=report.outcome,
+        by_entity={name: _still(stats, report) for name, stats in report.by_entity.items()},
+        push_stats=None if report.push_stats is None else _push_still(report.push_stats, report),
+        push_only=_push_still(report.stats, report),
+        waiting_for_person=report.waiting_for_person,
+        guards=report.guards,
+        errors=len(report.errors),
+        coverage=None if report.coverage is None else report.coverage.to_dict(),
+        schema_step=report.schema_step,
+        planned_writes=report.planned_writes if report.guards else None,
+    )
 
 
 def repeat(decided: Standing, asked: Asked, report: Report, errors: Sequence[RowError]) -> None:
     """Fill the report of a run in which nothing moved: the counts, the outcome and the errors of the decision."""
     told = decided.told
-    push = told["push_stats"] or dict.fromkeys(STAT_NAMES, 0)
+    push = told.push_stats or dict.fromkeys(STAT_NAMES, 0)
     if asked.direction is Direction.PUSH:
-        report.stats = dict(told["push_only"] if decided.direction == Direction.PUSH.value else push)
+        report.stats = dict(told.push_only if decided.direction == Direction.PUSH.value else push)
     else:
         kinds = {entity.value for entity in asked.entities}
-        report.by_entity = {name: dict(stats) for name, stats in told["by_entity"].items() if name in kinds}
+        report.by_entity = {name: dict(stats) for name, stats in told.by_entity.items() if name in kinds}
         report.stats = totals(report.by_entity)
     if asked.direction is Direction.BOTH:
         report.pull_stats = dict(report.stats)
     if asked.direction is not Direction.PULL:
         report.push_stats = dict(push)
-    covered = told.get("coverage")
+    covered = None if told.coverage is None else ProjectCoverage.from_dict(told.coverage)
     if asked.direction is not Direction.PUSH and covered is not None:
-        parts = {name: part for name, part in covered["by_entity"].items() if name in report.by_entity}
-        whole = Coverage.total(map(Coverage.from_dict, parts.values()))
-        below = whole.is_below(covered["warn"])
-        covered = {**whole.to_dict(), "warn": covered["warn"], "below": below, "by_entity": parts}
-        report.extra["coverage"] = covered
-    if told.get("schema_step"):
-        report.extra["schema_step"] = told["schema_step"]
-    stands = decided.waiting or bool(covered and covered["below"]) or "schema_step" in report.extra
-    report.outcome = told["outcome"] if stands else "clean"
-    report.waiting_for_person = dict(told["waiting_for_person"])
-    report.guards = [GuardHit(**hit) for hit in told["guards"]]
+        report.coverage = covered = covered.of(report.by_entity)
+    report.schema_step = told.schema_step
+    below = covered is not None and covered.below
+    report.outcome = told.outcome if decided.waiting or below or told.schema_step is not None else "clean"
+    report.waiting_for_person = dict(told.waiting_for_person)
+    report.guards = told.guards
     report.errors = list(errors)
     if report.guards:
         report.plan_id = decided.plan_id
-        report.extra["planned_writes"] = told["planned_writes"]
+        report.planned_writes = told.planned_writes
 
 
 def _still(stats: Mapping[str, int], report: Report) -> dict[str, int]:

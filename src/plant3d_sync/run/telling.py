@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from plant3d_sync.model.coverage import Coverage, settled
-from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
+from plant3d_sync.model.coverage import ProjectCoverage, settled
+from plant3d_sync.model.document import Document
+from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus
 from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Step
-from plant3d_sync.model.tally import WRITTEN
+from plant3d_sync.model.tally import WRITTEN, Counts
 from plant3d_sync.run import plans
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.decide import Planned
@@ -46,11 +46,10 @@ def of_plan(
         errors=list(draft.errors),
         waiting_for_person=draft.waiting_for_person,
     )
-    report.extra["findings_by_code"] = by_code(draft.findings)
+    report.findings_by_code = by_code(draft.findings)
     cover(project, report, planned)
-    report.extra["planned_writes"] = draft.writes
-    if planned.schema is not None and planned.schema.document:
-        report.extra["schema_step"] = planned.schema.document
+    report.planned_writes = draft.writes
+    report.schema_step = planned.schema.document if planned.schema is not None else None
     if asked.direction is Direction.BOTH:
         report.pull_stats = draft.stats.to_dict()
     if asked.direction is not Direction.PULL:
@@ -59,10 +58,9 @@ def of_plan(
         conflicts = report.stats["conflicts"]
         report.stats = {**draft.push_stats.to_dict(), "conflicts": conflicts}
         report.by_entity = {}
-    if project.config.write is WriteMode.WORKBOOK and draft.push_stats.skipped:
-        report.extra["for_workbook"] = draft.push_stats.skipped
-    if draft.work_items:
-        report.extra["work_items"] = draft.work_items[:200]
+    if project.config.write is WriteMode.WORKBOOK:
+        report.for_workbook = draft.push_stats.skipped
+    report.work_items = draft.work_items[:200]
     return report
 
 
@@ -79,30 +77,24 @@ def cover(project: Project, report: Report, planned: Planned) -> None:
         )
         for entity, stats in report.by_entity.items()
     }
-    whole = Coverage.total(parts.values())
-    report.extra["coverage"] = {
-        **whole.to_dict(),
-        "warn": project.config.coverage_warn,
-        "below": whole.is_below(project.config.coverage_warn),
-        "by_entity": {entity: part.to_dict() for entity, part in parts.items()},
-    }
+    report.coverage = ProjectCoverage(warn=project.config.coverage_warn, by_entity=parts)
 
 
 def of_stored(stored: StoredPlan) -> Report:
     """A stored plan as a report, its counts as planned."""
-    header = stored.header
+    counts = stored.counts
     report = Report(
         project=stored.project,
         direction=stored.direction,
         plan_id=stored.plan_id,
-        stats=dict(header.get("stats") or dict.fromkeys(STAT_NAMES, 0)),
-        by_entity={name: dict(stats) for name, stats in (header.get("by_entity") or {}).items()},
-        errors=[row_error(error) for error in header.get("errors") or []],
-        extra={"planned_writes": header.get("writes")},
+        stats=counts.stats,
+        by_entity=counts.by_entity,
+        errors=stored.errors,
+        planned_writes=stored.writes,
     )
     if stored.direction != Direction.PULL.value:
         report.pull_stats = dict(report.stats)
-        report.push_stats = dict(header.get("push_stats") or {})
+        report.push_stats = counts.push_stats or {}
     return report
 
 
@@ -111,8 +103,7 @@ def refused(stored: StoredPlan) -> Report:
     report = of_stored(stored)
     report.status, report.outcome = "failed", "guarded"
     _nothing_was_done(report)
-    report.waiting_for_person = dict(stored.header.get("waiting_for_person") or {})
-    report.guards = [GuardHit(**hit) for hit in stored.header.get("guards") or []]
+    report.waiting_for_person, report.guards = stored.waiting_for_person, stored.guards
     return report
 
 
@@ -123,14 +114,11 @@ def _nothing_was_done(report: Report) -> None:
             stats |= dict.fromkeys(WRITTEN, 0)
 
 
-def tell_what_was_done(report: Report, counted: dict[str, Any] | None) -> None:
+def tell_what_was_done(report: Report, counted: Counts | None) -> None:
     """A plan that a guard stopped was not carried out: its counts are those of the run's row, not what it meant."""
     if counted is not None:
-        report.stats, report.by_entity = dict(counted["stats"]), dict(counted["by_entity"])
-        if report.pull_stats is not None:
-            report.pull_stats = dict(counted["pull_stats"])
-        if report.push_stats is not None:
-            report.push_stats = dict(counted["push_stats"])
+        report.stats, report.by_entity = counted.stats, counted.by_entity
+        report.pull_stats, report.push_stats = counted.pull_stats, counted.push_stats
 
 
 def settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:
@@ -156,10 +144,9 @@ def outcome_of(report: Report) -> str:
         return "guarded"
     if report.errors or report.stats["errors"] or report.stats["conflicts"]:
         return "with_issues"
-    if report.extra.get("schema_step"):
+    if report.schema_step is not None:
         return "with_issues"
-    covered = report.extra.get("coverage")
-    return "with_issues" if covered is not None and covered["below"] else "clean"
+    return "with_issues" if report.coverage is not None and report.coverage.below else "clean"
 
 
 def ending(report: Report, *, error: dict[str, object] | None = None) -> Ending:
@@ -175,7 +162,7 @@ def ending(report: Report, *, error: dict[str, object] | None = None) -> Ending:
     )
 
 
-def _slim(report: Report) -> dict[str, Any]:
+def _slim(report: Report) -> Document:
     """The stored result: everything but the row errors, which have their own table."""
     data = report.to_dict()
     data.pop("errors", None)
@@ -209,17 +196,4 @@ def stale_error(step: Step, why: str) -> RowError:
         pnpid=step.pnpid,
         class_name=step.class_name,
         tag=step.tag,
-    )
-
-
-def row_error(data: dict[str, Any]) -> RowError:
-    return RowError(
-        code=str(data["code"]),
-        message=str(data["message"]),
-        hint=str(data.get("hint") or ""),
-        plant3d_id=data.get("plant3d_id"),
-        pnpid=data.get("pnpid"),
-        class_name=data.get("class"),
-        tag=data.get("tag"),
-        field=data.get("field"),
     )

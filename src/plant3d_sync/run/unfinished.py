@@ -26,7 +26,6 @@ class SoFar:
             stats=dict(planned.stats),
             by_entity={name: dict(stats) for name, stats in planned.by_entity.items()},
             push_stats=None if planned.push_stats is None else dict(planned.push_stats),
-            extra=dict(planned.extra),
         )
 
     def report(self, project: str, direction: str) -> Report:

@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.errors import NeedsPersonError
+from plant3d_sync.model.plan import GuardHit, RowError
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.run import OVER, Ending, RunOutcome, RunStatus
 from plant3d_sync.model.step import Step, from_text
+from plant3d_sync.model.tally import Counts
 from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
 from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
@@ -306,6 +309,11 @@ def last_ended(connection: Connection, project: str) -> Run | None:
     return _run(row) if row else None
 
 
+def counts_of(result: Mapping[str, Any]) -> Counts:
+    """What the stored result of a run (or the header of a plan) counts."""
+    return msgspec.convert({name: value for name, value in result.items() if value is not None}, Counts)
+
+
 def put_errors(connection: Connection, run_id: str, errors: Sequence[Mapping[str, object]]) -> None:
     """Keep every row error of a run."""
     if not errors:
@@ -336,6 +344,20 @@ def errors(
         .offset(offset)
     )
     return [orjson.loads(row.data) for row in rows]
+
+
+def row_error(data: Mapping[str, Any]) -> RowError:
+    """A row error as it was stored."""
+    return RowError(
+        code=str(data["code"]),
+        message=str(data["message"]),
+        hint=str(data.get("hint") or ""),
+        plant3d_id=data.get("plant3d_id"),
+        pnpid=data.get("pnpid"),
+        class_name=data.get("class"),
+        tag=data.get("tag"),
+        field=data.get("field"),
+    )
 
 
 def event(connection: Connection, run_id: str, name: str, at: float, **data: object) -> None:
@@ -379,6 +401,31 @@ class StoredPlan:
     applied_by: str | None = None
     undo_of: str | None = None
     version: int = 1
+
+    @property
+    def counts(self) -> Counts:
+        """What it would do, counted."""
+        return counts_of(self.header)
+
+    @property
+    def writes(self) -> dict[str, int] | None:
+        """Side -> how much it would write there; None in a plan that does not say."""
+        return self.header.get("writes")
+
+    @property
+    def guards(self) -> list[GuardHit]:
+        """The guards that stopped it."""
+        return [GuardHit(**hit) for hit in self.header.get("guards") or []]
+
+    @property
+    def errors(self) -> list[RowError]:
+        """Its row errors, as many as it carries."""
+        return [row_error(one) for one in self.header.get("errors") or []]
+
+    @property
+    def waiting_for_person(self) -> dict[str, int]:
+        """Operation -> steps that only a person carries out, by applying it."""
+        return dict(self.header.get("waiting_for_person") or {})
 
 
 def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> list[str]:
