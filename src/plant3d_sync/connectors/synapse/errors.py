@@ -6,6 +6,7 @@ driver error (which holds the request) hangs on them as cause or context.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 
 from plant3d_sync.errors import ConfigError, RetryLaterError
@@ -47,6 +48,21 @@ class Stop(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__("stop")
         self.error = error
+
+
+def untrusted(url: str, error: BaseException) -> ConfigError | None:
+    """The error of a certificate that is not trusted, if that is behind this one: it will not heal by waiting."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    return ConfigError(
+        f"The certificate of {url} is not trusted ({cause.verify_message}). Nothing was sent.",
+        code="synapse_tls",
+        hint="Install the company's root certificate on this machine, or correct SYNAPSE_API_URL.",
+        details={"reason": cause.verify_message},
+    )
 
 
 Details = Mapping[str, object]

@@ -6,7 +6,6 @@ and the key is in its headers.
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from plant3d_sync.connectors.synapse.address import ApiKey
-from plant3d_sync.connectors.synapse.errors import Stop, Transient
-from plant3d_sync.errors import ConfigError
+from plant3d_sync.connectors.synapse.errors import Stop, Transient, untrusted
 from plant3d_sync.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -158,12 +156,10 @@ class Exchange:
         return b"".join(chunks)
 
     def _unreached(self, error: Exception) -> Exception:
-        """A connection that did not come about. A certificate that is not trusted will not heal by waiting."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return Stop(_untrusted(self.url, cause.verify_message))
-            cause = cause.__cause__ or cause.__context__
+        """A connection that did not come about."""
+        refused = untrusted(self.url, error)
+        if refused is not None:
+            return Stop(refused)
         words = "no connection in time" if type(error).__name__.endswith("Timeout") else "no connection"
         return Transient(words, delivered=False)
 
@@ -193,12 +189,3 @@ class Exchange:
         if self._http is not None:
             self._http.close()
             self._http = None
-
-
-def _untrusted(url: str, why: str) -> ConfigError:
-    return ConfigError(
-        f"The certificate of {url} is not trusted ({why}). Nothing was sent.",
-        code="synapse_tls",
-        hint="Install the company's root certificate on this machine, or correct SYNAPSE_API_URL.",
-        details={"reason": why},
-    )

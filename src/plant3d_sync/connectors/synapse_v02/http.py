@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ssl
 import threading
 import time
 import uuid
@@ -362,7 +361,7 @@ class Http:
         until = begun + self._deadline_seconds
         if self._deadline is not None:
             self._deadline.until = until
-        failure: _Failed | None = None
+        failure: _Failed | ConfigError | None = None
         reply = Reply(status=0, body=b"", media="")
         try:
             with http.stream(method, target, content=body or None, headers=headers) as response:
@@ -401,22 +400,13 @@ class Http:
             "bytes_sent": len(body),
         }
         if failure is not None:
-            self._tell("synapse.call", {**facts, "failure": failure.reason})
+            self._tell("synapse.call", {**facts, "failure": str(failure)})
             raise failure
         self._tell("synapse.call", {**facts, "status": reply.status, "bytes_read": len(reply.body)})
         return reply
 
-    def _unreached(self, error: Exception) -> _Failed:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                raise ConfigError(
-                    f"The certificate of {self.url} is not trusted ({cause.verify_message}). Nothing was sent.",
-                    code="synapse_tls",
-                    hint="Install the company's root certificate on this machine, or correct SYNAPSE_API_URL.",
-                )
-            cause = cause.__cause__ or cause.__context__
-        return _Failed("no connection", delivered=False)
+    def _unreached(self, error: Exception) -> _Failed | ConfigError:
+        return contract_errors.untrusted(self.url, error) or _Failed("no connection", delivered=False)
 
     def _client(self) -> httpx2.Client:
         with self._lock:
