@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, Protocol
 
 import msgspec
 
+from plant3d_sync.model.fields import attribute_key
 from plant3d_sync.model.reading import PLAIN, Reading
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.schema import Used
@@ -61,13 +63,46 @@ class FieldRule:
     conflict: ConflictPolicy = ConflictPolicy.NEWEST
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The fields of a class by who decides them, asked instead of the rules wherever an item is looked at.
+
+    `compared`: the fields that make an update by themselves. `information`: those that go along, and never make one.
+    `of_us`: those that Plant 3D decides, alone or with SYNAPSE. `of_synapse`: those that SYNAPSE decides alone.
+    `attributes`: field -> the key under which SYNAPSE keeps it among the attributes; the others are columns there.
+    """
+
+    compared: Mapping[str, FieldRule]
+    information: tuple[str, ...]
+    of_us: frozenset[str]
+    of_synapse: frozenset[str]
+    attributes: Mapping[str, str]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, FieldRule]) -> Groups:
+        """Group these."""
+        of_synapse = frozenset(name for name, rule in fields.items() if rule.owner is Owner.SYNAPSE)
+        return cls(
+            compared={name: rule for name, rule in fields.items() if rule.compare != INFORMATION},
+            information=tuple(name for name, rule in fields.items() if rule.compare == INFORMATION),
+            of_us=frozenset(fields) - of_synapse,
+            of_synapse=of_synapse,
+            attributes={name: key for name in fields if (key := attribute_key(name)) is not None},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassRule:
     """What items of one concrete class become: entity and fields, inherited rules resolved."""
 
     class_name: str
     entity: Entity
     fields: Mapping[str, FieldRule]
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The fields, grouped when the class is met first."""
+        return Groups.of(self.fields)
 
 
 class Translated(msgspec.Struct, kw_only=True, gc=False):

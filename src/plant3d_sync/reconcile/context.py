@@ -12,7 +12,7 @@ from plant3d_sync.model.outcome import Clocks, Resolution
 from plant3d_sync.model.plan import Limits, MissingPolicy
 from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
 from plant3d_sync.model.schema import Step
-from plant3d_sync.model.side import Direction, Entity, Owner, WriteMode
+from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.quarantine import NOTHING_REFUSED, Quarantine
 
@@ -60,18 +60,12 @@ class Knowledge:
 class Context:
     """The mapping, what is known, and what follows from both for every item."""
 
-    __slots__ = ("know", "pulls", "pushes", "rules", "theirs")
+    __slots__ = ("know", "pulls", "pushes", "rules")
 
     def __init__(self, rules: RuleSet, know: Knowledge) -> None:
         self.rules, self.know = rules, know
         self.pulls = know.direction is not Direction.PUSH
         self.pushes = know.direction is not Direction.PULL
-        self.theirs: dict[str, frozenset[str]] = {}
-        """Class -> the fields that SYNAPSE owns, where there are any."""
-        for name, rule in rules.classes.items():
-            owned = frozenset(one for one, its in rule.fields.items() if its.owner is Owner.SYNAPSE)
-            if owned:
-                self.theirs[name] = owned
 
     def as_accepted(self, class_name: str, translated: Translated) -> Translated:
         """Without the fields that a change of the schema concerns: they are unknown until somebody accepts it."""

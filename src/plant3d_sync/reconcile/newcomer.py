@@ -36,7 +36,7 @@ def decide(case: Case, on: Context, *, link_id: int | None = None) -> Decision:
     blank: dict[str, Value] = {}  # known to be empty, which is not the same as never agreed
     if len(values) < len(fields):
         blank = {name: None for name in fields if name not in values}
-    theirs = on.theirs.get(item.class_name)
+    theirs = case.rule.groups.of_synapse
     if theirs:  # never overwritten from Plant 3D, not even at birth
         values = {name: value for name, value in values.items() if name not in theirs}
     values["tag"] = tag

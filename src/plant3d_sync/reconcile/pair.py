@@ -11,8 +11,8 @@ from plant3d_sync.model.conflict import ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D, 
 from plant3d_sync.model.link import Flip, Hold, Interval, Link, Open
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
-from plant3d_sync.model.rules import INFORMATION, REGISTRY_TAG, FieldRule
-from plant3d_sync.model.side import Owner, WriteMode
+from plant3d_sync.model.rules import INFORMATION, REGISTRY_TAG, ClassRule
+from plant3d_sync.model.side import WriteMode
 from plant3d_sync.model.step import Adopt, After, Cell, Head, Push, Restore, Settle, Touch, Update, head
 from plant3d_sync.reconcile import older, place
 from plant3d_sync.reconcile.case import (
@@ -88,13 +88,13 @@ def _sum_of(pair: Pair, on: Context) -> tuple[_Sum, bool]:
     """Every field decided and added up; and whether one of them waits until the asset is read."""
     case, link = pair.case, pair.link
     sum_, unread = _Sum(), False
-    for name, rule in case.rule.fields.items():
-        if rule.compare == INFORMATION:
-            sum_.note(pair, name)
-        elif name not in case.translated.fields or (name == "tag" and case.tag is None):
+    for name in case.rule.groups.information:
+        sum_.note(pair, name)
+    for name, rule in case.rule.groups.compared.items():
+        if name not in case.translated.fields or (name == "tag" and case.tag is None):
             _keep_open(sum_, link, name, on)
         elif _is_unread(pair, name):
-            unread |= rule.owner is not Owner.SYNAPSE  # unknown is not a change; until the asset was read
+            unread |= name in case.rule.groups.of_us  # unknown is not a change; until the asset was read
         else:
             compared = compare(pair, rule, case.tag if name == "tag" else case.translated.fields[name], on)
             if compared is not None:
@@ -238,13 +238,8 @@ class _Sum:
     def inform(self, pair: Pair) -> None:
         """What is written along with something else, and never by itself."""
         now, held = pair.case.translated.fields, pair.held
-        for name, rule in pair.case.rule.fields.items():
-            if (
-                rule.compare == INFORMATION
-                and name in now
-                and now[name] != held.get(name)
-                and not _is_unread(pair, name)
-            ):
+        for name in pair.case.rule.groups.information:
+            if name in now and now[name] != held.get(name) and not _is_unread(pair, name):
                 self.set[name], self.was[name], self.why[name] = now[name], held.get(name), INFORMATION
 
     def after(self, case: Case, link: Link) -> After:
@@ -259,17 +254,17 @@ class _Sum:
             observed=self.observed,
             holds=self.holds,
             flips=self.flips,
-            ends=self._over(link, case.rule.fields),
+            ends=self._over(link, case.rule),
         )
 
-    def _over(self, link: Link, mapped: Mapping[str, FieldRule]) -> list[str]:
+    def _over(self, link: Link, rule: ClassRule) -> list[str]:
         """Fields that were compared, or left the mapping. What an unreadable one is known for stays; information has no end
         to wait for.
         """
         compared = {one.field.name for one in self.decided}
-        compared.update(name for name in mapped if mapped[name].compare == INFORMATION)
+        compared.update(rule.groups.information)
         open_fields = {*link.pending, *link.observed}
-        over = {name for name in open_fields if name in compared or name not in mapped}
+        over = {name for name in open_fields if name in compared or name not in rule.fields}
         return sorted(over | {name for name in link.holds if name in compared or name == WHOLE})
 
     def is_newly_older(self, link: Link, kind: str) -> bool:

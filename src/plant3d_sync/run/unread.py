@@ -8,7 +8,6 @@ from plant3d_sync.connectors.base import SynapsePort
 from plant3d_sync.model.link import Link, LinkState
 from plant3d_sync.model.record import Asset, PlantItem
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.side import Owner
 
 MOST_READS: Final = 200
 """Assets read one by one in a run. A changed mapping reads the whole feed; only what that run could not compare is left."""
@@ -35,11 +34,7 @@ class UnreadFields:
         if link.base is None:
             return False
         held = link.synapse_fields()
-        wanted = [
-            name
-            for name, rule in self._rules.classes[item.class_name].fields.items()
-            if rule.owner is not Owner.SYNAPSE and name not in held
-        ]
+        wanted = self._rules.classes[item.class_name].groups.of_us - held.keys()
         return bool(wanted) and not self._rules.translate[item.class_name](item).fields.keys().isdisjoint(
             wanted
         )
