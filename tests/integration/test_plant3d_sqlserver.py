@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from plant3d_sync.connectors.plant3d import open_source
-from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_read
+from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_layout, sqlserver_read
 from plant3d_sync.connectors.plant3d.reading.sqlserver import list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
@@ -233,6 +233,7 @@ def test_microsofts_parser_accepts_every_statement(endpoint: TdsEndpoint, driver
     sent |= {
         sqlserver_read.BEGIN_SNAPSHOT,
         sqlserver_read.END_SNAPSHOT,
+        sqlserver_read.MARKS_STATEMENT,
         sqlserver_read.RELATIONS_IN_USE_STATEMENT,
     }
     sent |= {
@@ -240,9 +241,8 @@ def test_microsofts_parser_accepts_every_statement(endpoint: TdsEndpoint, driver
         sqlserver.PRESENT_STATEMENT,
     }
     assert sent >= {
-        sqlserver_read.MARKS_STATEMENT,
         sqlserver.DATABASES_STATEMENT,
-        sqlserver_read.TABLES_STATEMENT,
+        sqlserver_layout.TABLES_STATEMENT,
     }
     batch = ";\n".join(sorted(sent)) + ";\n"
     assert accepts(batch), batch

@@ -9,6 +9,7 @@ NULL. (Microsoft's documentation.)
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,81 @@ def test_a_relation_that_changes_meanwhile_is_seen_though_no_stamp_moves(
     group = next(iter(items_of(snapshot, "PipeLineGroup").values()))
     assert group.from_tag == "P-1"
     snapshot.close()
+
+
+def test_stamps_that_two_items_exchange_meanwhile_are_noticed(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    """Count, sums and checksum of PnPBase are as before: only which item has which stamp moved."""
+    one, other = pumps_of(server)[1:3]
+    done: list[bool] = []
+
+    def work(table: str) -> None:
+        if table == "Equipment" and not done:  # after CentrifugalPump, before Pumps and EngineeringItems
+            done.append(True)
+            rows = [server.row("PnPBase", item) for item in (one, other)]
+            assert rows[0] is not None and rows[1] is not None
+            for item, row in zip((one, other), reversed(rows), strict=True):
+                save(server, item, 9, behind=0)
+                server.set("PnPBase", item, PnPTimestamp=row["PnPTimestamp"], PnPRevision=row["PnPRevision"])
+
+    for item, stamp in ((one, 1000), (other, 2000)):
+        server.set("PnPBase", item, PnPTimestamp=stamp)
+    server.before = work
+    snapshot = read(endpoint, driver)
+    found = items_of(snapshot, "CentrifugalPump")
+    assert states(found[one]) == states(found[other]) == {"state 9"}
+    snapshot.close()
+
+
+def test_where_nothing_moved_no_stamp_and_no_relation_is_asked_again(
+    endpoint: TdsEndpoint, driver: str
+) -> None:
+    read(endpoint, driver).close()
+    sent = [sql for sql, _ in endpoint.statements]
+    assert sqlserver_read.MARKS_STATEMENT not in sent
+    assert sum("FROM [dbo].[LineStartAsset]" in sql and "COUNT_BIG" not in sql for sql in sent) == 1
+    summed = [n for n, sql in enumerate(sent) if "COUNT_BIG(*)" in sql]
+    whole = [n for n, sql in enumerate(sent) if sql.startswith("SELECT [PnPID]")]
+    assert summed[0] < whole[0] <= whole[-1] < summed[-1], "before the first row and after the last"
+
+
+def test_a_server_that_sums_nothing_is_compared_item_by_item(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    item, saved = pumps_of(server)[2], []
+
+    def work(table: str) -> None:
+        if table == "Equipment" and not saved:
+            saved.append(True)
+            save(server, item, 7, behind=HOUR)
+
+    def no_sums(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        return ServerError(8115, "Arithmetic overflow") if "COUNT_BIG" in sql else server(sql, parameters)
+
+    server.before = work
+    endpoint.handler = no_sums
+    snapshot = read(endpoint, driver)
+    assert states(items_of(snapshot, "CentrifugalPump")[item]) == {"state 7"}
+    assert sqlserver_read.MARKS_STATEMENT in [sql for sql, _ in endpoint.statements]
+    snapshot.close()
+
+
+def test_columns_that_nobody_asks_are_not_read(endpoint: TdsEndpoint, driver: str) -> None:
+    """Of an item every column is asked, since its digest is of all; of what only describes or joins, what is used."""
+    read(endpoint, driver).close()
+    sent = [sql for sql, _ in endpoint.statements if "COUNT_BIG" not in sql]
+    asked = {
+        table: {
+            name for sql in sent if f"FROM [dbo].[{table}]" in sql for name in re.findall(r"\[(\w+)\]", sql)
+        }
+        for table in ("PnPBase", "LineStartAsset", "PnPProperties")
+    }
+    assert asked["PnPBase"] >= {"PnPID", "PnPClassName", "PnPGuid", "PnPRevision", "PnPTimestamp"}
+    assert "PnPStatus" not in asked["PnPBase"]
+    assert asked["LineStartAsset"] == {"dbo", "LineStartAsset", "PnPID", "Line", "Asset"}
+    assert asked["PnPProperties"] >= {"TableName", "PropertyName", "PropertyType", "Length"}
+    assert "Expression" not in asked["PnPProperties"]
 
 
 def test_one_moment_is_read_where_the_database_allows_it(

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_read
+from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_layout, sqlserver_read
 from tests.support.tds_endpoint import Answer, Rows
 
 TYPES: dict[str, tuple[str, type]] = {
@@ -114,7 +114,7 @@ class PlantServer:
     def __call__(self, sql: str, _parameters: tuple[Any, ...]) -> Answer | None:
         if sql in self.answers:
             return self.answers[sql]
-        if sql == sqlserver_read.TABLES_STATEMENT:
+        if sql == sqlserver_layout.TABLES_STATEMENT:
             return Rows([("TABLE_NAME", str), ("COLUMN_NAME", str), ("DATA_TYPE", str)], self.columns)
         if sql == sqlserver_read.ISOLATION_STATEMENT:
             return Rows([("", int)], [[self.isolation]])

@@ -12,8 +12,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from plant3d_sync.connectors.plant3d.names import bracketed
-from plant3d_sync.connectors.plant3d.reading.sqlserver_read import SCHEMA, Layout, Table, layout_of
-from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
+from plant3d_sync.connectors.plant3d.reading.sqlserver_layout import (
+    ROOT,
+    SCHEMA,
+    Layout,
+    Table,
+    layout_of,
+)
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Row, Session
 
 TABLES_AT_ONCE: Final = 40
 """Tables in one statement."""
@@ -34,8 +40,16 @@ def look(session: Session) -> str:
     for start in range(0, len(names), TABLES_AT_ONCE):
         some = names[start : start + TABLES_AT_ONCE]
         digest.update(repr([layout.tables[name] for name in some]).encode("utf-8", "surrogatepass"))
-        digest.update(repr(sorted(map(tuple, session.all(statement(layout, some))))).encode())
+        digest.update(repr(sums_of(session, layout, some)).encode())
     return digest.hexdigest()
+
+
+def sums_of(session: Session, layout: Layout, names: Sequence[str]) -> list[Row]:
+    """What the server counts and sums of these tables, in their order. Raises ConfigError or RetryLaterError."""
+    found: list[Row] = []
+    for start in range(0, len(names), TABLES_AT_ONCE):
+        found += sorted(map(tuple, session.all(statement(layout, names[start : start + TABLES_AT_ONCE]))))
+    return found
 
 
 def statement(layout: Layout, names: Sequence[str]) -> str:
@@ -52,6 +66,8 @@ def _of_table(place: int, table: Table, roles: Sequence[str]) -> str:
     known = {name.lower(): name for name, kind in table.columns if kind in _WHOLE}
     summed = [known[name.lower()] for name in _SUMMED if name.lower() in known]
     sums = [_sum(bracketed(name)) for name in summed]
+    if table.name.lower() == ROOT:  # stamps that two items exchange leave every plain sum as it was
+        sums += [_sum(bracketed(summed[0]), bracketed(one)) for one in summed[1:]]
     sums += [
         _sum(bracketed(one), bracketed(other))
         for at, one in enumerate(roles)

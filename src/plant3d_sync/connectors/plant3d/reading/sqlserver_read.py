@@ -1,9 +1,10 @@
 """Read one Plant 3D database on SQL Server into a local copy, whole while people work in it.
 
 Where the database allows snapshot isolation, all of it is read in one SNAPSHOT transaction. Where it does not, the
-tables are read one after the other under read committed, and what moved meanwhile is found item by item: stamp and
-revision of every row of `PnPBase`, and every row of the relations. What moved is read again alone until two readings in
-a row are equal; what never is, is named as unsettled and left for the next run. No setting of the database is altered.
+tables are read one after the other under read committed. The server counts and sums `PnPBase` and the relations before
+and after; where anything moved, it is found item by item: stamp and revision of every row of `PnPBase`, and every row of
+the relations. What moved is read again alone until two readings in a row are equal; what never is, is named as unsettled
+and left for the next run. No setting of the database is altered.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from plant3d_sync.connectors.plant3d import errors
-from plant3d_sync.connectors.plant3d.names import bracketed, quoted, readable
+from plant3d_sync.connectors.plant3d.names import bracketed, quoted
 from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.reading.sqlserver_layout import (
+    ROOT,
+    Layout,
+    Table,
+    layout_of,
+    select_statement,
+)
+from plant3d_sync.connectors.plant3d.reading.sqlserver_look import sums_of
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Row, Session
 from plant3d_sync.connectors.plant3d.reading.sqlserver_values import (
     TEXT_KINDS,
@@ -25,11 +34,10 @@ from plant3d_sync.connectors.plant3d.reading.sqlserver_values import (
     Converter,
     converter_for,
     declaration,
-    text_lost,
+    rows_with_lost_text,
 )
 from plant3d_sync.errors import ConfigError, RetryLaterError
 
-SCHEMA: Final = "dbo"
 MAX_ROUNDS: Final = 6
 """Readings of an item that moves, before it is left for the next run."""
 BLOCK: Final = 500
@@ -38,27 +46,7 @@ SECONDS_PER_ROW: Final = 0.001
 """How far one row moves the end of a reading: nobody waits for us on SQL Server, so it may last as long as rows come."""
 DEADLOCKS: Final = 3
 """How often one table is begun again after a deadlock or a lock that was not given."""
-ROOT: Final = "pnpbase"
 
-CATALOGUE_TABLES: Final = (
-    "PnPDatabase",
-    "PnPTables",
-    "PnPProperties",
-    "PnPTableAttributes",
-    "PnPColumnAttributes",
-    "PnPRelationshipTypes",
-    "PnPRoleTypes",
-    "PnPSys_PnPBase_PnPID",
-    "PnPSys_RelationshipSystem_PnPID",
-)
-"""Tables that describe the others. What else is read follows from `PnPTables` and `PnPRelationshipTypes`."""
-
-TABLES_STATEMENT: Final = (
-    "SELECT c.[TABLE_NAME], c.[COLUMN_NAME], c.[DATA_TYPE] FROM [INFORMATION_SCHEMA].[COLUMNS] AS c "
-    "JOIN [INFORMATION_SCHEMA].[TABLES] AS t ON t.[TABLE_SCHEMA] = c.[TABLE_SCHEMA] "
-    "AND t.[TABLE_NAME] = c.[TABLE_NAME] WHERE c.[TABLE_SCHEMA] = 'dbo' AND t.[TABLE_TYPE] = 'BASE TABLE' "
-    "ORDER BY c.[TABLE_NAME], c.[ORDINAL_POSITION]"
-)
 MARKS_STATEMENT: Final = "SELECT [PnPID], [PnPTimestamp], [PnPRevision] FROM [dbo].[PnPBase]"
 ISOLATION_STATEMENT: Final = (
     "SELECT [snapshot_isolation_state] FROM [sys].[databases] WHERE [database_id] = DB_ID()"
@@ -74,140 +62,6 @@ _NO_SNAPSHOT = frozenset({1205, 3951, 3952, 3957, 3961})
 """Errors of a database that does not let this transaction be a snapshot after all."""
 
 Mark = tuple[object, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table of the database: its name, and its columns with their SQL Server types."""
-
-    name: str
-    columns: tuple[tuple[str, str], ...]
-
-    def has(self, column: str) -> bool:
-        """Whether there is such a column, in any case."""
-        return any(name.lower() == column.lower() for name, _ in self.columns)
-
-    @property
-    def key(self) -> int | None:
-        """Place of the column PnPID."""
-        return next((i for i, (name, _) in enumerate(self.columns) if name.lower() == "pnpid"), None)
-
-    def select(self, where: str = "", *, as_bytes: bool = False, lengths: bool = False) -> str:
-        """The only kind of statement sent for data: named columns of one table of `dbo`, some rows or all.
-
-        `as_bytes`: text as the bytes it is stored in, whether or not they are valid. `lengths`: with the bytes of all
-        text of the row as a last column.
-        """
-        columns = [selected(name, kind, as_bytes=as_bytes) for name, kind in self.columns]
-        if lengths:
-            wide = [bracketed(name) for name, kind in self.columns if kind in WIDE_KINDS]
-            columns.append(" + ".join(["0", *(f"ISNULL(DATALENGTH({name}), 0)" for name in wide)]))
-        return f"SELECT {', '.join(columns)} FROM [{SCHEMA}].{bracketed(self.name)}{where}"
-
-
-@dataclass(slots=True)
-class Layout:
-    """Which tables there are and what each is for. Keys are lower-cased names."""
-
-    tables: dict[str, Table]
-    classes: dict[str, tuple[str | None, str]] = field(default_factory=dict)
-    """Class -> (base class, table)."""
-    relations: frozenset[str] = frozenset()
-    """Tables of relations."""
-
-    def needed(self) -> list[str]:
-        """Tables to copy: the catalogue and whatever it names, if it is there. Relations come first, PnPBase next."""
-        wanted = {name.lower() for name in CATALOGUE_TABLES} | self.relations
-        wanted |= {table for _, table in self.classes.values()} | self.classes.keys()
-        order = {True: 0, False: 2}
-        return sorted(
-            wanted & self.tables.keys(), key=lambda n: (1 if n == ROOT else order[n in self.relations], n)
-        )
-
-    def item_tables(self) -> list[str]:
-        """Tables that hold rows of items, by PnPID."""
-        return [
-            name
-            for name in self.needed()
-            if name not in self.relations
-            and self.tables[name].has("PnPID")
-            and not name.startswith("pnpsys_")
-        ]
-
-    def chain(self, class_name: str) -> list[str]:
-        """Tables on the path of a class, those that are there; all of them for a class nobody knows."""
-        if class_name.lower() not in self.classes:
-            return self.item_tables()
-        found: list[str] = []
-        current: str | None = class_name.lower()
-        seen: set[str] = set()
-        while current is not None and current in self.classes and current not in seen:
-            seen.add(current)
-            base, table = self.classes[current]
-            found.append(table)
-            current = base
-        return [table for table in dict.fromkeys([ROOT, *found]) if table in self.tables]
-
-    def roles(self, relation: str) -> list[str]:
-        """Columns of a relation that hold ids of items."""
-        kinds = ("int", "bigint", "smallint")
-        return [
-            name
-            for name, kind in self.tables[relation].columns
-            if kind in kinds and name.lower() not in ("pnpid", "pnptimestamp", "pnprevision", "pnpstatus")
-        ]
-
-
-def selected(name: str, kind: str, *, as_bytes: bool) -> str:
-    """One column as it is asked for. A GUID comes as its 16 bytes, in the order in which SQL Server and a file keep it."""
-    if kind == "uniqueidentifier":
-        return f"CAST({bracketed(name)} AS binary(16))"
-    return (
-        f"CAST({bracketed(name)} AS varbinary(max))" if as_bytes and kind in WIDE_KINDS else bracketed(name)
-    )
-
-
-def select_statement(table: str, columns: Iterable[str]) -> str:
-    """Named columns of one table of `dbo`."""
-    return f"SELECT {', '.join(bracketed(column) for column in columns)} FROM [{SCHEMA}].{bracketed(table)}"
-
-
-def layout_of(session: Session) -> Layout:
-    """The tables of the database that this login sees, and what its catalogue says of them."""
-    columns: dict[str, list[tuple[str, str]]] = {}
-    names: dict[str, str] = {}
-    for table, column, kind in session.all(TABLES_STATEMENT):
-        if readable(table) and readable(column):
-            names.setdefault(table.lower(), table)
-            columns.setdefault(table.lower(), []).append((column, kind.lower()))
-    layout = Layout({lower: Table(names[lower], tuple(found)) for lower, found in columns.items()})
-    for name, physical, base in _catalogue(
-        session, layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")
-    ):
-        if name:
-            layout.classes[name.lower()] = (base.lower() if base else None, (physical or name).lower())
-    layout.relations = frozenset(
-        word.lower()
-        for row in _catalogue(
-            session, layout, "PnPRelationshipTypes", ("RelationshipTypeName", "PhysicalName")
-        )
-        for word in row
-        if word
-    )
-    return layout
-
-
-def _catalogue(
-    session: Session, layout: Layout, name: str, wanted: Sequence[str]
-) -> Iterator[tuple[str | None, ...]]:
-    """Some columns of a catalogue table as text; a column that is not there reads as None."""
-    table = layout.tables.get(name.lower())
-    present = [column for column in wanted if table is not None and table.has(column)]
-    if table is None or not present:
-        return
-    for row in session.all(select_statement(table.name, present)):
-        values = dict(zip(present, row, strict=True))
-        yield tuple(None if values.get(one) is None else str(values[one]) for one in wanted)
 
 
 @dataclass(slots=True)
@@ -232,6 +86,8 @@ class Reading:
         self.until = until
         self.deadline = deadline
         self.layout = Layout({})
+        self._sums: list[Row] | None = None
+        """Counts and sums from before the first row was read."""
         self._converters: dict[tuple[str, bool], Converter] = {}
 
     def take(self) -> Taken:
@@ -242,6 +98,7 @@ class Reading:
         with closing(self.copy.writable()) as target:
             if self._snapshot_begun():
                 try:
+                    self._lay_out()
                     self._read_all(target)
                     self.session.run(END_SNAPSHOT)
                     self._refuse_hidden_tables(target)
@@ -252,6 +109,8 @@ class Reading:
                     self.session.run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
                     self.session.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     _empty(target)
+            self._lay_out()
+            self._sums = self._summed()
             self._read_all(target)
             self._refuse_hidden_tables(target)
             return self._settle(target)
@@ -265,18 +124,20 @@ class Reading:
 
     # ------------------------------------------------------------ the first pass
 
-    def _read_all(self, target: sqlite3.Connection) -> None:
+    def _lay_out(self) -> None:
         self.layout = layout_of(self.session)
         missing = [table for table in ("PnPTables", "PnPBase") if table.lower() not in self.layout.tables]
         if missing:
             raise errors.not_plant3d(self.name, missing)
+
+    def _read_all(self, target: sqlite3.Connection) -> None:
         for name in self.layout.needed():
             self._transfer(target, name)
 
     def _transfer(self, target: sqlite3.Connection, name: str) -> None:
         """One table, whole; from its beginning again when the server chose us to end a deadlock."""
         table = self.layout.tables[name]
-        declared = ", ".join(declaration(column, kind) for column, kind in table.columns)
+        declared = ", ".join(declaration(column, kind) for column, kind in table.declared)
         target.execute(f"CREATE TABLE {quoted(table.name)} ({declared})")
         for attempt in range(DEADLOCKS + 1):
             try:
@@ -313,9 +174,8 @@ class Reading:
             return
         wide = [i for i, (_, kind) in enumerate(table.columns) if kind in WIDE_KINDS]
         for rows in self._pieces(table, lengths=True):
-            for row in rows:
-                if text_lost([row[i] for i in wide], row[-1]):
-                    doubtful.append(row[table.key] if table.key is not None else 0)
+            for row in rows_with_lost_text(rows, wide):
+                doubtful.append(row[table.key] if table.key is not None else 0)
             yield [row[:-1] for row in rows]
 
     def _pieces(
@@ -376,6 +236,8 @@ class Reading:
 
     def _settle(self, target: sqlite3.Connection) -> Taken:
         """Read again what moved, until it stands still or it is time to leave it."""
+        if self._sums is not None and self._sums == self._summed():
+            return Taken()
         moving = self._moved(target)
         again = len(moving)
         before: dict[int, Bundle] = {}
@@ -389,6 +251,17 @@ class Reading:
             moving -= settled
             before = seen
         return Taken(unsettled=frozenset(moving), again=again)
+
+    def _summed(self) -> list[Row] | None:
+        """Counts and sums of `PnPBase` and the relations; None where the server does not tell them now."""
+        names = [ROOT, *sorted(self.layout.relations & self.layout.tables.keys())]
+        try:
+            return sums_of(self.session, self.layout, names)
+        except (
+            RetryLaterError,
+            ConfigError,
+        ):  # then every item is compared; a server that is away shows there
+            return None
 
     def _moved(self, target: sqlite3.Connection) -> set[int]:
         """Items whose mark or whose relations are not what they were when the reading began."""
@@ -483,7 +356,8 @@ def insert(target: sqlite3.Connection, table: Table, rows: Sequence[Row], *, as_
     marks = ", ".join(
         "CAST(? AS TEXT)" if as_bytes and kind in TEXT_KINDS else "?" for _, kind in table.columns
     )
-    target.executemany(f"INSERT OR REPLACE INTO {quoted(table.name)} VALUES ({marks})", rows)
+    columns = ", ".join(quoted(name) for name, _ in table.columns)
+    target.executemany(f"INSERT OR REPLACE INTO {quoted(table.name)} ({columns}) VALUES ({marks})", rows)
 
 
 def blocks(items: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -86,12 +86,29 @@ def _other(value: Any) -> object:
     return value if isinstance(value, (int, float, str, bytes)) else str(value)
 
 
-def text_lost(texts: Sequence[Any], stored: int) -> bool:
-    """Whether these texts of one row may not be what is stored (`stored`: bytes of them all in UTF-16).
+def rows_with_lost_text(rows: Sequence[Row], wide: Sequence[int]) -> list[Row]:
+    """Rows whose texts may not be what is stored. `wide`: places of the texts; the last cell: bytes of them all in UTF-16.
 
-    FreeTDS puts `?` for a character it cannot convert and drops half a surrogate pair at the end, without a word.
+    FreeTDS puts `?` for a character it cannot convert and drops half a surrogate pair at the end, without a word. It
+    never makes a text longer, so rows whose lengths agree in sum agree one by one.
     """
-    joined = "".join(filter(None, texts))
-    if "?" in joined and any(text is not None and "?" in text and text != "?" for text in texts):
+    together: list[str] = []
+    suspicious = False
+    for place in wide:
+        texts = [row[place] for row in rows]
+        joined = "".join(filter(None, texts))
+        suspicious = suspicious or ("?" in joined and joined.count("?") != texts.count("?"))
+        together.append(joined)
+    if not suspicious and _as_long_as("".join(together), sum(row[-1] for row in rows)):
+        return []
+    return [row for row in rows if _text_lost([row[place] for place in wide], row[-1])]
+
+
+def _text_lost(texts: Sequence[Any], stored: int) -> bool:
+    if any(text is not None and "?" in text and text != "?" for text in texts):
         return True
-    return len(joined) * 2 != stored and len(joined.encode("utf-16-le", "surrogatepass")) != stored
+    return not _as_long_as("".join(filter(None, texts)), stored)
+
+
+def _as_long_as(text: str, stored: int) -> bool:
+    return len(text) * 2 == stored or len(text.encode("utf-16-le", "surrogatepass")) == stored

@@ -1,0 +1,199 @@
+"""Which tables a Plant 3D database on SQL Server has, what each is for, and which of their columns are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from plant3d_sync.connectors.plant3d.names import bracketed, readable
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
+from plant3d_sync.connectors.plant3d.reading.sqlserver_values import WIDE_KINDS
+
+SCHEMA: Final = "dbo"
+ROOT: Final = "pnpbase"
+
+CATALOGUE_TABLES: Final = (
+    "PnPDatabase",
+    "PnPTables",
+    "PnPProperties",
+    "PnPTableAttributes",
+    "PnPColumnAttributes",
+    "PnPRelationshipTypes",
+    "PnPRoleTypes",
+    "PnPSys_PnPBase_PnPID",
+    "PnPSys_RelationshipSystem_PnPID",
+)
+"""Tables that describe the others. What else is read follows from `PnPTables` and `PnPRelationshipTypes`."""
+
+CATALOGUE_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
+    "pnptables": frozenset({"pnpid", "tablename", "basetable", "physicalname"}),
+    "pnpproperties": frozenset({"pnpid", "tablename", "propertyname", "propertytype", "length"}),
+    "pnptableattributes": frozenset({"pnpid", "tablename", "attributename", "attributevalue"}),
+    "pnpcolumnattributes": frozenset({"pnpid", "tablename", "columnname", "attributename", "attributevalue"}),
+}
+"""What is asked of the large ones among them; of every other one all its columns."""
+
+TABLES_STATEMENT: Final = (
+    "SELECT c.[TABLE_NAME], c.[COLUMN_NAME], c.[DATA_TYPE] FROM [INFORMATION_SCHEMA].[COLUMNS] AS c "
+    "JOIN [INFORMATION_SCHEMA].[TABLES] AS t ON t.[TABLE_SCHEMA] = c.[TABLE_SCHEMA] "
+    "AND t.[TABLE_NAME] = c.[TABLE_NAME] WHERE c.[TABLE_SCHEMA] = 'dbo' AND t.[TABLE_TYPE] = 'BASE TABLE' "
+    "ORDER BY c.[TABLE_NAME], c.[ORDINAL_POSITION]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the database: its name, and its columns with their SQL Server types.
+
+    `columns`: those that are read; whatever else is `declared` is in the copy and empty there, because nobody asks it.
+    """
+
+    name: str
+    declared: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...]
+
+    def has(self, column: str) -> bool:
+        """Whether there is such a column, in any case."""
+        return any(name.lower() == column.lower() for name, _ in self.declared)
+
+    @property
+    def key(self) -> int | None:
+        """Place of the column PnPID."""
+        return next((i for i, (name, _) in enumerate(self.columns) if name.lower() == "pnpid"), None)
+
+    def select(self, where: str = "", *, as_bytes: bool = False, lengths: bool = False) -> str:
+        """The only kind of statement sent for data: named columns of one table of `dbo`, some rows or all.
+
+        `as_bytes`: text as the bytes it is stored in, whether or not they are valid. `lengths`: with the bytes of all
+        text of the row as a last column.
+        """
+        columns = [selected(name, kind, as_bytes=as_bytes) for name, kind in self.columns]
+        if lengths:
+            wide = [bracketed(name) for name, kind in self.columns if kind in WIDE_KINDS]
+            columns.append(" + ".join(["0", *(f"ISNULL(DATALENGTH({name}), 0)" for name in wide)]))
+        return f"SELECT {', '.join(columns)} FROM [{SCHEMA}].{bracketed(self.name)}{where}"
+
+
+@dataclass(slots=True)
+class Layout:
+    """Which tables there are and what each is for. Keys are lower-cased names."""
+
+    tables: dict[str, Table]
+    classes: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Class -> (base class, table)."""
+    relations: frozenset[str] = frozenset()
+    """Tables of relations."""
+
+    def needed(self) -> list[str]:
+        """Tables to copy: the catalogue and whatever it names, if it is there. Relations come first, PnPBase next."""
+        wanted = {name.lower() for name in CATALOGUE_TABLES} | self.relations
+        wanted |= {table for _, table in self.classes.values()} | self.classes.keys()
+        order = {True: 0, False: 2}
+        return sorted(
+            wanted & self.tables.keys(), key=lambda n: (1 if n == ROOT else order[n in self.relations], n)
+        )
+
+    def item_tables(self) -> list[str]:
+        """Tables that hold rows of items, by PnPID."""
+        return [
+            name
+            for name in self.needed()
+            if name not in self.relations
+            and self.tables[name].has("PnPID")
+            and not name.startswith("pnpsys_")
+        ]
+
+    def chain(self, class_name: str) -> list[str]:
+        """Tables on the path of a class, those that are there; all of them for a class nobody knows."""
+        if class_name.lower() not in self.classes:
+            return self.item_tables()
+        found: list[str] = []
+        current: str | None = class_name.lower()
+        seen: set[str] = set()
+        while current is not None and current in self.classes and current not in seen:
+            seen.add(current)
+            base, table = self.classes[current]
+            found.append(table)
+            current = base
+        return [table for table in dict.fromkeys([ROOT, *found]) if table in self.tables]
+
+    def narrowed(self) -> None:
+        """Leave out the columns that nobody asks: an item's are read all, since its digest is of all of them."""
+        of_classes = {table for _, table in self.classes.values()} | self.classes.keys()
+        for name, table in self.tables.items():
+            asked = CATALOGUE_COLUMNS.get(name)
+            if name in self.relations:
+                asked = frozenset({"pnpid", *(role.lower() for role in self.roles(name))})
+            if name == ROOT:
+                columns = [one for one in table.declared if one[0].lower() != "pnpstatus"]
+            elif asked is None or name in of_classes:
+                continue
+            else:
+                columns = [one for one in table.declared if one[0].lower() in asked]
+            if columns:
+                self.tables[name] = replace(table, columns=tuple(columns))
+
+    def roles(self, relation: str) -> list[str]:
+        """Columns of a relation that hold ids of items."""
+        kinds = ("int", "bigint", "smallint")
+        return [
+            name
+            for name, kind in self.tables[relation].declared
+            if kind in kinds and name.lower() not in ("pnpid", "pnptimestamp", "pnprevision", "pnpstatus")
+        ]
+
+
+def selected(name: str, kind: str, *, as_bytes: bool) -> str:
+    """One column as it is asked for. A GUID comes as its 16 bytes, in the order in which SQL Server and a file keep it."""
+    if kind == "uniqueidentifier":
+        return f"CAST({bracketed(name)} AS binary(16))"
+    return (
+        f"CAST({bracketed(name)} AS varbinary(max))" if as_bytes and kind in WIDE_KINDS else bracketed(name)
+    )
+
+
+def select_statement(table: str, columns: Iterable[str]) -> str:
+    """Named columns of one table of `dbo`."""
+    return f"SELECT {', '.join(bracketed(column) for column in columns)} FROM [{SCHEMA}].{bracketed(table)}"
+
+
+def layout_of(session: Session) -> Layout:
+    """The tables of the database that this login sees, and what its catalogue says of them."""
+    columns: dict[str, list[tuple[str, str]]] = {}
+    names: dict[str, str] = {}
+    for table, column, kind in session.all(TABLES_STATEMENT):
+        if readable(table) and readable(column):
+            names.setdefault(table.lower(), table)
+            columns.setdefault(table.lower(), []).append((column, kind.lower()))
+    layout = Layout(
+        {lower: Table(names[lower], tuple(found), tuple(found)) for lower, found in columns.items()}
+    )
+    for name, physical, base in _catalogue(
+        session, layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")
+    ):
+        if name:
+            layout.classes[name.lower()] = (base.lower() if base else None, (physical or name).lower())
+    layout.relations = frozenset(
+        word.lower()
+        for row in _catalogue(
+            session, layout, "PnPRelationshipTypes", ("RelationshipTypeName", "PhysicalName")
+        )
+        for word in row
+        if word
+    )
+    layout.narrowed()
+    return layout
+
+
+def _catalogue(
+    session: Session, layout: Layout, name: str, wanted: Sequence[str]
+) -> Iterator[tuple[str | None, ...]]:
+    """Some columns of a catalogue table as text; a column that is not there reads as None."""
+    table = layout.tables.get(name.lower())
+    present = [column for column in wanted if table is not None and table.has(column)]
+    if table is None or not present:
+        return
+    for row in session.all(select_statement(table.name, present)):
+        values = dict(zip(present, row, strict=True))
+        yield tuple(None if values.get(one) is None else str(values[one]) for one in wanted)
