@@ -91,7 +91,7 @@ class App:
 
         What such a command asks for cannot be there then, and it says so as it does of any unknown id.
         """
-        return self.state if self._state_is_kept else self._no_state
+        return self.state if self._state_is_kept else self.no_state
 
     @cached_property
     def _state_is_kept(self) -> bool:
@@ -106,7 +106,8 @@ class App:
             state.close()
 
     @cached_property
-    def _no_state(self) -> State:
+    def no_state(self) -> State:
+        """A state in memory, of a project that never ran."""
         state = State("sqlite://")
         state.ready()
         return state
@@ -297,16 +298,23 @@ class App:
         return SecretStr(value)
 
     def project(
-        self, name: str, *, request_id: str | None = None, mapping_files: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        request_id: str | None = None,
+        mapping_files: Sequence[str] = (),
+        synapse: SynapsePort | None = None,
     ) -> Project:
-        """Everything needed to run one project. `mapping_files`: another mapping than the configured one, to try it."""
+        """Everything needed to run one project. `mapping_files`: another mapping than the configured one, to try it.
+        `synapse`: another SYNAPSE than the configured one.
+        """
         name = self.project_name(name)
         config = self.project_config(name)
         if mapping_files:
             config = replace(config, mapping=tuple(mapping_files))
         mapping = MappingCache(config.mapping, self.base_dir)
         counts = Counts()
-        synapse = self.synapse(name, request_id, counts=counts)
+        synapse = synapse or self.synapse(name, request_id, counts=counts)
 
         def rules(catalog: Catalog) -> RuleSet:
             asks = self._may_be_v02 and _is_v02(synapse, catalog)

@@ -12,6 +12,7 @@ from typing import Final
 
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
+from plant3d_sync.connectors.memory import MemorySynapse
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
 from plant3d_sync.connectors.plant3d.mounts import SAFE_KINDS, mount_kind
@@ -34,14 +35,11 @@ from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
 from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.schema import Schema
 from plant3d_sync.model.side import WriteMode
 from plant3d_sync.reconcile.guard import check_identity
-from plant3d_sync.run.project import ProjectConfig
-from plant3d_sync.run.schema import Look, left_alone, look_at
-from plant3d_sync.state import links
-from plant3d_sync.state import projects as project_state
-from plant3d_sync.usecases.coverage import expected_coverage
+from plant3d_sync.run.project import ProjectConfig, World
+from plant3d_sync.run.schema import Look
+from plant3d_sync.usecases.coverage import Expected, expected_coverage
 from plant3d_sync.words import counted
 
 LOCK_BUDGET_MS: Final = 1000.0
@@ -78,9 +76,7 @@ def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) 
         mapping_lines, rules = _mapping(app, config, snapshot)
         lines += mapping_lines
         if rules is not None:
-            look, left = _remembered(app, config, snapshot, rules)
-            lines.append(_schema(config, look))
-            lines.append(_coverage(config, snapshot, rules, look, left))
+            lines += _expected(app, config, snapshot, rules)
         return lines + _way_back(app, config, source, snapshot, rules)
     finally:
         snapshot.close()
@@ -321,37 +317,31 @@ def _mapping(app: App, config: ProjectConfig, snapshot: Snapshot) -> tuple[list[
     return [failed("mapping", _some(errors_found), hint, "mapping_invalid", 78)], None
 
 
-def _coverage(
-    config: ProjectConfig, snapshot: Snapshot, rules: RuleSet, look: Look | None, left: int
-) -> Line:
-    """What a first pull of this mapping would hand over, and why not the rest. `left`: assets of classes it does not bring."""
-    found = expected_coverage(snapshot, rules, None if look is None else look.step)
-    message = f"this mapping brings {found.said()}"
-    if left:
-        message = f"{message}; assets of classes that it does not bring, left alone: {left}"
-    if found.is_below(config.coverage_warn):
+def _expected(app: App, config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> list[Line]:
+    """The schema beside the accepted one, and what a pull would hand over now: the plan that a run would make."""
+    known = True
+    try:
+        state = app.kept_state
+    except SyncError:  # it has a line of its own
+        state, known = app.no_state, False
+    try:
+        world = World(state=state, clock=app.clock)
+        project = app.project(config.name, synapse=MemorySynapse())  # nobody is asked
+        found = expected_coverage(world, project, snapshot, rules)
+    except SyncError as error:
+        return [*_skipped("project schema"), from_error("coverage", error)]
+    return [_schema(config, found.look if known else None), _coverage(config, found)]
+
+
+def _coverage(config: ProjectConfig, found: Expected) -> Line:
+    """How much of what the mapping asks for arrives, as the runs, the status and the metrics count it, and why not the rest."""
+    message = f"this mapping brings {found.coverage.said()}"
+    if found.left_alone:
+        message = f"{message}; assets of classes that it does not bring, left alone: {found.left_alone}"
+    if found.coverage.is_below(config.coverage_warn):
         hint = "After a run `plant3d-sync findings` names the items; `coverage: {warn: …}` sets the floor."
         return warning("coverage", message, hint, "coverage_low")
     return ok("coverage", message)
-
-
-def _remembered(
-    app: App, config: ProjectConfig, snapshot: Snapshot, rules: RuleSet
-) -> tuple[Look | None, int]:
-    """The catalogue beside the accepted one, and how many assets are of classes that the mapping does not bring.
-
-    None where our state cannot be read: it has a line of its own.
-    """
-    try:
-        with app.kept_state.read() as connection:
-            known = project_state.get(connection, config.name)
-            if known is None:
-                return Look(kept=None, now=Schema(mapping="", classes=rules.used)), 0
-            token = app.project(config.name).mapping_token()
-            look = look_at(connection, known.number, token, rules, snapshot, 0.0)
-            return look, sum(1 for _ in left_alone(links.briefs(connection, known.number), rules))
-    except SyncError:
-        return None, 0
 
 
 def _schema(config: ProjectConfig, look: Look | None) -> Line:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from plant3d_sync.model.coverage import ProjectCoverage, settled
+from plant3d_sync.model.coverage import Coverage, ProjectCoverage, settled
 from plant3d_sync.model.document import Document
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
@@ -68,16 +68,22 @@ def cover(project: Project, report: Report, planned: Planned) -> None:
     """How much of what the mapping asks for arrives, as this run (or plan) leaves it. A push hands nothing over."""
     if report.direction == Direction.PUSH.value:
         return
-    parts = {
+    report.coverage = ProjectCoverage(
+        warn=project.config.coverage_warn, by_entity=coverage_of(report.by_entity, planned)
+    )
+
+
+def coverage_of(by_entity: Mapping[str, Mapping[str, int]], planned: Planned) -> dict[str, Coverage]:
+    """Of each kind of asset, with these counts of what became of its items. One count for runs, plans and `doctor`."""
+    return {
         entity: settled(
             stats,
             planned.draft.reasons.get(entity, {}),
             planned.whole.get(entity, 0),
             planned.same_line.get(entity, 0),
         )
-        for entity, stats in report.by_entity.items()
+        for entity, stats in by_entity.items()
     }
-    report.coverage = ProjectCoverage(warn=project.config.coverage_warn, by_entity=parts)
 
 
 def of_stored(stored: StoredPlan) -> Report:

@@ -1,36 +1,49 @@
-"""What a mapping would bring of a Plant 3D project, with nothing known of SYNAPSE."""
+"""What a pull would leave of a Plant 3D project now, by what is remembered, without asking SYNAPSE."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from plant3d_sync.connectors.base import PlantSnapshot
-from plant3d_sync.model.coverage import Coverage, settled
+from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.schema import Step
-from plant3d_sync.model.side import Direction, Entity
-from plant3d_sync.reconcile.planning import Knowledge, Planner
-from plant3d_sync.run.decide import by_entity
-from plant3d_sync.run.spool import LineSpool
+from plant3d_sync.run.asked import Asked
+from plant3d_sync.run.both_sides import Sides, remembered
+from plant3d_sync.run.decide import make_plan
+from plant3d_sync.run.project import Project, World
+from plant3d_sync.run.read_synapse import Feed
+from plant3d_sync.run.schema import Look
+from plant3d_sync.run.telling import coverage_of
 
 
-def expected_coverage(snapshot: PlantSnapshot, rules: RuleSet, step: Step | None = None) -> Coverage:
-    """As the first pull of an empty SYNAPSE project would leave it. `step`: a change of the schema that waits."""
-    know = Knowledge(
-        now=0.0,
-        now_iso="",
-        direction=Direction.PULL,
-        entities=frozenset(Entity),
-        catalog=snapshot.catalog,
-        schema=step,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """`coverage`: of all kinds together, as the next pull would tell it. `look`: the catalogue as it was accepted and as it
+    is. `left_alone`: assets of classes that the mapping does not bring.
+    """
+
+    coverage: Coverage
+    look: Look
+    left_alone: int
+
+
+def expected_coverage(world: World, project: Project, snapshot: PlantSnapshot, rules: RuleSet) -> Expected:
+    """The plan of a pull in which SYNAPSE has no news, counted as a run counts it. Writes nothing and asks nobody.
+
+    A project without a state is seen as the first pull of an empty SYNAPSE project would see it. Raises what deciding raises.
+    """
+    known = remembered(world, project)
+    now = world.clock()
+    sides = Sides(
+        known=known,
+        feed=Feed(cursor=known.feed_cursor, started_at=now),
+        snapshot=snapshot,
+        signature=None,
+        copied_after=now,
+        rules=rules,
     )
-    planner = Planner(rules, know, LineSpool)
-    classes = sorted(rules.classes)
-    for batch in snapshot.scan(classes, {}, rules.reading):
-        for item in batch.changed:
-            planner.see(item, None, None)
-    draft = planner.finish()
-    whole = by_entity(rules, snapshot.counts(classes))
-    same_line = by_entity(rules, snapshot.folded)
-    return Coverage.total(
-        settled(stats.to_dict(), draft.reasons.get(name, {}), whole.get(name, 0), same_line.get(name, 0))
-        for name, stats in draft.by_entity.items()
-    )
+    planned = make_plan(world, project, sides, Asked())
+    parts = coverage_of({name: stats.to_dict() for name, stats in planned.draft.by_entity.items()}, planned)
+    left = sum(finding.code == "out_of_mapping" for finding in planned.draft.findings)
+    assert planned.schema is not None
+    return Expected(coverage=Coverage.total(parts.values()), look=planned.schema, left_alone=left)
