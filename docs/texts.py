@@ -6,7 +6,7 @@
 A message is a text with at least two words in a module that speaks to people, or whatever is said as a line (`say(…)`).
 What an f-string puts in becomes a named place: `f"The tag {said(tag)}"` is `The tag {tag}`. `counted(found, f"{found} row", f"{found} rows")` is one message with
 plural forms, in which the number is the place `{n}`. Words that stand alone (`heads(…)`, the first list of `table(…)`) have
-the context `head`.
+the context `head`. What the description of the API says is taken from that description.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from plant3d_sync.language import HEAD, NUMBER, Plural
+from plant3d_sync.web.app import with_routes
+from plant3d_sync.web.description import told
 
 Message = str | Plural
 Known = tuple[str | None, Message]
@@ -31,11 +33,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "plant3d_sync"
 LOCALE = SOURCE / "locale"
 SILENT = (
-    "synapse_dev/", "sample/", "state/migrations/", "state/tables.py", "web/schemas", "web/metrics.py", "web/openapi", "web/pages.py",
+    "synapse_dev/", "sample/", "state/migrations/", "state/tables.py", "web/schemas", "web/metrics.py", "web/pages.py",
     "connectors/memory.py", "mapping/isa.py", "failpoints.py", "language.py", "logs.py",
 )  # fmt: skip
-"""Modules that say nothing to people, or only in English (documents of the API, metrics, logs, names of letters), or that
-hold both languages (pages)."""
+"""Modules that say nothing to people, or only in English (metrics, logs, names of letters), or that hold both languages
+(pages), or of which the description of the API says what there is to say (schemas)."""
 PLURAL = {"fr": "nplurals=2; plural=(n > 1);"}
 """The forms that a number asks for, in the form of gettext: French says `0 repère`, `1 repère`, `2 repères`."""
 HEADER = """\
@@ -83,30 +85,63 @@ SHORT = (
     "must be {expected}",
 )
 """What is too short to be known for a message, or is put together from pieces."""
-_HELP = (
-    "cli/main.py",
-    "cli/sync_commands.py",
-    "cli/tool_commands.py",
-    "cli/way_back_commands.py",
-    "cli/service_commands.py",
+API = "web/description.py"
+PARSER = (
+    "Show this message and exit.",
+    "Install completion for the current shell.",
+    "Show completion for the current shell, to copy it or customize the installation.",
+    "Try '{command} --help' for help.",
+    "Error: {message}",
+    "No such option: {name}",
+    "No such option: {name}.",
+    "No such option: {name} (Possible options: {names})",
+    "No such option: {name} (Possible options: {names}).",
+    "No such command {name}.",
+    "No such command {name}. Did you mean {names}?",
+    "Missing command.",
+    "Missing argument {name}.",
+    "Missing option {name}.",
+    "Choose from:{names}",
+    "Got unexpected extra argument(s) ({words})",
+    "Got unexpected extra argument(s) ({words}).",
+    "Option {name} requires an argument.",
+    "Option {name} requires {many} arguments.",
+    "Option {name} does not take a value.",
+    "Argument {name} takes {many} values.",
+    "Invalid value for {name}: {message}",
+    "Invalid value for {name}: {message}.",
+    "Invalid value: {message}",
+    "Invalid value: {message}.",
+    "default: {value}",
+    "env var: {name}",
 )
+PARSER_HEADS = (
+    "Usage:", "Arguments:", "Options:", "Commands:", "Example:", "COMMAND [ARGS]...", "required",
+    "<str>", "<int>", "<int range>", "<float>", "<float range>", "<path>",
+)  # fmt: skip
+"""What the parser of the command line says, which has no catalogue of its own (`cli/spoken.py`)."""
+_HELP = re.compile(r"cli/(main|\w+_commands)\.py")
 """Where the first words of a function are the help of a command."""
 
 
 def messages() -> dict[Known, list[str]]:
     """Context and template -> modules in which it stands."""
-    found: dict[Known, list[str]] = {(None, one): ["docs/texts.py"] for one in SHORT}
+    found: dict[Known, list[str]] = {(None, one): ["docs/texts.py"] for one in (*SHORT, *PARSER)}
+    found |= {(HEAD, one): ["docs/texts.py"] for one in PARSER_HEADS}
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
         if not name.startswith(SILENT):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             texts: list[Known] = [(None, text) for text in _templates(tree)]
-            texts += [(None, text) for text in (_help(tree) if name in _HELP else ())]
+            texts += [(None, text) for text in (_help(tree) if _HELP.fullmatch(name) else ())]
             texts += [(HEAD, word) for word in _heads(tree)]
             for text in texts:
                 places = found.setdefault(text, [])
                 if name not in places:
                     places.append(name)
+    for text in told(with_routes().openapi()):
+        places = found.setdefault((None, text.replace("{", "{{").replace("}", "}}")), [])
+        places += [] if API in places else [API]
     return found
 
 

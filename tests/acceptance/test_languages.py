@@ -14,10 +14,12 @@ import openpyxl
 import pytest
 from starlette.testclient import TestClient
 
+from docs import generate
 from plant3d_sync.bootstrap import make_app
+from plant3d_sync.cli.main import run
 from plant3d_sync.language import PSEUDO, TOLD, catalogue
-from plant3d_sync.web import pages
-from plant3d_sync.web.app import create_app
+from plant3d_sync.web import description, pages
+from plant3d_sync.web.app import create_app, with_routes
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import redescribed, retagged, small_worlds, user_describes
 from tests.support.world import NAME, MakeWorld, Said, World
@@ -112,6 +114,117 @@ def test_the_search_for_english_finds_it() -> None:
     assert not escaped("⟦The tag ⟨'of this pump'⟩ is held. ⟨⟦Nothing was done.⟧⟩⟧ plant3d-sync runs mine")
 
 
+# ---------------------------------------------------------------- what libraries say in our place
+
+OF_THE_PARSER = re.compile(
+    r"\b(Usage|Options|Arguments|Commands|Example|COMMAND|Error|Try|required|default|env var)\b|<\w[\w ]*>"
+)
+
+
+def blocks(text: str) -> Iterator[str]:
+    """A help by its paragraphs, and by the rows of its lists, each unfolded to one line.
+
+    The list of commands has the first sentence of a message alone.
+    """
+    for block in text.split("\n\n"):
+        rows = re.split(r"\n  (?=\S)", block) if not block.startswith(" ") else [block]
+        yield from (" ".join(row.split()) + "⟧" * (row.count("⟦") - row.count("⟧")) for row in rows)
+
+
+def english(text: str) -> list[str]:
+    """What of a help, or of a mistake that the parser shows, stands there in English."""
+    found = []
+    for row in blocks(text):
+        pieces = [VALUES.sub("", piece) for piece in outside(row)]
+        found += [row for piece in pieces if LOWER.search(piece) or OF_THE_PARSER.search(piece)]
+    return found
+
+
+def test_the_search_for_the_words_of_the_parser_finds_them() -> None:
+    assert english("Usage: plant3d-sync runs {project}")
+    assert english("⟦Options:⟧\n  --limit <int>  [⟦default ⟨20⟩⟧]")
+    assert english("⟦Options:⟧\n  --help  Show this message and exit.")
+    assert not english("⟦Options:⟧\n  --limit ⟦<int>⟧  ⟦How many\n                   at most.⟧")
+
+
+def test_no_word_of_any_help_escapes(capfd: pytest.CaptureFixture[str]) -> None:
+    commands = [entry.words.split() for entry in generate.commands()]
+    groups = {words[0] for words in commands if len(words) > 1}
+    found = []
+    for words in ([], *([group] for group in sorted(groups)), *commands):
+        assert run(["--lang", PSEUDO, *words, "--help"]) == 0
+        found += [(" ".join(words), row) for row in english(capfd.readouterr().out)]
+    assert len(commands) > 40
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "frob", "pulll", "pull", "pull a b", "pull x --frob", "pull x --fulll", "runs x --limit abc", "runs x --limit 0",
+        "runs x --limit", "pull x --full=3", "links", "links frob", "doctor --direction x", "resolve 1",
+    ],
+)  # fmt: skip
+def test_no_word_of_a_command_line_that_was_not_understood_escapes(
+    capfd: pytest.CaptureFixture[str], line: str
+) -> None:
+    code = run(["--lang", PSEUDO, *line.split()])
+    out, err = capfd.readouterr()
+    assert code == 2 and err, out
+    assert english(err) == []
+    run(["--json", "--lang", PSEUDO, *line.split()])
+    told = json.loads(capfd.readouterr().out)["error"]
+    assert [text for text in (told["message"], told["hint"]) if english(text)] == []
+
+
+def test_whoever_names_no_command_is_told_so(capfd: pytest.CaptureFixture[str]) -> None:
+    for line in (["--json"], ["--json", "links"]):
+        assert run(line) == 2
+        assert json.loads(capfd.readouterr().out)["error"]["message"] == "Missing command. Nothing was done."
+
+
+def test_a_value_that_cannot_be_is_told_in_our_words(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs", "x", "--limit", "abc"]) == 2
+    assert "Error: Invalid value for '--limit': must be a whole number\n" in capfd.readouterr().err
+
+
+def test_no_text_of_the_description_of_the_api_escapes() -> None:
+    described = description.described(with_routes().openapi(), PSEUDO)
+    told = list(description.told(described))
+    assert len(told) > 300
+    assert [text for text in told if not text.startswith("⟦") or escaped(text)] == []
+
+
+def test_a_description_in_another_language_has_the_same_names(
+    dirty: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in dirty.environment({}).items():
+        monkeypatch.setenv(name, text)
+    key = dirty.cli("keys", "create", "tester", "--scopes", "read").json["key"]
+    with TestClient(create_app(make_app(str(dirty.config)))) as client:
+        page = client.get("/docs?lang=fr").text
+        [address] = re.findall(r'data-description="([^"]+)"', page)
+        of_page = client.get(address, headers={"Accept-Language": "en"})
+        for_tools = client.get("/api/v1/openapi.json", headers={"Accept-Language": "fr-CA", "X-API-Key": key})
+        english = client.get("/docs/openapi.json").json()
+    assert of_page.headers["Content-Language"] == for_tools.headers["Content-Language"] == "fr"
+    assert of_page.json() == for_tools.json() != english
+
+    def names(document: Any) -> Any:
+        if isinstance(document, dict):
+            return {
+                name: names(value)
+                for name, value in document.items()
+                if name not in ("summary", "description") or not isinstance(value, str)
+            }
+        return [names(one) for one in document] if isinstance(document, list) else document
+
+    assert names(for_tools.json()) == names(english)
+
+
+# ---------------------------------------------------------------- whole runs
+
+
 def test_no_sentence_of_a_run_over_a_dirty_project_escapes_translation(dirty: World) -> None:
     found, told, lines = [], 0, 0
     for words in COMMANDS:
@@ -175,11 +288,7 @@ def test_no_sentence_of_a_refusal_escapes(
 def test_a_page_says_the_same_in_both_languages_and_no_english_in_french() -> None:
     for texts in (pages._WELCOME, pages._REFERENCE, pages._LIMITS):
         assert texts["en"].keys() == texts["fr"].keys()
-    operation = {"summary": "Apply a plan", "description": "", "parameters": [{"name": "x", "in": "path"}]}
-    document = {
-        "info": {"title": "API", "version": "1"},
-        "paths": {"/x": {"get": {**operation, "responses": {"401": {"description": "No valid key."}}}}},
-    }
+    document = description.described(with_routes().openapi(), "fr")
     for page in (pages.welcome("1", "fr", list(pages._LIMITS["en"])), pages.reference("fr")):
         english = [
             text

@@ -139,7 +139,7 @@ def test_a_file_that_the_browser_has_is_not_sent_again(service: Desk) -> None:
 def test_the_script_knows_where_the_description_is() -> None:
     script, _etag = pages.asset("reference.js")
     assert b"dataset.description" in script
-    assert 'data-description="/docs/openapi.json"' in pages.reference()
+    assert 'data-description="/docs/openapi.json?lang=en"' in pages.reference()
 
 
 # ---------------------------------------------------------------- in a real browser

@@ -127,7 +127,8 @@ def test_each_language_has_its_own_form_for_a_number(english: str, french: str) 
 
 
 def test_no_message_says_a_number_with_a_plural_in_brackets() -> None:
-    said = [*FRENCH, *FRENCH.values(), *(form for both, forms in PLURALS.items() for form in (*both, *forms))]
+    ours = [text for text in FRENCH if text not in texts.PARSER]
+    said = [*ours, *FRENCH.values(), *(form for both, forms in PLURALS.items() for form in (*both, *forms))]
     assert [text for text in said if "(s)" in text] == []
 
 

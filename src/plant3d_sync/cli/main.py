@@ -6,7 +6,6 @@ import gc
 
 gc.disable()  # nothing that is imported is garbage; collecting it over and over costs 30 ms a start
 import copy
-import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -40,6 +39,7 @@ cli = typer.Typer(
 
 @cli.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     config: Annotated[
         str | None,
         typer.Option("--config", help="Configuration file (P3DSYNC_CONFIG).", envvar="P3DSYNC_CONFIG"),
@@ -59,6 +59,8 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 GROUPS = (
@@ -109,7 +111,10 @@ def command_line(words: Sequence[str]) -> Any:
     key = (alone, len(_registered), language.current())
     if key not in _made:
         _made[key] = typer.main.get_command(cli if alone is None else _with_only(alone))
-        _translate(_made[key])
+        if language.current() != language.DEFAULT:
+            from plant3d_sync.cli.spoken import speak
+
+            speak(_made[key])
     return _made[key]
 
 
@@ -155,22 +160,6 @@ def _language(words: Sequence[str]) -> str | None:
     return None
 
 
-def _translate(command: Any) -> None:
-    """Help of a command and of all below it, in the language of this call."""
-    if language.current() == language.DEFAULT:
-        return
-    if command.help:
-        parts = inspect.cleandoc(command.help).split("\n\n")
-        command.help = "\n\n".join(
-            one if one.startswith("Example") else language.tr(" ".join(one.split())) for one in parts
-        )
-    for parameter in command.params:
-        if getattr(parameter, "help", None):
-            parameter.help = language.tr(parameter.help)
-    for one in getattr(command, "commands", {}).values():
-        _translate(one)
-
-
 def _run(words: list[str], arguments: list[str] | None) -> int:
     _register(words)
     command = command_line(words)
@@ -190,8 +179,9 @@ def _run(words: list[str], arguments: list[str] | None) -> int:
     except typer.Exit as error:
         return error.exit_code
     except UsageProblem as error:
+        _in_our_words(error)
         if not _as_log_line(words, _usage(error)):
-            error.show()
+            _show(error)
         if CHOICES.json:
             print_json({"error": _usage(error).to_dict()})
         return 2
@@ -219,11 +209,33 @@ def _as_log_line(words: Sequence[str], error: SyncError | None = None) -> bool:
     return tell(error)
 
 
+def _in_our_words(problem: typer.BadParameter) -> None:
+    """What is wrong with a value is said as everywhere else; the checker that the parser uses names Python's types."""
+    cause = problem.__cause__
+    if isinstance(cause, ValueError) and hasattr(cause, "errors"):
+        from plant3d_sync.words import complaint
+
+        problem.message = "; ".join(dict.fromkeys(complaint(one) for one in cause.errors()))
+
+
+def _show(problem: typer.BadParameter) -> None:
+    """A command line that was not understood, to the person who typed it."""
+    if language.current() == language.DEFAULT:
+        problem.show()
+    else:
+        from plant3d_sync.cli.spoken import mistake
+
+        sys.stderr.write(mistake(problem))
+
+
 def _usage(problem: typer.BadParameter) -> SyncError:
     """What the parser did not understand, as every other error is told."""
     path = problem.ctx.command_path if problem.ctx is not None else "plant3d-sync"
+    asked_nothing = type(problem).__name__ == "NoArgsIsHelpError"  # it holds the whole help
+    what = "Missing command." if asked_nothing else problem.format_message().strip()
+    what += "" if what.endswith((".", "?")) else "."
     return NotFoundError(
-        f"{problem.format_message().rstrip('.')}. Nothing was done.",
+        " ".join((what, "Nothing was done.")),
         hint=f"`{path} --help` lists arguments and options.",
         code="usage",
     )

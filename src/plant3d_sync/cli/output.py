@@ -87,7 +87,7 @@ def _cell(value: object) -> str:
 def print_error(error: SyncError, *, as_json: bool) -> None:
     """An error for a person (stderr) and, if asked, for a script (stdout)."""
     first, *more = MASK.text(tr(error.message)).split("\n")
-    sys.stderr.write(f"error[{error.error_code}]: {plain(first)}\n")
+    sys.stderr.write(f"{tr('error')}[{error.error_code}]: {plain(first)}\n")
     for line in more:  # indented, so that no value can pass for a line of ours
         sys.stderr.write(f"  {plain(line)}\n")
     if error.hint:

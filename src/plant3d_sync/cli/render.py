@@ -251,7 +251,7 @@ def runs(
     say(f"Plans that wait: {plans_total} (plant3d-sync apply PLAN; a guarded one with --approve-guards)")
     names = ("plan_id", "created_at", "direction", "status", "lines")
     table(
-        ["plan", "made", "direction", "status", "lines"],
+        ["plan", "made", "direction", "status", "steps"],
         [[plan[name] for name in names] for plan in plans],
     )
     if plans_total > len(plans):

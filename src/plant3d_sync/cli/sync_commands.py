@@ -200,7 +200,7 @@ def apply(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Carry out exactly a stored plan; lines whose values moved since are refused as stale.
+    """Carry out exactly a stored plan; steps whose values moved since are refused as stale.
 
     Example: plant3d-sync apply 7f3a9c… --approve-guards
     """
@@ -279,7 +279,7 @@ def show(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """One run with its row errors and, if asked, its changes, or one plan with its lines.
+    """One run with its row errors and, if asked, its changes, or one plan with its steps.
 
     Example: plant3d-sync show 7f3a9c… --changes
     """

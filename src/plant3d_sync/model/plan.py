@@ -13,7 +13,7 @@ from plant3d_sync.model.record import Value
 
 
 class Op(StrEnum):
-    """What one plan line does."""
+    """What one step of a plan does."""
 
     CREATE = "create"  # a new asset in SYNAPSE
     ADOPT = "adopt"  # link an asset that already carries this identity (or tag, when accepted)

@@ -77,7 +77,7 @@ class Pile:
 
 
 class Lines:
-    """All lines of a plan in the order of writing, one pile after the other. `seed`: what the fingerprint begins with."""
+    """All steps of a plan in the order of writing, one pile after the other. `seed`: what the fingerprint begins with."""
 
     def __init__(self, piles: Sequence[Iterable[bytes]], seed: str) -> None:
         self._piles = tuple(piles)
@@ -107,7 +107,7 @@ class Lines:
 
 @dataclass(slots=True)
 class Draft:
-    """A finished plan before it is stored. `lines` are JSON bytes in the order of writing."""
+    """A finished plan before it is stored. `lines` are its steps, JSON bytes in the order of writing."""
 
     lines: Lines
     stats: Stats
@@ -123,7 +123,7 @@ class Draft:
     writes: dict[str, int]
     waiting: int
     waiting_for_person: dict[str, int]
-    """Operation -> lines that only a person carries out, by applying the plan."""
+    """Operation -> steps that only a person carries out, by applying the plan."""
     examined: frozenset[tuple[str, str]] = frozenset()
     """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
     fates: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ class Absence:
     state: LinkState
     missing: Missing
     archive: bool
-    """Whether an archive line belongs in the plan."""
+    """Whether an archive step belongs in the plan."""
     unattended: bool
     """Whether an unattended run may carry the archive out."""
 
@@ -34,7 +34,7 @@ def step(
 
     A read counts when the source changed since the last counted one, or at least `policy.minutes` passed.
     After `policy.reads` counted reads, and not before `policy.minutes` lie between the first read without the item
-    and this one, the item is pending; from then on the plan holds an archive line, which an unattended run carries
+    and this one, the item is pending; from then on the plan holds an archive step, which an unattended run carries
     out only under the policy "archive". `older`: the read showed rows of an earlier day: what an older copy lacks is
     archived by a person only. Count and duration both hold: three saves within a minute prove no absence.
     """

@@ -60,7 +60,7 @@ class Engine:
         return report
 
     def apply(self, plan_id: str, *, approve_guards: bool, request: Request) -> Report:
-        """Carry out exactly a stored plan; lines whose values moved since are refused as stale."""
+        """Carry out exactly a stored plan; steps whose values moved since are refused as stale."""
         stored = plan_store.find(self._world, self._project, plan_id)
         if stored.status == "guarded" and not approve_guards:
             self._life.ended_early = telling.refused(stored)

@@ -34,7 +34,7 @@ class Report:
     pull_stats: dict[str, int] | None = None
     push_stats: dict[str, int] | None = None
     waiting_for_person: dict[str, int] = field(default_factory=dict)
-    """Operation -> lines of the plan that only a person carries out, by applying it."""
+    """Operation -> steps of the plan that only a person carries out, by applying it."""
     coverage: ProjectCoverage | None = None
     findings_by_code: dict[str, int] = field(default_factory=dict)
     planned_writes: dict[str, int] | None = None

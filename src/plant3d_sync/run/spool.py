@@ -1,4 +1,4 @@
-"""Lines of a plan while it is being made: the first few in memory, many in a temporary file."""
+"""Steps of a plan while it is being made: the first few in memory, many in a temporary file."""
 
 from __future__ import annotations
 

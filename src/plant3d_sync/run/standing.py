@@ -58,7 +58,7 @@ _AT_ONCE: Final = frozenset(
         "waiting",
     }
 )
-"""Codes of lines that the next run simply tries again: nothing that we could look at tells when it will work."""
+"""Codes of steps that the next run simply tries again: nothing that we could look at tells when it will work."""
 
 _AT_REST: Final = ("total", "skipped", "errors", "conflicts", "missing", "findings")
 
@@ -191,7 +191,7 @@ def due_at(
 ) -> float | None:
     """The earliest date that what was decided names, None if nothing waits. `errors`: what was not carried out.
 
-    `misses`: lines whose condition failed in SYNAPSE, which the next run decides anew. `read_at`: when the decision
+    `misses`: steps whose condition failed in SYNAPSE, which the next run decides anew. `read_at`: when the decision
     looked at the items; a date before that was passed over by it on purpose.
     `retries`: when what the other side refused is offered again. `told_once`: whether something was said of what this run itself ended; the next one does not say it any more.
     """

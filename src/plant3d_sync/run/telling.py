@@ -128,7 +128,7 @@ def tell_what_was_done(report: Report, counted: Counts | None) -> None:
 
 
 def settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -> None:
-    """From what was planned to what happened: failed lines move from their count to errors."""
+    """From what was planned to what happened: failed steps move from their count to errors."""
     outcome.counts.settle(report.stats, by_person=approved)
     for entity in outcome.counts.entities() & report.by_entity.keys():
         outcome.counts.settle(report.by_entity[entity], entity, by_person=approved)
@@ -188,7 +188,7 @@ def superseded(stored: StoredPlan) -> str:
         return f"Plan {stored.plan_id} is closed: {why}."
     settled = stored.header.get("settled") or {}
     return (
-        f"Plan {stored.plan_id} was begun and not finished: {settled.get('written', 0)} of its lines were written, "
+        f"Plan {stored.plan_id} was begun and not finished: {settled.get('written', 0)} of its steps were written, "
         f"{settled.get('left', 0)} were not, as run {settled.get('run_id')} found."
     )
 

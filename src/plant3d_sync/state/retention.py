@@ -161,7 +161,7 @@ def _runs(connection: Connection, limit: float, batch: int) -> int:
 
 
 def _plans(connection: Connection, limit: float, batch: int) -> int:
-    """Plans that were applied, replaced or refused; their lines may be large, so few at a time."""
+    """Plans that were applied, replaced or refused; their steps may be large, so few at a time."""
     ids = (
         connection.execute(
             sa.select(plan.c.id)

@@ -429,7 +429,7 @@ class StoredPlan:
 
 
 def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> list[str]:
-    """Store a plan with its lines, in chunks. Returns the digest of each chunk, for `steps_of`."""
+    """Store a plan with its steps, in chunks. Returns the digest of each chunk, for `steps_of`."""
     connection.execute(
         sa.insert(plan).values(
             id=item.plan_id,
@@ -460,7 +460,7 @@ def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -
 
 
 def get_plan(connection: Connection, plan_id: str) -> StoredPlan | None:
-    """One plan without its lines."""
+    """One plan without its steps."""
     row = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).first()
     return _plan(row) if row else None
 

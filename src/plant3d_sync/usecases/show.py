@@ -52,7 +52,7 @@ def run_document(run: Run) -> Document:
 
 
 def plan_brief(stored: StoredPlan) -> Document:
-    """One plan without its lines, for a list."""
+    """One plan without its steps, for a list."""
     return {
         "plan_id": stored.plan_id,
         "direction": stored.direction,

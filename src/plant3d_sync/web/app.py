@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.openapi.utils import get_openapi
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from plant3d_sync import __version__
@@ -22,18 +20,13 @@ from plant3d_sync.web import errors
 from plant3d_sync.web.auth import HEADER, Gate, RateLimits
 from plant3d_sync.web.connections import trusted_proxies
 from plant3d_sync.web.context import Context
+from plant3d_sync.web.description import ABOUT, description
 from plant3d_sync.web.languages import Languages
 from plant3d_sync.web.layers import BodyLimit, Envelope, HeadAsGet, KnownHosts
 from plant3d_sync.web.metrics import Metrics
 from plant3d_sync.web.parameters import only_known
 from plant3d_sync.web.routes import conflicts, looking, plans, service, sync, waiting
-from plant3d_sync.web.schemas import Problem
 from plant3d_sync.web.watch import Watch
-
-_DESCRIPTION = (
-    "Keeps AutoCAD Plant 3D P&ID projects and SYNAPSE in step. Every call needs an API key in X-API-Key. "
-    "Errors are application/problem+json: what happened, what did not happen, what to do."
-)
 
 
 def create_app(
@@ -55,24 +48,11 @@ def create_app(
         bell=bell or make_bell(redis_url),
         poll=poll,
     )
-    web = FastAPI(
-        title="plant3d-sync",
-        version=__version__,
-        description=_DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        lifespan=_lifespan,
-        redirect_slashes=False,
-        dependencies=[Depends(only_known)],
-    )
+    web = with_routes()
     web.state.context = context
     web.state.watch = Watch(context, rates)
     web.state.metrics = Metrics(context)
     context.state.answer_within(ANSWER_SECONDS)
-    parts = (sync, conflicts, plans, waiting, looking, service)
-    for router in (part.router for part in parts):
-        web.include_router(router)
     errors.install(web)
     web.add_middleware(HeadAsGet)
     web.add_middleware(Gate, context=lambda: context, rates=rates)
@@ -83,7 +63,25 @@ def create_app(
     web.add_middleware(Envelope)
     if proxies := trusted_proxies(settings.p3dsync_trusted_proxies):
         web.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
-    web.openapi = lambda: _openapi(web)  # type: ignore[method-assign]
+    return web
+
+
+def with_routes() -> FastAPI:
+    """Every address with its description, and nothing behind it yet."""
+    web = FastAPI(
+        title="plant3d-sync",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        dependencies=[Depends(only_known)],
+    )
+    for part in (sync, conflicts, plans, waiting, looking, service):
+        web.include_router(part.router)
+    web.openapi = lambda: description(web)  # type: ignore[method-assign]
     return web
 
 
@@ -187,31 +185,3 @@ def _add_known_hosts(web: FastAPI, settings: Settings) -> None:
     names = _names(settings)
     if names:
         web.add_middleware(KnownHosts, names=names)
-
-
-def _openapi(web: FastAPI) -> dict[str, Any]:
-    """The description, with the problem schema that every refusal refers to. Made once."""
-    if web.openapi_schema is None:
-        document = get_openapi(
-            title=web.title,
-            version=web.version,
-            description=web.description,
-            routes=web.routes,
-            tags=[
-                {"name": "sync", "description": "Ask for runs, watch and stop them."},
-                {"name": "conflicts", "description": "Fields that both sides changed."},
-                {"name": "plans", "description": "What would be written, before it is."},
-                {"name": "waiting", "description": "What waits for a person, and refused rows."},
-                {"name": "projects", "description": "Projects and their mapping."},
-                {"name": "findings", "description": "What people should look at."},
-                {"name": "items", "description": "Linked pairs and their provenance."},
-                {"name": "admin", "description": "Audit and keys."},
-                {"name": "service", "description": "The service itself."},
-            ],
-        )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas["Problem"] = schema
-        web.openapi_schema = document
-    return web.openapi_schema

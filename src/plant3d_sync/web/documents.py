@@ -109,7 +109,7 @@ def _log_members(run: Run) -> dict[str, Any]:
 
 
 def log(run: Run) -> s.SyncLog:
-    """One line of the history."""
+    """One run of the history."""
     return s.SyncLog.model_validate(_log_members(run))
 
 
@@ -218,7 +218,7 @@ def status(found: Status, queue_kind: str) -> s.SyncStatus:
 
 
 def plan_members(plan: StoredPlan) -> dict[str, Any]:
-    """A stored plan without its lines."""
+    """A stored plan without its steps."""
     header = plan.header
     return {
         "plan_id": plan.plan_id,

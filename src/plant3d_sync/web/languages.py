@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from plant3d_sync.language import DEFAULT, TOLD, accepted, speaking, tr_members
 
 _KINDS = ("application/json", "application/problem+json")
-_SAME_FOR_ALL = ("/openapi.json",)
+_OF_THEIR_OWN = ("/api/v1/openapi.json", "/docs/openapi.json")
+"""Answers that their route has put into a language already."""
 
 
 class Languages:
@@ -26,7 +27,7 @@ class Languages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] != "http" or scope["path"] in _SAME_FOR_ALL:
+        if scope["type"] != "http" or scope["path"] in _OF_THEIR_OWN:
             await self._app(scope, receive, send)
             return
         language = accepted(Headers(scope=scope).get("Accept-Language")) or self._default()

@@ -12,8 +12,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from plant3d_sync.language import speaking, tr
-
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -54,7 +52,7 @@ _WELCOME = {
         "what": "Tient à jour, dans les deux sens, les projets P&amp;ID d'AutoCAD Plant 3D et SYNAPSE. Cette adresse est son "
         "service web : les programmes lui parlent, de même que la commande <code>plant3d-sync</code> sur sa machine.",
         "docs": "Où est la documentation",
-        "reference": "La référence de l'API : chaque adresse, avec un champ pour la clé, à essayer (en anglais)",
+        "reference": "La référence de l'API : chaque adresse, avec un champ pour la clé, à essayer (les boutons sont en anglais)",
         "plain": "la même sur une page, sans script",
         "health": "l'état du service (JSON)",
         "folder": "Guides, commandes, réglages et erreurs : le dossier <code>docs/</code> du programme.",
@@ -80,7 +78,7 @@ _REFERENCE = {
         "bare": "sans script",
         "scripts": 'Cette page demande JavaScript ; <a href="/docs/plain">celle-ci</a> s\'en passe.',
         "keyed": "avec un champ pour la clé",
-        "whole": "La description entière, pour les outils (en anglais) :",
+        "whole": "La description entière, pour les outils :",
         "heads": "<th>nom<th>dans<th>défaut<th>sens",
     },
 }
@@ -113,18 +111,6 @@ def wants_html(accept: str) -> bool:
         if kind in weights:
             weights[kind] = max(weights[kind], weight)
     return weights["text/html"] > 0 and weights["text/html"] >= weights["application/json"]
-
-
-def language(asked: str | None, accept: str) -> str:
-    """`en` or `fr`: the one asked for, else the one that `Accept-Language` prefers, else English."""
-    if asked in _WELCOME:
-        return str(asked)
-    best, heaviest = "en", 0.0
-    for name, weight in _weighed(accept):
-        short = name.partition("-")[0]
-        if short in _WELCOME and weight > heaviest:
-            best, heaviest = short, weight
-    return best
 
 
 def _weighed(header: str) -> list[tuple[str, float]]:
@@ -170,14 +156,14 @@ def welcome(version: str, lang: str, limits: Sequence[str] = ()) -> str:
 
 
 def reference(lang: str = "en") -> str:
-    """The API reference, drawn by Swagger UI from the description, which is English."""
+    """The API reference, drawn by Swagger UI, whose own labels are English, from the description in this language."""
     text = _REFERENCE[lang]
     return (
         f'<!doctype html><html lang="{lang}"><head><title>plant3d-sync API</title>{_HEAD}'
         '<link rel="stylesheet" href="/docs/swagger-ui.css">'
         '<script src="/docs/swagger-ui-bundle.js" defer></script><script src="/docs/reference.js" defer></script>'
         f'</head><body><header><a href="/">plant3d-sync</a> · <a href="/docs/plain">{text["bare"]}</a></header>'
-        '<main class="wide" id="reference" data-description="/docs/openapi.json">'
+        f'<main class="wide" id="reference" data-description="/docs/openapi.json?lang={lang}">'
         f"<noscript><p>{text['scripts']}</p></noscript>"
         "</main></body></html>"
     )
@@ -200,19 +186,18 @@ def asset_answer(name: str, request: Request) -> Response:
 
 
 def plain_reference(document: Mapping[str, Any], lang: str = "en") -> str:
-    """One page of HTML listing every operation, without a script. What the description says in full stays English."""
+    """One page of HTML listing every operation, without a script. `document`: in that language already."""
     info, text = document["info"], _REFERENCE[lang]
     parts = [
         f'<!doctype html><html lang="{lang}"><head><title>{escape(info["title"])}</title>{_HEAD}</head>'
         f'<body class="plain"><main><p><a href="/">plant3d-sync</a> · <a href="/docs">{text["keyed"]}</a></p>'
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
-        f'<p lang="en">{escape(info.get("description") or "")}</p>'
+        f"<p>{escape(info.get('description') or '')}</p>"
         f'<p>{text["whole"]} <a href="/docs/openapi.json"><code>/api/v1/openapi.json</code></a></p>'
     ]
-    with speaking(lang):
-        for path, methods in document["paths"].items():
-            for method, operation in methods.items():
-                parts.append(_operation(path, method, operation, text["heads"]))
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            parts.append(_operation(path, method, operation, text["heads"]))
     return "".join(parts) + "</main></body></html>"
 
 
@@ -223,14 +208,14 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], heads: str)
     ]
     table = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     answers = "".join(
-        f"<li><code>{escape(status)}</code> {escape(tr(answer.get('description') or ''))}</li>"
+        f"<li><code>{escape(status)}</code> {escape(answer.get('description') or '')}</li>"
         for status, answer in operation["responses"].items()
     )
-    head = f'<table lang="en"><tr>{heads}</tr>{table}</table>' if rows else ""
+    head = f"<table><tr>{heads}</tr>{table}</table>" if rows else ""
     return (
         f"<h3 id={escape(str(operation.get('operationId')), quote=True)}>"
         f"<code>{method.upper()} {escape(path)}</code></h3>"
-        f"<p><b>{escape(tr(operation.get('summary') or ''))}.</b> "
-        f'<span lang="en">{escape(operation.get("description") or "")}</span></p>'
+        f"<p><b>{escape(operation.get('summary') or '')}.</b> "
+        f"{escape(operation.get('description') or '')}</p>"
         f"{head}<ul>{answers}</ul>"
     )

@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 
 from plant3d_sync.web.errors import Refused, unknown_name
 
-PAGES = frozenset({"/", "/docs", "/docs/plain"})
-"""Pages for people: what a mail program appends to a link does no harm there."""
+PAGES = frozenset({"/", "/docs", "/docs/plain", "/docs/openapi.json"})
+"""Pages for people: what a mail program appends to a link does no harm there. And what they show."""
 
 
 async def only_known(request: Request) -> None:

@@ -300,7 +300,7 @@ class SyncNow(BaseModel):
 
 
 class SyncLog(BaseModel):
-    """One line of the history."""
+    """One run of the history."""
 
     sync_id: str
     project_id: str
@@ -360,7 +360,7 @@ class SyncDetail(SyncLog):
     found_applied: dict[str, int] = Field(
         {}, description="Writes of an interrupted run that this one found done, per side."
     )
-    written_before: int = Field(0, description="Lines of the plan that an interrupted run had written.")
+    written_before: int = Field(0, description="Steps of the plan that an interrupted run had written.")
 
 
 class History(BaseModel):
@@ -684,7 +684,7 @@ class Projects(BaseModel):
 
 
 class LeftLine(BaseModel):
-    """A line that was not written."""
+    """A step that was not written."""
 
     op: str
     tag: str
@@ -743,7 +743,7 @@ class Plans(BaseModel):
 
 
 class PlanLine(BaseModel):
-    """One line of a plan. `set`/`was`: SYNAPSE field -> new and expected value; `cells`: Plant 3D cells; `why`: reasons."""
+    """One step of a plan. `set`/`was`: SYNAPSE field -> new and expected value; `cells`: Plant 3D cells; `why`: reasons."""
 
     n: int
     op: str
@@ -764,7 +764,7 @@ class PlanLine(BaseModel):
 
 
 class PlanDetail(PlanInfo):
-    """A plan with its lines, paged."""
+    """A plan with its steps (`lines`), paged."""
 
     lines: list[PlanLine]
     limit: int

@@ -86,14 +86,14 @@ def make(body: s.PlanBody, call: CanSync, wait: Wait = 0) -> Response:
 @router.get(
     "/{plan_id}",
     operation_id="getPlan",
-    summary="Get a plan with its lines",
+    summary="Get a plan with its steps",
     response_model=s.PlanDetail,
     responses=refusals(),
 )
 def plan(
     plan_id: IdPath, call: CanRead, response: Response, limit: Limit = 100, offset: Offset = 0
 ) -> s.PlanDetail:
-    """Every write with its reason, before the first write. Lines are paged."""
+    """Every write with its reason, before the first write. Steps are paged."""
     stored = _visible(call, plan_id)
     with call.context.state.read() as connection:
         lines = lists.plan_lines(connection, stored, limit=limit, offset=offset)
@@ -137,7 +137,7 @@ def apply(
         str | None, Header(max_length=60, description='The version you looked at, as in ETag: `"1"`.')
     ] = None,
 ) -> Response:
-    """Carry out exactly this plan. Lines whose values moved since are refused as stale, the others are written."""
+    """Carry out exactly this plan. Steps whose values moved since are refused as stale, the others are written."""
     stored = _visible(call, plan_id)
     wanted = body or s.ApplyBody(approve_guards=False)
 
@@ -203,7 +203,7 @@ def _check(stored: StoredPlan, wanted: s.ApplyBody, version: int | None) -> None
     if stored.status == "guarded" and not wanted.approve_guards:
         raise GuardStop(
             "A guard stopped this plan. Nothing was queued.",
-            hint="Look at its lines; if they are right, apply it with `approve_guards: true`.",
+            hint="Look at its steps; if they are right, apply it with `approve_guards: true`.",
             details={"guards": stored.header.get("guards", [])},
         )
 

@@ -10,11 +10,13 @@ from starlette.exceptions import HTTPException
 
 from plant3d_sync import __version__
 from plant3d_sync.errors import SyncError
+from plant3d_sync.language import DEFAULT, LANGUAGES, accepted, known
 from plant3d_sync.state.keys import AUDIT_CHAIN
 from plant3d_sync.usecases.health import limits_of
 from plant3d_sync.web import pages
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import HEADER, Call, Needs
+from plant3d_sync.web.description import described
 from plant3d_sync.web.errors import Refused, dump
 from plant3d_sync.web.routes.common import refusals
 
@@ -96,8 +98,8 @@ def metrics(call: CanRead) -> Response:
 
 @router.get("/api/v1/openapi.json", include_in_schema=False)
 def openapi(call: AnyKey) -> Response:
-    """The description of this API for tools."""
-    return Response(dump(call.request.app.openapi()), media_type="application/json")
+    """The description of this API for tools, and for whoever reads it in them: its texts are in the reader's language."""
+    return _described(call.request)
 
 
 @router.get("/", include_in_schema=False)
@@ -125,18 +127,31 @@ def docs(request: Request) -> Response:
 def docs_plain(request: Request) -> Response:
     """The same on one page, without scripts."""
     lang = _language(request)
-    return pages.page(pages.plain_reference(request.app.openapi(), lang), lang=lang)
+    return pages.page(pages.plain_reference(described(request.app.openapi(), lang), lang), lang=lang)
 
 
 def _language(request: Request) -> str:
-    """Of a page: the one in its address, else the one that the browser prefers."""
-    return pages.language(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+    """Of a page: the one in its address, else the one that the browser prefers, else the one of the settings."""
+    spoken = _spoken(request)
+    return spoken if spoken in LANGUAGES else DEFAULT
+
+
+def _spoken(request: Request) -> str:
+    asked = known(request.query_params.get("lang"))
+    return asked or accepted(request.headers.get("accept-language")) or request.app.state.context.app.language
+
+
+def _described(request: Request) -> Response:
+    lang = _spoken(request)
+    headers = {"Content-Language": lang, "Vary": "Accept-Language"}
+    document = described(request.app.openapi(), lang)
+    return Response(dump(document), media_type="application/json", headers=headers)
 
 
 @router.get("/docs/openapi.json", include_in_schema=False)
 def docs_description(request: Request) -> Response:
     """What the pages show. A browser that opens them has no key yet."""
-    return Response(dump(request.app.openapi()), media_type="application/json")
+    return _described(request)
 
 
 @router.get("/docs/{name}", include_in_schema=False)
