@@ -23,7 +23,9 @@ from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.state import State
 from tests.support.world import World
 
-Kind = Literal["locked", "full", "gone"]
+Kind = Literal["locked", "full", "gone", "marked"]
+MARK = "this transaction is cut"
+"""What a marked connection says, for a proxy that listens."""
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Trouble:
 
     `locked`: that statement is refused; with `lasting` every later one too. `full`: from that statement on the
     database cannot grow (SQLite). `gone`: the server ends the connection before that statement (PostgreSQL).
+    `marked`: before that statement its connection says `MARK` (PostgreSQL).
     With `meanwhile` nothing goes wrong: it is called before that statement.
     """
 
@@ -110,6 +113,9 @@ def _postgresql(trouble: Trouble) -> type[psycopg.Connection[Any]]:
 
     def cut(connection: Any, statement: str) -> None:
         if trouble.meets(statement):
+            if trouble.kind == "marked":
+                psycopg.Cursor(connection).execute(f"SELECT '{MARK}'")
+                return
             info = connection.info
             with psycopg.connect(
                 host=info.host, port=info.port, user=info.user, password=info.password, dbname="postgres"
@@ -152,7 +158,7 @@ When = Literal["before", "half", "after"]
 
 
 class CommitProxy:
-    """Passes PostgreSQL's protocol on, and cuts the connection at the `at`-th COMMIT (from 1; 0: never).
+    """Passes PostgreSQL's protocol on, and cuts the connection at the COMMIT of a transaction (`cut_transaction`).
 
     `before`: the COMMIT never reaches the server. `half`: half of the message does. `after`: the server has done
     it, and its answer never comes. Use as a context; `commits` counts those that were asked for.
@@ -160,7 +166,7 @@ class CommitProxy:
 
     def __init__(self, url: str) -> None:
         self._target = make_url(url)
-        self.at, self.when = 0, "before"
+        self.when: When = "before"
         self._mark: bytes | None = None
         self.commits = 0
         self.cuts = 0
@@ -174,13 +180,9 @@ class CommitProxy:
         )
         self.url = proxied.render_as_string(hide_password=False)
 
-    def cut(self, at: int, when: When) -> None:
-        """Count anew; the `at`-th commit from now on is cut."""
-        self.commits, self.cuts, self.at, self.when, self._mark = 0, 0, at, when, None
-
     def cut_transaction(self, mark: str, when: When) -> None:
         """Count anew; the first commit of a transaction with such a statement is cut, whatever other threads commit."""
-        self.commits, self.cuts, self.at, self.when, self._mark = 0, 0, 0, when, mark.encode()
+        self.commits, self.cuts, self.when, self._mark = 0, 0, when, mark.encode()
 
     def __enter__(self) -> CommitProxy:
         self._thread.start()
@@ -222,7 +224,7 @@ class CommitProxy:
                 marked = marked or (self._mark is not None and self._mark in message)
                 if not start and message[:1] == b"Q" and message[5:].upper().startswith(b"COMMIT"):
                     self.commits += 1
-                    if marked or self.commits == self.at:
+                    if marked:
                         self._mark = None
                         self._cut(client, server, message, swallow, answered)
                         return
