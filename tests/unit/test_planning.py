@@ -765,6 +765,12 @@ def test_information_that_somebody_typed_in_synapse_waits_for_nothing() -> None:
     assert "pending" not in line["after"] and SAVED.field in line["after"]["ends"]
 
 
+def test_information_that_is_emptied_is_no_value_that_somebody_loses() -> None:
+    draft = informed(spec="CS150", flow=None)
+    [line] = writes(draft)
+    assert line["set"]["attributes.flow"] is None and draft.tally.blanks.total() == 0
+
+
 def test_information_that_was_never_read_in_synapse_is_not_written_over() -> None:
     base = {"tag": "P-1", "description": "feed pump", "attributes.spec": None}
     [line] = writes(informed({"base": base}, spec="CS150"))

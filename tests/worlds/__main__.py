@@ -26,25 +26,27 @@ AT_ONCE = 50
 """Seeds that a process plays on one stage."""
 
 
-def played(first: int, last: int, raw: bool) -> list[tuple[int, Failure]]:
+def played(first: int, last: int, raw: bool, over_http: bool) -> list[tuple[int, Failure]]:
     """The seeds of this range that fail."""
     found = []
     with stage() as on:
         for seed in range(first, last):
-            if failure := on.play(drawn(seed, on.tags)):
+            if failure := on.play(drawn(seed, on.tags, over_http=over_http)):
                 found.append((seed, failure if raw else on.shortened(failure)))
     return found
 
 
-def seeds(first: int, count: int, workers: int, raw: bool) -> Iterator[list[tuple[int, Failure]]]:
+def seeds(
+    first: int, count: int, workers: int, raw: bool, over_http: bool
+) -> Iterator[list[tuple[int, Failure]]]:
     """The failures among so many seeds, a part at a time."""
     starts = range(first, first + count, AT_ONCE)
     ends = [min(start + AT_ONCE, first + count) for start in starts]
     if workers == 1:
-        yield from map(played, starts, ends, repeat(raw))
+        yield from map(played, starts, ends, repeat(raw), repeat(over_http))
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(played, starts, ends, repeat(raw))
+        yield from pool.map(played, starts, ends, repeat(raw), repeat(over_http))
 
 
 def main() -> int:
@@ -89,7 +91,7 @@ def main() -> int:
         count += int(str(played_here))
         failures += len(found)
     if options.seeds:
-        for part in seeds(options.first, options.seeds, options.workers, options.raw):
+        for part in seeds(options.first, options.seeds, options.workers, options.raw, not options.tree):
             for seed, failure in part:
                 print(f"seed {seed}\n{failure}\n", flush=True)
             failures += len(part)

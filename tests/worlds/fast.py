@@ -120,7 +120,8 @@ def _here(_name: str, work: Callable[..., Any], *given: Any, **_bounds: Any) -> 
 def _with_threads() -> list[Any]:
     """What a run consists of, as far as it has threads that wake now and then."""
     import_module("plant3d_sync.cli.sync_commands")  # which the command line imports late
-    ours = ("plant3d_sync.run.", "plant3d_sync.usecases.", "plant3d_sync.state.")
+    import_module("plant3d_sync.worker.main")
+    ours = ("plant3d_sync.run.", "plant3d_sync.usecases.", "plant3d_sync.state.", "plant3d_sync.worker.main")
     return [
         one
         for name, one in sys.modules.items()

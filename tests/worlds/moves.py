@@ -516,9 +516,30 @@ def refused_rows(verb: str) -> Move:
         words = ["--reason", "as agreed"] if verb == "ignore" else []
         for row in refused:
             world.cli("quarantine", verb, "mine", str(row["id"]), *words)
+            if verb == "ignore" and world.code == 0:
+                world.told.left_alone |= {of for of, known in world.items.items() if known[0] == row["pnpid"]}
         return bool(refused)
 
     return move
+
+
+def over_http(inner: Move) -> Move:
+    """The same, asked through the API; a worker carries out what that queues."""
+
+    def move(world: World, tag: str) -> bool:
+        world.over_http = True
+        try:
+            return inner(world, tag)
+        finally:
+            world.over_http = False
+
+    return move
+
+
+def asks_and_takes_it_back(world: World, _tag: str) -> bool:
+    """A run that was asked for over the API is cancelled before a worker takes it."""
+    world.cli("cancelled", "mine")
+    return True
 
 
 def points_elsewhere_and_back(world: World, _tag: str) -> bool:
@@ -942,9 +963,48 @@ TOLD: dict[str, Move] = {
 }
 """What only told stories have; nothing of it is drawn at random."""
 
-EVERY: dict[str, Move] = {**SMALL, **RARE, **TOLD}
+OVER_HTTP = ", over the API"
+SAID: dict[str, Move] = {
+    name + OVER_HTTP: over_http({**SMALL, **RARE}[name])
+    for name in (
+        "now",
+        "pull",
+        "pull of valves",
+        "pull of its kind",
+        "pull --full",
+        "pull --dry-run",
+        "push",
+        "push of the asset",
+        "plan",
+        "plan of a pull",
+        "apply",
+        "apply, approving guards",
+        "discard",
+        "undo of the last run",
+        "undo of the first run",
+        "undo of the last two runs",
+        "choose Plant 3D",
+        "choose SYNAPSE",
+        "quarantine retry",
+        "quarantine ignore",
+        "schema accept",
+    )
+} | {"a run is asked for and cancelled" + OVER_HTTP: over_http(asks_and_takes_it_back)}
+"""What may as well be asked of the service."""
 
-CARRIES_OUT = ("now", "pull", "push", "plan", "choose Plant 3D", "choose SYNAPSE", "findings", "runs")
+EVERY: dict[str, Move] = {**SMALL, **RARE, **TOLD, **SAID}
+
+CARRIES_OUT = (
+    "now",
+    "pull",
+    "push",
+    "plan",
+    "choose Plant 3D",
+    "choose SYNAPSE",
+    "findings",
+    "runs",
+    "quarantine ignore",
+)
 """Moves after which what a person decided still stands."""
 ELSEWHERE = (
     "the designer types an awkward tag",
@@ -989,8 +1049,8 @@ NOT_PLAYED = {
     "backups": "lists backups",
     "restore": "puts a file back as `yesterday's file` does; its own checks are in test_push_backups.py",
     "grants": "prints statements for SQL Server",
-    "serve": "a service; its verbs are commands of the engine (test_over_http.py)",
-    "worker": "a service; two workers on one project are test_jobs_nemesis.py",
+    "serve": "a service; what it is asked is played in this process (`SAID`)",
+    "worker": "a service; it carries out what the API is asked; two on one project are test_jobs_nemesis.py",
     "scheduler": "a service; test_jobs_schedule.py",
     "up": "all services in one",
     "check-config": "reads the configuration",
@@ -1021,8 +1081,8 @@ VERBS = {
     "applyPlan": "apply",
     "undoSync": "undo of the last run",
     "resolveConflict": "choose Plant 3D",
-    "resolveConflicts": "choose SYNAPSE",
-    "cancelSync": "no move: a run is cancelled by test_runs_end.py; killed at every point it is played here",
+    "resolveConflicts": "no move: many decisions at once are those one by one; test_web_decisions.py",
+    "cancelSync": "a run is asked for and cancelled",
     "createKey": "no move: no sync",
     "revokeKey": "no move: no sync",
     "acknowledgeFindings": "no move: as the command `acknowledge`",
@@ -1031,5 +1091,4 @@ VERBS = {
     "discardPlan": "discard",
     "acceptSchema": "schema accept",
 }
-"""Operation of the API that changes something -> the move that stands for it (the queue carries out what the commands
-do), or why there is none."""
+"""Operation of the API that changes something -> the move in which it is called, or why there is none."""

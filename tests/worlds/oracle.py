@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from tests.worlds.world import BETWEEN_MOVES, CLOCK, LATE, NAMES, World
 
@@ -18,9 +19,22 @@ class Broken(AssertionError):
 def judge(world: World) -> None:
     """Come to rest, then ask every question. Raises Broken with all answers that are wrong."""
     wrong = list(_rest(world))
-    if world.code != GUARDED:
-        wrong += [*_quiet(world), *_words(world), *_owners(world), *_both_sides(world)]
-    wrong += [
+    looked = world.code != GUARDED
+    if looked:
+        wrong += _quiet(world)
+        wrong += _listed(world)
+    trail = list(_audited(world))
+    with world.looking():
+        wrong += _asked_all(world, looked=looked)
+    if wrong or trail:
+        raise Broken("; ".join([*wrong, *trail]))
+
+
+def _asked_all(world: World, *, looked: bool) -> list[str]:
+    """Every question about how both sides and the state stand now."""
+    wrong = [*_words(world), *_owners(world), *_both_sides(world)] if looked else []
+    return [
+        *wrong,
         *world.told.wrong,
         *_decided(world),
         *_undone(world),
@@ -32,8 +46,6 @@ def judge(world: World) -> None:
         *_nothing_open(world),
         *_history(world),
     ]
-    if wrong:
-        raise Broken("; ".join(wrong))
 
 
 def _rest(world: World) -> Iterator[str]:
@@ -48,6 +60,7 @@ def _rest(world: World) -> Iterator[str]:
     quiet = 0
     for _ in range(RUNS_TO_REST):
         CLOCK.now += BETWEEN_MOVES
+        world.queue_goes_on()
         sides = _sides(world)
         said = world.cli("now", "mine")
         world.errors = list(said.get("errors", ()))
@@ -166,6 +179,30 @@ def _relinked(world: World) -> Iterator[str]:
             yield f"{tag} was accepted under its other number, and the error stays"
 
 
+def _listed(world: World) -> Iterator[str]:
+    """What was refused stands in the list of what waits until it is settled, or a person left it alone; nothing else does."""
+    pending = world.rows("SELECT id FROM conflict WHERE status = 'pending' AND project = 'mine'")
+    refused = world.rows("SELECT pnpid FROM quarantine")
+    if not pending and not refused and not world.errors and not world.told.left_alone:
+        return
+    said = world.cli("waiting", "mine")
+    by_kind: dict[str, list[Any]] = {}
+    for item in said["items"]:
+        by_kind.setdefault(item["kind"], []).append(item)
+    if sorted(item["id"] for item in by_kind.get("conflict", ())) != sorted(row["id"] for row in pending):
+        yield f"asked are {pending}, and what waits is {by_kind.get('conflict')}"
+    amounts = {kind: len(found) for kind, found in by_kind.items()}
+    if {kind: count for kind, count in said["counts"].items() if count and kind != "total"} != amounts:
+        yield f"what waits is counted as {said['counts']}, and listed are {amounts}"
+    waits = {item["pnpid"] for item in by_kind.get("quarantine", ())}
+    in_error = {one["pnpid"] for one in world.errors if one.get("pnpid") is not None}
+    if waits != in_error:
+        yield f"refused are {world.errors}, and what waits is {by_kind.get('quarantine')}"
+    for tag in world.told.left_alone:
+        if world.items[tag][0] in waits | in_error:
+            yield f"what was refused of {tag} was left alone, and is told again: {world.errors}"
+
+
 def _asked(world: World, tag: str) -> bool:
     return bool(
         world.rows("SELECT 1 FROM conflict WHERE status = 'pending' AND plant3d_id = ?", world.items[tag][1])
@@ -268,9 +305,12 @@ def _nothing_open(world: World) -> Iterator[str]:
         yield f"files beside the database: {beside}"
 
 
-def _history(world: World) -> Iterator[str]:
+def _audited(world: World) -> Iterator[str]:
     if world.cli("audit", "verify") and world.code != 0:
         yield "the audit trail does not hold"
+
+
+def _history(world: World) -> Iterator[str]:
     if "yesterday's state" in world.told.moves or world.told.rolled_back:
         return
     (row,) = world.rows(

@@ -94,7 +94,10 @@ class Stage:
 def act(world: World, name: str, tag: str) -> bool:
     """One move, some time after the one before."""
     CLOCK.now += BETWEEN_MOVES
+    move, name = moves.EVERY[name], name.removesuffix(moves.OVER_HTTP)
     world.told.moves.append(name)
+    if name not in moves.CARRIES_OUT:
+        world.told.left_alone.clear()
     if name in moves.ELSEWHERE:
         world.told.decided -= {(of, field) for of, field in world.told.decided if field == "*"}
     elif name not in moves.CARRIES_OUT:
@@ -103,7 +106,7 @@ def act(world: World, name: str, tag: str) -> bool:
         world.told.undone.clear()
     if tag not in world.items:
         return False
-    return moves.EVERY[name](world, tag)
+    return move(world, tag)
 
 
 @contextmanager
@@ -116,9 +119,19 @@ def stage(*tags: str) -> Iterator[Stage]:
 # ---------------------------------------------------------------- at random
 
 
-def drawn(seed: int, tags: Sequence[str]) -> Story:
-    """The story of a seed: every second one keeps to a theme, the others are of anything."""
-    chance = random.Random(seed)
+def drawn(seed: int, tags: Sequence[str], *, over_http: bool = True) -> Story:
+    """The story of a seed: every second one keeps to a theme, the others are of anything; some of it goes over the API."""
+    story = _drawn(random.Random(seed), tags)
+    chance = random.Random(f"{seed} over the API")
+    said = [name + moves.OVER_HTTP if chance.random() < 0.1 else name for name, _tag in story]
+    names = [
+        new if over_http and new in moves.SAID else name
+        for new, (name, _tag) in zip(said, story, strict=True)
+    ]
+    return tuple((name, tag) for name, (_name, tag) in zip(names, story, strict=True))
+
+
+def _drawn(chance: random.Random, tags: Sequence[str]) -> Story:
     begins: Story = (
         (("now", tags[0]),) if chance.random() < 0.3 else ()
     )  # a decision stands in this very file
@@ -258,6 +271,11 @@ def _beside(
 
 def situation(world: World) -> str:
     """Both sides, what we remember, and what people typed, without ids and times."""
+    with world.looking():
+        return _situation(world)
+
+
+def _situation(world: World) -> str:
     known = world.rows if world.state.exists() else _nothing
     link = "SELECT pnpid, base, base_plant, synapse_delta, holds, flips, state, gone_in_synapse, pending FROM link ORDER BY pnpid"
     sides = {

@@ -126,6 +126,22 @@ REGRESSIONS: list[Story] = [
             ("reply_received", "answer_read"),
         )
     ),
+    # the same verbs over the API, where a worker carries them out
+    told("the user types", "push, over the API", "undo of the last run, over the API"),
+    told(
+        "conflicts are asked about",
+        "the designer types",
+        "the user types",
+        "now, over the API",
+        "choose SYNAPSE, over the API",
+        "a run is asked for and cancelled, over the API",
+    ),
+    told(
+        "the designer types an awkward tag",
+        "plan, over the API",
+        "apply, over the API",
+        "quarantine ignore, over the API",
+    ),
     # a creation, archived or purged before the run that made it heard of it
     (
         ("the designer draws P-9", "P-1"),

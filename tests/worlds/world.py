@@ -183,6 +183,8 @@ class Told:
     """Whether an asset was removed and no feed tells: only a run that compares everything can know."""
     rolled_back: bool = False
     """Whether SYNAPSE was put back to an earlier moment."""
+    left_alone: set[str] = field(default_factory=set)
+    """Items of which a person left alone what was refused, and nobody did anything since."""
     unclear: set[str] = field(default_factory=set)
     """Items of which a person rolled something back: nobody can say which words still count."""
 
@@ -211,6 +213,9 @@ class World:
         self.errors: list[Row] = []
         """What the last runs could not do."""
         self.code = 0
+        self.over_http = False
+        """Whether what is said now is said to the API."""
+        self._looks: dict[Path, sqlite3.Connection] | None = None
 
     # ------------------------------------------------------------------ places
 
@@ -248,8 +253,29 @@ class World:
     # ------------------------------------------------------------------ Plant 3D, by plain SQL
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.dcf, timeout=0)) as connection, connection:
+        with self._opened(self.dcf) as connection, connection:
             return connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Nobody acts meanwhile: a database that is looked at is opened once."""
+        if self._looks is not None:
+            yield
+            return
+        self._looks = {}
+        try:
+            yield
+        finally:
+            for connection in self._looks.values():
+                connection.close()
+            self._looks = None
+
+    def _opened(self, path: Path) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        if self._looks is None:
+            return closing(sqlite3.connect(path, timeout=0))
+        if path not in self._looks:
+            self._looks[path] = sqlite3.connect(path, timeout=0)
+        return contextlib.nullcontext(self._looks[path])
 
     def columns(self, tag: str, name: str) -> tuple[str, ...]:
         """The columns of a field as the mapping has it now; the first that is filled counts."""
@@ -283,11 +309,12 @@ class World:
     def sides(self) -> dict[tuple[str, str], tuple[Value, Value]]:
         """What both sides hold in each field of each item; under "*" whether the item and the asset live."""
         found: dict[tuple[str, str], tuple[Any, Any]] = {}
-        for tag in self.items:
-            row = self.asset(tag)
-            found[tag, "*"] = self.is_drawn(tag), row is not None and row["deleted_at"] is None
-            for name in ("description", "model", "manufacturer"):
-                found[tag, name] = self.cell(tag, name), self.held(tag, name)
+        with self.looking():
+            for tag in self.items:
+                row = self.asset(tag)
+                found[tag, "*"] = self.is_drawn(tag), row is not None and row["deleted_at"] is None
+                for name in ("description", "model", "manufacturer"):
+                    found[tag, name] = self.cell(tag, name), self.held(tag, name)
         return found
 
     def tag_of(self, tag: str) -> Value:
@@ -339,38 +366,60 @@ class World:
     # ------------------------------------------------------------------ our state, by plain SQL
 
     def rows(self, statement: str, *values: object) -> list[Row]:
-        with closing(sqlite3.connect(self.state)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(statement, values)]
+        with self._opened(self.state) as connection:
+            cursor = connection.cursor()
+            cursor.row_factory = sqlite3.Row  # type: ignore[assignment]
+            return [dict(row) for row in cursor.execute(statement, values)]
 
     # ------------------------------------------------------------------ the command line
 
     def cli(self, *words: str) -> Row:
-        """A command; what it answered. It may die where `POINTS` says."""
-        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-        self.code = -9
+        """A command, or the same over the API; what it answered. It may die where `POINTS` says."""
+        self.code, answer = -9, {}
         alone = POINTS.happens is None
-        before = self.sides() if words[0] in RUNS else {}
+        before = self.sides() if words[0] in RUNS or self.over_http else {}
         try:
-            with current(self), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-                self.code = run(["--config", str(self.folder / "plant3d-sync.yml"), "--json", *words])
+            with current(self), _unheard():
+                self.code, answer = self._asks(*words) if self.over_http else self._types(*words)
         except Killed:
             fast.put_down(self.state)
             with closing(sqlite3.connect(self.state)) as connection, connection:
                 connection.execute("UPDATE lease SET expires_at = 0")
         finally:
             POINTS.forget()
-        for (tag, name), typed in self.told.words.items():
-            typed.arrived |= self.cell(tag, name) == typed.text == self.held(tag, name)
+        with self.looking():
+            for (tag, name), typed in self.told.words.items():
+                typed.arrived |= self.cell(tag, name) == typed.text == self.held(tag, name)
+        ran = answer.get("run_id") if words[0] in RUNS else answer.get("ran")
+        if ran and words[0] != "plan":
+            self.last = answer
+            self.ran.append(ran)
+            if alone:
+                self._watch(ran, before, unattended=words[0] != "apply")
+        return answer
+
+    def _types(self, *words: str) -> tuple[int, Row]:
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        with contextlib.redirect_stdout(out):
+            code = run(["--config", str(self.folder / "plant3d-sync.yml"), "--json", *words])
         out.flush()
         text = out.buffer.getvalue()  # type: ignore[attr-defined]
-        answer: Row = json.loads(text) if text and self.code != -9 else {}
-        if words[0] in ("now", "pull", "push", "apply") and answer.get("run_id"):
-            self.last = answer
-            self.ran.append(answer["run_id"])
-            if alone:
-                self._watch(answer["run_id"], before, unattended=words[0] != "apply")
-        return answer
+        return code, json.loads(text) if text else {}
+
+    def _asks(self, *words: str) -> tuple[int, Row]:
+        from tests.worlds.over_http import (
+            Caller,
+        )  # the web service: whoever plays without it need not load it
+
+        return Caller(self.folder).asks(*words)
+
+    def queue_goes_on(self) -> None:
+        """A worker carries out what waits since somebody asked for it over the API."""
+        if self.state.exists() and self.rows("SELECT 1 FROM run WHERE status = 'queued'"):
+            from tests.worlds.over_http import Caller
+
+            with current(self), _unheard():
+                Caller(self.folder).work()
 
     def _watch(
         self, run_id: str, before: dict[tuple[str, str], tuple[Any, Any]], *, unattended: bool
@@ -473,6 +522,13 @@ def current(world: World) -> Iterator[None]:
 
 
 @contextmanager
+def _unheard() -> Iterator[None]:
+    """What the program writes for people and into its log."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextmanager
 def ports() -> Iterator[None]:
     """The program with the adapters of a world: its clock, its SYNAPSE in memory, its deaths."""
 
@@ -516,7 +572,11 @@ def somewhere() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix="p3dsync-worlds-", dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True
     ) as name:
-        yield Path(name)
+        before, tempfile.tempdir = tempfile.tempdir, name  # private copies of a run, too
+        try:
+            yield Path(name)
+        finally:
+            tempfile.tempdir = before
 
 
 def beginning(folder: Path, *, tags: tuple[str, ...] = TAGS) -> World:
