@@ -52,6 +52,7 @@ def met(
     settled: Sequence[str] = ("synapse", "plant3d"),
     aside: Sequence[str] = (),
     left_alone: Sequence[int] = (),
+    looks_at_words: bool = True,
 ) -> None:
     """The end of a run that met these refusals."""
     with state.write() as connection:
@@ -68,7 +69,8 @@ def met(
             aside=aside,
             left_alone=left_alone,
         )
-        kept.end_moved(connection, number, "mine", at=at)
+        if looks_at_words:
+            kept.end_moved(connection, number, "mine", at=at)
 
 
 def rows(state: State) -> list[kept.Kept]:
@@ -135,10 +137,11 @@ def test_a_row_that_a_person_left_alone_stays_and_his_word_with_it(state: State)
     assert len(rows(state)) == 1 and words(state) == 1
 
 
-def test_a_word_ends_with_its_row(state: State) -> None:
+@pytest.mark.parametrize("looks_at_words", [True, False])
+def test_a_word_ends_with_its_row(state: State, looks_at_words: bool) -> None:
     met(state, ONE)
     left_alone(state, rows(state)[0].id)
-    met(state)
+    met(state, looks_at_words=looks_at_words)
     assert rows(state) == [] and words(state) == 0
 
 
@@ -154,13 +157,9 @@ def test_a_word_ends_when_what_it_was_said_of_moves(state: State) -> None:
 def test_a_word_counts_only_for_what_it_was_said_of_even_before_it_ends(state: State) -> None:
     met(state, ONE)
     left_alone(state, rows(state)[0].id)
-    with state.write() as connection:
-        number = project_state.ensure(connection, "mine").number
-        moved = replace(ONE, plant3d="another", offer=b"another")
-        kept.keep(
-            connection, number, "mine", [moved], at=3.0, entity_of={}, drawing_of={}, settled=("synapse",)
-        )
-        ((row,),) = kept.read(connection, number, "mine").values()
+    met(state, replace(ONE, plant3d="another", offer=b"another"), at=3.0, looks_at_words=False)
+    with state.read() as connection:
+        ((row,),) = kept.read(connection, project_state.ensure(connection, "mine").number, "mine").values()
     assert row.ignored is None and words(state) == 1
 
 
