@@ -79,6 +79,8 @@ def test_a_deleted_column_empties_nothing(world: World) -> None:
     assert "ACME_Desc" in told["data"]["message"]
     doctor = {line["check"]: line for line in world.cli("doctor", NAME).json["checks"]}["project schema"]
     assert doctor["code"] == "schema_step" and "ACME_Desc" in doctor["message"]
+    (waits,) = world.cli("waiting", NAME).json["items"]
+    assert (waits["kind"], waits["id"]) == ("schema_step", shown["step"])
     file = next(iter(world.options["mapping"]))
     checked = world.cli("mapping", "check", file, "--project", NAME).json["problems"]
     assert [one["severity"] for one in checked if one["code"] == "schema_step"] == ["warning"]
