@@ -138,8 +138,15 @@ class App:
 
     def world(self, progress: Progress = no_progress) -> World:
         """State, clock and ids."""
+        return self._world(self.state, progress)
+
+    def looking(self, progress: Progress = no_progress) -> World:
+        """The same for a command that stores nothing: no state database is made for it."""
+        return self._world(self.kept_state, progress)
+
+    def _world(self, state: State, progress: Progress) -> World:
         return World(
-            state=self.state,
+            state=state,
             clock=self.clock,
             progress=progress,
             lease_seconds=self.settings.p3dsync_lease_seconds,

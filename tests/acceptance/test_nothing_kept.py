@@ -86,10 +86,16 @@ def test_what_is_kept_is_found_as_before(make_small: MakeWorld) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("schema", "show", NAME), ("mapping", "check", "mine.yml", "--project", NAME)],
-    ids=lambda words: words[0],
+    [
+        ("schema", "show", NAME),
+        ("mapping", "check", "mine.yml", "--project", NAME),
+        ("mapping", "diff", NAME),
+        ("links", "propose", NAME),
+        ("doctor", NAME),
+    ],
+    ids=lambda words: "-".join(words[:2]),
 )
-def test_a_look_at_the_schema_of_a_project_that_never_ran_makes_no_state_database(
+def test_a_look_at_a_project_that_never_ran_makes_no_state_database(
     make_small: MakeWorld, words: tuple[str, ...]
 ) -> None:
     world = make_small()

@@ -12,6 +12,7 @@ from typing import Final
 
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
+from plant3d_sync.cli.step_lines import step_lines
 from plant3d_sync.connectors.memory import MemorySynapse
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.elsewhere import elsewhere
@@ -352,7 +353,7 @@ def _schema(config: ProjectConfig, look: Look | None) -> Line:
         return ok("project schema", "nothing was accepted yet; the first complete run accepts it as it is")
     if look.step is None:
         return ok("project schema", "the one that was accepted")
-    message = " ".join(change.said() for change in look.step.changes[:5])
+    message = " ".join(step_lines(look.document))
     hint = f"plant3d-sync schema show {config.name}; `schema accept` accepts it. Until then the fields and items that it concerns wait."
     return warning("project schema", message, hint, "schema_step")
 

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from plant3d_sync.cli.output import heads, plain, say, table
+from plant3d_sync.cli.step_lines import step_lines
 from plant3d_sync.language import heading, tr
 from plant3d_sync.run.report import Report
 from plant3d_sync.words import counted, said
@@ -42,12 +43,8 @@ def report(item: Report) -> None:
         say(f"Would hand over: {found}." if item.dry_run or item.guards else f"Handed over: {found}.")
     if step := item.schema_step:
         say(f"The schema of Plant 3D changed (plant3d-sync schema show {item.project}):")
-        for change in step["changes"]:
-            say(f"  {plain(change['message'])}")
-        if enter := step["enter"]["count"]:
-            say(f"  Items that enter what the mapping brings: {enter}.")
-        if leave := step["leave"]["count"]:
-            say(f"  Items that leave what the mapping brings: {leave}.")
+        for line in step_lines(step):
+            say(f"  {line}")
     verb = "Would write" if item.dry_run else "Wrote"
     writes = item.planned_writes if item.dry_run and item.planned_writes is not None else item.writes
     say(f"{verb}: {writes['synapse']} in SYNAPSE, {writes['plant3d']} in Plant 3D.")

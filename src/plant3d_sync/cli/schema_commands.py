@@ -8,7 +8,7 @@ import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
-from plant3d_sync.model.schema import StepDocument
+from plant3d_sync.cli.step_lines import step_lines
 from plant3d_sync.run.schema import remember
 from plant3d_sync.state import projects
 from plant3d_sync.usecases import schema as schema_use
@@ -35,18 +35,9 @@ def schema_show(project: ProjectArgument, json: JsonOption = False) -> None:
     elif step is None:
         say("The schema is the one that was accepted.")
     else:
-        _say(step)
+        for line in step_lines(step):
+            say(f"- {line}")
         say(f"Step {step['step']}: `plant3d-sync schema accept {found.name}` accepts it.")
-
-
-def _say(step: StepDocument) -> None:
-    for change in step["changes"]:
-        say(f"- {plain(change['message'])} Items: {change['items']}.")
-    for found, what in ((step["enter"], "Items that enter"), (step["leave"], "Items that leave")):
-        if found["count"]:
-            named = ", ".join(plain(item["tag"] or f"PnPID {item['pnpid']}") for item in found["items"][:10])
-            more = f" and {found['count'] - 10} more" if found["count"] > 10 else ""
-            say(f"{what}: {found['count']} ({named}{more}).")
 
 
 @schema_app.command("accept")

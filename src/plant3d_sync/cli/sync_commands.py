@@ -492,7 +492,7 @@ def links_propose(project: ProjectArgument, json: JsonOption = False) -> None:
     with app() as made:
         made.heard = progress.heard
         entry = made.project(project)
-        proposal = propose_links(made.world(progress), entry)
+        proposal = propose_links(made.looking(progress), entry)
     if as_json:
         print_json(proposal)
     else:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
 from plant3d_sync.cli.output import plain, print_json, say
+from plant3d_sync.cli.step_lines import some, step_lines
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
+from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.words import counted
+
+if TYPE_CHECKING:
+    from plant3d_sync.mapping import MappingFile
+    from plant3d_sync.model.catalog import Catalog
+    from plant3d_sync.model.schema import StepDocument
 
 mapping_app = typer.Typer(help="Check the mapping, and see what it changes.", no_args_is_help=True)
 db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
@@ -107,37 +114,50 @@ def mapping_check(
     with _paths_of_the_command_line(file):
         mapping = load_mapping([file.name], base_dir=Path(os.path.realpath(file)).parent)
     catalog = None
-    steps: list[str] = []
+    step: StepDocument | None = None
+    rows: dict[str, int] = {}
     if project is not None:
         with app() as made:
             entry = made.project(project)
             source = source or entry.config.source
             look = look_now(made.kept_state, entry, made.clock())
-        steps = [change.said() for change in look.step.changes] if look.step is not None else []
+        step = look.document
     if source:
         with _paths_of_the_command_line():
             deadline = load_settings().p3dsync_source_deadline_seconds
             snapshot = open_source(source, deadline=deadline).snapshot()
-        catalog = snapshot.catalog
-        snapshot.close()
+        try:
+            catalog = snapshot.catalog
+            rows = snapshot.counts(sorted(catalog.classes))
+        finally:
+            snapshot.close()
     problems = check_mapping(mapping, catalog)
     problems += [
         Problem(
             severity=Severity.WARNING,
             code="schema_step",
-            message=f"{step} Until somebody accepts it (`schema accept {project}`), the fields and items that it concerns wait",
+            message=f"{line} Until somebody accepts it (`schema accept {project}`), the fields and items that it concerns wait",
             file=file.name,
         )
-        for step in steps
+        for line in step_lines(step)
     ]
     bad = [problem for problem in problems if problem.severity is Severity.ERROR]
     unknown = [one for one in problems if one.severity is Severity.WARNING and one.file != STOCK]
     unknown = [one for one in unknown if one.code in ("class_missing", "column_missing")]
+    classes = _classes(mapping, catalog, rows) if catalog is not None and not bad else []
     if as_json:
-        print_json({"ok": not (bad or unknown), "problems": [problem.to_dict() for problem in problems]})
+        print_json(
+            {
+                "ok": not (bad or unknown),
+                "problems": [problem.to_dict() for problem in problems],
+                "classes": classes,
+                "schema_step": step or None,
+            }
+        )
     else:
         for problem in problems:
             say(f"{problem.severity.value}: {plain(problem)}")
+        _say_classes(classes)
         if bad:
             say(f"Errors: {len(bad)}. No run uses this mapping.")
         elif unknown:
@@ -149,11 +169,23 @@ def mapping_check(
     raise typer.Exit(78 if bad or unknown else 0)
 
 
-def _some(items: Mapping[str, Any]) -> str:
-    """How many, and the first tags."""
-    tags = ", ".join(plain(item["tag"]) for item in items["items"][:10])
-    more = f" and {items['count'] - 10} more" if items["count"] > 10 else ""
-    return f"{items['count']}" + (f" ({tags}{more})" if tags else "")
+def _classes(mapping: MappingFile, catalog: Catalog, rows: Mapping[str, int]) -> list[dict[str, object]]:
+    """The classes that become assets, those with most rows first."""
+    from plant3d_sync.mapping import compile_rules
+
+    rules = compile_rules(mapping, catalog)
+    found = sorted(rules.classes.items(), key=lambda one: (one[1].entity, -rows.get(one[0], 0), one[0]))
+    return [{"class": name, "entity": rule.entity.value, "rows": rows.get(name, 0)} for name, rule in found]
+
+
+def _say_classes(classes: Sequence[Mapping[str, Any]]) -> None:
+    for entity in dict.fromkeys(one["entity"] for one in classes):
+        mine = [one for one in classes if one["entity"] == entity]
+        total = sum(one["rows"] for one in mine)
+        filled = ", ".join(f"{plain(one['class'])} {one['rows']}" for one in mine if one["rows"])
+        empty = sum(not one["rows"] for one in mine)
+        listed = f"{total} ({filled})" if filled else f"{total}"
+        say(f"Rows that become {entity}: {listed}. Classes without a row: {empty}.")
 
 
 @mapping_app.command("diff")
@@ -174,7 +206,7 @@ def mapping_diff(
     as_json = wants_json(json)
     files = [one if one == "stock" else os.path.abspath(one) for one in mapping or ()]
     with app() as made:
-        found = what_changes(made.world(), made.project(project, mapping_files=files))
+        found = what_changes(made.looking(), made.project(project, mapping_files=files))
     if as_json:
         print_json(found)
         return
@@ -183,10 +215,23 @@ def mapping_diff(
         say(counted(count, f"{name}: {count} value changes", f"{name}: {count} values change"))
         for example in one["examples"][:3]:
             say(f"  {plain(example['tag'])}: {plain(example['was'])} -> {plain(example['now'])}")
-    enter, leave = (_some(found[name]) for name in ("enter", "leave"))
+    enter, leave = (some(found[name]) for name in ("enter", "leave"))
     say(f"Items that enter what the mapping brings: {enter}.")
+    _becoming(found["enter"])
     say(f"Items that leave what the mapping brings (their assets stay): {leave}.")
+    if found["set_aside"]["count"]:
+        aside = some(found["set_aside"])
+        say(f"Linked items that are not compared any more (their assets stay): {aside}.")
+        _becoming(found["set_aside"])
+    covered = Coverage.from_dict(found["coverage"]).said()
+    say(f"Would hand over: {covered}.")
     say(f"Questions for a person: {found['questions']}. Archived: {found['archived']}.")
+
+
+def _becoming(items: Mapping[str, Any]) -> None:
+    """How many become what."""
+    if items["count"]:
+        say("  " + ", ".join(f"{code} {count}" for code, count in items["becomes"].items()))
 
 
 @mapping_app.command("versions")

@@ -130,6 +130,8 @@ class Draft:
     """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
     reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Entity -> code -> items that are skipped or set aside for it."""
+    not_handed_over: Mapping[int, str] = field(default_factory=dict)
+    """Those items, by PnPID -> the code."""
     lag: float = 0.0
     """How far behind a workstation was shown to be by this read, at most (seconds); 0.0: none was."""
     uncompared: frozenset[str] = frozenset()

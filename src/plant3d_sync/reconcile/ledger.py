@@ -86,6 +86,10 @@ class Ledger:
         self.tally.blanks = Counter(self._blanked.values())
         return self.tally
 
+    def not_handed_over(self) -> dict[int, str]:
+        """Items that are not handed over -> the first reason."""
+        return {pnpid: code for pnpid, (_entity, code) in self._why_not.items()}
+
     def reasons(self) -> dict[str, dict[str, int]]:
         """How many items are not handed over, by entity and reason."""
         found: dict[str, dict[str, int]] = {}

@@ -270,6 +270,7 @@ class Planner:
             waiting_for_person={op: count for op, count in self._ledger.for_person.items() if count},
             examined=frozenset(self._examined),
             reasons=self._ledger.reasons(),
+            not_handed_over=self._ledger.not_handed_over(),
             fates=self._choices,
             uncompared=frozenset(self._uncompared | self._disputed),
             lag=self._lag,
