@@ -12,6 +12,7 @@ import ast
 import importlib
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,6 +28,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from plant3d_sync import errors  # noqa: E402
 from plant3d_sync.cli.main import GROUPS  # noqa: E402
 from tests.mutants.breaks import Break, all_breaks, promises  # noqa: E402
+from tests.worlds import amounts  # noqa: E402
 
 PAGES = {"cli.md": "cli_page", "error-codes.md": "error_page"}
 
@@ -202,30 +204,92 @@ def _distinct(texts: list[str]) -> list[str]:
 # ---------------------------------------------------------------- promises
 
 PROMISES = ROOT / "docs" / "explanation" / "what-we-promise.md"
-MADE = "<!-- made by docs/generate.py from tests/mutants: do not edit by hand -->"
+MADE = "<!-- made by docs/generate.py from the tests: do not edit by hand -->"
 END = "<!-- end -->"
 
 
 def promise_page(text: str) -> str:
-    """docs/explanation/what-we-promise.md with its two tables made anew: promises, and the breaks that hold them."""
-    before, _, rest = text.partition(MADE)
-    _, _, between = rest.partition(END)
-    between, _, rest = between.partition(MADE)
-    _, _, after = rest.partition(END)
-    return f"{before}{MADE}\n{_promises()}{END}{between}{MADE}\n{_breaks()}{END}{after}"
+    """docs/explanation/what-we-promise.md with what is made of it made anew: promises, worlds, breaks."""
+    done = ""
+    for made in (_promises(), _worlds(), _breaks()):
+        before, _, rest = text.partition(MADE)
+        done += f"{before}{MADE}\n{made}{END}"
+        text = rest.partition(END)[2]
+    return done + text
+
+
+TESTS = ROOT / "tests"
+
+
+def long_tests(files: str, names: str = "test_") -> int:
+    """How many tests of these files and names run, whole or in part, with `dev.py test --long` only."""
+    count = 0
+    for path in TESTS.rglob(files):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        whole = any(isinstance(node, ast.Assign) and _is_long(node) for node in tree.body)
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith(names):
+                count += whole or any(map(_is_long, node.decorator_list))
+    return count
+
+
+def _is_long(node: ast.AST) -> bool:
+    return any(isinstance(one, ast.Attribute) and one.attr == "long" for one in ast.walk(node))
+
+
+def long_tests_of(known: dict[str, str], mine: list[Break]) -> int:
+    """The same of a promise: of the files that are named, of the tests of its breaks, and of the kind of its stories."""
+    files = set(re.findall(r"`(test_\w+\.py)`", known["held"]))
+    named = {
+        (Path(file).name, name)
+        for one in mine
+        for file, _, name in (test.partition("::") for test in one.tests)
+    }
+    files |= {file for file, name in named if not name}
+    alone = sum(long_tests(file, name) for file, name in named if name and file not in files)
+    kinds = re.findall(r"siblings of kind (\d+)", known["held"])
+    of_kind = sum(long_tests("test_*.py", f"test_kind_{int(kind):02}_") for kind in kinds)
+    return sum(map(long_tests, files)) + alone + of_kind
+
+
+def _worlds() -> str:
+    lines = [
+        "| what | runs with |",
+        "|---|---|",
+        f"| {amounts.SEEDS} random worlds; every order of {amounts.CORE_LENGTH} of the core moves; every story that ever "
+        "failed; the 29 stories that broke an early version | `python3 dev.py test` |",
+        f"| {amounts.LONG_SEEDS - amounts.SEEDS:,} more; every order of {amounts.LONG_CORE_LENGTH} of the core moves, of "
+        f"{amounts.SMALL_LENGTH} of all small moves, and of each theme, equal situations met once "
+        "| `python3 dev.py test --long` |",
+        '| any number | `python -m tests.worlds --seeds 5000 --workers 2`, `--length 3`, `--theme all`, `--story "now; the '
+        'user types; …"` |',
+        "",
+    ]
+    lines += [
+        "| worlds | how many | processor time | a second on one core | found |",
+        "|---|---|---|---|---|",
+    ]
+    for one in tomllib.loads((TESTS / "worlds" / "figures.toml").read_text(encoding="utf-8"))["figure"]:
+        each = one["seconds"] / one["worlds"]
+        lines.append(
+            f"| {one['what']} | {one['worlds']:,} | {one['seconds']:,.0f} s | {1 / each:.1f} | {one['found']} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _promises() -> str:
     of: dict[str, list[Break]] = {}
     for one in all_breaks():
         of.setdefault(one.promise, []).append(one)
-    lines = ["| promise | how it is kept | held by | breaks |", "|---|---|---|---|"]
+    lines = ["| promise | how it is kept | held by | breaks | only `--long` shows |", "|---|---|---|---|---|"]
     for key, known in promises().items():
         mine = of.get(key, [])
         files = sorted({Path(test.partition("::")[0]).name for one in mine for test in one.tests})
         held = [known["held"], *(f"`{name}`" for name in files if name not in known["held"])]
         count = f"[{len(mine)}](#{key})" if mine else "0"
-        lines.append(f"| {known['promise']} | {known['how']} | {', '.join(held)} | {count} |")
+        slow = long_tests_of(known, mine)
+        only = f"{known['long']} ({slow} test{'s' * (slow > 1)})" if slow else ""
+        lines.append(f"| {known['promise']} | {known['how']} | {', '.join(held)} | {count} | {only} |")
     return "\n".join(lines) + "\n"
 
 

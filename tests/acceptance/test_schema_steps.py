@@ -112,6 +112,16 @@ def test_an_accepted_step_is_a_change_of_the_mapping_and_the_next_run_compares(w
     assert world.cli("schema", "accept", NAME).error == "schema_no_step"
 
 
+def test_an_edit_made_while_a_step_waits_arrives_once_it_is_accepted(world: World) -> None:
+    world.change("UPDATE PnPProperties SET Length = 4 WHERE PropertyName = 'Size'")
+    world.change("UPDATE InLineAssets SET Size = '50'")
+    world.pulled()
+    assert world.live()["HV-1"]["attributes"]["size"] == "25"
+    world.cli("schema", "accept", NAME)
+    world.pulled()
+    assert world.live()["HV-1"]["attributes"]["size"] == "50"
+
+
 def test_a_step_that_is_put_right_in_plant_3d_is_over(world: World) -> None:
     deletes_the_column(world)
     world.pulled()

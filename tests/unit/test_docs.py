@@ -137,6 +137,13 @@ def test_the_tables_of_promises_are_current() -> None:
     assert written == generate.promise_page(written), "run: python docs/generate.py"
 
 
+def test_what_only_the_long_suite_shows_is_said_of_the_promises_that_it_shows_something_of() -> None:
+    breaks = generate.all_breaks()
+    for key, known in generate.promises().items():
+        slow = generate.long_tests_of(known, [one for one in breaks if one.promise == key])
+        assert bool(known.get("long")) == bool(slow), f"{key}: {slow} tests run with --long only"
+
+
 def test_every_exit_code_of_an_error_is_on_the_page() -> None:
     text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
     rows = {

@@ -16,6 +16,7 @@ from docs import generate
 from plant3d_sync.failpoints import ALL_POINTS
 from plant3d_sync.web import routes
 from tests.worlds import moves
+from tests.worlds.amounts import CORE_LENGTH, LONG_CORE_LENGTH, LONG_SEEDS, SEEDS, SMALL_LENGTH
 from tests.worlds.early import EARLY
 from tests.worlds.oracle import Broken
 from tests.worlds.play import Failure, Stage, Story, act, drawn, every_order, every_order_of, stage
@@ -23,7 +24,6 @@ from tests.worlds.regressions import REGRESSIONS, SAME_END, STILL_BROKEN
 from tests.worlds.themes import THEMES
 from tests.worlds.world import Points
 
-SEEDS, LONG_SEEDS = 60, 20_000
 CORE = (
     "the designer types",
     "the user types",
@@ -86,7 +86,7 @@ def test_a_story_that_still_fails(on: Stage, story: Story) -> None:
 
 
 def test_every_order_of_the_core_moves_holds(small: Stage) -> None:
-    *failures, played = every_order(small, 2, CORE)
+    *failures, played = every_order(small, CORE_LENGTH, CORE)
     assert failures == [] and isinstance(played, int) and played > 15
 
 
@@ -102,8 +102,17 @@ def test_no_world_of_many_seeds_breaks_a_promise(on: Stage, seeds: range) -> Non
 
 @pytest.mark.long
 @pytest.mark.timeout(36000)
+def test_every_longer_order_of_the_core_moves_holds(small: Stage) -> None:
+    failures = [told for told in every_order(small, LONG_CORE_LENGTH, CORE) if isinstance(told, Failure)]
+    assert failures == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(36000)
 def test_every_order_of_the_small_moves_holds(small: Stage) -> None:
-    failures = [told for told in every_order(small, 3, tuple(moves.SMALL)) if isinstance(told, Failure)]
+    failures = [
+        told for told in every_order(small, SMALL_LENGTH, tuple(moves.SMALL)) if isinstance(told, Failure)
+    ]
     assert failures == []
 
 
