@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
@@ -11,10 +12,24 @@ from hypothesis import strategies as st
 
 from plant3d_sync.model.link import InSynapse, Link, LinkState, Missing
 from plant3d_sync.model.plan import MissingPolicy
+from plant3d_sync.model.reading import LineRule, Reading
 from plant3d_sync.model.record import Asset, PlantItem
+from plant3d_sync.model.rules import REGISTRY_TAG, Translated
 from plant3d_sync.model.side import Direction, Entity, WriteMode
-from plant3d_sync.reconcile.planning import Draft
-from tests.support.builders import asset, balanced, guid_of, item, lines, link, plan, writes
+from plant3d_sync.reconcile.planning import Draft, Planner
+from tests.support.builders import (
+    asset,
+    balanced,
+    guid_of,
+    item,
+    knowledge,
+    lines,
+    link,
+    plan,
+    rule_set,
+    translated,
+    writes,
+)
 from tests.support.two_sides import TwoSides
 
 EXAMPLES = 3000 if os.environ.get("P3DSYNC_LONG") == "1" else 250
@@ -132,6 +147,41 @@ def test_the_plan_does_not_depend_on_the_order_of_reading(world: World, random: 
     random.shuffle(other_links)
     one, two = plan(items, links, news, **more), plan(shuffled, other_links, news, **more)
     assert comparable(one) == comparable(two)
+
+
+@EASY
+@given(worlds(), st.booleans(), st.booleans())
+def test_new_items_seen_together_come_to_what_each_of_them_comes_to(
+    world: World, of_number: bool, of_registry: bool
+) -> None:
+    items, _links, _news, more = world
+    rules = rule_set()
+    if of_number:  # no pump has a segment: as lines by their number, none of them is there
+        lines_by_number = {"Pump": LineRule(columns=("Tag",), number=lambda _item: None)}
+        rules = replace(rules, reading=Reading(lines=lines_by_number))
+    if of_registry:
+        in_registry = {name: _from_registry for name in rules.classes}
+        rules = replace(rules, translate=in_registry)
+    if items and more["unlinked"]:  # one of several rows with one PnPGuid
+        items[0].sharing = (items[0].pnpid, 99)
+    one, together = Planner(rules, knowledge(**more)), Planner(rules, knowledge(**more))
+    for item_ in items:
+        one.see(item_, None, None)
+    together.see_new(items)
+    assert vars_of(together.finish()) == vars_of(one.finish())
+
+
+def _from_registry(of: PlantItem) -> Translated:
+    found = translated(of)
+    return Translated(
+        fields=found.fields, columns={**found.columns, "tag": REGISTRY_TAG}, problems=found.problems
+    )
+
+
+def vars_of(draft: Draft) -> dict[str, Any]:
+    return {one.name: getattr(draft, one.name) for one in fields(draft) if one.name != "lines"} | {
+        "lines": list(draft.lines)
+    }
 
 
 @EASY

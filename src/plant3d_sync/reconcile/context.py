@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.outcome import Clocks, Resolution
 from plant3d_sync.model.plan import Limits, MissingPolicy
-from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
+from plant3d_sync.model.record import PlantItem
+from plant3d_sync.model.rules import REGISTRY_TAG, ClassRule, RuleSet, Translated
 from plant3d_sync.model.schema import Step
 from plant3d_sync.model.side import Direction, Entity, WriteMode
 from plant3d_sync.reconcile.definitions import Definitions
@@ -57,15 +59,48 @@ class Knowledge:
     """The links so far are of a first pull that was interrupted; it goes on as it began, without the create guard."""
 
 
+class Kind(NamedTuple):
+    """What is asked about each item of one class, and is the same for all of them.
+
+    `name`: the entity as plain text. `asked`: whether this run is about it. `theirs`: fields that SYNAPSE owns.
+    `is_line`: whether it is a line by its number.
+    """
+
+    entity: Entity
+    name: str
+    asked: bool
+    rule: ClassRule
+    translate: Callable[[PlantItem], Translated]
+    theirs: frozenset[str]
+    is_line: bool
+
+
 class Context:
     """The mapping, what is known, and what follows from both for every item."""
 
-    __slots__ = ("know", "pulls", "pushes", "rules")
+    __slots__ = ("_kinds", "know", "pulls", "pushes", "rules")
 
     def __init__(self, rules: RuleSet, know: Knowledge) -> None:
         self.rules, self.know = rules, know
         self.pulls = know.direction is not Direction.PUSH
         self.pushes = know.direction is not Direction.PULL
+        self._kinds: dict[str, Kind] = {}
+
+    def kind(self, class_name: str) -> Kind:
+        """What holds for every item of the class; worked out for the classes that have items."""
+        found = self._kinds.get(class_name)
+        if found is None:
+            rules, rule = self.rules, self.rules.classes[class_name]
+            found = self._kinds[class_name] = Kind(
+                entity=rule.entity,
+                name=rule.entity.value,
+                asked=rule.entity in self.know.entities,
+                rule=rule,
+                translate=rules.translate[class_name],
+                theirs=rule.groups.of_synapse,
+                is_line=class_name in rules.reading.lines,
+            )
+        return found
 
     def as_accepted(self, class_name: str, translated: Translated) -> Translated:
         """Without the fields that a change of the schema concerns: they are unknown until somebody accepts it."""

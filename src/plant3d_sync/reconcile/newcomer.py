@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
+from msgspec import Raw
+
 from plant3d_sync.model.record import PlantItem, Value
 from plant3d_sync.model.step import AfterCreation, Create, values_text
 from plant3d_sync.model.tags import MAX_TAG, TagRule, Unusable, control_character
 from plant3d_sync.reconcile.case import Case, Decision, Fate, refused, row_error, skipped
-from plant3d_sync.reconcile.context import Context
-from plant3d_sync.reconcile.limits import MAX_ATTRIBUTES, attributes_refused, value_refused
+from plant3d_sync.reconcile.context import Context, Kind
+from plant3d_sync.reconcile.limits import MAX_ATTRIBUTES, Refusal, attributes_refused, value_refused
 from plant3d_sync.reconcile.pair import unread
 from plant3d_sync.words import said
 
@@ -32,27 +37,33 @@ def decide(case: Case, on: Context, *, link_id: int | None = None) -> Decision:
             data={"asset_id": holder[0], "asset_type": holder[1]},
             waits=True,
         )
+    made = creation(item, on.kind(item.class_name), fields, tag, link_id=link_id)
+    if isinstance(made, Create):
+        return Decision(fate=Fate.CREATED, steps=(made,))
+    return row_error(refused(item, tag, made, fields))
+
+
+def creation(
+    item: PlantItem, kind: Kind, fields: Mapping[str, Value], tag: str, *, link_id: int | None = None
+) -> Create | Refusal:
+    """The step that makes the asset, or why SYNAPSE would refuse it. Once for each item of a first pull."""
     values = {name: value for name, value in fields.items() if value is not None}
-    blank: dict[str, Value] = {}  # known to be empty, which is not the same as never agreed
-    if len(values) < len(fields):
-        blank = {name: None for name in fields if name not in values}
-    theirs = case.rule.groups.of_synapse
-    if theirs:  # never overwritten from Plant 3D, not even at birth
-        values = {name: value for name, value in values.items() if name not in theirs}
+    after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
+    if len(values) < len(fields):  # known to be empty, which is not the same as never agreed
+        after.blank = _blank(tuple([name for name, value in fields.items() if value is None]))
+    if kind.theirs:  # never overwritten from Plant 3D, not even at birth
+        values = {name: value for name, value in values.items() if name not in kind.theirs}
     values["tag"] = tag
     text = values_text(values)
     problem = value_refused(values)
-    if problem is None and len(bytes(text)) > MAX_ATTRIBUTES // 2:
+    if problem is None and len(text) > MAX_ATTRIBUTES // 2:
         problem = attributes_refused(values)
     if problem is not None:
-        return row_error(refused(item, tag, problem, values))
-    after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
-    if len(fields) < len(case.rule.fields):
-        after.pending = unread(case, None)
-    if blank:
-        after.blank = values_text(blank)
-    step = Create(
-        entity=case.entity.value,
+        return problem
+    if len(fields) < len(kind.rule.fields):
+        after.pending = unread(kind.rule, fields, None)
+    return Create(
+        entity=kind.name,
         pnpid=item.pnpid,
         plant3d_id=item.guid,
         class_name=item.class_name,
@@ -62,7 +73,12 @@ def decide(case: Case, on: Context, *, link_id: int | None = None) -> Decision:
         after=after,
         text=text,
     )
-    return Decision(fate=Fate.CREATED, steps=(step,))
+
+
+@lru_cache(maxsize=4096)
+def _blank(names: tuple[str, ...]) -> Raw:
+    """These fields, known to be empty, as JSON: few different ones for each class."""
+    return values_text(dict.fromkeys(names))
 
 
 def _untagged(case: Case, on: Context) -> Decision:

@@ -127,12 +127,12 @@ def adopt(case: Case, asset: Asset, on: Context) -> Decision:
     return decide(case, link, on)
 
 
-def unread(case: Case, base: Mapping[str, Value] | None) -> dict[str, Open]:
+def unread(rule: ClassRule, fields: Mapping[str, Value], base: Mapping[str, Value] | None) -> dict[str, Open]:
     """Fields that never had a base because their cell cannot be read: kept open, so that SYNAPSE's side stays known."""
     return {
         name: Open(why="unread")
-        for name in case.rule.fields
-        if name not in case.translated.fields and (base is None or name not in base)
+        for name in rule.fields
+        if name not in fields and (base is None or name not in base)
     }
 
 
@@ -161,7 +161,7 @@ def _unknown(case: Case, link: Link) -> dict[str, Open]:
     for name, code, _message in case.translated.problems:
         if name in case.rule.fields:
             found.setdefault(name, Open(why=code))
-    return {**unread(case, link.base), **found}
+    return {**unread(case.rule, case.translated.fields, link.base), **found}
 
 
 def _tag_lost(case: Case, link: Link) -> Finding:

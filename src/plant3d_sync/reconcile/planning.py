@@ -16,7 +16,7 @@ from plant3d_sync.model.link import Link
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError, Stats
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
-from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
 from plant3d_sync.model.side import Entity
 from plant3d_sync.model.step import (
     Absent,
@@ -33,12 +33,13 @@ from plant3d_sync.model.step import (
 )
 from plant3d_sync.reconcile import absence, guard, older
 from plant3d_sync.reconcile.case import Case, Decision, Fate, skipped
-from plant3d_sync.reconcile.context import Context, Knowledge
+from plant3d_sync.reconcile.context import Context, Kind, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines, Pile
 from plant3d_sync.reconcile.fields import lag_shown
 from plant3d_sync.reconcile.ledger import Ledger
 from plant3d_sync.reconcile.merge import BY_TIME
+from plant3d_sync.reconcile.newcomer import creation
 from plant3d_sync.reconcile.quarantine import IGNORED, told_of
 from plant3d_sync.reconcile.tags import Claim, Rename, Tags, Unchanged, in_order
 
@@ -116,15 +117,57 @@ class Planner:
         holds the item's PnPID under another identity. `known_as_ours`: values of its cells, oldest first. `late`: what
         an overtaken run wrote into its asset last.
         """
-        on = self._on
-        rule = on.rules.classes[item.class_name]
-        entity = rule.entity
-        asked = entity in on.know.entities
+        kind = self._on.kind(item.class_name)
+        self._see(item, kind, kind.translate(item), link, asset, other, known_as_ours, late)
+
+    def see_new(self, items: Sequence[PlantItem]) -> None:
+        """As `see` for items of which nothing is remembered, and of which SYNAPSE shows nothing: a first pull.
+
+        An item with a tag of its own, about which nothing is to be said, becomes a creation and goes no further.
+        """
+        on, know = self._on, self._on.know
+        usual = (
+            on.pulls and know.schema is None and not (self._strays or know.questions or know.quarantine.rows)
+        )
+        usable, unlinked = on.rules.reading.tags.usable, know.unlinked
+        stats, claim, put = self._ledger.stats, self._tags.claim, self._creations.put
+        for item in items:
+            kind = on.kind(item.class_name)
+            translated = kind.translate(item)
+            tag = usable(translated.fields.get("tag"))
+            if (
+                usual
+                and tag is not None
+                and tag not in unlinked
+                and kind.asked
+                and item.guid
+                and not (item.sharing or translated.problems or (kind.is_line and not item.segments))
+                and translated.columns.get("tag") != REGISTRY_TAG
+            ):
+                made = creation(item, kind, translated.fields, tag)
+                if type(made) is Create:
+                    stats[kind.name]["total"] += 1
+                    claim(tag, item.pnpid, Claim(item.class_name, item.guid, kind.name))
+                    put(kind.name, item.pnpid, to_text(made))
+                    continue
+            self._see(item, kind, translated, None, None)
+
+    def _see(
+        self,
+        item: PlantItem,
+        kind: Kind,
+        translated: Translated,
+        link: Link | None,
+        asset: Asset | None,
+        other: Link | None = None,
+        known_as_ours: Sequence[Ours] = (),
+        late: Mapping[str, Value] | None = None,
+    ) -> None:
+        on, entity, asked = self._on, kind.entity, kind.asked
         if self._strays:
             self._strays.pop(item.guid, None)
         if asked:
-            self._ledger.stats[entity]["total"] += 1
-        translated = on.rules.translate[item.class_name](item)
+            self._ledger.stats[kind.name]["total"] += 1
         if on.know.schema is not None:
             translated = on.as_accepted(item.class_name, translated)
             if item.class_name in on.know.schema.fields or item.class_name in on.know.schema.entering:
@@ -142,7 +185,7 @@ class Planner:
             and tag != link.base.get("tag", link.tag)
         ):
             tag = None  # two records of one tag disagree: nobody is renamed by the registry
-        case = Case(item, entity, rule, translated, tag, link, asset, known_as_ours, late)
+        case = Case(item, entity, kind.rule, translated, tag, link, asset, known_as_ours, late)
         if not has_its_own_identity(item, link, other) and self._is_set_aside(case, other, asked=asked):
             return
         self._sees_older_copy |= link is not None and older.row_went_back(link, item)

@@ -92,6 +92,9 @@ class Comparison:
             seals.one_moment(connection)
             known = self._look_up(connection, items)
         news = self._sides.feed.news
+        if not (known.by_guid or known.by_pnpid or known.loose or any(item.guid in news for item in items)):
+            self._planner.see_new(items)
+            return
         for item in items:
             link = known.by_guid.get(item.guid) if item.guid else None
             asset = news.get(item.guid)

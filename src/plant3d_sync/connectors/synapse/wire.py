@@ -35,9 +35,6 @@ from plant3d_sync.model.record import Asset, FieldInfo, Value
 
 PREFIX: Final = "/api/v1/integration"
 ATTRIBUTE: Final = "attributes."
-_ATTRIBUTE_KEY: Final = b'"attributes.'
-_ATTRIBUTE_VALUE: Final = b':"attributes.'
-_NAMELESS: Final = b'"attributes."'
 DEEPEST: Final = 1024
 """Levels of nesting that orjson reads; one more is an error."""
 LARGEST: Final = 2**63 - 1
@@ -205,55 +202,26 @@ def _in_values(write: AssetWrite | Creation) -> AssetWrite:
 
 
 def _of_text(text: bytes) -> Sent | None:
-    """The item whose fields are given as text, without taking its attributes apart; None where that is not safe.
-
-    Keys are sorted, so all attributes stand together between `first` and `end`. A quote inside a string would carry a
-    backslash, so without any backslash a quote opens or closes a string, and only a key's closing quote or an opening
-    one before a colon is followed by a colon. No value begins with a colon or with `attributes.`, and none is empty
-    (SYNAPSE gets null for that): then each `":` ends a key, each `"attributes.` begins one, and equal numbers of them
-    mean that no other field stands among the attributes. An attribute has a name.
+    """The item whose fields are given as text; None where that takes more than sorting them: a name that was not met
+    before, or an empty text, for which SYNAPSE gets null.
     """
-    first, tag = text.find(_ATTRIBUTE_KEY), text.rfind(b',"tag":')
-    if first < 0 or tag < first or b"\\" in text or b':":' in text or b':""' in text:
+    values: dict[str, object] = orjson.loads(text)
+    if "" in values.values():
         return None
-    if _ATTRIBUTE_VALUE in text or _NAMELESS in text:
-        return None
-    description = text.rfind(b',"description":', first, tag)
-    end = tag if description < 0 else description
-    parts = text[first:end].split(_ATTRIBUTE_KEY)
-    if len(parts) - 1 != text.count(b'":', first, end):
-        return None
-    attributes = b'"'.join(parts)
-    head, tail = text[:first], text[end:]
-    front = _front(head)
+    held, take, key_of = values.get, values.pop, _KEYS
+    plain = (held("tag"), held("asset_type"), held("asset_subtype"), held("description"))
+    item = {name: take(name) for name in _IN_ORDER if name in values}
     try:
-        back = orjson.loads(b"{" + tail[1:])
-    except orjson.JSONDecodeError:
+        attributes = orjson.dumps({key_of[name]: value for name, value in values.items()})
+    except KeyError:
         return None
-    if front is None or not back.keys() <= _LAST_FIELDS:
-        return None
-    attributes = b"{%b}" % attributes
-    return Sent(
-        (back["tag"], *front, back.get("description")),
-        attributes,
-        b'%b"attributes":%b%b' % (head, attributes, tail),
-    )
+    if not values:
+        return Sent(plain, b"", orjson.dumps(item))
+    item["attributes"] = orjson.Fragment(attributes)
+    return Sent(plain, attributes, orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
 
 
-_LAST_FIELDS: Final = frozenset({"description", "tag"})
-_FIRST_FIELDS: Final = frozenset({"asset_subtype", "asset_type"})
-
-
-@lru_cache(maxsize=4096)
-def _front(head: bytes) -> tuple[object, object] | None:
-    """Kind and subtype, which stand before the attributes (so few different ones); None if it is no such thing."""
-    try:
-        front = orjson.loads(head.removesuffix(b",") + b"}")
-    except orjson.JSONDecodeError:
-        return None
-    if type(front) is not dict or not front.keys() <= _FIRST_FIELDS:
-        return None
-    return front.get("asset_type"), front.get("asset_subtype")
+_IN_ORDER: Final = tuple(sorted(PLAIN_FIELDS))
 
 
 def _as_sent(item: dict[str, object]) -> Sent:
