@@ -12,7 +12,7 @@ import re
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -131,29 +131,15 @@ class PlantServer:
                 [("RelationshipTypeName", str)], [[name] for name in sorted({row[at] for row in rows})]
             )
         if "COUNT_BIG(*)" in sql:
-            return self._looked_at(sql)
+            return summed(sql, self._named)
         found = _SELECT.fullmatch(sql.removesuffix(";"))
         return self._select(found) if found and not sql.startswith("SELECT DISTINCT") else None
 
-    def _looked_at(self, sql: str) -> Answer | None:
-        """Counts, checksums and exact sums. The checksum is as weak as SQL Server's: exchanged values do not move it."""
-        answered: list[list[Any]] = []
-        for part in sql.split(" UNION ALL "):
-            found = _LOOK.fullmatch(part)
-            if found is None or _plain(found["table"]) not in self.tables:
-                return None
-            columns, rows = self.tables[_plain(found["table"])]
-            places = {name: place for place, (name, _) in enumerate(columns)}
-            checksum = 0
-            for row in rows:
-                for value in row:
-                    checksum ^= zlib.crc32(repr(value).encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
-            sums = [
-                str(sum(math.prod(row[places[_plain(one)]] or 0 for one in names) for row in rows))
-                for names in (_FACTOR.findall(product) for product in _PRODUCT.findall(found["sums"]))
-            ]
-            answered.append([int(found["place"]), len(rows), checksum, ",".join(sums)])
-        return Rows([("", int), ("", int), ("", int), ("", str)], answered)
+    def _named(self, table: str) -> tuple[list[str], list[list[Any]]] | None:
+        if table not in self.tables:
+            return None
+        columns, rows = self.tables[table]
+        return [name for name, _ in columns], rows
 
     def _select(self, found: re.Match[str]) -> Answer | None:
         table = _plain(found["table"])
@@ -180,6 +166,31 @@ class PlantServer:
                 for row, one in zip(answered, rows, strict=True)
             ]
         return Rows(head, answered)
+
+
+def summed(sql: str, named: Callable[[str], tuple[Sequence[str], Sequence[Any]] | None]) -> Answer | None:
+    """Counts, checksums and exact sums. The checksum is as weak as SQL Server's: exchanged values do not move it.
+
+    `named`: columns and rows of a table.
+    """
+    answered: list[list[Any]] = []
+    for part in sql.split(" UNION ALL "):
+        found = _LOOK.fullmatch(part)
+        table = named(_plain(found["table"])) if found else None
+        if found is None or table is None:
+            return None
+        columns, rows = table
+        places = {name: place for place, name in enumerate(columns)}
+        checksum = 0
+        for row in rows:
+            for value in row:
+                checksum ^= zlib.crc32(repr(value).encode("utf-8", "surrogatepass")) & 0x7FFFFFFF
+        sums = [
+            str(sum(math.prod(row[places[_plain(one)]] or 0 for one in names) for row in rows))
+            for names in (_FACTOR.findall(product) for product in _PRODUCT.findall(found["sums"]))
+        ]
+        answered.append([int(found["place"]), len(rows), checksum, ",".join(sums)])
+    return Rows([("", int), ("", int), ("", int), ("", str)], answered)
 
 
 def _plain(name: str) -> str:

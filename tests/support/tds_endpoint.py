@@ -111,10 +111,12 @@ class TdsEndpoint:
 
     `handler` is asked first, then the standing answers. A statement nobody answers gets error 50000, and the
     text is kept in `unexpected`. `login_error`: answer every login with that error. `databases`: those that may be opened;
-    for another one the server says 4060 and then 18456, as SQL Server does.
+    for another one the server says 4060 and then 18456, as SQL Server does. `sessions`: makes for every login a handler of
+    its own with `close()`; it hears of transactions too, as BEGIN, COMMIT and ROLLBACK TRANSACTION.
     """
 
     handler: Handler
+    sessions: Callable[[Login], Any] | None = None
     login_error: ServerError | None = None
     databases: tuple[str, ...] | None = None
     statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
@@ -160,10 +162,10 @@ class TdsEndpoint:
         with connection, contextlib.suppress(ConnectionError, OSError):
             _Session(self, connection).run()
 
-    def answer(self, sql: str, parameters: tuple[Any, ...]) -> Answer:
+    def answer(self, sql: str, parameters: tuple[Any, ...], handler: Handler | None = None) -> Answer:
         """Keep the statement and find its answer."""
         self.statements.append((sql, parameters))
-        found = self.handler(sql, parameters)
+        found = (handler or self.handler)(sql, parameters)
         if found is None:
             found = starting_answers(sql)
         if found is None:
@@ -220,9 +222,16 @@ class _Session:
         self.endpoint = endpoint
         self.connection = connection
         self.prepared: dict[int, str] = {}
-        self.transaction = 0
+        self.handler: Any = None
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            if self.handler is not None:
+                self.handler.close()
+
+    def _run(self) -> None:
         while True:
             message = self._receive()
             if message is None:
@@ -329,6 +338,8 @@ class _Session:
             refused = _error(ServerError(4060, words, 11))
             refused += _error(ServerError(18456, f"Login failed for user '{login.user}'.", 14))
             return refused + _done(0x02), False
+        if self.endpoint.sessions is not None:
+            self.handler = self.endpoint.sessions(login)
         name = _b_varchar("Microsoft SQL Server")
         ack = b"\x01" + bytes.fromhex("74000004") + name + struct.pack(">BBH", 15, 0, 2000)
         tokens = _environment(1, _b_varchar(database), _b_varchar("master"))
@@ -344,6 +355,10 @@ class _Session:
         (request,) = struct.unpack_from("<H", body, headers)
         name = {5: "begin", 7: "commit", 8: "rollback"}.get(request, str(request))
         self.endpoint.transactions.append(name)
+        if self.handler is not None:
+            answer = self.handler(f"{name.upper()} TRANSACTION", ())
+            if isinstance(answer, ServerError):
+                return _error(answer) + _done(0x02)
         descriptor = bytes([8]) + struct.pack("<Q", 1)
         if name == "begin":
             return _environment(8, descriptor, b"\x00") + _done(0)
@@ -381,7 +396,7 @@ class _Session:
     def _answered(
         self, sql: str, parameters: tuple[Any, ...], *, in_procedure: bool, handle: int | None = None
     ) -> bytes | Stall | None:
-        answer = self.endpoint.answer(sql, parameters)
+        answer = self.endpoint.answer(sql, parameters, self.handler)
         if isinstance(answer, Drop):
             return None
         if isinstance(answer, Stall):

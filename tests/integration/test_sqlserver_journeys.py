@@ -1,0 +1,405 @@
+"""Whole journeys on SQL Server's protocol beside the same project as a file: what is planned, written, undone.
+
+Real drivers, real TDS, and a server that executes the statements (`tests.support.tsql_server`). It is no SQL Server: the
+same journeys on a real one are in `test_sqlserver_real.py`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
+from tests.support.mssql import DRIVERS, url_for
+from tests.support.mssql_real import connected
+from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
+from tests.support.tds_endpoint import Drop, TdsEndpoint
+from tests.support.tsql_server import Rights, TsqlServer, as_a_server_holds_it
+from tests.support.wayback import (
+    at_rest,
+    cell,
+    changed_cells,
+    description,
+    kept,
+    now,
+    ok,
+    push,
+    small_plant,
+    stamped,
+    undone,
+    user_describes,
+    values_only,
+)
+from tests.support.world import NAME, World, new_world, template
+
+pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS[:2])]
+
+HOUR = 36_000_000_000
+"""In ticks."""
+TEXTS = [
+    "L'eau d'appoint, 2 × 5 µm",
+    "x" * 255,
+    '100 %s and %(name)s of it\'s "so"',
+    "pompe 🙂 長さ",
+    "a ? b -- c ; d [e]",
+]
+
+
+@pytest.fixture(scope="module")
+def synapse() -> Iterator[RunningSynapse]:
+    with synapse_in_thread(api_key="journeys") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("samples")
+
+
+@dataclass
+class Site:
+    """One project on the server, and the same in a file; each with a SYNAPSE project of its own."""
+
+    server: TsqlServer
+    endpoint: TdsEndpoint
+    world: World
+    file: World
+
+    def grant(self) -> None:
+        """An administrator runs the script that the program prints: its lines are all the login may write."""
+        script = ok(self.world.cli("grants", NAME, "--role", "writer"))["script"]
+        lines = re.findall(r"GRANT UPDATE ON OBJECT::\[dbo\]\.\[(\w+)\] \(([^)]+)\)", script)
+        self.server.rights.updates = {
+            (table.lower(), column.lower())
+            for table, columns in lines
+            for column in re.findall(r"\[([^\]]+)\]", columns)
+        }
+
+    def designer(self, *statements: str) -> None:
+        """T-SQL by another client through the same driver."""
+        with connected(parse_address(self.world.options["source"])) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
+
+    def on_both(self, statement: str) -> None:
+        """The same edit in both worlds, on the server as T-SQL."""
+        self.designer(statement)
+        self.file.change(statement.replace("[dbo].", "").replace("N'", "'"))
+
+
+@pytest.fixture
+def site(tmp_path: Path, synapse: RunningSynapse, driver: str) -> Iterator[Site]:
+    """24 items of few classes."""
+    dcf = tmp_path / "small.dcf"
+    small_plant(dcf)
+    yield from _site(tmp_path, dcf, synapse, driver)
+
+
+@pytest.fixture
+def office(tmp_path: Path, samples: Path, synapse: RunningSynapse, driver: str) -> Iterator[Site]:
+    """A sample of 60 items, in which people work."""
+    yield from _site(tmp_path, template(samples, items=60), synapse, driver)
+
+
+def _site(folder: Path, dcf: Path, synapse: RunningSynapse, driver: str, **options: Any) -> Iterator[Site]:
+    settings = {"write": "sql", "drawings_unseen": "closed", **options}
+    world = new_world(folder / "server", synapse, dcf, **settings)
+    file = new_world(folder / "file", synapse, dcf, **settings)
+    server = TsqlServer(world.dcf)
+    with server.endpoint() as endpoint:
+        world.configure(source=url_for(endpoint, driver))
+        made = Site(server, endpoint, world, file)
+        made.grant()
+        yield made
+        assert not endpoint.unexpected, endpoint.unexpected[:3]
+
+
+def shown(world: World) -> list[dict[str, Any]]:
+    """The assets without what differs between two SYNAPSE projects, nor when a row was saved."""
+    kept_fields = ("tag", "asset_type", "asset_subtype", "description", "plant3d_id", "version")
+    return sorted(
+        (
+            {name: one[name] for name in kept_fields}
+            | {name: text for name, text in one["attributes"].items() if name != "plant3d_updated_at"}
+            for one in world.assets()
+        ),
+        key=lambda one: (one["plant3d_id"] or "", one["tag"]),
+    )
+
+
+def equipment(world: World, count: int) -> list[int]:
+    return [item.pnpid for item in world.items("equipment")[:count]]
+
+
+def saved(pnpid: int, text: str) -> list[str]:
+    """What Plant 3D sends when a description is saved."""
+    return [
+        f"UPDATE [dbo].[EngineeringItems] SET [Description] = N'{text}' WHERE [PnPID] = {pnpid}",
+        "UPDATE [dbo].[PnPBase] SET [PnPTimestamp] = [PnPTimestamp] + 10000000, [PnPRevision] = [PnPRevision] + 1 "
+        f"WHERE [PnPID] = {pnpid}",
+    ]
+
+
+def test_doctor_finds_nothing_to_repair_and_inspect_tells_what_it_tells_of_the_file(site: Site) -> None:
+    checks = site.world.cli("doctor", NAME).json["checks"]
+    bad = [one for one in checks if one["result"] not in ("ok", "skipped", "warning")]
+    assert bad == []
+    assert [one["result"] for one in checks if one["check"] == "rights"] == ["ok"]
+    seen = [
+        world.cli("inspect", str(world.options.get("source", world.dcf))).json
+        for world in (site.world, site.file)
+    ]
+    assert seen[0]["engine"] == "sqlserver"
+    for name in ("version", "classes_declared", "classes", "custom_columns", "drawings", "relations", "tags"):
+        assert seen[0][name] == seen[1][name], name
+    assert seen[0]["findings"] == seen[1]["findings"]
+
+
+@pytest.mark.long
+def test_a_dirty_project_is_planned_as_the_file_is(
+    tmp_path: Path, samples: Path, synapse: RunningSynapse, driver: str
+) -> None:
+    dcf = tmp_path / "dirty.dcf"
+    dcf.write_bytes(template(samples, items=200, dirty=0.05).read_bytes())
+    as_a_server_holds_it(dcf)
+    for site in _site(tmp_path, dcf, synapse, driver):
+        plans = [ok(world.cli("plan", NAME)) for world in (site.world, site.file)]
+        for name in ("stats", "by_entity", "coverage", "findings_by_code", "planned_writes", "guards"):
+            assert plans[0][name] == plans[1][name], name
+        assert plans[0]["stats"]["findings"] > 5, "a sample without findings proves little"
+
+
+def test_a_second_pull_writes_nothing_and_no_pull_touches_the_database(site: Site) -> None:
+    before = kept(site.world)
+    first, _ = site.world.pulled(), site.file.pulled()
+    assert first["stats"]["created"] > 20
+    assert shown(site.world) == shown(site.file)
+    assert site.world.pulled("--full")["writes"] == {"synapse": 0, "plant3d": 0}
+    assert changed_cells(before, site.world.dcf) == {}
+
+
+@pytest.mark.long
+def test_edits_of_a_designer_arrive_as_they_do_from_a_file(site: Site) -> None:
+    for world in (site.world, site.file):
+        world.pulled()
+    for pnpid, text in zip(equipment(site.world, 3), ("Pompe n° 1 à l''eau", "🙂 emoji", "?"), strict=True):
+        for statement in saved(pnpid, text):
+            site.on_both(statement)
+    reports = [world.pulled() for world in (site.world, site.file)]
+    assert [one["stats"]["updated"] for one in reports] == [3, 3]
+    assert shown(site.world) == shown(site.file)
+
+
+def test_texts_of_every_kind_are_pushed_and_nothing_else_changes(site: Site) -> None:
+    site.world.pulled()
+    before, items = kept(site.world), equipment(site.world, len(TEXTS))
+    for pnpid, text in zip(items, TEXTS, strict=True):
+        user_describes(site.world, pnpid, text)
+    assert push(site.world)["writes"]["plant3d"] == len(TEXTS)
+    cells = changed_cells(before, site.world.dcf)
+    assert {key[1]: value for key, value in values_only(cells).items()} == dict(
+        zip(items, TEXTS, strict=True)
+    )
+    assert stamped(cells) == set(items)
+    at_rest(site.world)
+
+
+@pytest.mark.long
+def test_a_conflict_is_asked_through_three_runs_and_arrives_when_it_is_decided(site: Site) -> None:
+    site.world.configure(conflict={"policy": "ask"})
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    site.designer(*saved(pnpid, "the designer''s"))
+    user_describes(site.world, pnpid, "the user's")
+    for _ in range(3):
+        now(site.world, code=3)
+        assert len(site.world.conflicts()) == 1
+    (found,) = ok(site.world.cli("conflicts", NAME))["items"]
+    ok(site.world.cli("resolve", found["id"], "synapse"))
+    now(site.world)
+    assert cell(site.world, pnpid) == description(site.world, pnpid) == "the user's"
+    at_rest(site.world)
+
+
+def test_an_undo_puts_back_what_was_pushed_but_for_what_was_edited_since(site: Site) -> None:
+    items = equipment(site.world, 3)
+    before = [cell(site.world, pnpid) for pnpid in items]
+    runs = []
+    for world in (site.world, site.file):
+        world.pulled()
+        for pnpid in items:
+            user_describes(world, pnpid, f"pushed {pnpid}")
+        runs.append(push(world)["run_id"])
+    for statement in saved(items[2], "the designer went on"):
+        site.on_both(statement)
+    ends = []
+    for world, run in zip((site.world, site.file), runs, strict=True):
+        done = world.apply(undone(world, run)["plan_id"])
+        assert done.json["writes"]["plant3d"] == 2, done.out
+        assert [cell(world, pnpid) for pnpid in items] == [*before[:2], "the designer went on"]
+        ends.append((done.code, done.json["outcome"]))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.long
+def test_a_read_that_is_cut_anywhere_writes_nothing_and_the_next_run_is_whole(site: Site) -> None:
+    seen: list[str] = []
+    site.server.before = seen.append
+    ok(site.world.cli("plan", NAME))
+    site.server.before = lambda _sql: None
+    reads = [sql for sql in dict.fromkeys(seen) if sql.startswith("SELECT")]
+    for sql in reads[:: max(1, len(reads) // 10)][:10]:
+        site.server.answers = {sql: Drop()}
+        assert site.world.pull().code == 75
+    site.server.answers = {}
+    assert site.world.writes() == 0
+    site.world.pulled()
+    site.file.pulled()
+    assert shown(site.world) == shown(site.file)
+
+
+def test_a_login_that_may_only_read_pulls_and_its_push_writes_nothing(site: Site) -> None:
+    site.server.rights.updates = set()
+    site.world.pulled()
+    before, (pnpid,) = kept(site.world), equipment(site.world, 1)
+    user_describes(site.world, pnpid, "nobody may write this")
+    pushed = site.world.cli("push", NAME)
+    assert pushed.code != 0, pushed.out
+    assert changed_cells(before, site.world.dcf) == {}
+    site.grant()
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_the_grant_script_is_enough_to_write_and_lets_no_other_column_through(
+    site: Site, driver: str
+) -> None:
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "by the script")
+    assert push(site.world)["writes"]["plant3d"] == 1
+    with pytest.raises(Exception, match="UPDATE permission"):
+        site.designer(f"UPDATE [dbo].[EngineeringItems] SET [Supplier] = N'x' WHERE [PnPID] = {pnpid}")
+
+
+@pytest.mark.long
+def test_a_login_with_rights_too_many_writes_only_where_the_project_names_it(site: Site) -> None:
+    site.server.rights = Rights(updates=None, powers=frozenset({"db_owner"}))
+    site.world.pulled()
+    before, (pnpid,) = kept(site.world), equipment(site.world, 1)
+    user_describes(site.world, pnpid, "by a strong login")
+    refused = site.world.cli("push", NAME)
+    assert (refused.code, "login_too_strong" in refused.out) == (78, True), refused.out
+    assert changed_cells(before, site.world.dcf) == {}
+    site.world.configure(allow_strong_login="reader")
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+# ---------------------------------------------------------------- while people work
+
+
+@dataclass
+class Designers:
+    """Clients that save through the driver while runs go on: two columns in two tables, and a stamp by their own clock."""
+
+    site: Site
+    items: list[int]
+    every: float
+    saves: int = 0
+
+    def __enter__(self) -> Designers:
+        self.over, self.counting, self.failed = threading.Event(), threading.Lock(), []
+        self.threads = [
+            threading.Thread(target=self._save_on, args=(behind,), daemon=True) for behind in (0, HOUR)
+        ]
+        for one in self.threads:
+            one.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for one in self.threads:
+            one.join(30)
+        assert self.failed == []
+
+    def _save_on(self, behind: int) -> None:
+        dice = random.Random(behind)
+        with connected(parse_address(self.site.world.options["source"])) as connection:
+            while not self.over.wait(self.every):
+                with self.counting:
+                    self.saves += 1
+                    word = f"state {self.saves}"
+                pnpid = dice.choice(self.items)
+                try:
+                    for statement in (
+                        "BEGIN TRANSACTION",
+                        f"UPDATE [dbo].[EngineeringItems] SET [Manufacturer] = N'{word}' WHERE [PnPID] = {pnpid}",
+                        f"UPDATE [dbo].[Equipment] SET [EquipmentSpec] = N'{word}' WHERE [PnPID] = {pnpid}",
+                        f"UPDATE [dbo].[PnPBase] SET [PnPTimestamp] = [PnPTimestamp] - {behind} + {self.saves}, "
+                        f"[PnPRevision] = [PnPRevision] + 1 WHERE [PnPID] = {pnpid}",
+                        "COMMIT TRANSACTION",
+                    ):
+                        connection.cursor().execute(statement)
+                except Exception as error:  # noqa: BLE001 - told at the end, by the test
+                    self.failed.append(repr(error))
+                    return
+
+
+def mixtures(world: World) -> list[Any]:
+    """Assets that hold half of one save and half of another."""
+    pairs = [(one["attributes"].get("manufacturer"), one["attributes"].get("spec")) for one in world.assets()]
+    return [pair for pair in pairs if str(pair[0]).startswith("state") and pair[0] != pair[1]]
+
+
+def prepared(site: Site, count: int) -> list[int]:
+    """Items whose two columns begin equal."""
+    items = equipment(site.world, count)
+    for pnpid in items:
+        for world in (site.world, site.file):
+            world.change("UPDATE EngineeringItems SET Manufacturer = 'state 0' WHERE PnPID = ?", pnpid)
+            world.change("UPDATE Equipment SET EquipmentSpec = 'state 0' WHERE PnPID = ?", pnpid)
+    site.server.rights.updates = None
+    site.world.configure(write="off")
+    return items
+
+
+@pytest.mark.long
+def test_two_clients_an_hour_apart_save_200_times_during_runs_and_no_asset_is_a_mixture(office: Site) -> None:
+    items = prepared(office, 6)
+    runs = 0
+    with Designers(office, items, every=0.05) as designers:
+        while designers.saves < 200 or runs < 5:
+            said = office.world.pull()
+            assert said.code in (0, 3), said.out  # 3: what it names was left for the next run
+            assert mixtures(office.world) == []
+            runs += 1
+    office.world.pulled()
+    assert mixtures(office.world) == []
+    for pnpid in items:
+        asset = office.world.asset_of(pnpid)["attributes"]
+        ((maker,),) = office.world.sql("SELECT Manufacturer FROM EngineeringItems WHERE PnPID = ?", pnpid)
+        assert asset["manufacturer"] == asset["spec"] == maker
+    assert office.world.pulled("--full")["writes"] == {"synapse": 0, "plant3d": 0}
+
+
+@pytest.mark.long
+def test_with_a_save_every_second_each_of_five_runs_ends_complete_but_for_what_it_names(office: Site) -> None:
+    items = prepared(office, 6)
+    office.world.pulled()
+    with Designers(office, items, every=1.0) as designers:
+        for _ in range(5):
+            report = office.world.pulled("--full")
+            named = {one["pnpid"] for one in office.world.findings("item_unsettled")}
+            assert report["stats"]["errors"] == 0
+            assert report["stats"]["total"] + len(named) >= len(office.world.assets())
+            assert mixtures(office.world) == []
+            designers.over.wait(1.0)
+        assert designers.saves > 0
+    office.world.pulled()
+    assert mixtures(office.world) == []

@@ -1,0 +1,308 @@
+"""A server that executes the statements this program sends: real drivers, real TDS, the project file as its tables.
+
+It is no SQL Server. The T-SQL that this program (and a designer of the tests) sends is so plain that SQLite runs it once
+names, `N''` and lock hints are spelled its way; `dbo`, `INFORMATION_SCHEMA` and `sys` are attached databases, the rights
+functions answer from `Rights`. Every connection has transactions of its own; a reader never waits for a writer, a writer
+waits for another one as long as LOCK_TIMEOUT says, for the whole database and not for two rows, then gets error 1222.
+What a statement means to SQL Server beyond that (collations, row locks, isolation, triggers) is not shown by it.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.plant_server import TYPES, summed
+from tests.support.tds_endpoint import Answer, Count, Login, Rows, ServerError, TdsEndpoint, starting_answers
+
+_TOKEN = re.compile(r"(N?'(?:[^']|'')*')|(\[(?:[^\]]|\]\])+\])|((?:(?!N')[^'\[])+|.)", re.DOTALL)
+_HINT = re.compile(r"\bWITH \((?:UPDLOCK|HOLDLOCK|, )+\)")
+_AS_BYTES = re.compile(r'CAST\(("(?:[^"]|"")+") AS (varbinary\(max\)|binary\(16\))\)')
+_UPDATED = re.compile(r'UPDATE "dbo"\."((?:[^"]|"")+)" SET (.+?)(?: WHERE |$)', re.DOTALL)
+_COLUMN_SET = re.compile(r'(?:^|, )"((?:[^"]|"")+)"\s*=')
+_FROM = re.compile(r'(?:FROM|JOIN) "dbo"\."((?:[^"]|"")+)"')
+_RUNS = re.compile(r"\s*(SELECT|UPDATE|INSERT|DELETE)\b", re.IGNORECASE)
+
+
+@dataclass(kw_only=True)
+class Rights:
+    """What a login may do. `updates`: (table, column) it may change, None for every one; `hidden`: tables it does not see."""
+
+    updates: set[tuple[str, str]] | None = field(default_factory=set)
+    hidden: frozenset[str] = frozenset()
+    powers: frozenset[str] = frozenset()
+    """Server and database roles, and rights on the schema or the database beyond SELECT and VIEW DEFINITION."""
+
+    def may(self, table: str, column: str) -> bool:
+        """Whether this cell may be changed."""
+        return self.updates is None or (table.lower(), column.lower()) in self.updates
+
+
+class TsqlServer:
+    """One database. `before` is called ahead of every SELECT of its tables, in the thread of that connection."""
+
+    def __init__(self, path: Path, rights: Rights | None = None) -> None:
+        self.path = path
+        self.rights = rights or Rights()
+        self.before: Callable[[str], None] = lambda _sql: None
+        self.answers: dict[str, Answer] = {}
+        """Words of a statement with an answer of their own, looked at first."""
+        self.kinds: dict[tuple[str, str], str] = {}
+        with closing(sqlite3.connect(path)) as db:
+            self.tables = [
+                name
+                for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+                if not name.startswith("sqlite_")
+            ]
+            for table in self.tables:
+                for _, name, declared, *_ in db.execute(f'PRAGMA table_info("{table}")'):
+                    kind = TYPES.get(declared.lower(), ("nvarchar", str))[0]
+                    self.kinds[table.lower(), name.lower()] = kind
+
+    def session(self, login: Login) -> _Connection:
+        """For `TdsEndpoint.sessions`."""
+        return _Connection(self, login)
+
+    def endpoint(self) -> TdsEndpoint:
+        """An endpoint whose every connection talks to this database."""
+        return TdsEndpoint(lambda _sql, _parameters: None, sessions=self.session)
+
+
+class _Connection:
+    """One login: a SQLite connection with the database as `dbo`."""
+
+    def __init__(self, server: TsqlServer, login: Login) -> None:
+        self.server = server
+        self.open = False
+        """Whether T-SQL has a transaction; SQLite's begins with the first statement that locks."""
+        self.lock = threading.Lock()
+        self.db = db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        db.text_factory = _text
+        db.execute("ATTACH ? AS dbo", (str(server.path),))
+        db.execute("ATTACH ':memory:' AS INFORMATION_SCHEMA")
+        db.execute("ATTACH ':memory:' AS sys")
+        self._describe(login)
+
+    def close(self) -> None:
+        """The server rolls back whatever a connection leaves open."""
+        with self.lock:
+            self.db.close()
+
+    def _describe(self, login: Login) -> None:
+        db, server, rights = self.db, self.server, self.server.rights
+        run = db.execute
+        run("CREATE TABLE INFORMATION_SCHEMA.TABLES (TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE)")
+        run(
+            "CREATE TABLE INFORMATION_SCHEMA.COLUMNS (TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, ORDINAL_POSITION)"
+        )
+        run("CREATE TABLE sys.databases (name, database_id, snapshot_isolation_state)")
+        run("CREATE TABLE sys.triggers (name, is_disabled, parent_class)")
+        run("CREATE TABLE sys.objects (object_id, name, type, schema_id)")
+        run("CREATE TABLE sys.columns (object_id, name)")
+        run("INSERT INTO sys.databases VALUES (?, 5, 0)", (login.database,))
+        for number, table in enumerate(server.tables):
+            if table in rights.hidden:
+                continue
+            run("INSERT INTO INFORMATION_SCHEMA.TABLES VALUES ('dbo', ?, 'BASE TABLE')", (table,))
+            run("INSERT INTO sys.objects VALUES (?, ?, 'U', 1)", (number, table))
+            for at, name, *_ in run(f'PRAGMA dbo.table_info("{table}")').fetchall():
+                run(
+                    "INSERT INTO INFORMATION_SCHEMA.COLUMNS VALUES ('dbo', ?, ?, ?, ?)",
+                    (table, name, server.kinds[table.lower(), name.lower()], at),
+                )
+                run("INSERT INTO sys.columns VALUES (?, ?)", (number, name))
+        db.create_function("DB_ID", 0, lambda: 5)
+        db.create_function("HAS_DBACCESS", 1, lambda _name: 1)
+        db.create_function("SUSER_SNAME", 0, lambda: login.user)
+        db.create_function("SCHEMA_NAME", -1, lambda *_number: "dbo")
+        db.create_function("QUOTENAME", 1, lambda name: f"[{name}]")
+        db.create_function("IS_SRVROLEMEMBER", 1, lambda name: int(name in rights.powers))
+        db.create_function("IS_ROLEMEMBER", 1, lambda name: int(name in rights.powers))
+        db.create_function("HAS_PERMS_BY_NAME", -1, self._has_permission)
+        db.create_function("DATALENGTH", 1, lambda text: None if text is None else len(_utf16(text)))
+        db.create_function("utf16", 1, _utf16)
+        db.create_function("guid16", 1, lambda raw: one.bytes_le if (one := _guid(raw)) else None)
+
+    def _has_permission(self, securable: str | None, of_class: str, right: str, *sub: str) -> int | None:
+        if sub:
+            table, (column, _kind) = securable.split(".")[-1].strip("[]") if securable else "", sub
+            return None if column.startswith("[") else int(self.server.rights.may(table, column))
+        reading = of_class == "SCHEMA" and right in ("SELECT", "VIEW DEFINITION")
+        return int(right in self.server.rights.powers or (reading and not self.server.rights.hidden))
+
+    # ------------------------------------------------------------ statements
+
+    def __call__(self, sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        for word, answer in self.server.answers.items():
+            if word in sql:
+                return answer
+        with self.lock:
+            return self._answer(sql.strip().removesuffix(";"), parameters)
+
+    def _answer(self, sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        found = re.search(r"SET LOCK_TIMEOUT (\d+)", sql)
+        if found:
+            self.db.execute(f"PRAGMA busy_timeout = {found[1]}")
+            return Count()
+        word = sql.upper()
+        if word.startswith("BEGIN TRAN"):
+            self.open = True
+            return Count()
+        if word.startswith(("COMMIT", "ROLLBACK", "IF @@TRANCOUNT > 0")):
+            return self._end("COMMIT" if word.startswith("COMMIT") else "ROLLBACK")
+        asked_by_drivers = starting_answers(sql)
+        if asked_by_drivers is not None or not _RUNS.match(sql):
+            return asked_by_drivers
+        if "COUNT_BIG(*)" in sql:
+            return self._summed(sql)
+        if "FROM [dbo]." in sql:
+            self.server.before(sql)
+        return self._executed(translated(sql), parameters, locks="UPDLOCK" in sql)
+
+    def _end(self, word: str) -> Answer:
+        self.open = False
+        if self.db.in_transaction:
+            try:
+                self.db.execute(word)
+            except sqlite3.OperationalError:  # a reader of this moment; SQL Server's would not be in the way
+                self.db.execute("ROLLBACK")
+                return ServerError(1222, "Lock request time out period exceeded.")
+        return Count()
+
+    def _executed(self, sql: str, parameters: tuple[Any, ...], *, locks: bool) -> Answer | None:
+        refused = self._refused(sql)
+        if refused is not None:
+            return refused
+        values = {f"P{number}": value for number, value in enumerate(parameters, 1)}
+        reads = sql.lstrip()[:6].upper() == "SELECT"
+        try:
+            if self.open and (locks or not reads) and not self.db.in_transaction:
+                self.db.execute("BEGIN IMMEDIATE")
+            cursor = self.db.execute(sql, values)
+            rows = cursor.fetchall()
+        except sqlite3.OperationalError as error:
+            return _server_error(str(error))
+        return (
+            self._typed(sql, [one[0] for one in cursor.description], rows)
+            if reads
+            else Count(cursor.rowcount)
+        )
+
+    def _refused(self, sql: str) -> ServerError | None:
+        updated = _UPDATED.match(sql)
+        if updated:
+            for column in _COLUMN_SET.findall(updated[2]):
+                if not self.server.rights.may(updated[1], column):
+                    return ServerError(230, f"The UPDATE permission was denied on the column '{column}'", 14)
+        for table in _FROM.findall(sql):
+            if table in self.server.rights.hidden:
+                return ServerError(229, f"The SELECT permission was denied on the object '{table}'", 14)
+        return None
+
+    def _typed(self, sql: str, names: Sequence[str], rows: list[Any]) -> Rows:
+        """Every column in one type of TDS: a GUID and a bit as declared, all else as its values are."""
+        tables = [one.lower() for one in _FROM.findall(sql)]
+        columns: list[tuple[str, type]] = []
+        converts: list[Callable[[Any], Any] | None] = []
+        for place, name in enumerate(names):
+            declared = {self.server.kinds.get((table, name.lower())) for table in tables}
+            found = {type(row[place]) for row in rows} - {type(None)}
+            kind, convert = _kind(declared, found)
+            columns.append(("" if "(" in name else name, kind))
+            converts.append(convert)
+        if any(converts):
+            rows = [
+                [one if one is None or not to else to(one) for one, to in zip(row, converts, strict=True)]
+                for row in rows
+            ]
+        return Rows(columns, rows)
+
+    def _summed(self, sql: str) -> Answer | None:
+        def named(table: str) -> tuple[list[str], list[Any]] | None:
+            if table not in self.server.tables:
+                return None
+            cursor = self.db.execute(f'SELECT * FROM dbo."{table}"')
+            return [one[0] for one in cursor.description], cursor.fetchall()
+
+        return summed(sql, named)
+
+
+def translated(sql: str) -> str:
+    """The statement as SQLite spells it: names in double quotes, text without N, no lock hints."""
+    made = "".join(_pieces(sql)).replace("QUOTENAME('dbo') + '.' + ", "'[dbo].' || ")
+    return _AS_BYTES.sub(lambda m: f"{'guid16' if m[2].startswith('bin') else 'utf16'}({m[1]})", made)
+
+
+def _pieces(sql: str) -> Iterator[str]:
+    for text, name, other in _TOKEN.findall(sql):
+        if text:
+            yield text.removeprefix("N")
+        elif name:
+            yield '"' + name[1:-1].replace("]]", "]").replace('"', '""') + '"'
+        else:
+            yield _HINT.sub("", other).replace("ISNULL(", "ifnull(")
+
+
+def _kind(declared: set[str | None], found: set[type]) -> tuple[type, Callable[[Any], Any] | None]:
+    if "uniqueidentifier" in declared:
+        return uuid.UUID, _guid
+    if "bit" in declared and found <= {int}:
+        return bool, bool
+    if found <= {int} and found:
+        return int, None
+    if found <= {int, float} and found:
+        return float, float
+    if found == {bytes}:
+        return bytes, None
+    return str, str if found - {str} else None
+
+
+def _server_error(said: str) -> ServerError:
+    if "locked" in said:
+        return ServerError(1222, "Lock request time out period exceeded.")
+    if "no such table" in said:
+        return ServerError(208, f"Invalid object name ({said})")
+    if "no such column" in said:
+        return ServerError(207, f"Invalid column name ({said})")
+    return ServerError(50000, said)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # what no nvarchar can hold
+        return raw.decode("utf-8", "replace")
+
+
+def _utf16(value: Any) -> Any:
+    return value.encode("utf-16-le", "surrogatepass") if isinstance(value, str) else value
+
+
+def _guid(raw: Any) -> uuid.UUID | None:
+    """None too for what no uniqueidentifier can hold."""
+    try:
+        return uuid.UUID(bytes_le=raw) if isinstance(raw, bytes) else uuid.UUID(str(raw))
+    except ValueError:
+        return None
+
+
+def as_a_server_holds_it(path: Path) -> None:
+    """Make every text of a project file one that nvarchar can hold: bytes that are no UTF-8 become the sign for that."""
+    with closing(sqlite3.connect(path)) as db, db:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            for _, column, *_ in db.execute(f'PRAGMA table_info("{table}")').fetchall():
+                rows = db.execute(
+                    f'SELECT rowid, CAST("{column}" AS BLOB) FROM "{table}" WHERE typeof("{column}") = \'text\''
+                ).fetchall()
+                for row, raw in rows:
+                    text = raw.decode("utf-8", "replace")
+                    if text.encode() != raw:
+                        db.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (text, row))
