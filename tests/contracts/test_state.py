@@ -245,6 +245,42 @@ def test_a_state_of_an_older_version_keeps_what_it_remembers(empty: State) -> No
         assert connection.execute(sa.text("SELECT name, settings FROM project")).all() == [("mine", None)]
 
 
+GROUPED = '{"attributes":{"a.b":null,"size":"6"},"tag":"P-1","attributes.note":null,"description":null}'
+FLAT = {
+    "attributes.a.b": None,
+    "attributes.size": "6",
+    "tag": "P-1",
+    "attributes.note": None,
+    "description": None,
+}
+
+
+def test_a_base_is_read_with_its_attributes_apart_and_as_it_was_stored_before(state: State) -> None:
+    stored = [GROUPED, orjson.dumps(FLAT).decode()]
+    with state.write() as connection:
+        links.insert_many(
+            connection,
+            [
+                row_of(full_link(), 1, id=n, pnpid=n, plant3d_id=f"guid-{n}", base=text)
+                for n, text in enumerate(stored, 1)
+            ],
+        )
+    with state.read() as connection:
+        assert [dict(one.base or {}) for one in links.by_ids(connection, [1, 2]).values()] == [FLAT, FLAT]
+
+
+def test_the_version_before_is_left_bases_that_it_can_read(empty: State) -> None:
+    empty.ready()
+    with empty.write() as connection:
+        links.insert_many(connection, [row_of(full_link(), 1, base=GROUPED)])
+    with empty.engine.connect() as connection:
+        config = _alembic_config(empty.url)
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0015")
+        connection.commit()
+        assert orjson.loads(connection.execute(sa.text("SELECT base FROM link")).scalar_one()) == FLAT
+
+
 def test_an_identity_that_only_shares_its_short_key_is_not_taken_for_another(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

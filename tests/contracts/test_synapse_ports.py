@@ -196,7 +196,7 @@ def archive(plant3d_id: str, if_version: int | None = None) -> AssetWrite:
 
 
 def send(world: World, *writes: AssetWrite) -> list[WriteResult]:
-    return world.port.send(world.port.encode(writes), key=uuid.uuid4().hex)
+    return world.port.send(world.port.encode(writes).in_full(), key=uuid.uuid4().hex)
 
 
 def told(results: list[WriteResult]) -> list[str]:
@@ -240,7 +240,7 @@ def test_writing_the_same_again_changes_nothing(world: World) -> None:
 
 
 def test_the_same_key_and_body_give_the_same_answer_and_one_effect(world: World) -> None:
-    body = world.port.encode([pump("a", "P-1")])
+    body = world.port.encode([pump("a", "P-1")]).in_full()
     first, second = world.port.send(body, key="k-1"), world.port.send(body, key="k-1")
     if not counts(world):  # a repeat is harmless all the same
         assert [result.status for result in (*first, *second)] == ["created", "unchanged"]
@@ -254,9 +254,9 @@ def test_the_same_key_and_body_give_the_same_answer_and_one_effect(world: World)
 def test_a_key_used_again_with_another_body_is_refused(world: World) -> None:
     if not counts(world):
         pytest.skip("SYNAPSE 0.2 knows no such keys")
-    world.port.send(world.port.encode([pump("a", "P-1")]), key="k-1")
+    world.port.send(world.port.encode([pump("a", "P-1")]).in_full(), key="k-1")
     with pytest.raises(ConfigError) as caught:
-        world.port.send(world.port.encode([pump("b", "P-2")]), key="k-1")
+        world.port.send(world.port.encode([pump("b", "P-2")]).in_full(), key="k-1")
     assert caught.value.error_code == "synapse_refused"
     assert caught.value.details["type"] == "idempotency_key_reused"
     assert [asset.plant3d_id for asset in everything(world)] == ["a"]
@@ -267,7 +267,10 @@ def test_a_question_under_a_key_that_came_is_refused_and_the_answer_is_as_it_was
     if not counts(world):
         assert world.port.capabilities().idempotency_hours == 0
         return
-    body, question = world.port.encode([pump("a", "P-1")]), world.port.encode([archive("nobody knows it")])
+    body, question = (
+        world.port.encode([pump("a", "P-1")]).in_full(),
+        world.port.encode([archive("nobody knows it")]).in_full(),
+    )
     (made,) = world.port.send(body, key="k-1")
     world.edit(made.asset_id or "", description="a user's")
     with pytest.raises(ConfigError) as caught:
@@ -283,7 +286,10 @@ def test_a_question_under_a_key_that_never_came_changes_nothing_and_uses_the_key
         assert world.port.capabilities().idempotency_hours == 0
         return
     assert world.port.capabilities().idempotency_hours >= 24
-    body, question = world.port.encode([pump("a", "P-1")]), world.port.encode([archive("nobody knows it")])
+    body, question = (
+        world.port.encode([pump("a", "P-1")]).in_full(),
+        world.port.encode([archive("nobody knows it")]).in_full(),
+    )
     (first,), (second,) = world.port.send(question, key="k-1"), world.port.send(question, key="k-1")
     assert (first.status, first.code) == ("error", "not_found") and not first.replayed and second.replayed
     with pytest.raises(ConfigError):
@@ -418,7 +424,7 @@ def test_values_synapse_cannot_hold_fail_alone(world: World) -> None:
 
 def test_a_value_json_cannot_hold_is_refused_before_anything_is_sent(world: World) -> None:
     with pytest.raises(SkipRecordError):
-        world.port.encode([pump("a", "P-1", attributes__rate=float("nan"))])
+        world.port.encode([pump("a", "P-1", attributes__rate=float("nan"))]).in_full()
 
 
 # ---------------------------------------------------------------- reading
@@ -617,7 +623,7 @@ def test_memory_and_reference_server_say_the_same_of_any_history(
 def test_a_lost_answer_leaves_the_batch_applied() -> None:
     memory = MemorySynapse()
     memory.lies.lose_replies = 1
-    body = memory.encode([pump("a", "P-1")])
+    body = memory.encode([pump("a", "P-1")]).in_full()
     with pytest.raises(Exception, match="not known"):
         memory.send(body, key="k-1")
     assert [result.status for result in memory.send(body, key="k-1")] == ["created"]
@@ -630,7 +636,7 @@ def test_a_lost_answer_leaves_the_batch_applied() -> None:
 def test_an_altered_value_is_stored_and_read_back_altered() -> None:
     memory = MemorySynapse()
     memory.lies.alter = lambda key, name, value: str(value).upper() if name == "description" else None
-    (result,) = memory.send(memory.encode([pump("a", "p-1", description="Feed")]), key="k-1")
+    (result,) = memory.send(memory.encode([pump("a", "p-1", description="Feed")]).in_full(), key="k-1")
     assert stored(result).fields["description"] == "FEED"
     assert stored(result).tag == "p-1"
 
@@ -638,7 +644,7 @@ def test_an_altered_value_is_stored_and_read_back_altered() -> None:
 def test_results_left_out_are_unknown_though_applied() -> None:
     memory = MemorySynapse()
     memory.lies.drop_results = 1
-    results = memory.send(memory.encode([pump("a", "P-1"), pump("b", "P-2")]), key="k-1")
+    results = memory.send(memory.encode([pump("a", "P-1"), pump("b", "P-2")]).in_full(), key="k-1")
     assert [result.status for result in results] == ["created", "unknown"]
     assert len(memory.assets()) == 2
 

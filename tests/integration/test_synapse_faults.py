@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from plant3d_sync.connectors.base import AssetWrite, CursorReset
+from plant3d_sync.connectors.base import AssetWrite, Batch, CursorReset
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.probe import probe
 from plant3d_sync.errors import ConfigError, RetryLaterError, SkipRecordError, SyncError
@@ -203,10 +203,10 @@ def test_a_passing_fault_is_repeated_with_the_same_key_and_body(
     fault: str, server: ScriptedServer, client: SynapseClient, pauses: Pauses
 ) -> None:
     server.steps = [HEALED[fault]]
-    body = client.encode(pumps())
-    results = client.send(body, key="k-1")
+    batch = client.encode(pumps()).in_full()
+    results = client.send(batch, key="k-1")
     assert [result.status for result in results] == ["created", "created"]
-    assert [seen.body for seen in server.seen] == [body, body]
+    assert [seen.body for seen in server.seen] == [batch.body] * 2
     assert [seen.headers["idempotency-key"] for seen in server.seen] == ["k-1", "k-1"]
     assert pauses.taken == [30.0]
     assert synapse(server).commits == 1
@@ -218,7 +218,7 @@ def test_a_lasting_fault_ends_after_three_tries_and_says_whether_the_batch_may_h
 ) -> None:
     server.steps = [HEALED[fault]] * 9
     with pytest.raises(RetryLaterError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     refused = fault in ("408", "429")
     assert caught.value.error_code == ("synapse_unavailable" if refused else "synapse_unknown_outcome")
     assert caught.value.details["may_have_been_applied"] is not refused
@@ -232,7 +232,7 @@ def test_an_answer_lost_after_the_commit_leads_to_one_effective_write(
 ) -> None:
     with FaultProxy(server.port, [fault, fault]) as proxy:
         client = client_for(proxy.url, pauses)
-        results = client.send(client.encode(pumps()), key="k-1")
+        results = client.send(client.encode(pumps()).in_full(), key="k-1")
         client.close()
     assert [result.status for result in results] == ["created", "created"]
     assert proxy.delivered == 3
@@ -245,7 +245,7 @@ def test_answers_lost_for_good_are_an_unknown_outcome_and_never_a_failure(
     with FaultProxy(server.port, ["lose_reply"] * 3) as proxy:
         client = client_for(proxy.url, pauses)
         with pytest.raises(RetryLaterError) as caught:
-            client.send(client.encode(pumps()), key="k-1")
+            client.send(client.encode(pumps()).in_full(), key="k-1")
         client.close()
     assert caught.value.error_code == "synapse_unknown_outcome"
     assert caught.value.details["may_have_been_applied"] is True
@@ -255,7 +255,7 @@ def test_answers_lost_for_good_are_an_unknown_outcome_and_never_a_failure(
 def test_a_request_delivered_twice_is_applied_once(server: ScriptedServer, pauses: Pauses) -> None:
     with FaultProxy(server.port, ["twice"]) as proxy:
         client = client_for(proxy.url, pauses)
-        results = client.send(client.encode(pumps()), key="k-1")
+        results = client.send(client.encode(pumps()).in_full(), key="k-1")
         client.close()
     assert [result.status for result in results] == ["created", "created"]
     assert (proxy.delivered, synapse(server).commits) == (2, 1)
@@ -269,14 +269,16 @@ def test_a_500_after_the_commit_is_repeated_and_answered_from_memory(
         return problem(500, "internal")
 
     server.steps = [commit_then_fail]
-    assert [result.status for result in client.send(client.encode(pumps()), key="k-1")] == ["created"] * 2
+    assert [result.status for result in client.send(client.encode(pumps()).in_full(), key="k-1")] == [
+        "created"
+    ] * 2
     assert synapse(server).commits == 1
 
 
 def test_nobody_listening_means_that_nothing_was_applied(pauses: Pauses) -> None:
     client = client_for(f"http://127.0.0.1:{closed_port()}", pauses)
     with pytest.raises(RetryLaterError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     assert caught.value.error_code == "synapse_unavailable"
     assert caught.value.details["may_have_been_applied"] is False
     assert pauses.taken == [30.0, 30.0]
@@ -291,7 +293,7 @@ def test_a_refused_key_after_a_lost_answer_still_says_that_the_batch_may_be_ther
 
     server.steps = [commit_then_vanish, problem(401, "unauthorized")]
     with pytest.raises(ConfigError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     assert caught.value.error_code == "synapse_unauthorized"
     assert caught.value.details["may_have_been_applied"] is True
     assert "not known" in caught.value.message
@@ -303,7 +305,7 @@ def test_an_answer_of_one_byte_at_a_time_ends_at_the_deadline_of_the_call(
     client = client_for(server.url, pauses, deadline=0.4)
     server.steps = [Answer(drip=0.05)] * 3
     with pytest.raises(RetryLaterError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     client.close()
     assert caught.value.error_code == "synapse_unknown_outcome"
     assert "in time" in caught.value.message
@@ -346,7 +348,7 @@ def test_retry_after_is_honoured_in_seconds_or_as_a_date_and_ignored_when_meanin
     header: str, server: ScriptedServer, client: SynapseClient, pauses: Pauses
 ) -> None:
     server.steps = [problem(429, "rate_limited", Retry_After=header)]
-    client.send(client.encode(pumps()), key="k-1")
+    client.send(client.encode(pumps()).in_full(), key="k-1")
     assert pauses.taken == [RETRY_AFTER[header]]
 
 
@@ -356,7 +358,7 @@ def test_a_pause_of_ten_hours_is_handed_to_the_run_at_once(
 ) -> None:
     server.steps = [problem(status, "busy", Retry_After="36000")]
     with pytest.raises(RetryLaterError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     assert caught.value.details["retry_after"] == 36000.0
     assert pauses.taken == []
     assert len(server.seen) == 1
@@ -391,7 +393,7 @@ def test_what_a_repeat_cannot_heal_is_asked_once_and_named(
     answer, code = FINAL[case]
     server.steps = [answer]
     with pytest.raises(ConfigError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     assert caught.value.error_code == code
     assert caught.value.hint
     assert caught.value.details["may_have_been_applied"] is (code == "synapse_not_json")
@@ -414,7 +416,7 @@ def test_reading_stops_with_the_same_words_as_writing(
 def test_the_server_s_own_words_are_kept(server: ScriptedServer, client: SynapseClient) -> None:
     server.steps = [problem(422, "validation_error", "items: 1 to 1000 expected")]
     with pytest.raises(ConfigError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     assert "items: 1 to 1000 expected" in caught.value.message
     assert caught.value.details["request_id"] == "run-1.1"
     assert caught.value.details["synapse_request_id"] == "r-1"
@@ -498,7 +500,7 @@ def test_each_item_without_a_sound_result_of_its_own_is_unknown(
     change: str, server: ScriptedServer, client: SynapseClient
 ) -> None:
     answered(server, change)
-    results = client.send(client.encode(pumps(3)), key="k-1")
+    results = client.send(client.encode(pumps(3)).in_full(), key="k-1")
     assert [result.plant3d_id for result in results] == ["guid-0", "guid-1", "guid-2"]
     assert [result.status for result in results] == UNFIT[change]
     assert all((result.asset is None) == (result.status == "unknown") for result in results)
@@ -508,7 +510,7 @@ def test_results_of_things_never_sent_are_ignored_and_told(server: ScriptedServe
     events: list[tuple[str, Mapping[str, object]]] = []
     client = client_for(server.url, pauses, events=events)
     answered(server, "extra")
-    client.send(client.encode(pumps(3)), key="k-1")
+    client.send(client.encode(pumps(3)).in_full(), key="k-1")
     client.close()
     assert [facts["extra"] for name, facts in events if name == "synapse.extra_results"] == [1]
 
@@ -518,7 +520,7 @@ def test_a_reply_of_200_megabytes_is_given_up_at_the_limit(server: ScriptedServe
     client = client_for(server.url, pauses, max_reply_bytes=1_000_000, events=events)
     server.steps = [Answer(endless=200 * 1024 * 1024)] * 3
     with pytest.raises(RetryLaterError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     client.close()
     assert "more than 1000000 bytes" in caught.value.message
     assert caught.value.error_code == "synapse_unknown_outcome"
@@ -528,7 +530,7 @@ def test_a_compressed_answer_is_not_unpacked(server: ScriptedServer, client: Syn
     bomb = gzip.compress(b'{"results": []}' + b" " * 50_000_000)
     server.steps = [Answer(headers={"Content-Encoding": "gzip"}, body=bomb)] * 3
     with pytest.raises(RetryLaterError, match="compressed, not asked for"):
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
 
 
 # ---------------------------------------------------------------- the change feed
@@ -699,7 +701,7 @@ def test_the_same_writes_give_the_same_bytes_whatever_their_order_of_fields(clie
     one = AssetWrite(op="upsert", plant3d_id="a", set={"tag": "P", "attributes.b": 1, "attributes.a": ""})
     two = AssetWrite(op="upsert", plant3d_id="a", set={"attributes.a": None, "attributes.b": 1, "tag": "P"})
     assert client.encode([one]) == client.encode([two])
-    assert b'"attributes":{"a":null,"b":1}' in client.encode([one])
+    assert b'"attributes":{"a":null,"b":1}' in client.encode([one]).body
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**70, "lone \ud800 surrogate"])
@@ -739,9 +741,9 @@ def test_one_item_above_the_limit_is_set_aside_by_name(client: SynapseClient) ->
 def test_a_stored_body_is_sent_as_it_is_by_a_later_process(
     server: ScriptedServer, client: SynapseClient, pauses: Pauses
 ) -> None:
-    body = client.encode(pumps())
+    body = client.encode(pumps()).body
     later = client_for(server.url, pauses)
-    results = later.send(body, key="k-1")
+    results = later.send(Batch.of(body), key="k-1")
     later.close()
     assert [result.plant3d_id for result in results] == ["guid-0", "guid-1"]
     assert server.seen[-1].body == body
@@ -751,7 +753,7 @@ def test_every_call_carries_project_key_and_a_request_id_of_the_run(
     server: ScriptedServer, client: SynapseClient
 ) -> None:
     client.capabilities()
-    client.send(client.encode(pumps()), key="k-1")
+    client.send(client.encode(pumps()).in_full(), key="k-1")
     assert [seen.headers["x-request-id"] for seen in server.seen] == ["run-1.1", "run-1.2"]
     assert {seen.headers["x-api-key"] for seen in server.seen} == {CANARY}
     assert {seen.headers["x-project-id"] for seen in server.seen} == {PROJECT}
@@ -795,7 +797,7 @@ def test_the_key_is_in_no_message_repr_event_or_chain(
     spoiled: list[Step] = [answers.get(case) or HEALED.get(case, HTML)] * 3
     server.steps = spoiled
     with pytest.raises(SyncError) as caught:
-        client.send(client.encode(pumps()), key="k-1")
+        client.send(client.encode(pumps()).in_full(), key="k-1")
     client.close()
     said = everything_said(caught.value) + repr(client) + repr(events) + repr(caught.value.to_dict())
     assert CANARY not in said

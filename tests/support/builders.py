@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from plant3d_sync.model.catalog import Catalog, Column, PlantClass
+from plant3d_sync.model.fields import flat
 from plant3d_sync.model.link import Link, LinkState
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.record import Asset, FieldInfo, PlantItem, Value
@@ -203,6 +204,7 @@ def plan(
 def lines(draft: Draft, *ops: str) -> list[dict[str, Any]]:
     """The plan's lines, only of these operations if any are named."""
     every = [orjson.loads(line) for line in draft.lines]
+    every = [{**line, "set": flat(line["set"])} if line["op"] == "create" else line for line in every]
     return [line for line in every if not ops or line["op"] in ops]
 
 

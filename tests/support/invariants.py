@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
+from plant3d_sync.model.fields import flat
 from plant3d_sync.state import State, audit, intents
 from tests.support.world import ROOTS, UNTOUCHED, Recorder, World
 
@@ -133,7 +134,7 @@ def bases_were_shared(world: World) -> None:
     assets = {asset["id"]: asset for asset in world.assets()}
     for link in world.rows("SELECT * FROM link WHERE state = 'active' AND gone_in_synapse = 0"):
         asset = assets[link["asset_id"]]
-        base = json.loads(link["base"] or "{}")
+        base = flat(json.loads(link["base"] or "{}"))
         delta = json.loads(link["synapse_delta"] or "{}")
         for name, value in {**base, **delta}.items():
             held = (

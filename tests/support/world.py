@@ -29,6 +29,7 @@ import yaml
 
 import plant3d_sync
 from plant3d_sync.cli.main import run
+from plant3d_sync.model.fields import flat
 from plant3d_sync.sample import edits, write_sample
 from plant3d_sync.state.intents import fields_of
 from tests.support.faulty_http import Answer, ScriptedServer, Seen
@@ -355,6 +356,7 @@ class World:
                 name: json.loads(row[name]) if row[name] else None
                 for name in ("base", "base_plant", "synapse_delta", "pending", "holds", "flips", "missing")
             }
+            parsed["base"] = flat(parsed["base"]) if parsed["base"] else parsed["base"]
             dumped.append(
                 {name: row[name] for name in same}
                 | parsed

@@ -12,8 +12,9 @@ import pytest
 from plant3d_sync.connectors.base import AssetWrite, Echo, WriteResult
 from plant3d_sync.connectors.synapse import echo, wire
 from plant3d_sync.connectors.synapse.errors import WireError
+from plant3d_sync.model.fields import grouped
 from plant3d_sync.model.step import AfterCreation, Create, values_text
-from plant3d_sync.run.write_synapse import _in_full
+from plant3d_sync.run.write_synapse import in_full
 
 PROJECT = "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11"
 FIELDS = {
@@ -33,7 +34,7 @@ def step(number: int) -> Create:
         plant3d_id=f"guid-{number}",
         class_name="Pump",
         tag=f"P-{number}",
-        text=values_text({**FIELDS, "tag": f"P-{number}"}),
+        text=values_text(grouped({**FIELDS, "tag": f"P-{number}"})),
         after=AfterCreation(),
     )
 
@@ -69,14 +70,14 @@ def answer() -> Answer:
 
 
 def briefly(raw: object) -> list[WriteResult | Echo]:
-    _, sent = wire.encode_items(WRITES)
+    sent = wire.encode_batch(WRITES).sent
     return echo.read_briefly(orjson.dumps(raw), IDS, PROJECT, sent)[0]
 
 
 def test_an_asset_held_as_sent_is_told_in_brief() -> None:
     answers = briefly(answer())
     assert [type(one) for one in answers] == [Echo, Echo, Echo]
-    assert _in_full(STEPS, answers) == wire.read_results(answer(), IDS, PROJECT)[0]
+    assert in_full(STEPS, answers) == wire.read_results(answer(), IDS, PROJECT)[0]
 
 
 def _set(**changes: object) -> Callable[[Answer], None]:
@@ -146,12 +147,12 @@ INFO = {"version": 1, "updated_at": "2026-01-02T03:04:05Z", "by": "integration:x
         _entry(plant3d_id="guid-9"),
     ],
 )
-def test_whatever_is_not_just_what_was_sent_is_told_in_full(change: Callable[[Answer], None]) -> None:
+def test_whatever_is_not_just_what_was_sent_is_toldin_full(change: Callable[[Answer], None]) -> None:
     raw = answer()
     change(raw["results"][1])
     answers = briefly(copy.deepcopy(raw))
     assert type(answers[1]) is WriteResult
-    assert _in_full(STEPS, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+    assert in_full(STEPS, answers) == wire.read_results(raw, IDS, PROJECT)[0]
 
 
 def test_one_altered_asset_leaves_the_others_in_brief() -> None:
@@ -160,11 +161,11 @@ def test_one_altered_asset_leaves_the_others_in_brief() -> None:
     assert [type(one) for one in briefly(raw)] == [Echo, WriteResult, Echo]
 
 
-def test_entries_out_of_order_or_missing_are_told_in_full() -> None:
+def test_entries_out_of_order_or_missing_are_toldin_full() -> None:
     for order in ([2, 0, 1], [0, 1], [0, 0, 1, 2]):
         raw = answer()
         raw["results"] = [raw["results"][number] for number in order]
-        assert _in_full(STEPS, briefly(raw)) == wire.read_results(raw, IDS, PROJECT)[0]
+        assert in_full(STEPS, briefly(raw)) == wire.read_results(raw, IDS, PROJECT)[0]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +181,8 @@ def test_entries_out_of_order_or_missing_are_told_in_full() -> None:
         orjson.dumps(answer()).replace(b'"priority":3', b'"priority":"\xc3"'),
     ],
 )
-def test_what_is_no_answer_is_refused_as_when_read_in_full(broken: bytes) -> None:
-    _, sent = wire.encode_items(WRITES)
+def test_what_is_no_answer_is_refused_as_when_readin_full(broken: bytes) -> None:
+    sent = wire.encode_batch(WRITES).sent
     with pytest.raises(WireError) as full:
         wire.read_results(wire.load(broken), IDS, PROJECT)
     with pytest.raises(WireError) as brief:
@@ -204,7 +205,7 @@ def test_harmless_differences_are_still_told_in_brief(change: Callable[[Answer],
     change(raw["results"][1])
     answers = briefly(copy.deepcopy(raw))
     assert [type(one) for one in answers] == [Echo, Echo, Echo]
-    assert _in_full(STEPS, answers) == wire.read_results(raw, IDS, PROJECT)[0]
+    assert in_full(STEPS, answers) == wire.read_results(raw, IDS, PROJECT)[0]
 
 
 def raw_answer(member: bytes, value: bytes) -> bytes:
@@ -232,7 +233,7 @@ def raw_answer(member: bytes, value: bytes) -> bytes:
 )
 def test_a_strange_member_is_said_or_refused_as_the_whole_answer_is(member: bytes, value: bytes) -> None:
     body = raw_answer(member, value)
-    _, sent = wire.encode_items(WRITES)
+    sent = wire.encode_batch(WRITES).sent
     try:
         whole = wire.read_results(wire.load(body), IDS, PROJECT)[0]
     except WireError:
@@ -241,7 +242,7 @@ def test_a_strange_member_is_said_or_refused_as_the_whole_answer_is(member: byte
         return
     answers = echo.read_briefly(body, IDS, PROJECT, sent)[0]
     assert type(answers[1]) is WriteResult
-    assert _in_full(STEPS, answers) == whole
+    assert in_full(STEPS, answers) == whole
 
 
 def nested(levels: int) -> bytes:
@@ -254,7 +255,7 @@ def nested(levels: int) -> bytes:
 def test_both_readers_have_one_bound_of_nesting(levels: int, more: bytes) -> None:
     """Four levels lie around a member of an asset; many brackets side by side are no nesting."""
     body = raw_answer(b"priority", nested(levels) + more)
-    _, sent = wire.encode_items(WRITES)
+    sent = wire.encode_batch(WRITES).sent
     if levels + 4 > wire.DEEPEST:
         with pytest.raises(WireError):
             wire.load(body)
@@ -262,7 +263,7 @@ def test_both_readers_have_one_bound_of_nesting(levels: int, more: bytes) -> Non
             echo.read_briefly(body, IDS, PROJECT, sent)
         return
     answers = echo.read_briefly(body, IDS, PROJECT, sent)[0]
-    assert _in_full(STEPS, answers) == wire.read_results(wire.load(body), IDS, PROJECT)[0]
+    assert in_full(STEPS, answers) == wire.read_results(wire.load(body), IDS, PROJECT)[0]
     if levels < 900:
         assert [type(one) for one in answers] == [Echo, Echo, Echo]
 

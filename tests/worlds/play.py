@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from plant3d_sync.model.fields import flat
 from tests.worlds import moves, oracle
 from tests.worlds.themes import THEMES, Theme
 from tests.worlds.world import BETWEEN_MOVES, CLOCK, Row, World, beginning, ports, somewhere
@@ -289,7 +290,7 @@ def _situation(world: World) -> str:
     parts = [
         sides,
         held,
-        known(link),
+        [row | {"base": flat(json.loads(row["base"] or "{}"))} for row in known(link)],
         known("SELECT field, kind, status, chosen, carried_out FROM conflict ORDER BY seq"),
         known("SELECT side, status FROM intent WHERE status = 'open'"),
         known("SELECT old_value, new_value, status FROM plant_write ORDER BY id"),

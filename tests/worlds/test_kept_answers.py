@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+from plant3d_sync.connectors.base import Batch
 from plant3d_sync.connectors.memory import Delivery
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.state import State, intents
@@ -250,7 +251,8 @@ def test_a_batch_that_cannot_be_made_again_is_not_sent_again(world: World) -> No
     world.memory.on_send = lambda body, _key: sent.append(body)
     (first,) = [one for one in world.memory.deliveries if one.effective][-1:]
     encode = world.memory.encode
-    world.memory.encode = lambda writes: encode(writes).replace(b'"reply":"full"', b'"reply": "full"')  # type: ignore[method-assign]
+    otherwise = (b'"reply":"full"', b'"reply": "full"')
+    world.memory.encode = lambda writes: Batch.of(encode(writes).body.replace(*otherwise))  # type: ignore[method-assign]
     play(world, "now")
     assert first.body not in sent and not any(is_question(body) for body in sent)
     assert newest_intent(world)[0] == "done"

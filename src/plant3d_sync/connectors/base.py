@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from plant3d_sync.errors import ConfigError
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.reading import PLAIN, Reading
@@ -187,7 +188,7 @@ class AssetWrite:
 
 
 class Creation(msgspec.Struct, frozen=True, gc=False):
-    """An upsert of an asset that SYNAPSE must not hold yet, its canonical fields as JSON with sorted keys.
+    """An upsert of an asset that SYNAPSE must not hold yet, its fields grouped (`model.fields`) as JSON with sorted keys.
 
     Says what an `AssetWrite` with `if_version=0` says, where the fields are at hand as text.
     """
@@ -236,6 +237,57 @@ class CursorReset(Exception):
     """SYNAPSE's history was broken (restored backup): read again from the beginning."""
 
 
+class Sent(msgspec.Struct, frozen=True, gc=False):
+    """What one item of a batch sets. `columns`: tag, kind, subtype, description, None for what it does not set.
+
+    `attributes`: as JSON with sorted keys, b"" for none.
+    """
+
+    columns: tuple[object, object, object, object]
+    attributes: bytes
+
+
+class _Named(msgspec.Struct, gc=False):
+    plant3d_id: str
+
+
+class _Items(msgspec.Struct, gc=False):
+    items: list[_Named]
+
+
+_ITEMS: Final = msgspec.json.Decoder(_Items)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One call to SYNAPSE: the exact `body`, which is what the idempotency key stands for, and of whom its items are.
+
+    `sent`: what each item sets, where that is known; only then can an answer be told by an `Echo`.
+    """
+
+    body: bytes
+    ids: tuple[str, ...]
+    sent: tuple[Sent, ...] = ()
+
+    @classmethod
+    def of(cls, body: bytes) -> Batch:
+        """A batch whose body was stored. Raises ConfigError `intent_unreadable`."""
+        try:
+            items = _ITEMS.decode(body).items
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            items = []
+        if not items:
+            raise ConfigError(
+                "A stored batch cannot be read. Nothing was sent.",
+                code="intent_unreadable",
+                hint="The state database is damaged; restore it from a backup, then run again.",
+            )
+        return cls(body, tuple(item.plant3d_id for item in items))
+
+    def in_full(self) -> Batch:
+        """The same, answered with the whole asset of every item."""
+        return Batch(self.body, self.ids)
+
+
 class SynapsePort(Protocol):
     """SYNAPSE, for one project.
 
@@ -251,16 +303,15 @@ class SynapsePort(Protocol):
         """Everything (no cursor) or everything since `cursor`, page by page. Raises CursorReset."""
         ...
 
-    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
-        """The exact body of one batch call: what the intent stores and what is sent."""
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> Batch:
+        """One batch call, with the exact body that is sent."""
         ...
 
-    def send(self, body: bytes, *, key: str) -> list[WriteResult]:
-        """Send one batch under an idempotency key. Safe to repeat with the same key and body."""
-        ...
+    def send(self, batch: Batch, *, key: str) -> Sequence[WriteResult | Echo]:
+        """Send one batch under an idempotency key. Safe to repeat with the same key and body.
 
-    def send_briefly(self, body: bytes, *, key: str) -> Sequence[WriteResult | Echo]:
-        """The same; items that were created and are held exactly as sent may be answered by an `Echo`."""
+        One answer for each item, in the order sent; one that was created and is held exactly as sent may be an `Echo`.
+        """
         ...
 
     def get(self, asset_id: str) -> Asset | None:

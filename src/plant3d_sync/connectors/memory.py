@@ -20,6 +20,7 @@ import orjson
 from plant3d_sync.connectors.base import (
     KEPT_HOURS,
     AssetWrite,
+    Batch,
     Capabilities,
     ChangePage,
     Creation,
@@ -28,6 +29,7 @@ from plant3d_sync.connectors.base import (
 )
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.model.fields import attribute_field
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.record import Asset
 
@@ -157,13 +159,14 @@ class MemorySynapse:
                 return
             cursor = page.next_cursor
 
-    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
-        """The body as the client of SYNAPSE makes it."""
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> Batch:
+        """The batch as the client of SYNAPSE makes it."""
         return wire.encode_batch(writes, max_body_bytes=self._limits[1])
 
-    def send(self, body: bytes, *, key: str) -> list[WriteResult]:
-        """Apply one batch, or answer again what was answered to this key."""
+    def send(self, batch: Batch, *, key: str) -> list[WriteResult]:
+        """Apply one batch, or answer again what was answered to this key; every answer is whole."""
         self._arrive(writes=True)
+        body = batch.body
         if self.on_send is not None:
             self.on_send(body, key)
         answer = self._deliver(body, key)
@@ -182,14 +185,10 @@ class MemorySynapse:
         if self.lies.drop_results:
             entries = entries[: max(0, len(entries) - self.lies.drop_results)]
             self.lies.drop_results = 0
-        results, _ = wire.read_results({"results": entries}, wire.sent_ids(body), self.project_id)
+        results, _ = wire.read_results({"results": entries}, batch.ids, self.project_id)
         for result in results:
             result.replayed = self.deliveries[-1].replayed
         return results
-
-    def send_briefly(self, body: bytes, *, key: str) -> list[WriteResult]:
-        """The same as `send`: every answer is whole."""
-        return self.send(body, key=key)
 
     def get(self, asset_id: str) -> Asset | None:
         """One asset, or None."""
@@ -426,7 +425,7 @@ class MemorySynapse:
         for name, value in wanted.items():
             if isinstance(value, dict):
                 patch = {
-                    key: self._altered(plant3d_id, wire.ATTRIBUTE + key, part) for key, part in value.items()
+                    key: self._altered(plant3d_id, attribute_field(key), part) for key, part in value.items()
                 }
                 row[name] = _merged(row[name], patch)
                 if len(orjson.dumps(row[name])) > _ATTRIBUTES_BYTES:

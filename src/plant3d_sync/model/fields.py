@@ -14,7 +14,7 @@ from plant3d_sync.model.record import Value
 
 ATTRIBUTES: Final = "attributes"
 ATTRIBUTE: Final = "attributes."
-Grouped = Mapping[str, Value | Mapping[str, Value]]
+Grouped = Mapping[str, Value | dict[str, Value]]
 """Columns of an asset by name, and its attributes by key under `attributes`."""
 
 _NAMES: dict[str, str] = {}
@@ -57,7 +57,7 @@ def flat(values: Grouped) -> dict[str, Value]:
     """Fields as everything here compares them; what is flat already stays as it is."""
     fields: dict[str, Value] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             for key, one in value.items():
                 fields[attribute_field(key)] = one
         else:

@@ -7,13 +7,14 @@ SYNAPSE, into the base and into the history just as it stands. Equal to the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, TypedDict
 
 import msgspec
 import orjson
 from msgspec import UNSET, Raw, UnsetType
 
+from plant3d_sync.model.fields import Grouped, flat
 from plant3d_sync.model.link import Flip, Hold, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.plan import Op
 from plant3d_sync.model.record import Value
@@ -146,7 +147,9 @@ def head(link: Link) -> Head:
 
 
 class Create(_Item, kw_only=True, tag=Op.CREATE.value, gc=False):
-    """A new asset in SYNAPSE. `text`: what it sets, JSON with sorted keys."""
+    """A new asset in SYNAPSE. `text`: what it sets, JSON with sorted keys, grouped as SYNAPSE takes it (`model.fields`); flat
+    in a plan of an older version.
+    """
 
     op: ClassVar[Op] = Op.CREATE
 
@@ -278,7 +281,7 @@ Quiet = Adopt | Settle | Touch | Absent | Archive
 
 _ENCODER: Final = msgspec.json.Encoder()
 _STEPS: Final = msgspec.json.Decoder(list[Step])
-_VALUES: Final = msgspec.json.Decoder(dict[str, Value])
+_VALUES: Final = msgspec.json.Decoder(dict[str, Value | dict[str, Value]])
 
 
 def to_text(step: Step) -> bytes:
@@ -299,21 +302,26 @@ def list_text(steps: Sequence[Step]) -> bytes:
 def document(step: Step | Cell) -> dict[str, object]:
     """The step (or cell) as a document for people and other programs."""
     shown: dict[str, object] = orjson.loads(_ENCODER.encode(step))
-    return shown
+    return {**shown, "set": step.set} if isinstance(step, Create) else shown
 
 
-def values_text(values: Mapping[str, Value]) -> Raw:
+def values_text(values: Grouped) -> Raw:
     """What a creation sets, as its text: keys sorted."""
     return Raw(orjson.dumps(values, option=orjson.OPT_SORT_KEYS))
 
 
+def blank_text(names: Iterable[str]) -> Raw:
+    """Fields that are known to be empty, as text."""
+    return Raw(orjson.dumps(dict.fromkeys(names), option=orjson.OPT_SORT_KEYS))
+
+
 def base_text(sent: bytes, blank: bytes) -> str:
-    """What a created pair agrees on, as JSON: what was set, and what is known to be empty."""
+    """What a created pair agrees on, as JSON: what was set, and, flat behind it, what is known to be empty."""
     return (sent[:-1] + b"," + blank[1:] if len(blank) > len(b"{}") else sent).decode()
 
 
 def _decoded(text: Raw) -> dict[str, Value]:
-    return _VALUES.decode(text)
+    return flat(_VALUES.decode(text))
 
 
 __all__ = [
@@ -336,6 +344,7 @@ __all__ = [
     "UnsetType",
     "Update",
     "base_text",
+    "blank_text",
     "document",
     "from_text",
     "head",

@@ -63,7 +63,7 @@ class Kind(NamedTuple):
     """What is asked about each item of one class, and is the same for all of them.
 
     `name`: the entity as plain text. `asked`: whether this run is about it. `theirs`: fields that SYNAPSE owns.
-    `is_line`: whether it is a line by its number.
+    `attributes`: as `Groups` has them. `is_line`: whether it is a line by its number.
     """
 
     entity: Entity
@@ -72,6 +72,7 @@ class Kind(NamedTuple):
     rule: ClassRule
     translate: Callable[[PlantItem], Translated]
     theirs: frozenset[str]
+    attributes: Mapping[str, str]
     is_line: bool
 
 
@@ -98,6 +99,7 @@ class Context:
                 rule=rule,
                 translate=rules.translate[class_name],
                 theirs=rule.groups.of_synapse,
+                attributes=rule.groups.attributes,
                 is_line=class_name in rules.reading.lines,
             )
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from plant3d_sync.model.fields import Grouped
 from plant3d_sync.model.record import Value
 
 MAX_SUBTYPE, MAX_DESCRIPTION, MAX_ATTRIBUTES = 100, 4000, 64 * 1024
@@ -19,7 +20,7 @@ class Refusal(NamedTuple):
     message: str
 
 
-def value_refused(values: Mapping[str, Value]) -> Refusal | None:
+def value_refused(values: Grouped) -> Refusal | None:
     """The first value that SYNAPSE would refuse."""
     value = values.get("asset_subtype")
     if isinstance(value, str) and len(value) > MAX_SUBTYPE:

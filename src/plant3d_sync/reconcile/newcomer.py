@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from msgspec import Raw
 
+from plant3d_sync.model.fields import ATTRIBUTES, flat
 from plant3d_sync.model.record import PlantItem, Value
-from plant3d_sync.model.step import AfterCreation, Create, values_text
+from plant3d_sync.model.step import AfterCreation, Create, blank_text, values_text
 from plant3d_sync.model.tags import MAX_TAG, TagRule, Unusable, control_character
 from plant3d_sync.reconcile.case import Case, Decision, Fate, refused, row_error, skipped
 from plant3d_sync.reconcile.context import Context, Kind
@@ -47,19 +48,31 @@ def creation(
     item: PlantItem, kind: Kind, fields: Mapping[str, Value], tag: str, *, link_id: int | None = None
 ) -> Create | Refusal:
     """The step that makes the asset, or why SYNAPSE would refuse it. Once for each item of a first pull."""
-    values = {name: value for name, value in fields.items() if value is not None}
-    after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
-    if len(values) < len(fields):  # known to be empty, which is not the same as never agreed
-        after.blank = _blank(tuple([name for name, value in fields.items() if value is None]))
-    if kind.theirs:  # never overwritten from Plant 3D, not even at birth
-        values = {name: value for name, value in values.items() if name not in kind.theirs}
-    values["tag"] = tag
-    text = values_text(values)
-    problem = value_refused(values)
+    keys, theirs = kind.attributes, kind.theirs
+    columns: dict[str, Value | dict[str, Value]] = {}
+    attributes: dict[str, Value] = {}
+    blank: list[str] = []
+    for name, value in fields.items():
+        if value is None:  # known to be empty, which is not the same as never agreed
+            blank.append(name)
+        elif name in theirs:  # never overwritten from Plant 3D, not even at birth
+            continue
+        elif name in keys:
+            attributes[keys[name]] = value
+        else:
+            columns[name] = value
+    columns["tag"] = tag
+    if attributes:
+        columns[ATTRIBUTES] = attributes
+    text = values_text(columns)
+    problem = value_refused(columns)
     if problem is None and len(text) > MAX_ATTRIBUTES // 2:
-        problem = attributes_refused(values)
+        problem = attributes_refused(flat(columns))
     if problem is not None:
         return problem
+    after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
+    if blank:
+        after.blank = _blank(tuple(blank))
     if len(fields) < len(kind.rule.fields):
         after.pending = unread(kind.rule, fields, None)
     return Create(
@@ -78,7 +91,7 @@ def creation(
 @lru_cache(maxsize=4096)
 def _blank(names: tuple[str, ...]) -> Raw:
     """These fields, known to be empty, as JSON: few different ones for each class."""
-    return values_text(dict.fromkeys(names))
+    return blank_text(names)
 
 
 def _untagged(case: Case, on: Context) -> Decision:

@@ -12,11 +12,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plant3d_sync.connectors.base import AssetWrite, WriteResult
+from plant3d_sync.connectors.base import AssetWrite, Batch, WriteResult
 from plant3d_sync.errors import ConfigError, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.step import ToSynapse
-from plant3d_sync.run.write_synapse import Execution, asset_write, idempotency_key, is_reused_key, next_key
+from plant3d_sync.run.write_synapse import (
+    Execution,
+    asset_write,
+    idempotency_key,
+    in_full,
+    is_reused_key,
+    next_key,
+)
 from plant3d_sync.state import intents
 from plant3d_sync.state.intents import Intent
 
@@ -43,15 +50,16 @@ def kept_answer(execution: Execution, intent: Intent) -> Sequence[WriteResult] |
     kept_for = synapse.capabilities().idempotency_hours * 3600.0
     if not 0 <= now - intent.created_at < kept_for - MARGIN:
         return None
-    body = _made_again(execution, intent)
-    if body is None:
+    steps = [step for step in intent.steps if isinstance(step, ToSynapse)]
+    batch = _made_again(execution, intent, steps)
+    if batch is None:
         return None
     execution.check()
-    question = intent.body or synapse.encode([AssetWrite(op="archive", plant3d_id=f"asked-{intent.key}")])
+    question = Batch.of(intent.body) if intent.body else _question(execution, intent)
     if not intent.body:
         with execution.world.state.write() as connection:
             execution.lease.fence.check(connection)
-            intents.ask(connection, intent.intent_id, question=question, at=now)
+            intents.ask(connection, intent.intent_id, question=question.body, at=now)
     failpoint("recover.question_stored")
     try:
         synapse.send(question, key=intent.key)
@@ -65,7 +73,7 @@ def kept_answer(execution: Execution, intent: Intent) -> Sequence[WriteResult] |
         return NEVER_RECEIVED
     failpoint("recover.question_answered")
     try:
-        answers = synapse.send(body, key=intent.key)
+        answers = in_full(steps, synapse.send(batch, key=intent.key))
     except ConfigError as error:
         if is_reused_key(error):
             return None  # the key belongs to neither body: nothing can be said
@@ -74,19 +82,24 @@ def kept_answer(execution: Execution, intent: Intent) -> Sequence[WriteResult] |
     return answers
 
 
-def _made_again(execution: Execution, intent: Intent) -> bytes | None:
+def _question(execution: Execution, intent: Intent) -> Batch:
+    """A batch that changes nothing, whatever SYNAPSE holds: nobody has such an identity."""
+    nobody = f"asked-{intent.key}"
+    return execution.project.synapse.encode([AssetWrite(op="archive", plant3d_id=nobody)])
+
+
+def _made_again(execution: Execution, intent: Intent, steps: Sequence[ToSynapse]) -> Batch | None:
     """The very bytes that were sent, None if they cannot be made any more: their hash is in the key."""
-    steps = [step for step in intent.steps if isinstance(step, ToSynapse)]
     if not steps:
         return None
     try:
-        body = execution.project.synapse.encode([asset_write(step) for step in steps])
+        batch = execution.project.synapse.encode([asset_write(step) for step in steps])
     except (SkipRecordError, ConfigError):
         return None
-    key = idempotency_key(execution, intent.run_id, body)
+    key = idempotency_key(execution, intent.run_id, batch.body)
     for _ in range(MOST_KEYS):
         if key == intent.key:
-            return body
+            return batch
         key = next_key(key)
     return None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from msgspec import UNSET
 
-from plant3d_sync.connectors.base import AssetWrite, Creation, Echo, WriteResult
+from plant3d_sync.connectors.base import AssetWrite, Batch, Creation, Echo, WriteResult
 from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import Link
@@ -47,6 +47,9 @@ from plant3d_sync.words import said
 
 MAX_STRETCH = 1000
 """A chain of renames is never cut below this many items (SYNAPSE judges tags on the state after a batch)."""
+
+QUIET_AT_ONCE = 1000
+"""Steps that are only remembered, in one transaction."""
 
 Chunk = Callable[[], Sequence[Step]]
 """Gives the steps of one chunk of a plan."""
@@ -116,80 +119,106 @@ class Execution:
         self.stop()
 
 
-def apply_steps(execution: Execution, chunks: Sequence[Chunk], total: int) -> list[Push]:
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """The steps of one call to SYNAPSE. `refs`: where in the plan they stand, as runs [chunk, first, behind the last]."""
+
+    steps: Sequence[ToSynapse]
+    refs: Sequence[Sequence[int]]
+
+    @classmethod
+    def of(cls, placed: Sequence[tuple[int, int, ToSynapse]]) -> Writes:
+        """These steps, each behind its chunk and its place in it."""
+        refs: list[list[int]] = []
+        for chunk, index, _step in placed:
+            if refs and refs[-1][0] == chunk and refs[-1][2] == index:
+                refs[-1][2] = index + 1
+            else:
+                refs.append([chunk, index, index + 1])
+        return cls([step for _chunk, _index, step in placed], refs)
+
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """Steps that are remembered together and written nowhere."""
+
+    steps: Sequence[Quiet]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushes:
+    """The steps into Plant 3D, which come after all others."""
+
+    steps: Sequence[Push]
+
+
+def apply_steps(execution: Execution, chunks: Sequence[Chunk], total: int) -> Sequence[Push]:
     """Write all steps, chunk by chunk. Returns the steps into Plant 3D, which are left to `push`."""
-    pushed: list[Push] = []
-    quiet: list[Quiet] = []
     size = min(execution.project.batch_size, execution.project.synapse.capabilities().max_batch_items)
-    batch = _Batch(execution, size, total)
-    for number, chunk in enumerate(chunks):
-        for index, step in enumerate(chunk()):
-            match step:
-                case Create() | Update() | Restore():
-                    batch.add(step, number, index)
-                case Push():
-                    pushed.append(step)
-                    continue
-                case Archive():
-                    if step.needs is None or execution.approved:
-                        batch.add(step, number, index)
-                    else:
-                        quiet.append(step)
-                case Adopt():
-                    if step.set:
-                        batch.add(step, number, index)
-                    else:
-                        quiet.append(step)
-                case Settle() | Touch() | Absent():
-                    quiet.append(step)
-                case _:
-                    assert_never(step)
-            if len(quiet) >= 1000:
-                _remember_quiet(execution, quiet)
-                batch.done += len(quiet)
-                quiet = []
-    batch.send()
-    if quiet:
-        _remember_quiet(execution, quiet)
+    pushed: Sequence[Push] = ()
+    done = 0
+    for portion in portions(chunks, size, approved=execution.approved):
+        match portion:
+            case Writes():
+                _write(execution, portion)
+                execution.world.progress("write", done + len(portion.steps), total)
+            case Memories():
+                _remember_quiet(execution, portion.steps)
+            case Pushes():
+                pushed = portion.steps
+            case _:
+                assert_never(portion)
+        done += len(portion.steps)
     execution.world.progress("write", total, total)
     return pushed
 
 
-class _Batch:
-    """Steps that wait until there are enough of them for one call to SYNAPSE."""
+def portions(chunks: Sequence[Chunk], size: int, *, approved: bool) -> Iterator[Writes | Memories | Pushes]:
+    """The steps of a plan in the portions in which they are done: `size` for a call to SYNAPSE, unless a chain of renames
+    would be cut. `approved`: steps that need a person are carried out.
+    """
+    writes: list[tuple[int, int, ToSynapse]] = []
+    quiet: list[Quiet] = []
+    pushed: list[Push] = []
+    for number, chunk in enumerate(chunks):
+        for index, step in enumerate(chunk()):
+            match step:
+                case Push():
+                    pushed.append(step)
+                    continue
+                case Archive() if step.needs is not None and not approved:
+                    quiet.append(step)
+                case Adopt() if not step.set:
+                    quiet.append(step)
+                case Settle() | Touch() | Absent():
+                    quiet.append(step)
+                case Create() | Update() | Restore() | Archive() | Adopt():
+                    if len(writes) >= size and not _belongs_with(writes[-1][2], step, len(writes)):
+                        yield Writes.of(writes)
+                        writes = []
+                    writes.append((number, index, step))
+                case _:
+                    assert_never(step)
+            if len(quiet) >= QUIET_AT_ONCE:
+                yield Memories(quiet)
+                quiet = []
+    if writes:
+        yield Writes.of(writes)
+    if quiet:
+        yield Memories(quiet)
+    if pushed:
+        yield Pushes(pushed)
 
-    def __init__(self, execution: Execution, size: int, total: int) -> None:
-        self.done = 0
-        self._execution, self._size, self._total = execution, size, total
-        self._steps: list[ToSynapse] = []
-        self._refs: list[list[int]] = []
 
-    def add(self, step: ToSynapse, chunk: int, index: int) -> None:
-        """One more step, the `index`th of its chunk; what waited is sent first if it is enough."""
-        steps, refs = self._steps, self._refs
-        if len(steps) >= self._size and not _belongs_with(steps[-1], step, len(steps)):
-            self.send()
-            steps, refs = self._steps, self._refs
-        steps.append(step)
-        if refs and refs[-1][0] == chunk and refs[-1][2] == index:
-            refs[-1][2] = index + 1
-        else:
-            refs.append([chunk, index, index + 1])
-
-    def send(self) -> None:
-        """Send what waits."""
-        if not self._steps:
-            return
-        execution, steps = self._execution, self._steps
-        refs = self._refs if execution.stored_steps else None
-        creations = [step for step in steps if isinstance(step, Create) and step.is_usual]
-        if refs is not None and len(creations) == len(steps):
-            _create_batch(execution, creations, refs)
-        else:
-            _write_batch(execution, steps, refs)
-        self.done += len(steps)
-        execution.world.progress("write", self.done, self._total)
-        self._steps, self._refs = [], []
+def _write(execution: Execution, writes: Writes) -> None:
+    """One call to SYNAPSE, the short way if it is nothing but usual creations of the stored plan."""
+    steps = writes.steps
+    refs = writes.refs if execution.stored_steps else None
+    creations = [step for step in steps if isinstance(step, Create) and step.is_usual]
+    if refs is not None and len(creations) == len(steps):
+        _create_batch(execution, creations, refs)
+    else:
+        _write_batch(execution, steps, refs)
 
 
 def _belongs_with(last: ToSynapse, step: ToSynapse, length: int) -> bool:
@@ -234,7 +263,7 @@ def _write_batch(
     execution.check()
     synapse = execution.project.synapse
     try:
-        body = synapse.encode([asset_write(step) for step in steps])
+        batch = synapse.encode([asset_write(step) for step in steps])
     except SkipRecordError as error:
         _leave_out(execution, steps, error)
         return
@@ -245,10 +274,10 @@ def _write_batch(
         _write_batch(execution, steps[:half])
         _write_batch(execution, steps[half:])
         return
-    key, intent_id = _record_intent(execution, body, steps, refs)
-    answers = _send(execution, body, key)
+    key, intent_id = _record_intent(execution, batch.body, steps, refs)
+    answers = _send(execution, batch, key)
     failpoint("pull.reply_received")
-    results = _in_full(steps, answers)
+    results = in_full(steps, answers)
     try:
         store_results(execution, intent_id, steps, results)
     except LeaseLost:
@@ -264,22 +293,22 @@ def _create_batch(execution: Execution, creations: Sequence[Create], refs: Seque
     synapse = execution.project.synapse
     writes = [Creation(step.plant3d_id, bytes(step.text)) for step in creations]
     try:
-        body = synapse.encode(writes)
+        batch = synapse.encode(writes)
     except (SkipRecordError, ConfigError):  # which item, and what is to be done, is found out there
         _write_batch(execution, creations, refs)
         return
     execution.check()
-    key, intent_id = _record_intent(execution, body, [], refs)
-    answers = _send(execution, body, key)
+    key, intent_id = _record_intent(execution, batch.body, [], refs)
+    answers = _send(execution, batch, key)
     failpoint("pull.reply_received")
     echoes = [answer for answer in answers if type(answer) is Echo]
     try:
         if len(echoes) == len(creations):
             _store_as_sent(execution, intent_id, creations, echoes)
         else:
-            store_results(execution, intent_id, creations, _in_full(creations, answers))
+            store_results(execution, intent_id, creations, in_full(creations, answers))
     except LeaseLost:
-        _note_late_batch(execution, intent_id, key, creations, _in_full(creations, answers))
+        _note_late_batch(execution, intent_id, key, creations, in_full(creations, answers))
         raise
     failpoint("pull.receipts_stored")
 
@@ -326,10 +355,10 @@ def is_reused_key(error: ConfigError) -> bool:
     return error.details.get("type") == "idempotency_key_reused"
 
 
-def _send(execution: Execution, body: bytes, key: str) -> Sequence[WriteResult | Echo]:
+def _send(execution: Execution, batch: Batch, key: str) -> Sequence[WriteResult | Echo]:
     """One call to SYNAPSE. Raises LeaseLost if another run has meanwhile asked whether this batch ever came."""
     try:
-        return execution.project.synapse.send_briefly(body, key=key)
+        return execution.project.synapse.send(batch, key=key)
     except ConfigError as error:
         if is_reused_key(error):
             with execution.world.state.write() as connection:
@@ -337,7 +366,7 @@ def _send(execution: Execution, body: bytes, key: str) -> Sequence[WriteResult |
         raise
 
 
-def _in_full(steps: Sequence[ToSynapse], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
+def in_full(steps: Sequence[ToSynapse], answers: Sequence[WriteResult | Echo]) -> list[WriteResult]:
     """Every answer with its asset: an echo says that it is what the step sent, and nothing else."""
     return [
         _result_of_echo(step, answer) if isinstance(answer, Echo) else answer

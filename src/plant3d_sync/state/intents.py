@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.change import Change
+from plant3d_sync.model.fields import flat
 from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import INFORMATION
@@ -426,13 +427,14 @@ def fields_with_why(fields: Mapping[str, Sequence[object]], why: Mapping[str, ob
 
 
 def fields_of(op: str, text: str | None) -> dict[str, Any]:
-    """The fields of a change as field -> [old, new]; a creation stores only the new values."""
+    """The fields of a change as field -> [old, new]; a creation stores only the new values, as its base does."""
     fields = load_map(text)
     if op != "create":
         return {name: value[:2] for name, value in fields.items() if name != "*"}
+    made: dict[str, Any] = flat(fields)
     return {
         name: value[:2] if isinstance(value, list) else [None, value]
-        for name, value in fields.items()
+        for name, value in made.items()
         if value is not None and name != "*"
     }
 

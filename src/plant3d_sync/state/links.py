@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from plant3d_sync.model.fields import flat
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.record import Asset, FieldInfo
 from plant3d_sync.model.step import Create, base_text
@@ -190,7 +191,7 @@ _MISSING = msgspec.json.Decoder(Missing)
 
 def to_model(row: Row[Any]) -> Link:
     """A row as the frozen noun."""
-    base = load(row.base)
+    base = None if row.base is None else flat(load_map(row.base))
     return Link(
         link_id=row.id,
         pnpid=row.pnpid,

@@ -337,7 +337,7 @@ def _plainly(connection: Connection, statement: str) -> None:
         raise kind(statement, None, error) from error
 
 
-SCHEMA = "0015"
+SCHEMA = "0016"
 """Head revision; a test compares it with the migrations. Revisions are numbers of four digits, the newest highest."""
 
 

@@ -23,6 +23,7 @@ from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import read_feed
 from plant3d_sync.run.recall import live_tags
+from plant3d_sync.run.write_synapse import in_full
 from plant3d_sync.state import audit, intents, links, ours, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
@@ -409,7 +410,7 @@ def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asse
     import hashlib
 
     synapse = on.project.synapse
-    body = synapse.encode(
+    batch = synapse.encode(
         [
             AssetWrite(
                 op="upsert",
@@ -422,8 +423,9 @@ def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asse
         ]
     )
     key = hashlib.sha256(
-        on.project.config.synapse_project_id.encode() + on.run.run_id.encode() + body
+        on.project.config.synapse_project_id.encode() + on.run.run_id.encode() + batch.body
     ).hexdigest()
+    steps = [_step(pair, {"tag": pair.asset_tag or pair.tag}) for pair in pairs]
     with on.world.state.write() as connection:
         intent_id = intents.record(
             connection,
@@ -432,11 +434,11 @@ def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asse
             plan_id="links",
             side="synapse",
             key=key,
-            body=body,
-            steps=[_step(pair, {"tag": pair.asset_tag or pair.tag}) for pair in pairs],
+            body=batch.body,
+            steps=steps,
             at=on.world.clock(),
         )
-    for pair, result in zip(pairs, synapse.send(body, key=key), strict=True):
+    for pair, result in zip(pairs, in_full(steps, synapse.send(batch, key=key)), strict=True):
         if result.asset is not None and result.status in ("created", "updated", "unchanged"):
             answers[pair.plant3d_id] = result.asset
         else:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import (
     AssetWrite,
+    Batch,
     Capabilities,
     ChangePage,
     Creation,
@@ -35,10 +36,6 @@ from plant3d_sync.model.record import Asset
 
 if TYPE_CHECKING:
     import httpx2
-
-R = TypeVar("R")
-_Reader = Callable[[bytes, Sequence[str], str], tuple[list[R], int]]
-"""Reads the answer to a batch: the results, and how many entries fitted no item."""
 
 MAX_EMPTY_PAGES: Final = 100
 """Pages without an entry that one pass over the feed may have."""
@@ -166,7 +163,6 @@ class SynapseClient:
             on_event=on_event,
         )
         self._capabilities: Capabilities | None = None
-        self._last_batch: tuple[bytes, list[str], list[wire.Sent]] | None = None
 
     def __repr__(self) -> str:
         return f"SynapseClient({self.url!r}, project_id={self.project_id!r})"
@@ -210,49 +206,34 @@ class SynapseClient:
             cursor = page.next_cursor
             seen.add(cursor)
 
-    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
-        """The exact body of one batch call: what the intent stores and what is sent.
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> Batch:
+        """One batch call, with the exact body that is sent.
 
         Errors as `wire.encode_batch`; the limit is SYNAPSE's own once its capabilities are known, else 5 MiB.
         """
-        body, items = wire.encode_items(writes, max_body_bytes=self._max_body())
-        self._last_batch = (body, [write.plant3d_id for write in writes], items)
-        return body
+        return wire.encode_batch(writes, max_body_bytes=self._max_body())
 
-    def send(self, body: bytes, *, key: str) -> list[WriteResult]:
+    def send(self, batch: Batch, *, key: str) -> Sequence[WriteResult | Echo]:
         """Send one batch under an idempotency key. Safe to repeat with the same key and body.
 
-        One result for each item sent, in the order sent; an item the answer did not settle is `unknown`.
+        One answer for each item sent, in the order sent; an item the answer did not settle is `unknown`, one that was
+        created and is held exactly as sent is an `Echo`, if the batch says what it sends.
         Errors carry `details["may_have_been_applied"]`: False only if no attempt can have reached SYNAPSE's code.
         """
-        return self._send(
-            body, key, lambda raw, ids, project: wire.read_results(wire.load(raw), ids, project)
-        )
-
-    def send_briefly(self, body: bytes, *, key: str) -> Sequence[WriteResult | Echo]:
-        """As `send`, but a batch that was encoded here just before answers creations kept as sent by an `Echo`."""
-        last = self._last_batch
-        if last is None or last[0] != body:
-            return self.send(body, key=key)
-        sent = last[2]
-        return self._send(body, key, lambda raw, ids, project: echo.read_briefly(raw, ids, project, sent))
-
-    def _send(self, body: bytes, key: str, read: _Reader[R]) -> list[R]:
         if _IDEMPOTENCY_SHAPE.fullmatch(key) is None:
             raise ConfigError(
                 "An idempotency key has 1 to 128 printable ASCII characters. Nothing was sent.",
                 code="idempotency_key",
                 hint="This is a fault of plant3d-sync; please report it.",
             )
-        ids = self._ids_of(body)
         call = self._call(
             "POST",
             "/assets/batch",
-            body=body,
+            body=batch.body,
             headers={"Idempotency-Key": key, "Content-Type": "application/json"},
             writes=True,
         )
-        return self._retries.run(call, lambda reply: self._results(call, reply, ids, read))
+        return self._retries.run(call, lambda reply: self._results(call, reply, batch))
 
     def get(self, asset_id: str) -> Asset | None:
         """One asset, or None."""
@@ -320,8 +301,13 @@ class SynapseClient:
 
         return self._retries.run(self._call("GET", "/assets/changes", query=query), read)
 
-    def _results(self, call: Call, reply: Reply, ids: Sequence[str], read: _Reader[R]) -> list[R]:
-        results, extra = read(reply.body, ids, self.project_id)
+    def _results(self, call: Call, reply: Reply, batch: Batch) -> Sequence[WriteResult | Echo]:
+        ids, results = batch.ids, list[WriteResult | Echo]()
+        if batch.sent:
+            results, extra = echo.read_briefly(reply.body, ids, self.project_id, batch.sent)
+        else:
+            whole, extra = wire.read_results(wire.load(reply.body), ids, self.project_id)
+            results.extend(whole)
         if extra:
             self._retries.tell(
                 "synapse.extra_results", {"request_id": call.request_id, "extra": extra, "sent": len(ids)}
@@ -334,19 +320,6 @@ class SynapseClient:
                 result.replayed = replayed
                 result.message = self._key.words(result.message)
         return results
-
-    def _ids_of(self, body: bytes) -> list[str]:
-        if self._last_batch is not None and self._last_batch[0] == body:
-            return self._last_batch[1]
-        try:
-            return wire.sent_ids(body)
-        except WireError as error:
-            reason = str(error)
-        raise ConfigError(
-            f"A stored batch cannot be read ({reason}). Nothing was sent.",
-            code="intent_unreadable",
-            hint="The state database is damaged; restore it from a backup, then run again.",
-        )
 
     def _max_body(self) -> int:
         return self._capabilities.max_body_bytes if self._capabilities else wire.DEFAULT_BODY_BYTES

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 import orjson
 
-from plant3d_sync.connectors.base import Echo, WriteResult
+from plant3d_sync.connectors.base import Echo, Sent, WriteResult
 from plant3d_sync.connectors.synapse.errors import WireError
-from plant3d_sync.connectors.synapse.wire import DEEPEST, LARGEST, Sent, info_of, load, read_results
+from plant3d_sync.connectors.synapse.wire import DEEPEST, LARGEST, info_of, load, read_results
 from plant3d_sync.model.record import FieldInfo
 
 _OPENED_BY_ECHO: Final = 5
@@ -150,7 +150,7 @@ def _info_as_sent(asset: _Held, item: Sent, project_id: str) -> FieldInfo | None
     version, tag = asset.version, asset.tag
     if not (
         tag
-        and (tag, asset.asset_type, asset.asset_subtype or None, asset.description or None) == item.plain
+        and (tag, asset.asset_type, asset.asset_subtype or None, asset.description or None) == item.columns
         and asset.deleted_at is None
         and asset.id
         and 1 <= version <= LARGEST

@@ -24,17 +24,19 @@ import orjson
 from plant3d_sync.connectors.base import (
     KEPT_HOURS,
     AssetWrite,
+    Batch,
     Capabilities,
     ChangePage,
     Creation,
+    Sent,
     WriteResult,
 )
 from plant3d_sync.connectors.synapse.errors import WireError
 from plant3d_sync.errors import ConfigError, SkipRecordError
+from plant3d_sync.model.fields import Grouped, attribute_field, attribute_key, flat
 from plant3d_sync.model.record import Asset, FieldInfo, Value
 
 PREFIX: Final = "/api/v1/integration"
-ATTRIBUTE: Final = "attributes."
 DEEPEST: Final = 1024
 """Levels of nesting that orjson reads; one more is an error."""
 LARGEST: Final = 2**63 - 1
@@ -90,20 +92,6 @@ def write_item(write: AssetWrite) -> dict[str, object]:
 _KEYS: dict[str, str] = {}
 """`attributes.x` -> `x`, for the field names met so far (as many as the mapping has)."""
 
-_NAMES: dict[str, str] = {}
-"""`x` -> `attributes.x`; bounded, since SYNAPSE may hold any key."""
-
-_MOST_NAMES: Final = 5000
-
-
-def _name_of(key: str) -> str:
-    name = _NAMES.get(key)
-    if name is None:
-        name = ATTRIBUTE + key
-        if len(_NAMES) < _MOST_NAMES:
-            _NAMES[key] = name
-    return name
-
 
 def _nest(write: AssetWrite) -> dict[str, object]:
     values: dict[str, object] = {}
@@ -119,8 +107,8 @@ def _nest(write: AssetWrite) -> dict[str, object]:
             attributes[key] = value
         elif name in PLAIN_FIELDS:
             values[name] = value
-        elif name.startswith(ATTRIBUTE) and len(name) > len(ATTRIBUTE):
-            key = _KEYS[name] = name[len(ATTRIBUTE) :]
+        elif (key := attribute_key(name)) is not None:
+            _KEYS[name] = key
             attributes[key] = value
         else:
             raise ConfigError(
@@ -143,28 +131,10 @@ def _unsendable(write: AssetWrite, name: str, why: str) -> SkipRecordError:
     )
 
 
-class Sent(msgspec.Struct, frozen=True, gc=False):
-    """What one item of a batch sets. `plain`: tag, kind, subtype, description, None for what it does not set.
-
-    `attributes`: as JSON, b"" for none. `text`: all of it as JSON, only of an item that was given so.
-    """
-
-    plain: tuple[object, object, object, object]
-    attributes: bytes
-    text: bytes = b""
-
-
 def encode_batch(
     writes: Sequence[AssetWrite | Creation], *, max_body_bytes: int = DEFAULT_BODY_BYTES
-) -> bytes:
-    """The body of one batch call, as `encode_items` makes it."""
-    return encode_items(writes, max_body_bytes=max_body_bytes)[0]
-
-
-def encode_items(
-    writes: Sequence[AssetWrite | Creation], *, max_body_bytes: int = DEFAULT_BODY_BYTES
-) -> tuple[bytes, list[Sent]]:
-    """The body of one batch call, and its items: the same writes give the same bytes, whatever the order of fields.
+) -> Batch:
+    """One batch call: the same writes give the same bytes, whatever the order of fields.
 
     Raises SkipRecordError for one item that cannot be sent (`invalid_value`, or `batch_too_large` if it is too
     large alone), ConfigError `batch_too_large` when the batch has to be split, `field_not_writable` for a field
@@ -174,9 +144,9 @@ def encode_items(
     sent: list[Sent] = []
     for write in writes:
         try:
-            one = _of_text(write.text) if type(write) is Creation else None
-            if one is not None:
-                items.append(_CREATION % (orjson.dumps(write.plant3d_id), one.text))
+            one = _as_it_stands(write.text) if type(write) is Creation else None
+            if one is not None and type(write) is Creation:
+                items.append(_CREATION % (orjson.dumps(write.plant3d_id), write.text))
             else:
                 item = write_item(_in_values(write))
                 one = _as_sent(item)
@@ -187,7 +157,7 @@ def encode_items(
     body = _BODY % b",".join(items)
     if len(body) > max_body_bytes:
         raise _too_large(writes, len(body), max_body_bytes)
-    return body, sent
+    return Batch(body, tuple([write.plant3d_id for write in writes]), tuple(sent))
 
 
 _BODY: Final = b'{"items":[%b],"reply":"full"}'
@@ -197,31 +167,34 @@ _CREATION: Final = b'{"if_version":0,"op":"upsert","plant3d_id":%b,"set":%b}'
 def _in_values(write: AssetWrite | Creation) -> AssetWrite:
     if isinstance(write, AssetWrite):
         return write
-    fields: dict[str, Value] = orjson.loads(write.text)
-    return AssetWrite(op="upsert", plant3d_id=write.plant3d_id, set=fields, if_version=0)
+    fields: Grouped = orjson.loads(write.text)
+    return AssetWrite(op="upsert", plant3d_id=write.plant3d_id, set=flat(fields), if_version=0)
 
 
-def _of_text(text: bytes) -> Sent | None:
-    """The item whose fields are given as text; None where that takes more than sorting them: a name that was not met
-    before, or an empty text, for which SYNAPSE gets null.
+class _Set(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What a creation may set, grouped."""
+
+    tag: Value = None
+    asset_type: Value = None
+    asset_subtype: Value = None
+    description: Value = None
+    attributes: msgspec.Raw = msgspec.Raw()
+
+
+_SET: Final = msgspec.json.Decoder(_Set)
+
+
+def _as_it_stands(text: bytes) -> Sent | None:
+    """What a creation sets whose text is sent as it stands; None for what is sent otherwise: an empty text, for which
+    SYNAPSE gets null (outside of a string nothing else begins with `:""`), or what no sync may write.
     """
-    values: dict[str, object] = orjson.loads(text)
-    if "" in values.values():
+    if b':""' in text or b'"":' in text:
         return None
-    held, take, key_of = values.get, values.pop, _KEYS
-    plain = (held("tag"), held("asset_type"), held("asset_subtype"), held("description"))
-    item = {name: take(name) for name in _IN_ORDER if name in values}
     try:
-        attributes = orjson.dumps({key_of[name]: value for name, value in values.items()})
-    except KeyError:
+        one = _SET.decode(text)
+    except msgspec.MsgspecError:
         return None
-    if not values:
-        return Sent(plain, b"", orjson.dumps(item))
-    item["attributes"] = orjson.Fragment(attributes)
-    return Sent(plain, attributes, orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
-
-
-_IN_ORDER: Final = tuple(sorted(PLAIN_FIELDS))
+    return Sent((one.tag, one.asset_type, one.asset_subtype, one.description), bytes(one.attributes))
 
 
 def _as_sent(item: dict[str, object]) -> Sent:
@@ -271,15 +244,6 @@ def _too_large(
         hint="Lower SYNC_BATCH_SIZE.",
         details=details,
     )
-
-
-def sent_ids(body: bytes) -> list[str]:
-    """The `plant3d_id` of each item of a body made by `encode_batch`, in order. Raises WireError."""
-    batch = load(body)
-    items = batch.get("items") if isinstance(batch, dict) else None
-    if not isinstance(items, list) or not items:
-        raise WireError("the stored body is not a batch")
-    return [_text(item, "plant3d_id") if isinstance(item, dict) else _refuse("an item") for item in items]
 
 
 # ---------------------------------------------------------------- what we read
@@ -375,12 +339,11 @@ def read_asset(raw: object, project_id: str) -> Asset:
         "asset_subtype": subtype or None,
         "description": description or None,
     }
-    names = _NAMES
     for key, value in attributes.items():
         kind = type(value)
         if kind is dict or kind is list:
             value = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-        fields[names.get(key) or _name_of(key)] = None if value == "" else value
+        fields[attribute_field(key)] = None if value == "" else value
     return Asset(
         asset_id=asset_id,
         plant3d_id=plant3d_id,

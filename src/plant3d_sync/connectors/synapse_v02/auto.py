@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from plant3d_sync.connectors.base import (
     AssetWrite,
+    Batch,
     Capabilities,
     ChangePage,
     Creation,
@@ -90,17 +91,13 @@ class AutoSynapse:
         """Everything, or what changed since `cursor`."""
         return self._port.changes(cursor, totals=totals)
 
-    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
-        """The exact body of one batch."""
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> Batch:
+        """One batch, with its exact body."""
         return self._port.encode(writes)
 
-    def send(self, body: bytes, *, key: str) -> list[WriteResult]:
+    def send(self, batch: Batch, *, key: str) -> Sequence[WriteResult | Echo]:
         """Send one batch."""
-        return self._port.send(body, key=key)
-
-    def send_briefly(self, body: bytes, *, key: str) -> Sequence[WriteResult | Echo]:
-        """Send one batch; creations kept as sent may be answered in brief."""
-        return self._port.send_briefly(body, key=key)
+        return self._port.send(batch, key=key)
 
     def get(self, asset_id: str) -> Asset | None:
         """One asset, or None."""

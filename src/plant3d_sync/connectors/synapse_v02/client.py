@@ -15,11 +15,11 @@ import orjson
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import (
     AssetWrite,
+    Batch,
     Capabilities,
     ChangePage,
     Creation,
     CursorReset,
-    Echo,
     WriteResult,
 )
 from plant3d_sync.connectors.synapse import wire as contract_wire
@@ -176,21 +176,17 @@ class SynapseV02:
                 unreadable=unreadable,
             )
 
-    def encode(self, writes: Sequence[AssetWrite | Creation]) -> bytes:
+    def encode(self, writes: Sequence[AssetWrite | Creation]) -> Batch:
         """The batch as the contract writes it: what an intent means does not depend on who carries it out."""
         return contract_wire.encode_batch(writes)
 
-    def send(self, body: bytes, *, key: str) -> list[WriteResult]:
-        """Carry out a batch. Safe to repeat: ids are chosen by us, and conditions are judged anew."""
+    def send(self, batch: Batch, *, key: str) -> list[WriteResult]:
+        """Carry out a batch; every answer is whole. Safe to repeat: ids are chosen by us, and conditions are judged anew."""
         self.capabilities()
         if not self._index.is_filled:
             self._read()
-        batch: dict[str, Any] = orjson.loads(body)
-        return self._writer.write(batch["items"])
-
-    def send_briefly(self, body: bytes, *, key: str) -> Sequence[WriteResult | Echo]:
-        """As `send`."""
-        return self.send(body, key=key)
+        said: dict[str, Any] = orjson.loads(batch.body)
+        return self._writer.write(said["items"])
 
     def get(self, asset_id: str) -> Asset | None:
         """One asset; None if it is not there, or cannot be shown."""

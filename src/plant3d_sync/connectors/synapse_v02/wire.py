@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from plant3d_sync.connectors.synapse.wire import ATTRIBUTE
+from plant3d_sync.model.fields import attribute_field
 from plant3d_sync.model.record import Asset, FieldInfo, Value
 from plant3d_sync.model.version import fingerprint
 
@@ -90,7 +90,7 @@ def to_asset(raw: Raw, plant3d_id: str | None, *, seq: int = 1) -> Asset:
         for key, value in (attributes if isinstance(attributes, dict) else {}).items():
             if isinstance(value, dict | list):
                 value = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-            fields[ATTRIBUTE + key] = None if value == "" else value
+            fields[attribute_field(key)] = None if value == "" else value
     archived = plant3d_id is not None and is_archived(raw)
     told = orjson.dumps([plant3d_id, archived, fields], option=orjson.OPT_SORT_KEYS)
     return Asset(
