@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,11 @@ def test_an_edit_made_while_a_step_waits_arrives_once_it_is_accepted(world: Worl
     world.change("UPDATE InLineAssets SET Size = '50'")
     world.pulled()
     assert world.live()["HV-1"]["attributes"]["size"] == "25"
+    with closing(sqlite3.connect(world.state)) as state, state:
+        state.execute("UPDATE catalogue SET step = json_set(step, '$.since', '2020-02-02T00:00:00Z')")
+    world.pulled("--full")
+    waiting = step_of(world)
+    assert waiting is not None and waiting["since"] == "2020-02-02T00:00:00Z", "as old as its first run"
     world.cli("schema", "accept", NAME)
     world.pulled()
     assert world.live()["HV-1"]["attributes"]["size"] == "50"
