@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument(
         "--length", type=int, default=0, help="every order of the small moves up to this length"
     )
+    parser.add_argument("--core", action="store_true", help="of the core moves only")
     parser.add_argument("--story", default="", help="moves, separated by `;`")
     parser.add_argument("--raw", action="store_true", help="do not shorten failing stories")
     parser.add_argument("--most", type=int, default=20, help="tell so many failures of the orders")
@@ -98,7 +99,8 @@ def main() -> int:
         count += options.seeds
     if options.length and not options.theme:
         with stage("P-1") as on:
-            for told in every_order(on, options.length, tuple(moves.SMALL), options.workers):
+            names = moves.CORE if options.core else tuple(moves.SMALL)
+            for told in every_order(on, options.length, names, options.workers):
                 if isinstance(told, int):
                     count += told
                     continue

@@ -856,6 +856,17 @@ DEATHS: dict[str, Move] = {
 }
 SMALL: dict[str, Move] = {**PEOPLE, **COMMANDS, **MIDDLE, **DEATHS}
 """What is played in every order."""
+CORE = (
+    "the designer types",
+    "the user types",
+    "the designer deletes the item",
+    "the designer brings the item back",
+    "the user archives the asset",
+    "now",
+    "undo of the last run",
+    "now, and before it writes the user types",
+)
+"""What is played in every order already by the ordinary suite, and in longer orders."""
 
 RARE: dict[str, Move] = {
     "the designer draws P-9": designer_draws_an_item,
