@@ -1079,6 +1079,8 @@ NOT_PLAYED = {
     "mapping diff": "writes nothing; test_schema_steps.py",
     "mapping versions": "reads",
     "schema show": "reads",
+    "clocks show": "reads",
+    "clocks forget": "one clock is everybody's here, and never behind; test_clocks.py",
     "settings show": "reads",
     "settings page": "reads",
 }
@@ -1101,5 +1103,6 @@ VERBS = {
     "ignoreQuarantined": "quarantine ignore",
     "discardPlan": "discard",
     "acceptSchema": "schema accept",
+    "forgetLag": "no move: as the command `clocks forget`",
 }
 """Operation of the API that changes something -> the move in which it is called, or why there is none."""

@@ -69,6 +69,7 @@ GROUPS = (
     "way_back_commands",
     "waiting_commands",
     "schema_commands",
+    "clock_commands",
     "service_commands",
 )
 """Modules with commands, in the order of the help."""

@@ -134,5 +134,7 @@ class Draft:
     """Those items, by PnPID -> the code."""
     lag: float = 0.0
     """How far behind a workstation was shown to be by this read, at most (seconds); 0.0: none was."""
+    lag_shown_by: tuple[int, str] | None = None
+    """PnPID and tag of the row that shows it."""
     uncompared: frozenset[str] = frozenset()
     """Identities that this read did not compare: absent, or set aside with an error or a finding of the row."""

@@ -67,6 +67,7 @@ class Planner:
         self._strays = dict(know.strays)
         self._sees_older_copy = False
         self._lag = 0.0
+        self._lag_shown_by: tuple[int, str] | None = None
         self._by_time: list[Case] = []
 
     def known_links(
@@ -196,7 +197,9 @@ class Planner:
         if tag is not None and not on.rules.reading.is_undrawn(item):
             self._tags.claim(tag, item.pnpid, Claim(item.class_name, item.guid, entity))
         if link is not None:
-            self._lag = max(self._lag, lag_shown(case, link, on))
+            lag = lag_shown(case, link, on)
+            if lag > self._lag:
+                self._lag, self._lag_shown_by = lag, (item.pnpid, link.tag)
         if asked:
             self._look_at(item.guid, (WHOLE,))
             decision = decide(case, on)
@@ -317,6 +320,7 @@ class Planner:
             fates=self._choices,
             uncompared=frozenset(self._uncompared | self._disputed),
             lag=self._lag,
+            lag_shown_by=self._lag_shown_by,
         )
 
     def _decide_by_time(self) -> None:

@@ -298,6 +298,7 @@ class Memory:
             values["probe"] = {**stored.probe, "limits": limits}
         if planned.draft.lag > (stored.plant_lag or 0.0):
             values["plant_lag"] = planned.draft.lag
+            self._note_lag(connection, planned.draft, report)
         if self._asked.all_kinds and self._asked.compares_all:
             values |= {
                 "signature": sides.signature if not report.writes["plant3d"] else None,
@@ -308,6 +309,21 @@ class Memory:
                 "last_counts": _last_counts(report),
             }
         project_state.update(connection, self._project.name, **values)
+
+    def _note_lag(self, connection: Connection, draft: Draft, report: Report) -> None:
+        """Who reads that the intervals are wider now finds here which row showed it."""
+        pnpid, tag = draft.lag_shown_by or (None, None)
+        audit.append(
+            connection,
+            self._project.name,
+            action="clocks.lag_seen",
+            actor="sync",
+            at=report.completed_at or self._world.clock(),
+            run=self._run.run_id,
+            seconds=round(draft.lag, 1),
+            pnpid=pnpid,
+            tag=tag,
+        )
 
     def _remember_decision(
         self,

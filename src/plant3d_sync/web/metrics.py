@@ -156,7 +156,7 @@ def _projects(connection: Connection) -> Iterator[Metric]:
     )
     lag = GaugeMetricFamily(
         P + "workstation_lag_seconds",
-        "How far behind a workstation's clock was ever shown to be, at most.",
+        "How far behind a workstation's clock was ever shown to be, at most, until somebody has it forgotten.",
         labels=["project"],
     )
     for row in gauges.projects(connection):

@@ -175,6 +175,36 @@ class SchemaNow(BaseModel):
     accepted_by: str | None
 
 
+class WorstLag(BaseModel):
+    """How far behind the clock of a workstation was shown to be, at most, and by which row."""
+
+    seconds: float
+    seen_at: datetime | None
+    run_id: str | None
+    pnpid: int | None
+    tag: str | None
+
+
+class ClocksNow(BaseModel):
+    """What is known of the clocks, as the last run left it."""
+
+    project: str
+    synapse_skew_seconds: float | None = Field(description="SYNAPSE's clock minus ours.")
+    tolerance_seconds: float = Field(description="What the settings allow the clock of a workstation.")
+    plant3d_tolerance_seconds: float = Field(
+        description="What counts for edits in Plant 3D now: the larger one of tolerance and worst lag."
+    )
+    workstation_lag: WorstLag | None
+
+
+class ForgetLagBody(In):
+    """Forget the worst lag of a workstation, once its clock is right."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=2000, pattern=NO_NUL)] = Field(
+        description="Why; whoever looks later reads it in the audit."
+    )
+
+
 class UndoBody(In):
     """Make a plan that puts back what a run wrote."""
 

@@ -14,7 +14,7 @@ from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import keys, links, lists, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.findings import Wanted
-from plant3d_sync.usecases import health
+from plant3d_sync.usecases import clocks, health
 from plant3d_sync.usecases.findings import acknowledge, document, every_finding, list_groups, take_back
 from plant3d_sync.usecases.findings_export import export
 from plant3d_sync.usecases.health import Status
@@ -165,6 +165,51 @@ def accept_schema(
         context = call.context
         accept(context.state, name, step=body.step, by=call.by, at=context.clock())
         return Answer(status=200, body=_schema(call, name))
+
+    return once(call, body, work)
+
+
+@router.get(
+    "/projects/{project_id}/clocks",
+    operation_id="getClocks",
+    tags=["projects"],
+    summary="Get what is known of the clocks",
+    response_model=s.ClocksNow,
+    responses=refusals(),
+)
+def project_clocks(
+    project_id: Annotated[str, Path(min_length=1, max_length=200, pattern=s.NO_NUL)], call: CanRead
+) -> s.ClocksNow:
+    """SYNAPSE's skew, and how far behind a workstation was ever shown to be: both widen what counts as the same moment."""
+    return _clocks(call, call.project(project_id))
+
+
+def _clocks(call: Call, name: str) -> s.ClocksNow:
+    tolerance = call.context.entry(name).conflict.tolerance_seconds
+    with call.context.state.read() as connection:
+        return s.ClocksNow.model_validate(clocks.clocks_now(connection, name, tolerance).to_dict())
+
+
+@router.post(
+    "/projects/{project_id}/clocks/forget",
+    operation_id="forgetLag",
+    tags=["projects"],
+    summary="Forget the worst lag of a workstation",
+    response_model=s.ClocksNow,
+    responses=refusals(400, 409, 413),
+)
+def forget_lag(
+    project_id: Annotated[str, Path(min_length=1, max_length=200, pattern=s.NO_NUL)],
+    body: s.ForgetLagBody,
+    call: AdminDecides,
+) -> Response:
+    """Once its clock is right: edits are dated by the tolerance alone again. A stamp that shows a lag again is remembered again."""
+    name = call.project(project_id)
+
+    def work(_ticket: Ticket) -> Answer:
+        context = call.context
+        clocks.forget_lag(context.state, name, reason=body.reason, by=call.by, at=context.clock())
+        return Answer(status=200, body=_clocks(call, name))
 
     return once(call, body, work)
 
