@@ -67,11 +67,12 @@ def make_plan(
     if only is None:
         hits += check_identity(sides.known.identity, snapshot.identity)
         hits += check_synapse(links=live, missing_assets=lost, limits=project.config.limits)
+    seen = [] if only is not None else snapshot.findings()  # now: with them the relations between items go
     draft = planner.finish(hits)
     if only is None:
         draft.findings.extend(
             [
-                *without_refused(snapshot.findings(), draft.errors, draft.findings),
+                *without_refused(seen, draft.errors, draft.findings),
                 *_mapping_findings(rules),
                 *unread_letters(rules, snapshot),
                 *known.look.findings(),

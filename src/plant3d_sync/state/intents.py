@@ -115,16 +115,21 @@ def ask(connection: Connection, intent_id: int, *, question: bytes, at: float) -
 
 def is_used_up(connection: Connection, project: str, key: str) -> bool:
     """Whether a question was put under this key, so that no batch may be sent under it any more."""
-    used_up = sa.or_(
-        intent.c.status == NEVER_RECEIVED,
-        sa.and_(intent.c.status == NOT_APPLIED, intent.c.side == "synapse", intent.c.body != b""),
+    return connection.execute(_USED_UP, {"whose": project, "the_key": key}).first() is not None
+
+
+_USED_UP = (
+    sa.select(intent.c.id)
+    .where(
+        intent.c.project == sa.bindparam("whose"),
+        sa.or_(
+            intent.c.status == NEVER_RECEIVED,
+            sa.and_(intent.c.status == NOT_APPLIED, intent.c.side == "synapse", intent.c.body != b""),
+        ),
+        intent.c.idempotency_key == sa.bindparam("the_key"),
     )
-    row = connection.execute(
-        sa.select(intent.c.id)
-        .where(intent.c.project == project, used_up, intent.c.idempotency_key == key)
-        .limit(1)
-    ).first()
-    return row is not None
+    .limit(1)
+)
 
 
 def settled_elsewhere(connection: Connection, project: str, intent_id: int, key: str) -> bool:

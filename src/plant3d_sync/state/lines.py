@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.reading import KnownLine
 from plant3d_sync.state import seals
-from plant3d_sync.state.codec import bare_rows
+from plant3d_sync.state.codec import bare_rows, bulk_insert
 from plant3d_sync.state.links import CHUNK
 from plant3d_sync.state.tables import line_members
 from plant3d_sync.state.tables import project as project_table
@@ -71,27 +71,25 @@ def remember(
     """Identity -> what the line is made of now. Raises NeedsPersonError `row_altered` where the rest is not ours."""
     if not lines:
         return
-    seals.check_lines(connection, project, seals.line_rows(connection, number), nothing=_NOT_ENDED)
+    stored = seals.line_rows(connection, number)
+    seals.check_lines(connection, project, stored, nothing=_NOT_ENDED)
     names = sorted(lines)
-    for start in range(0, len(names), CHUNK):
-        piece = names[start : start + CHUNK]
+    old = sorted(lines.keys() & {row[0] for row in stored})
+    for start in range(0, len(old), CHUNK):
         connection.execute(
             sa.delete(line_members).where(
-                line_members.c.project == number, line_members.c.plant3d_id.in_(piece)
+                line_members.c.project == number, line_members.c.plant3d_id.in_(old[start : start + CHUNK])
             )
         )
-        connection.execute(
-            sa.insert(line_members),
-            [
-                {
-                    "project": number,
-                    "plant3d_id": one,
-                    "row_guid": lines[one].row_guid,
-                    "members": msgspec.json.encode(lines[one].members).decode(),
-                }
-                for one in piece
-            ],
-        )
+    bulk_insert(
+        connection,
+        line_members,
+        ("project", "plant3d_id", "row_guid", "members"),
+        [
+            (number, one, lines[one].row_guid, msgspec.json.encode(lines[one].members).decode())
+            for one in names
+        ],
+    )
     seals.seal_lines(connection, project, seals.line_rows(connection, number), set(names), at=at)
 
 

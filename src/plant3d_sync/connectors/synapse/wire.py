@@ -186,9 +186,9 @@ _SET: Final = msgspec.json.Decoder(_Set)
 
 def _as_it_stands(text: bytes) -> Sent | None:
     """What a creation sets whose text is sent as it stands; None for what is sent otherwise: an empty text, for which
-    SYNAPSE gets null (outside of a string nothing else begins with `:""`), or what no sync may write.
+    SYNAPSE gets null, a key without a name (or a text that ends with a quote, which looks alike), or what no sync may write.
     """
-    if b':""' in text or b'"":' in text:
+    if b'""' in text:
         return None
     try:
         one = _SET.decode(text)
