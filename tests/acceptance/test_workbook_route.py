@@ -132,6 +132,18 @@ def test_the_first_sheet_tells_the_designer_in_french_who_wants_what(world: Worl
     assert any("Importez-y ce classeur" in row[0] for row in rows)
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_the_first_sheet_says_of_a_step_what_show_says(world: World, language: str) -> None:
+    pnpid = world.items("equipment")[0].pnpid
+    user_describes(world, pnpid, "Pompe de Marie")
+    report, out = workbook(world, "--language", language)
+    shown = world.cli("--lang", language, "show", str(report["plan_id"]), as_json=False).out
+    first = CalamineWorkbook.from_path(out).get_sheet_by_name("plant3d-sync").to_python()
+    (row,) = [row for row in first if "Pompe de Marie" in row]
+    assert str(row[8]).startswith("push ") and "'Pompe de Marie'" in str(row[8])
+    assert str(row[8]) in shown
+
+
 def test_a_value_the_column_cannot_hold_is_left_out_and_told(world: World) -> None:
     bad, good = (item.pnpid for item in world.items("equipment")[:2])
     user_describes(world, bad, "x" * 300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from plant3d_sync.model.ours import Origin
 from plant3d_sync.model.plan import GuardHit, PlanStatus, RowError, Tally
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import RuleSet
+from plant3d_sync.model.sentence import sentences
 from plant3d_sync.model.side import Direction, WriteMode
 from plant3d_sync.model.step import Push
 from plant3d_sync.reconcile import spelling
@@ -81,7 +82,11 @@ def make_workbook(
     try:
         wanted = {cell.pnpid for cell in cells}
         rules = project.rules(snapshot.catalog)
-        guide = Guide(asked=asked, left=[replace(one, columns=_columns_of(rules, one)) for one in left])
+        guide = Guide(
+            asked=asked,
+            step={key: sentence for step in pushes for key, sentence in _said(step)},
+            left=[replace(one, columns=_columns_of(rules, one)) for one in left],
+        )
         with app.state.read() as connection:
             known = project_state.get(connection, name)
             reading = rules.reading if known is None else reading_of(connection, name, known.number, rules)
@@ -139,6 +144,12 @@ def make_workbook(
         "refused": refused,
         "errors": [error.to_dict() for error in plan.errors],
     }
+
+
+def _said(step: Push) -> Iterator[tuple[tuple[int, str], str]]:
+    """Each cell of a step by its row and column, with the sentence that `show` and the API have for it."""
+    for cell, sentence in zip(step.cells, sentences(step), strict=True):
+        yield (step.pnpid, cell.column.lower()), sentence
 
 
 def _who_asked(connection: Connection, name: str, pushes: Sequence[Push]) -> dict[tuple[int, str], str]:

@@ -6,7 +6,7 @@ password; DWG Number, Class Name, PnPID and PnPGuid are locked. Rows are matched
 every language, and so do the headers PnPID and PnPGuid.
 
 A first sheet of ours tells the designer what to do, and lists every value: the old one, the new one, who asked for it,
-and, if it is not in the workbook, why. It has no column headed PnPID, so an import passes it over.
+what the step of the plan says of it and, if it is not in the workbook, why. It has no column headed PnPID, so an import passes it over.
 """
 
 from __future__ import annotations
@@ -131,9 +131,12 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide:
-    """What the first sheet says besides the cells. `asked`: (PnPID, column in lower case) -> who asked for the value."""
+    """What the first sheet says besides the cells. `asked`: (PnPID, column in lower case) -> who asked for the value;
+    `step`: the same -> what the step of the plan says of it.
+    """
 
     asked: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    step: Mapping[tuple[int, str], str] = field(default_factory=dict)
     left: Sequence[Left] = ()
 
 
@@ -258,21 +261,19 @@ def _guide_rows(
         told.append(("text", [""]))
         told.append(("title", [tr(f"Values in this workbook: {len(inside)}")]))
         if inside:
-            told.append(("header", [*_heads(), tr("Where it stands")]))
+            told.append(("header", [*_heads(), tr("Where it stands"), tr("What the plan says")]))
         for index in inside:
-            done = results.done[index]
-            told.append(
-                ("row", [*_value_of(catalog, results.cells[index], guide), f"{done.sheet}!{done.address}"])
-            )
+            done, cell = results.done[index], results.cells[index]
+            where = f"{done.sheet}!{done.address}"
+            told.append(("row", [*_value_of(catalog, cell, guide), where, _step_of(cell, guide)]))
         told.append(("text", [""]))
         missing = len(outside) + len(guide.left)
         told.append(("title", [tr(f"Values not in this workbook: {missing}")]))
         if missing:
-            told.append(("header", [*_heads(), tr("Why, and what to do")]))
+            told.append(("header", [*_heads(), tr("Why, and what to do"), tr("What the plan says")]))
         for index in outside:
-            told.append(
-                ("row", [*_value_of(catalog, results.cells[index], guide), tr(results.done[index].message)])
-            )
+            cell, why = results.cells[index], tr(results.done[index].message)
+            told.append(("row", [*_value_of(catalog, cell, guide), why, _step_of(cell, guide)]))
         for one in guide.left:
             shown = (one.tag, *_shown(catalog, one))
             of = ["" if part is None else str(part) for part in shown]
@@ -322,6 +323,10 @@ def _value_of(catalog: Catalog, cell: CellWrite, guide: Guide) -> list[str]:
     ]
 
 
+def _step_of(cell: CellWrite, guide: Guide) -> str:
+    return tr(guide.step.get((cell.pnpid, cell.column.lower()), ""))
+
+
 def _shown(catalog: Catalog, one: Left) -> tuple[str | None, int | None, str | None]:
     """Class, row and column as Plant 3D shows them."""
     if one.class_name is None or catalog.find(one.class_name) is None:
@@ -332,7 +337,7 @@ def _shown(catalog: Catalog, one: Left) -> tuple[str | None, int | None, str | N
     return _class_label(catalog, one.class_name), one.pnpid, named
 
 
-_GUIDE_WIDTHS: Final = (18, 22, 16, 22, 34, 34, 22, 60)
+_GUIDE_WIDTHS: Final = (18, 22, 16, 22, 34, 34, 22, 60, 60)
 
 
 def _write_guide(sheet: Any, formats: Mapping[str, Any], rows: Sequence[tuple[str, list[str]]]) -> None:
