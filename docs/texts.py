@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "plant3d_sync"
 LOCALE = SOURCE / "locale"
 SILENT = (
-    "synapse_dev/", "sample/", "state/migrations/", "state/tables.py", "web/schemas", "web/metrics.py", "web/pages.py",
+    "synapse_dev/", "sample/__", "sample/c", "sample/e", "sample/h", "sample/pl", "sample/s", "sample/w", "state/migrations/", "state/tables.py", "web/schemas", "web/metrics.py", "web/pages.py",
     "connectors/memory.py", "mapping/isa.py", "failpoints.py", "language.py", "logs.py",
 )  # fmt: skip
 """Modules that say nothing to people, or only in English (metrics, logs, names of letters), or that hold both languages
@@ -54,11 +54,16 @@ _SQL = re.compile(
     r"COMMIT|EXEC|VALUES|ROLLBACK|DENY)\b(?! [a-z])"
 )
 _CODE = re.compile(
-    r"\]\(|(?s:SELECT .*FROM)|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::"
+    r"\]\(|(?s:SELECT .*FROM)|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::|page_size|<\?xml"
 )
 """What no sentence holds: SQL, HTML, patterns."""
+_CLOSING = re.compile(r"(?<=[.!?] )Nothing (else )?was [a-z]+( or [a-z]+)?\.$")
+"""The last sentence of a message, which is said by itself as well: what stands before it may be told alone."""
 _WORDS = re.compile(r"[A-Za-z][a-z']+")
 SHORT = (
+    "to SYNAPSE",
+    "open     {tag} · {name} · {plant3d} / {synapse} · {why}",
+    "error {number}",
     "Plan",
     "Run",
     "error",
@@ -101,7 +106,7 @@ PARSER = (
     "Missing command.",
     "Missing argument {name}.",
     "Missing option {name}.",
-    "Choose from:{names}",
+    "Choose from:",
     "Got unexpected extra argument(s) ({words})",
     "Got unexpected extra argument(s) ({words}).",
     "Option {name} requires an argument.",
@@ -115,19 +120,45 @@ PARSER = (
     "default: {value}",
     "env var: {name}",
 )
+SYSTEM = (
+    "No such file or directory", "Permission denied", "Operation not permitted", "Read-only file system",
+    "No space left on device", "Disk quota exceeded", "Is a directory", "Not a directory", "File exists",
+    "Device or resource busy", "Input/output error", "File name too long", "Too many open files",
+    "Stale file handle", "Connection timed out", "Connection refused", "Connection reset by peer", "Broken pipe",
+    "No route to host", "Network is unreachable", "Address already in use", "Cannot assign requested address",
+    "Name or service not known", "Temporary failure in name resolution", "No address associated with hostname",
+)  # fmt: skip
+"""What the operating system says, as a reason inside a message of ours."""
+YAML = (
+    "expected {what}, but got {found}",
+    "expected {what}, but found {found}",
+    "could not find expected ':'",
+    "mapping values are not allowed here",
+    "block sequence entries are not allowed here",
+    "found character {char} that cannot start any token",
+    "found unexpected end of stream",
+    "found undefined alias {name}",
+    "did not find expected {what}",
+    "found unknown escape character {char}",
+)
+"""What the reader of YAML says, the same way."""
 PARSER_HEADS = (
     "Usage:", "Arguments:", "Options:", "Commands:", "Example:", "COMMAND [ARGS]...", "required",
     "<str>", "<int>", "<int range>", "<float>", "<float range>", "<path>",
 )  # fmt: skip
 """What the parser of the command line says, which has no catalogue of its own (`cli/spoken.py`)."""
+ENUMERATED = ("error", "warning", "suggestion", "info", "findings")
+"""Words of enumerations and of counts that stand alone."""
 _HELP = re.compile(r"cli/(main|\w+_commands)\.py")
 """Where the first words of a function are the help of a command."""
 
 
 def messages() -> dict[Known, list[str]]:
     """Context and template -> modules in which it stands."""
-    found: dict[Known, list[str]] = {(None, one): ["docs/texts.py"] for one in (*SHORT, *PARSER)}
-    found |= {(HEAD, one): ["docs/texts.py"] for one in PARSER_HEADS}
+    found: dict[Known, list[str]] = {
+        (None, one): ["docs/texts.py"] for one in (*SHORT, *PARSER, *SYSTEM, *YAML)
+    }
+    found |= {(HEAD, one): ["docs/texts.py"] for one in (*PARSER_HEADS, *ENUMERATED)}
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
         if not name.startswith(SILENT):
@@ -139,6 +170,8 @@ def messages() -> dict[Known, list[str]]:
                 places = found.setdefault(text, [])
                 if name not in places:
                     places.append(name)
+    closings = {last for _, text in found if isinstance(text, str) and (last := _CLOSING.search(text))}
+    found |= {(None, last[0]): ["docs/texts.py"] for last in closings}
     for text in told(with_routes().openapi()):
         places = found.setdefault((None, text.replace("{", "{{").replace("}", "}}")), [])
         places += [] if API in places else [API]

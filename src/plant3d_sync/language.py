@@ -36,7 +36,11 @@ _DEPTH: Final = 2
 _SENTENCES: Final = 8
 """How deep a sentence may stand in another one, and how many may follow one another."""
 _BESIDE: Final = " · "
-_NAME = re.compile(r"[\w.\[\]-]+")
+_NAME = re.compile(r"\S+")
+_LISTED = "; "
+_LONGEST: Final = 20
+_PIECES: Final = 3
+"""How many problems of a list are told apart, and how often the mark between them may stand in one."""
 _SPLIT = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -183,12 +187,12 @@ class Template:
         for place in _PLACE.finditer(self.text):
             parts.append(re.escape(_unescaped(self.text[end : place.start()])))
             name = place[1]
-            anything = r"\d[\d,]*" if name == NUMBER else ".*?"
+            anything = r"\d[\d,]*" if name == NUMBER else ".*?"  # never over the end of a line
             parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{anything})")
             seen.add(name)
             end = place.end()
         parts.append(re.escape(_unescaped(self.text[end:])))
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile("".join(parts))
 
     def values(self, text: str) -> dict[str, str] | None:
         """The parameters with which this template says the text; None if it does not."""
@@ -204,6 +208,10 @@ class Template:
             number = int(values.get(NUMBER, "1").replace(",", ""))
             other = self.forms[self._form(number)]
         return _unescaped(_PLACE.sub(lambda place: values.get(place[1], place[0]), other))
+
+
+def _escaped(texts: Sequence[str]) -> list[str]:
+    return [text.replace("{", "{{").replace("}", "}}") for text in texts]
 
 
 def _unescaped(text: str) -> str:
@@ -273,7 +281,11 @@ class Catalogue:
             before = self.said(text[:end], depth)
             if before is not None:
                 return before + text[end:start] + last
-        whole = self._whole(text, depth)
+        if _LISTED in text and depth <= _DEPTH:
+            listed = self._listed(text.split(_LISTED)[:_LONGEST], depth)
+            if listed is not None and len(listed) > 1:
+                return _LISTED.join(listed)
+        whole = self._whole(text, depth) or (self._clause(text, depth) if depth else None)
         if whole is not None or depth > _DEPTH:
             return whole
         if _BESIDE in text:  # a line of a list: what, where, why
@@ -293,6 +305,45 @@ class Catalogue:
                 return first + text[end:start] + (self.said(rest, depth + 1) or rest)
         return None
 
+    def _listed(self, parts: Sequence[str], depth: int) -> list[str] | None:
+        """`one problem; another one`, each by itself; a problem may hold the mark that stands between two of them."""
+        for count in range(1, min(len(parts), _PIECES) + 1):
+            first = _LISTED.join(parts[:count])
+            said = self._whole(first, depth) or self._clause(first, depth)
+            if said is None:
+                continue
+            rest = self._listed(parts[count:], depth) if parts[count:] else []
+            if rest is not None:
+                return [said, *rest]
+        return None
+
+    def _clause(self, text: str, depth: int) -> str | None:
+        """`field: what is wrong with it`, or a message without what it says of what did not happen."""
+        name, colon, rest = text.partition(": ")
+        if colon and _NAME.fullmatch(name) and (wrong := self._whole(rest, depth)) is not None:
+            return name + colon + wrong
+        for template in self._cut:
+            found = template.values(text)
+            if found is not None:
+                return template.filled({name: self._value(value, depth) for name, value in found.items()})
+        return None
+
+    @functools.cached_property
+    def _cut(self) -> list[Template]:
+        """Messages without their last sentence, if that is a message too (`Nothing was done.`), and without the full stop."""
+        found = []
+        for template in self.templates + [Template(*_escaped(both)) for both in self.plain.items()]:
+            before, _, last = template.text.rpartition(". ")
+            told = self.plain.get(last)
+            words = len(
+                _PLACE.sub("", before).split()
+            )  # of its own: what has hardly any would be found everywhere
+            if told is not None and words > 2 and len(template.forms) == 1:
+                found.append(
+                    Template(before, template.forms[0].removesuffix(told).rstrip().removesuffix("."))
+                )
+        return sorted(found, key=lambda one: -one.weight)
+
     def _whole(self, text: str, depth: int, ending: str = "") -> str | None:
         """By one template, which has to end with these words of its own."""
         plain = self.plain.get(text)
@@ -300,8 +351,8 @@ class Catalogue:
             return plain
         for word in dict.fromkeys((_first_word(text), "")):
             for template in self._by_word.get(word, ()):
-                if not template.text.endswith(ending):
-                    continue
+                if not template.text.endswith(ending) or (ending and template.weight <= len(ending) + 2):
+                    continue  # `{what} Nothing was done.` says no more than what it ends with
                 found = template.values(text)
                 if found is not None:
                     return template.filled({name: self._value(value, depth) for name, value in found.items()})
@@ -337,4 +388,7 @@ def catalogue(language: str) -> Catalogue:
 def _translated(language: str, text: str) -> str:
     body = text.lstrip()
     indent = text[: len(text) - len(body)]
-    return indent + (catalogue(language).said(body) or body)
+    said = catalogue(language).said(body)
+    if said is None and "\n" in body:
+        return indent + "\n".join(_translated(language, line) for line in body.split("\n"))
+    return indent + (said or body)

@@ -424,8 +424,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ConfigError naming every problem at once."""
     settings, problems = read_settings(environ)
     if problems:
+        listed = "; ".join(problems)
         raise ConfigError(
-            "The settings are not usable: " + "; ".join(problems) + ". Nothing was started.",
+            f"The settings are not usable: {listed}. Nothing was started.",
             hint="`plant3d-sync check-config` lists every setting; docs/reference/settings.md explains them.",
             code="settings_invalid",
             details={"problems": problems},
@@ -491,7 +492,11 @@ def _unknown_names(env: Mapping[str, str]) -> list[str]:
         if not name.startswith("P3DSYNC_") or name in ours or name.startswith("P3DSYNC_TEST"):
             continue
         near = difflib.get_close_matches(name.removeprefix("P3DSYNC_"), documented, n=1)
-        problems.append(f"{name} is not a setting" + (f"; did you mean P3DSYNC_{near[0]}?" if near else ""))
+        problems.append(
+            f"{name} is not a setting; did you mean P3DSYNC_{near[0]}?"
+            if near
+            else f"{name} is not a setting"
+        )
     return problems
 
 
@@ -541,8 +546,9 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
     wrong: list[str] = []
     raw = texts.cleaned(raw, wrong)
     if wrong:
+        listed = "; ".join(wrong)
         raise ConfigError(
-            f"{chosen} is not usable: " + "; ".join(wrong) + ". Nothing was done.",
+            f"{chosen} is not usable: {listed}. Nothing was done.",
             hint="Type these texts again; in JSON a character such as an emoji is written as two halves, \\ud83d\\udd25.",
             code="config_invalid",
             details={"problems": wrong},
@@ -551,8 +557,9 @@ def load_config(path: str | Path | None, settings: Settings) -> tuple[ConfigFile
         return ConfigFile.model_validate(raw or {}), Path(os.path.realpath(chosen)).parent
     except ValidationError as error:
         problems = [_config_problem(item) for item in error.errors()]
+        listed = "; ".join(problems)
         raise ConfigError(
-            f"{chosen} is not usable: " + "; ".join(problems) + ". Nothing was done.",
+            f"{chosen} is not usable: {listed}. Nothing was done.",
             hint="docs/reference/settings.md lists every name.",
             code="config_invalid",
             details={"problems": problems},
@@ -567,7 +574,9 @@ def _config_problem(item: Any) -> str:
     for model in (ConfigFile, ProjectFile, SynapseFile, GuardFile, MissingFile, ConflictFile):
         names |= set(model.model_fields)
     near = difflib.get_close_matches(str(item["loc"][-1]), sorted(names), n=1)
-    return f"{where} is not a name of the configuration" + (f"; did you mean {near[0]}?" if near else "")
+    if near:
+        return f"{where} is not a name of the configuration; did you mean {near[0]}?"
+    return f"{where} is not a name of the configuration"
 
 
 def _from_environment(settings: Settings) -> ConfigFile:

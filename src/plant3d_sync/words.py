@@ -83,7 +83,9 @@ def _limit(kind: str, of: Mapping[str, Any]) -> str | None:
     """What a value has to be, where pydantic names the bound; None for any other complaint."""
     match kind:
         case "literal_error" | "enum":
-            return f"must be {of['expected']}"
+            expected = str(of["expected"])
+            choices = expected.replace(" or ", ", ")
+            return f"must be {expected}" if choices == expected else f"must be one of {choices}"
         case "greater_than":
             return f"must be greater than {of['gt']}"
         case "greater_than_equal":

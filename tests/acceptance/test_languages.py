@@ -47,6 +47,16 @@ TO_PEOPLE = (
     ("schema", "show", NAME),
     ("backups", NAME),
     ("audit", "verify"),
+    ("mapping", "check", "stock"),
+    ("mapping", "versions", NAME),
+    ("quarantine", "retry", NAME, "--all"),
+    ("quarantine", "ignore", NAME, "1", "--reason", "x"),
+    ("keys", "list"),
+    ("db", "upgrade"),
+    ("settings", "show"),
+    ("resolve", "nothing-of-this-name", "synapse"),
+    ("restore", NAME, "/nowhere"),
+    ("grants", NAME),
 )
 HEADS = {word for word in catalogue(PSEUDO).heads if word.islower()}
 LOWER = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b")
@@ -240,6 +250,37 @@ def test_no_sentence_of_a_run_over_a_dirty_project_escapes_translation(dirty: Wo
             found += [(words, line)] if escaped(line) else []
     assert told > 100 and lines > 100
     assert not found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "projects: 3\nsynapse: {url: x}\nfoo: 1\n",
+        "projects: {mine: {keep_backup: 3, guards: {create: [2, x]}, write: direct}}\n",
+        "projects: {mine: {source: nowhere, mapping: [nowhere.yml]}}\n",
+        "projects: {mine: {source: nowhere, mapping: [bad.yml]}}\n",
+        "projects: [b\n",
+        "language: tlh\n",
+        "state_db_url: nonsense\n",
+    ],
+)
+def test_no_word_about_a_configuration_that_is_wrong_escapes(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "p.yml"
+    file.write_text(text, encoding="utf-8")
+    (tmp_path / "bad.yml").write_text("clases: {}\nclasses:\n  Pump: {fields: {tag: {column: 3}}}\n")
+    found = []
+    for words in (["check-config"], ["pull", NAME], ["settings", "show"]):
+        run(["--lang", PSEUDO, "--config", str(file), *words])
+        out, err = capfd.readouterr()
+        found += [line for line in (out + err).splitlines() if escaped(line)]
+    assert found == []
+
+
+def test_inspect_says_what_a_file_is_in_the_language_asked_for(dirty: World) -> None:
+    out = dirty.cli("--lang", PSEUDO, "inspect", str(dirty.dcf), as_json=False).out
+    assert "⟦Engine" in out and "⟦Tags" in out and "⟦Without rows" in out
 
 
 def test_no_sentence_of_an_export_escapes(dirty: World, tmp_path: Path) -> None:

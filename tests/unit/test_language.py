@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -252,3 +253,67 @@ def test_a_question_is_explained_in_the_language_of_whoever_asks() -> None:
         said = language.tr_members(document, language.TOLD)
     assert said["explanation"].startswith("Les deux côtés ont modifié")
     assert said["suggested_explanation"].startswith("Aucune date ne dit")
+
+
+# ---------------------------------------------------------------- what a French user met
+
+
+@pytest.mark.parametrize(
+    ("english", "french"),
+    [
+        ("Plan 7f3a is closed: somebody discarded it. Nothing was written.",
+         "Le plan 7f3a est fermé : quelqu'un l'a écarté. Rien n'a été écrit."),
+        ("plant3d-sync.yml is not usable: projects: must hold names with values; foo is not a name of the configuration. "
+         "Nothing was done.",
+         "plant3d-sync.yml n'est pas utilisable : projects: doit contenir des noms avec des valeurs; foo n'est pas un nom de la "
+         "configuration. Rien n'a été fait."),
+        ("The mapping has 2 problems; nothing was read or written.\nm.yml:1: unknown key 'clases', did you mean classes?",
+         "La correspondance a 2 problèmes ; rien n'a été lu ni écrit.\nm.yml:1: clé inconnue 'clases' ; vouliez-vous dire classes ?"),
+        ("cannot read the mapping 'm.yml' (Permission denied)", "la correspondance 'm.yml' ne peut pas être lue (accès refusé)"),
+        ("open     HV-1 · description · nothing / 'x' · conflict", "ouvert   HV-1 · description · rien / 'x' · conflict"),
+    ],
+)  # fmt: skip
+def test_a_reason_a_list_and_each_line_are_translated_by_themselves(english: str, french: str) -> None:
+    with speaking("fr"):
+        assert tr(english) == french
+
+
+def _chain(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _chain(node.left) + _chain(node.right)
+    return [node]
+
+
+def _glued(tree: ast.Module) -> list[str]:
+    """Texts that are put together with `+` from pieces that are no sentences."""
+    found, inside = [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and id(node) not in inside:
+            inside |= {id(one) for one in ast.walk(node)}
+            said = [
+                texts._template(one) for one in _chain(node) if isinstance(one, ast.Constant | ast.JoinedStr)
+            ]
+            pieces = [
+                text for text in said if texts.is_message(text) and not text.strip().endswith((".", ".\n"))
+            ]
+            found += [ast.unparse(node)] if pieces else []
+    return found
+
+
+def test_no_message_is_glued_together() -> None:
+    """The catalogue knows whole messages: of one that is put together at run time, each piece would be looked up alone."""
+    assert _glued(ast.parse("say('The settings are wrong: ' + '; '.join(wrong))"))
+    assert not _glued(ast.parse("say(why.message + ' Nothing was written.')"))
+    known = (
+        "cli/settings_page.py",
+        "cli/render.py",
+        "cli/waiting_commands.py",
+        "model/coverage.py",
+    )  # texts.SHORT
+    glued = {
+        name: found
+        for path in sorted(texts.SOURCE.rglob("*.py"))
+        if not (name := path.relative_to(texts.SOURCE).as_posix()).startswith((*texts.SILENT, *known))
+        and (found := _glued(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert not glued

@@ -76,7 +76,8 @@ def check_configuration(config: str | None) -> Found:
         found.problems += weak
     if not file.projects:
         unset = ", ".join(unset_names(settings, file, environ))
-        found.warnings.append("no project is configured" + (f"; not set: {unset}" if unset else ""))
+        none = "no project is configured"
+        found.warnings.append(f"no project is configured; not set: {unset}" if unset else none)
     return found
 
 

@@ -59,11 +59,12 @@ def entities(text: str | None) -> frozenset[Entity]:
     if not text:
         return frozenset(Entity)
     words = [name.strip().lower() for name in text.split(",")]
+    known = ", ".join((*Entity, "all"))
     for word in words:
         if word != "all" and word not in set(Entity):
             raise NotFoundError(
                 f"{said(word)} is not an entity type. Nothing was done.",
-                hint="Entity types: " + ", ".join(Entity) + ", all.",
+                hint=f"Entity types: {known}.",
                 code="entity_type_unknown",
             )
     return frozenset(Entity if "all" in words else map(Entity, words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plant3d_sync.cli.output import heads, plain, say, table
+from plant3d_sync.cli.output import heads, plain, put, say, table
 from plant3d_sync.language import heading
 
 DRAWINGS_SHOWN = 40
@@ -15,27 +15,24 @@ YES, NO = heads("yes", "no")
 def show_inspection(document: Mapping[str, Any]) -> None:
     """One source in tables: what it is, its classes, columns, drawings, relations, tags, and what is odd."""
     say(f"Source: {plain(document['source'])}")
-    say(f"Engine: {document['engine']}" + _if_known(", journal: ", document["journal_mode"]))
-    say("Version: " + (plain(document["version"]) or "not stored"))
+    engine, journal, version = document["engine"], document["journal_mode"], plain(document["version"])
+    say(f"Engine: {engine}" if journal is None else f"Engine: {engine}, journal: {journal}")
+    say(f"Version: {version}" if version else "Version: not stored")
     say(f"Held for {document['lock_ms']} ms.")
     for name, value in document["identity"].items():
         if value is not None:
-            say(f"{name}: {plain(value)}")
+            put(f"{name}: {plain(value)}")
     _classes(document["classes"], document["classes_declared"])
     _columns(document["custom_columns"])
     _drawings(document["drawings"])
     _relations(document["relations"])
     say("")
-    say("Tags: " + _counts(document["tags"]))
+    say(f"Tags: {_counts(document['tags'])}")
     _findings(document["findings"])
 
 
-def _if_known(before: str, value: object) -> str:
-    return "" if value is None else before + plain(value)
-
-
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+    return ", ".join(f"{heading(name)} {count}" for name, count in counts.items())
 
 
 def _title(text: str) -> None:
@@ -102,9 +99,9 @@ def _relations(relations: Mapping[str, int]) -> None:
     _title(f"Relations in use: {len(used)}.")
     if used:
         table(["relation", "rows"], list(used.items()))
-    empty = [plain(name) for name in relations if name not in used]
+    empty = ", ".join(plain(name) for name in relations if name not in used)
     if empty:
-        say("Without rows: " + ", ".join(empty))
+        say(f"Without rows: {empty}")
 
 
 def _findings(kinds: Sequence[Mapping[str, Any]]) -> None:

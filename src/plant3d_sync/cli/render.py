@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from plant3d_sync.cli.output import heads, plain, say, table
+from plant3d_sync.cli.output import heads, plain, put, say, table
 from plant3d_sync.cli.step_lines import step_lines
 from plant3d_sync.language import heading, tr
 from plant3d_sync.run.report import Report
@@ -18,6 +18,10 @@ COUNTS = heads(
 )
 """What is counted per entity type, and of all."""
 OF_ALL = heads("all")
+OF_A_RUN = heads(
+    "run_id", "project", "direction", "trigger", "status", "outcome", "started_at", "completed_at", "plan_id"
+)
+(STATS,) = heads("stats")
 LINES_SHOWN = 200
 
 
@@ -36,7 +40,7 @@ def report(item: Report) -> None:
     table(["", *COUNTS], rows)
     pushed = {name: value for name, value in (item.push_stats or {}).items() if value}
     if pushed and item.direction == "both":
-        told = ", ".join(f"{heading(name)} {count}" for name, count in pushed.items())
+        told = _counts(pushed)
         say(f"Into Plant 3D: {told}.")
     if item.coverage is not None:
         found = item.coverage.whole.said()
@@ -68,6 +72,11 @@ def report(item: Report) -> None:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """By words of ours, which are said in the reader's language; codes are `_listed`."""
+    return ", ".join(f"{heading(name)} {count}" for name, count in counts.items())
 
 
 def _error(error: Mapping[str, Any]) -> None:
@@ -272,20 +281,10 @@ def waiting(amounts: Mapping[str, int], project: str) -> None:
 
 def run(document: Mapping[str, Any], missing: Iterable[str]) -> None:
     """One run. `missing`: what is said of items that it did not find."""
-    for name in (
-        "run_id",
-        "project",
-        "direction",
-        "trigger",
-        "status",
-        "outcome",
-        "started_at",
-        "completed_at",
-        "plan_id",
-    ):
-        say(f"{name}: {plain(document.get(name))}")
+    for name in OF_A_RUN:
+        put(f"{heading(name)}: {plain(document.get(name))}")
     stats, project = document.get("stats") or {}, str(document.get("project"))
-    say("stats: " + _listed(stats))
+    put(f"{heading(STATS)}: {_counts(stats)}")
     _found_applied(document.get("found_applied"), document.get("written_before") or 0)
     _missing(stats, document.get("waiting_for_person") or {}, project)
     for sentence in islice(missing, LINES_SHOWN):

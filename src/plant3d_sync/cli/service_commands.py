@@ -17,7 +17,7 @@ import typer
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.cli.checking import check_configuration
 from plant3d_sync.cli.common import CHOICES, JsonOption, app, wants_json
-from plant3d_sync.cli.output import print_json, say, table
+from plant3d_sync.cli.output import heads, print_json, say, table
 from plant3d_sync.cli.settings_page import settings_page, settings_values
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.language import tr
@@ -267,7 +267,7 @@ def keys_list(json: JsonOption = False) -> None:
     if as_json:
         print_json({"items": items, "total": len(items)})
     else:
-        headers = ("id", "name", "scopes", "projects", "expires_at", "revoked_at", "last_used_at")
+        headers = heads("id", "name", "scopes", "projects", "expires_at", "revoked_at", "last_used_at")
         rows = [
             [", ".join(value) if isinstance(value := item[name], list) else value for name in headers]
             for item in items
@@ -337,11 +337,11 @@ def audit_verify(
             audit.keep_check(connection, count, broken, time.time())
     places = [_place(item) for item in broken]
     if broken:
-        first = broken[0]
+        first, more = broken[0], len(broken) - 1
         raise ConfigError(
-            f"The audit trail does not hold: {first.project}, {first}"
-            + (f", and {len(broken) - 1} more" if len(broken) > 1 else "")
-            + ". Nothing was changed.",
+            f"The audit trail does not hold: {first.project}, {first}, and {more} more. Nothing was changed."
+            if more
+            else f"The audit trail does not hold: {first.project}, {first}. Nothing was changed.",
             hint="The state database was restored from a backup, or somebody wrote into it from outside. "
             "Compare with an export or a backup.",
             code="audit_broken",
@@ -437,8 +437,13 @@ def check_config(json: JsonOption = False) -> None:
     as_json = wants_json(json)
     found = check_configuration(CHOICES.config)
     if found.problems:
+        count, listed = len(found.problems), "; ".join(found.problems)
         raise ConfigError(
-            f"{len(found.problems)} problems: " + "; ".join(found.problems) + ". Nothing was started.",
+            counted(
+                count,
+                f"{count} problem: {listed}. Nothing was started.",
+                f"{count} problems: {listed}. Nothing was started.",
+            ),
             hint=found.hint,
             code="config_invalid",
             details={"problems": found.problems},

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
-from plant3d_sync.cli.output import plain, print_json, say
+from plant3d_sync.cli.output import heads, plain, print_json, put, say
 from plant3d_sync.cli.step_lines import some, step_lines
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
+from plant3d_sync.language import heading, tr
 from plant3d_sync.model.coverage import Coverage
 from plant3d_sync.words import counted
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 mapping_app = typer.Typer(help="Check the mapping, and see what it changes.", no_args_is_help=True)
 db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
+
+EMPTY, NONE = heads("empty", "none")
 
 
 @contextmanager
@@ -156,7 +159,7 @@ def mapping_check(
         )
     else:
         for problem in problems:
-            say(f"{problem.severity.value}: {plain(problem)}")
+            put(f"{heading(problem.severity.value)}: {problem.place}: {tr(plain(problem.told))}")
         _say_classes(classes)
         if bad:
             say(f"Errors: {len(bad)}. No run uses this mapping.")
@@ -293,7 +296,7 @@ def db_upgrade(json: JsonOption = False) -> None:
     if as_json:
         print_json({"before": before, "after": after, "state_db": state.shown})
     else:
-        say(f"{state.shown}: {before or 'empty'} -> {after}")
+        put(f"{state.shown}: {before or heading(EMPTY)} -> {after}")
 
 
 def sample(
@@ -323,8 +326,9 @@ def sample(
     if as_json:
         print_json(document)
     else:
+        hazards = ", ".join(f"{name} {count}" for name, count in report.hazards.items())
         say(
-            f"{report.path}; items: {report.items}, drawings: {report.drawings}, hazards: {report.hazards or 'none'}"
+            f"{report.path}; items: {report.items}, drawings: {report.drawings}, hazards: {hazards or heading(NONE)}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ import typer
 
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
-from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
+from plant3d_sync.cli.output import ProgressLine, heads, plain, print_json, put, say, table
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
+from plant3d_sync.language import TOLD, heading, tr
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run.asked import Asked
@@ -29,6 +31,12 @@ from plant3d_sync.usecases.conflicts import (
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.words import counted, said
 
+OF_A_CONFLICT = heads(
+    "id", "project_id", "asset_id", "plant3d_id", "asset_tag", "field", "kind", "explanation", "base_value", "has_base",
+    "plant3d_value", "synapse_value", "plant3d_updated_at", "synapse_updated_at", "plant3d_seen", "synapse_seen",
+    "plant3d_by", "synapse_by", "drawing", "suggested_resolution", "suggested_reason", "suggested_explanation", "status",
+    "detected_at", "resolution", "applied_value", "note", "resolved_by", "resolved_at", "carried_out", "void_reason", "version",
+)  # fmt: skip
 LIST_SECONDS = 30.0
 """How long the folder of backups may take to be listed."""
 
@@ -102,8 +110,10 @@ def conflict(
     if as_json:
         print_json(document)
         return
-    for name, value in document.items():
-        say(f"{name}: {plain(value)}")
+    values: Mapping[str, object] = {**document}
+    for name in OF_A_CONFLICT:
+        value = values[name]
+        put(f"{heading(name)}: {tr(plain(value)) if name in TOLD else plain(value)}")
 
 
 def resolve(
@@ -144,10 +154,8 @@ def resolve(
         for item in answer.get("left") or []:
             say(f"  left alone: {item['id']}: {plain(item['message'])}")
     else:
-        say(
-            f"resolved: {plain(answer['applied_value'])}; "
-            + ", ".join(f"{k} {v}" for k, v in answer["applied_to"].items())
-        )
+        done = ", ".join(f"{side} {what}" for side, what in answer["applied_to"].items())
+        say(f"resolved: {plain(answer['applied_value'])}; {done}")
 
 
 def _choice(word: str, value: str | None) -> str:
@@ -345,7 +353,7 @@ def workbook(
                 f"{answer['path']}; cells: {answer['written']}, sheets: {len(answer['sheets'])}, refused: {len(refused)}."
             )
         for item in refused:
-            say(f"  ! {plain(item['tag'])} [{item['code']}] {plain(item['message'])}")
+            put(f"  ! {plain(item['tag'])} [{item['code']}] {tr(plain(item['message']))}")
     raise typer.Exit(3 if answer["refused"] or answer["errors"] else 0)
 
 

@@ -72,9 +72,18 @@ class Problem:
     line: int = 0
     suggestion: str = ""
 
+    @property
+    def place(self) -> str:
+        """The file, and the line if it is one of them."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    @property
+    def told(self) -> str:
+        """What is wrong, for people."""
+        return f"{self.message}, did you mean {self.suggestion}?" if self.suggestion else self.message
+
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.message}" + (f", did you mean {self.suggestion}?" if self.suggestion else "")
+        return f"{self.place}: {self.told}"
 
     def to_dict(self) -> dict[str, object]:
         """The problem as JSON."""
@@ -577,16 +586,15 @@ def _explain(kind: str, loc: _Path, text: str, given: object) -> tuple[str, str,
     if kind == "missing":
         return (
             "missing",
-            f"{said(key)} is missing{where}" + ("; write `version: 1`" if key == "version" else ""),
+            f"{said(key)} is missing{where}; write `version: 1`"
+            if key == "version"
+            else f"{said(key)} is missing{where}",
             "",
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        hint = "; write `entity: none` to leave a class out" if len(loc) == 2 and given is None else ""
-        return (
-            "wrong_type",
-            f"{key or 'the file'!s}{where} must hold `key: value` lines, not {said(given)}{hint}",
-            "",
-        )
+        wrong = f"{key or 'the file'!s}{where} must hold `key: value` lines, not {said(given)}"
+        left_out = len(loc) == 2 and given is None
+        return "wrong_type", f"{wrong}; write `entity: none` to leave a class out" if left_out else wrong, ""
     return "wrong_type", f"{said(key)}{where} is {said(given)}: it {text}", ""
 
 

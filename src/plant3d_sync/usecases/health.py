@@ -500,12 +500,12 @@ class SchemaStep(TypedDict, total=False):
 def _schema_reasons(step: SchemaStep, watched: Watched) -> list[Reason]:
     if not step:
         return []
+    changes = " ".join(one["message"] for one in step["changes"][:3])
     return [
         Reason(
             code="schema_step",
             level=Health.DEGRADED,
-            message="The schema of Plant 3D changed: "
-            + " ".join(one["message"] for one in step["changes"][:3]),
+            message=f"The schema of Plant 3D changed: {changes}",
             hint=f"`plant3d-sync schema show {watched.name}`, then `schema accept`; until then the fields and items that it concerns wait.",
         )
     ]

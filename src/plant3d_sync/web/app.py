@@ -100,8 +100,9 @@ def refuse_weak(app: App) -> None:
     """Do not start with what anybody can look up. Raises ConfigError `weak_secrets`."""
     found = weak_points(app.settings, app.config, app.environ)
     if found and not app.settings.debug:
+        listed = "; ".join(found)
         raise ConfigError(
-            "The service would be open to anybody: " + "; ".join(found) + ". Nothing was started.",
+            f"The service would be open to anybody: {listed}. Nothing was started.",
             hint="Set real secrets and a login with few rights (or DEBUG=true on a machine of your own).",
             code="weak_secrets",
             details={"problems": found},

@@ -283,7 +283,7 @@ def _words(item: Mapping[str, Any], kind: str, field: str, names: Sequence[str])
 def unknown_name(name: str, known: Sequence[str]) -> str:
     """That a name is not known, and the nearest one that is."""
     near = nearest(name, known)
-    return "is not known here" + (f"; did you mean {near}?" if near else "")
+    return f"is not known here; did you mean {near}?" if near else "is not known here"
 
 
 def _names_of_body(request: Request) -> list[str]:

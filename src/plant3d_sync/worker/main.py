@@ -309,8 +309,9 @@ def prepare(app: App) -> None:
     )
     weak = weak_points(settings, app.config, app.environ)
     if weak and not settings.debug:
+        listed = "; ".join(weak)
         raise ConfigError(
-            "The settings are not safe: " + "; ".join(weak) + ". Nothing was started.",
+            f"The settings are not safe: {listed}. Nothing was started.",
             hint="Choose secrets of your own and a login with few rights. DEBUG=true allows it on a test machine.",
             code="weak_secrets",
             details={"problems": weak},

@@ -108,9 +108,9 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
         )
     if number == 208:
         return errors.not_plant3d(name, ["PnPTables or PnPBase"])
+    why = f"error {number}" if number else "connection lost or not possible"
     return RetryLaterError(
-        f"Reading {name} failed ({'error ' + str(number) if number else 'connection lost or not possible'}). "
-        "Nothing was written.",
+        f"Reading {name} failed ({why}). Nothing was written.",
         hint="The next run tries again. If it lasts, `doctor` checks host, port, encryption and login.",
         code="source_busy" if number in (1205, 1222) else "source_away",
         details=details,

@@ -120,9 +120,9 @@ class SynapseClient:
         self._key = ApiKey(api_key)
         if not self._key.usable():
             raise ConfigError(
-                "The API key of SYNAPSE is "
-                + ("not usable in a header." if self._key else "empty.")
-                + " Nothing was sent.",
+                "The API key of SYNAPSE is not usable in a header. Nothing was sent."
+                if self._key
+                else "The API key of SYNAPSE is empty. Nothing was sent.",
                 code="synapse_key_invalid",
                 hint="Set SYNAPSE_API_KEY (or its *_FILE) to the key alone: printable, no spaces or line breaks.",
             )
