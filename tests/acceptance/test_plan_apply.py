@@ -302,7 +302,7 @@ def test_the_next_run_settles_a_plan_whose_application_was_killed_and_says_what_
     before, writes = ready.fingerprint(), ready.writes()
     again = ready.apply(plan)
     assert (again.code, again.error) == (3, "plan_superseded")
-    assert "2 of its lines were written, 3 were not" in again.json["error"]["message"]
+    assert "2 of its steps were written, 3 were not" in again.json["error"]["message"]
     assert (ready.fingerprint(), ready.writes()) == (before, writes)
 
 

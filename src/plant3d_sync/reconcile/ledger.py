@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from plant3d_sync.model.plan import Stats, Tally
 from plant3d_sync.model.side import Entity
+from plant3d_sync.model.step import Archive
 from plant3d_sync.reconcile.case import Decision, Fate
 
 _FINAL = (Fate.SKIPPED, Fate.ERRORS)
@@ -42,6 +43,9 @@ class Ledger:
             self._push["total"] += 1
             self._push[decision.push] += 1
         self.waiting += decision.waits
+        for step in decision.steps:
+            if isinstance(step, Archive) and step.needs is not None:
+                self.for_person[step.op.value] += 1
         amounts, tally = decision.amounts, self.tally
         if amounts.gone:
             tally.gone[entity] += 1

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import assert_never
+from itertools import starmap
 
-from plant3d_sync.model.conflict import WHOLE, ConflictDraft
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.ours import Ours
-from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError, Stats
+from plant3d_sync.model.plan import STAT_NAMES, GuardHit, Stats
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
 from plant3d_sync.model.side import Entity
 from plant3d_sync.model.step import (
-    Absent,
     Adopt,
-    Archive,
     Create,
     Push,
     Restore,
-    Settle,
-    Step,
-    Touch,
     Update,
     to_text,
 )
@@ -35,13 +30,14 @@ from plant3d_sync.reconcile import absence, guard, older
 from plant3d_sync.reconcile.case import Case, Decision, Fate, skipped
 from plant3d_sync.reconcile.context import Context, Kind, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
-from plant3d_sync.reconcile.draft import Draft, LineList, Lines, Pile
+from plant3d_sync.reconcile.draft import Draft, LineList, Lines
 from plant3d_sync.reconcile.fields import lag_shown
 from plant3d_sync.reconcile.ledger import Ledger
 from plant3d_sync.reconcile.merge import BY_TIME
 from plant3d_sync.reconcile.newcomer import creation
+from plant3d_sync.reconcile.piles import Piles, Told
 from plant3d_sync.reconcile.quarantine import IGNORED, told_of
-from plant3d_sync.reconcile.tags import Claim, Rename, Tags, Unchanged, in_order
+from plant3d_sync.reconcile.tags import Claim, Tags, Unchanged
 
 
 class Planner:
@@ -52,16 +48,11 @@ class Planner:
 
     def __init__(self, rules: RuleSet, know: Knowledge, pile: Callable[[], LineList] = list[bytes]) -> None:
         self._on = Context(rules, know)
-        self._free, self._updates, self._creations, self._quiet = (Pile(pile()) for _pile in range(4))
-        self._renames: dict[int, Rename] = {}
+        self._piles = Piles(pile)
+        self._told = Told()
         self._tags = Tags(know.unlinked)
         self._ledger = Ledger()
-        self._findings: list[Finding] = []
-        self._errors: list[RowError] = []
-        self._conflicts: list[ConflictDraft] = []
-        self._work: list[dict[str, object]] = []
         self._examined: set[tuple[str, str]] = set()
-        self._choices: dict[str, str] = {}
         self._uncompared: set[str] = set()
         self._disputed: set[str] = set()
         self._strays = dict(know.strays)
@@ -131,7 +122,7 @@ class Planner:
             on.pulls and know.schema is None and not (self._strays or know.questions or know.quarantine.rows)
         )
         usable, unlinked = on.rules.reading.tags.usable, know.unlinked
-        stats, claim, put = self._ledger.stats, self._tags.claim, self._creations.put
+        stats, claim, put = self._ledger.stats, self._tags.claim, self._piles.creations.put
         for item in items:
             kind = on.kind(item.class_name)
             translated = kind.translate(item)
@@ -191,7 +182,7 @@ class Planner:
             return
         self._sees_older_copy |= link is not None and older.row_went_back(link, item)
         if link is not None or translated.problems:
-            self._findings.extend(remarks(case))
+            self._told.findings.extend(remarks(case))
         if registered:
             self._tags.only_registered(item.pnpid)
         if tag is not None and not on.rules.reading.is_undrawn(item):
@@ -235,15 +226,11 @@ class Planner:
     def _add(self, decision: Decision, pnpid: int, guid: str, entity: str) -> None:
         """One more decision."""
         for step in decision.steps:
-            self._put(step)
+            self._piles.put(step)
         if decision.fate is Fate.CREATED and not decision.findings:
             return  # the usual case of a first pull
         self._ledger.record(decision, pnpid, entity)
-        self._findings.extend(decision.findings)
-        self._errors.extend(decision.errors)
-        self._conflicts.extend(decision.conflicts)
-        self._work.extend(decision.work_items)
-        self._choices.update(decision.choices)
+        self._told.add(decision)
         if decision.uncompared:
             self._uncompared.add(guid)
         self._look_at(guid, decision.looked_at)
@@ -253,27 +240,6 @@ class Planner:
             self._tags.release(decision.released)
         if decision.taken is not None:
             self._tags.take(decision.taken, pnpid)
-
-    def _put(self, step: Step) -> None:
-        """Lay a step on its pile."""
-        match step:
-            case Create():
-                self._creations.put(step.entity, step.pnpid, to_text(step))
-            case Update() | Adopt() if step.old_tag is not None:
-                new = str(step.set["tag"])
-                self._renames[step.pnpid] = Rename(step.old_tag, new, to_text(step), step.entity)
-            case Update() | Restore():
-                self._updates.put(step.entity, step.pnpid, to_text(step))
-            case Adopt():
-                pile = self._updates if step.set else self._quiet
-                pile.put(step.entity, step.pnpid, to_text(step))
-            case Archive():
-                self._ledger.for_person[step.op.value] += step.needs is not None
-                self._free.add(to_text(step))
-            case Push() | Settle() | Touch() | Absent():
-                self._quiet.add(to_text(step))
-            case _:
-                assert_never(step)
 
     def _look_at(self, guid: str, names: Iterable[str]) -> None:
         """An open question is asked again, or answered, by comparing its own item; nothing else ends it."""
@@ -288,11 +254,10 @@ class Planner:
         self._tell_strays()
         self._judge_tags()
         know = self._on.know
-        piles = (self._free, in_order(self._renames), self._updates, self._creations, self._quiet)
-        lines = Lines(piles, self._on.rules.digest)
+        lines = Lines(self._piles.in_order(), self._on.rules.digest)
         by_entity = {str(entity): self._counts(entity) for entity in Entity}
         total = Stats(**{name: sum(getattr(one, name) for one in by_entity.values()) for name in STAT_NAMES})
-        total.findings = len(self._findings)
+        total.findings = len(self._told.findings)
         tally, push = self._ledger.weighed(by_entity), self._ledger.push_stats()
         first_sync = tally.links == 0 or know.first_pull
         amounts = guard.check_amounts(tally, know.limits, first_sync=first_sync)
@@ -303,10 +268,10 @@ class Planner:
             push_stats=push,
             tally=tally,
             guards=[*extra_guards, *amounts, *guard.check_older(tally)],
-            errors=self._errors,
-            findings=self._findings,
-            conflicts=self._conflicts,
-            work_items=self._work,
+            errors=self._told.errors,
+            findings=self._told.findings,
+            conflicts=self._told.conflicts,
+            work_items=self._told.work_items,
             fingerprint=lines.fingerprint,
             writes={
                 "synapse": total.created + total.updated + total.archived,
@@ -317,7 +282,7 @@ class Planner:
             examined=frozenset(self._examined),
             reasons=self._ledger.reasons(),
             not_handed_over=self._ledger.not_handed_over(),
-            fates=self._choices,
+            fates=self._told.choices,
             uncompared=frozenset(self._uncompared | self._disputed),
             lag=self._lag,
             lag_shown_by=self._lag_shown_by,
@@ -332,24 +297,13 @@ class Planner:
 
     def _counts(self, entity: str) -> Stats:
         """What becomes of the items of a kind, as far as steps are left."""
-        renamed = sum(rename.entity == entity for rename in self._renames.values())
         return self._ledger.counts(
-            entity, created=self._creations.count(entity), updated=self._updates.count(entity) + renamed
+            entity, created=self._piles.created(entity), updated=self._piles.updated(entity)
         )
 
     def _tell_strays(self) -> None:
         """Assets with an identity of ours that no item carries: no link tells of them, so the run does."""
-        for guid, (asset_id, tag) in self._strays.items():
-            self._findings.append(
-                Finding(
-                    code="asset_without_item",
-                    message=f"The asset {tag} carries the identity {guid}, which no mapped item of Plant 3D has. "
-                    "Left alone.",
-                    hint="If its item was deleted, archive the asset in SYNAPSE.",
-                    tag=tag,
-                    data={"plant3d_id": guid, "asset_id": asset_id},
-                )
-            )
+        self._told.findings.extend(starmap(_stray, self._strays.items()))
 
     def _judge_tags(self) -> None:
         """Withdraw what is planned for items that may not have their tag."""
@@ -357,34 +311,42 @@ class Planner:
             self._uncompared.add(holder.plant3d_id)
             if holder.entity in self._on.know.entities:
                 self._withdraw(pnpid, holder.entity, Fate.SKIPPED, told.code)
-                self._findings.append(told)
+                self._told.findings.append(told)
         for asset_id, tag in self._strays.values():
             self._tags.stray(tag, asset_id)
-        for item, holder, held, told in self._tags.look_alikes(self._creations.items()):
+        for item, holder, held, told in self._tags.look_alikes(self._piles.creations.items()):
             if item is None:
-                self._findings.append(told)
+                self._told.findings.append(told)
             elif holder.entity in self._on.know.entities:
                 if held:
                     self._uncompared.add(holder.plant3d_id)
                     self._withdraw(item, holder.entity, Fate.SKIPPED, told.code)
-                self._findings.append(told)
-        for pnpid, entity, error in self._tags.refused(self._renames, self._creations.items()):
+                self._told.findings.append(told)
+        for pnpid, entity, error in self._tags.refused(self._piles.renames, self._piles.creations.items()):
             self._uncompared.add(self._tags.holder(pnpid).plant3d_id)
             ignored = self._on.know.quarantine.ignored(error)
             if ignored is not None:
                 self._withdraw(pnpid, entity, Fate.SKIPPED, IGNORED)
-                self._findings.append(told_of(ignored))
+                self._told.findings.append(told_of(ignored))
                 continue
             self._withdraw(pnpid, entity, Fate.ERRORS, error.code)
-            self._errors.append(error)
+            self._told.errors.append(error)
 
     def _withdraw(self, pnpid: int, entity: str, fate: Fate, code: str) -> None:
         """Leave the item's step out of the plan; what the item is otherwise found to be stays."""
-        if not self._ledger.withdraw(pnpid, entity, fate, code):
-            return
-        self._renames.pop(pnpid, None)
-        for pile in (self._creations, self._updates, self._quiet):
-            pile.withdraw(entity, pnpid)
+        if self._ledger.withdraw(pnpid, entity, fate, code):
+            self._piles.withdraw(pnpid, entity)
+
+
+def _stray(guid: str, held: tuple[str, str]) -> Finding:
+    asset_id, tag = held
+    return Finding(
+        code="asset_without_item",
+        message=f"The asset {tag} carries the identity {guid}, which no mapped item of Plant 3D has. Left alone.",
+        hint="If its item was deleted, archive the asset in SYNAPSE.",
+        tag=tag,
+        data={"plant3d_id": guid, "asset_id": asset_id},
+    )
 
 
 def _is_by_time(decision: Decision) -> bool:

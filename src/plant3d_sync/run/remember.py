@@ -81,7 +81,7 @@ class Memory:
                     self._project.name,
                     plant_read_at=looked_at,
                     skew=self._known.skew,
-                    **self._both_looked_at(feed, report, self._asked.direction),
+                    **_both_looked_at(feed, report, self._asked.direction),
                 )
                 count_records(self._project, report)
             self._store_counts(connection)
@@ -96,7 +96,7 @@ class Memory:
             if self._asked.all_kinds and of_amounts:
                 # what the read found helps whoever decides; but a wrong or older database says nothing of ours
                 self._lease.fence.check(connection)
-                number = self._known_number(connection)
+                number = project_state.ensure(connection, self._project.name).number
                 finding_state.replace_findings(connection, number, planned.draft.findings, planned.read_at)
             runs.end(connection, self._run.run_id, telling.ending(report))
             telling.tell_what_was_done(report, recount(connection, self._run.run_id))
@@ -200,7 +200,7 @@ class Memory:
                 self._project.name,
                 force_compare=True,
                 identity=sides.snapshot.identity,
-                **self._both_looked_at(sides.feed, report, direction),
+                **_both_looked_at(sides.feed, report, direction),
             )
             self._count(report, execution.outcome)
             self._store_counts(connection)
@@ -208,11 +208,6 @@ class Memory:
         return report
 
     # ------------------------------------------------------------------ what every end writes
-
-    def _both_looked_at(self, feed: Feed, report: Report, direction: Direction | None) -> Document:
-        """When SYNAPSE was read, and when a direction (if any) last succeeded: columns of the project."""
-        done = {} if direction is None else project_state.succeeded(direction, report.completed_at)
-        return {"feed_read_at": feed.started_at, **done}
 
     def _count(self, report: Report, outcome: Outcome) -> None:
         """For the metrics, what a run did that came to its end."""
@@ -279,9 +274,6 @@ class Memory:
             told_once=bool(report.stats["archived"]) or any(map(_is_put_right, found)),
         )
 
-    def _known_number(self, connection: Connection) -> int:
-        return project_state.ensure(connection, self._project.name).number
-
     def _remember_project(
         self, connection: Connection, planned: Planned, report: Report, waiting: int
     ) -> None:
@@ -290,7 +282,7 @@ class Memory:
             "identity": sides.snapshot.identity,
             "skew": self._project.synapse.capabilities().skew_seconds,
             "synapse_project_id": self._project.config.synapse_project_id,
-            **self._both_looked_at(sides.feed, report, self._asked.direction),
+            **_both_looked_at(sides.feed, report, self._asked.direction),
         }
         stored = project_state.ensure(connection, self._project.name)
         limits = [limit.to_dict() for limit in self._project.synapse.limits()]
@@ -300,14 +292,7 @@ class Memory:
             values["plant_lag"] = planned.draft.lag
             self._note_lag(connection, planned.draft, report)
         if self._asked.all_kinds and self._asked.compares_all:
-            values |= {
-                "signature": sides.signature if not report.writes["plant3d"] else None,
-                "mapping_digest": planned.mapping_digest,
-                "plant_read_at": sides.copied_after,
-                "waiting": waiting,
-                "force_compare": False,
-                "last_counts": _last_counts(report),
-            }
+            values |= _of_complete_read(planned, report, waiting)
         project_state.update(connection, self._project.name, **values)
 
     def _note_lag(self, connection: Connection, draft: Draft, report: Report) -> None:
@@ -354,6 +339,24 @@ class Memory:
             told=told_of(report),
         )
         project_state.update(connection, self._project.name, standing=decided if signature else None)
+
+
+def _both_looked_at(feed: Feed, report: Report, direction: Direction | None) -> Document:
+    """When SYNAPSE was read, and when a direction (if any) last succeeded: columns of the project."""
+    done = {} if direction is None else project_state.succeeded(direction, report.completed_at)
+    return {"feed_read_at": feed.started_at, **done}
+
+
+def _of_complete_read(planned: Planned, report: Report, waiting: int) -> Document:
+    """What a complete read says of the project as a whole: columns of the project."""
+    return {
+        "signature": planned.sides.signature if not report.writes["plant3d"] else None,
+        "mapping_digest": planned.mapping_digest,
+        "plant_read_at": planned.sides.copied_after,
+        "waiting": waiting,
+        "force_compare": False,
+        "last_counts": _last_counts(report),
+    }
 
 
 def _last_counts(report: Report) -> dict[str, Document]:
