@@ -118,12 +118,19 @@ def tr_members(document: Any, names: frozenset[str]) -> Any:
             if key in names and isinstance(value, str | list)
             else value
             if key in VALUES
+            else _sides(value, names)
+            if key == CONNECTIONS and isinstance(value, Mapping)
             else tr_members(value, names)
             for key, value in document.items()
         }
     if isinstance(document, list | tuple):
         return [tr_members(one, names) for one in document]
     return document
+
+
+def _sides(document: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """What is known of each side by its name, which elsewhere names somebody's value."""
+    return {side: tr_members(found, names) for side, found in document.items()}
 
 
 def _told(value: str | list[Any]) -> str | list[Any]:
@@ -149,6 +156,8 @@ VALUES: Final = frozenset(
     {"attributes", "fields", "values", "set", "was", "base", "plant3d", "synapse", "data"}
 )
 """Members that hold somebody's values, whatever these are called."""
+CONNECTIONS: Final = "connections"
+"""The member with an answer of each side."""
 
 
 # ---------------------------------------------------------------- sentences and their templates

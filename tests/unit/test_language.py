@@ -204,6 +204,17 @@ def test_codes_names_and_values_stay_as_they_are() -> None:
     assert tr_members(document, language.TOLD) is document
 
 
+def test_what_is_said_of_a_connection_is_translated_though_it_stands_under_the_name_of_a_side() -> None:
+    document = {
+        "connections": {"plant3d": {"status": "error", "message": "never checked"}},
+        "plant3d": {"message": "never checked"},
+    }
+    with speaking("fr"):
+        said = tr_members(document, language.TOLD)
+    assert said["connections"]["plant3d"] == {"status": "error", "message": FRENCH["never checked"]}
+    assert said["plant3d"] == document["plant3d"]
+
+
 def spoken_by(capfdbinary: pytest.CaptureFixture[bytes], *words: str) -> tuple[int, dict[str, object], str]:
     code = run(list(words))
     out, err = capfdbinary.readouterr()

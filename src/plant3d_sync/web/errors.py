@@ -80,9 +80,15 @@ def unknown_project(name: str, visible: Sequence[str]) -> Refused:
 
 def not_found(what: str, name: object) -> Refused:
     """404 for an object that does not exist or belongs to a project the key may not see: see `Context.found`."""
-    return Refused(
-        404, "not_found", f"There is no {what} {name}.", hint="Take the id from the list of this project."
-    )
+    told = {
+        "run": f"There is no run {name}.",
+        "plan": f"There is no plan {name}.",
+        "conflict": f"There is no conflict {name}.",
+        "item": f"There is no item {name}.",
+        "key": f"There is no key {name}.",
+        "row": f"There is no row {name}.",
+    }
+    return Refused(404, "not_found", told[what], hint="Take the id from the list of this project.")
 
 
 def wrong_field(name: str, message: str, code: str = "value_error", *, where: str = "body") -> Refused:
