@@ -21,6 +21,9 @@ from plant3d_sync.state import Connection, intents, links, ours, seals
 from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief
 
+AT_ONCE = 100
+"""Changed items that the state is asked about together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Remembered:
@@ -48,6 +51,7 @@ class Comparison:
         self._recalled = recalled
         self._unread = UnreadFields(project.synapse, sides.rules)
         self._seen: set[int] = set()
+        self._waiting: list[PlantItem] = []
 
     def scan(self, only: frozenset[str] | None) -> Mapping[str, int]:
         """Every item, or those with these identities. Returns how many there are of each class."""
@@ -60,6 +64,7 @@ class Comparison:
             self._see(batch)
             done += len(batch.unchanged) + len(batch.changed) + len(batch.unsettled)
             self._world.progress("compare", done, total)
+        self._see_waiting()
         return whole
 
     def _narrowed(self, batch: ItemBatch, only: frozenset[str]) -> ItemBatch:
@@ -81,11 +86,19 @@ class Comparison:
                 there = [item for item in there if not _is_missed_line(item, briefs, reading)]
                 seen.update([item.pnpid for item in there])
                 seen.update([item.follows for item in there if item.follows is not None])
-            self.lines |= made_of(there, self._recalled.reading)
-            self._see_changed(there)
+            self._waiting += there
+            if len(self._waiting) >= AT_ONCE:
+                self._see_waiting()
         if batch.unsettled:  # there, but unknown this time: neither compared nor missed
             seen.update(batch.unsettled)
             planner.set_aside([briefs[one] for one in batch.unsettled if one in briefs])
+
+    def _see_waiting(self) -> None:
+        """Show the items that changed, of however many batches they are: the state is asked about all of them at once."""
+        there, self._waiting = self._waiting, []
+        if there:
+            self.lines |= made_of(there, self._recalled.reading)
+            self._see_changed(there)
 
     def _see_changed(self, items: Sequence[PlantItem]) -> None:
         with self._world.state.read() as connection:

@@ -27,14 +27,15 @@ def unread_letters(rules: RuleSet, snapshot: PlantSnapshot) -> list[Finding]:
         for pnpid, tag in snapshot.column_values(classes, "Tag").items()
         if rules.reading.tags.usable(tag)
     }
+    if len(tags) < FEWEST:
+        return []
     types = snapshot.column_values(classes, "Type")
     kinds = {one: function_letters(one) for one in set(types.values())}  # a few, of many instruments each
-    unread = [
-        str(tag)
-        for pnpid, tag in sorted(tags.items())
-        if kinds.get(types.get(pnpid)) is None and function_letters(tag) is None
-    ]
-    if len(tags) < FEWEST or 2 * len(unread) <= len(tags):
+    untyped = [(pnpid, tag) for pnpid, tag in tags.items() if kinds.get(types.get(pnpid)) is None]
+    if 2 * len(untyped) <= len(tags):
+        return []
+    unread = [str(tag) for _pnpid, tag in sorted(untyped) if function_letters(tag) is None]
+    if 2 * len(unread) <= len(tags):
         return []
     shown = ", ".join(said(tag) for tag in unread[:_EXAMPLES])
     return [

@@ -756,8 +756,10 @@ class Scan:
             return common
         values: _OfSegments = {}
         for name, found in self._segment_values.items():
-            with suppress(KeyError):  # a segment whose row is missing: the column is left out
+            try:
                 values[name] = tuple([found[one] for one in segments])
+            except KeyError:  # a segment whose row is missing: the column is left out
+                continue
         return common, values
 
     # ------------------------------------------------------------ findings
