@@ -287,7 +287,7 @@ def test_a_postgresql_without_room_for_any_table_is_healed_by_the_next_run(
 
 def cut_at(make: Make, at: int | str, when: When) -> None:
     """A history in which the connection drops at a commit of one run: that of a transaction with such a statement, or the
-    statement with this number of the run's own thread. By the commits of all connections, one of the run's watch or of its
+    statement with this number that the run's own thread says. By the commits of all connections, one of the run's watch or of its
     lease may be the one that is met.
     """
     expected = reference(make, "postgresql")
@@ -299,6 +299,7 @@ def cut_at(make: Make, at: int | str, when: When) -> None:
         world.configure()
         with in_trouble(world, trouble) as app:
             app.state.ready()
+            trouble.said.clear()
             proxy.cut_transaction(at if isinstance(at, str) else MARK, when)
             said = now(app)
         assert proxy.cuts == 1, f"nothing was cut in {proxy.commits} commits"
@@ -323,7 +324,12 @@ def test_a_connection_lost_after_a_commit_and_before_its_answer_is_settled_by_lo
 def test_a_connection_lost_at_any_commit_is_settled_by_looking(
     make_on_postgresql: MakeWorld, when: When
 ) -> None:
-    commits = [number for number, said in enumerate(statements(make_on_postgresql), 1) if said == "COMMIT"]
+    trouble = Trouble()
+    with in_trouble(edited(make_on_postgresql, "counted"), trouble) as app:
+        app.state.ready()
+        trouble.said.clear()
+        assert now(app) == "clean"
+    commits = [number for number, said in enumerate(trouble.said, 1) if said == "COMMIT"]
     assert len(commits) > 10
     for number in commits:
         cut_at(make_on_postgresql, number, when)
