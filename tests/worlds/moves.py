@@ -253,11 +253,15 @@ def user_types(world: World, tag: str) -> bool:
 
 
 def user_takes_it_back(world: World, tag: str) -> bool:
-    """Types again what stood there in the beginning."""
+    """Types again what stood there in the beginning. Where both sides agreed on just that last, and a designer typed
+    something since, only the designer edited.
+    """
     row = world.asset(tag)
     if row is None or row["deleted_at"] is not None or row["description"] == world.first[tag]:
         return False
-    world.told.words[tag, "description"] = Typed("synapse", world.first[tag])
+    first = world.first[tag]
+    nothing = world.told.agreed.get(tag, first) == first != world.cell(tag)
+    world.told.words[tag, "description"] = Typed("synapse", first, counts=not nothing)
     return _edits(world, tag, description=world.first[tag])
 
 

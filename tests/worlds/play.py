@@ -297,7 +297,12 @@ def _situation(world: World) -> str:
         [world.plan is None, [[*key, one.text, one.counts] for key, one in sorted(world.told.words.items())]],
         world.told.moves[-1:] if world.told.moves and "plan" in world.told.moves[-1] else [],
         [world.options, world.workbook, world.kept_synapse is None, (world.folder / "kept.dcf").exists()],
-        [sorted(map(str, world.told.undone.items())), sorted(world.told.decided), sorted(world.told.unclear)],
+        [
+            sorted(map(str, world.told.undone.items())),
+            sorted(world.told.decided),
+            sorted(world.told.unclear),
+            sorted(map(str, world.told.agreed.items())),
+        ],
         [
             world.told.wrong,
             sorted(world.told.relinked),

@@ -157,6 +157,8 @@ class Told:
 
     words: dict[tuple[str, str], Typed] = field(default_factory=dict)
     """(item, field) -> the last edit of a person."""
+    agreed: dict[str, Value] = field(default_factory=dict)
+    """Item -> the description that both sides held last at the end of a command."""
     owned: dict[tuple[str, str], Value] = field(default_factory=dict)
     """(item, column that is Plant 3D's) -> what a designer left there."""
     texts: int = 0
@@ -390,6 +392,9 @@ class World:
         with self.looking():
             for (tag, name), typed in self.told.words.items():
                 typed.arrived |= self.cell(tag, name) == typed.text == self.held(tag, name)
+            for tag in self.items:
+                if (held := self.held(tag)) is not None and held == self.cell(tag):
+                    self.told.agreed[tag] = held
         ran = answer.get("run_id") if words[0] in RUNS else answer.get("ran")
         if ran and words[0] != "plan":
             self.last = answer
