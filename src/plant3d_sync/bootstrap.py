@@ -429,7 +429,7 @@ class App:
         return prune
 
     def backup_folder(self, config: ProjectConfig) -> Path:
-        """Where backups of the Plant 3D database go: configured, else beside the state database."""
+        """Where backups of the Plant 3D database go: configured, else next to the state database."""
         if config.backups:
             return Path(os.path.abspath(self.base_dir / config.backups))
         database = self.state.url.database if self.state.dialect == "sqlite" else None

@@ -1,4 +1,4 @@
-"""What an operator may set: the variables of the user's plan, ours beside them, and the configuration file.
+"""What an operator may set: the variables of the user's plan, ours next to them, and the configuration file.
 
 The plan's names stay bare (`PLANT3D_DB_HOST`, `SYNAPSE_API_URL`, `SYNC_BATCH_SIZE`, ...), as does
 `STATE_DB_URL`; every other name of ours starts with `P3DSYNC_`. Secrets may come from a file: `<NAME>_FILE`.
@@ -81,7 +81,7 @@ class Settings(BaseModel):
         Field(
             ge=1,
             le=65535,
-            description="SQL Server port. 1433 says nothing beside an instance or a port in PLANT3D_DB_HOST.",
+            description="SQL Server port. 1433 says nothing next to an instance or a port in PLANT3D_DB_HOST.",
         ),
     ] = 1433
     plant3d_db_name: Annotated[str | None, Field(description="Database name, usually `<project>_PnId`.")] = (
@@ -304,7 +304,7 @@ SyncedFolder = Literal[
     "cloud-files",
     "conflicted-copy",
 ]
-"""What keeps a folder in step with other machines; a project may allow direct writing beside it by name."""
+"""What keeps a folder in step with other machines; a project may allow direct writing next to it by name."""
 
 
 class ProjectFile(BaseModel):

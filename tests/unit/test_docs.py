@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from docs import generate
+from docs import generate, texts
 from plant3d_sync import errors
 from plant3d_sync.mapping import load_mapping
 from plant3d_sync.settings import ConfigFile
@@ -165,12 +165,21 @@ def test_every_table_of_the_state_is_on_the_page_and_no_other() -> None:
 
 
 RETIRED = {
-    r"\b[Tt]ie[sd]?\b(?! rule| In)|\btied\b": "link",
-    r"[Tt]he way back\b": "writing back to Plant 3D",
+    r"\b[Tt]ie[sd]?\b(?! rule| In)|\btied\b|\btying\b": "link",
+    r"\badopt(s|ed|ing|ions?)\b": "link (the step is `Adopt`)",
+    r"\b[Ww]ay back\b|way_back": "writing back to Plant 3D, write-back",
+    r"\bplan'?s? lines?\b|\blines? of (a|the|this) plan\b|\b(show|list)s? every line\b": "step",
     r"^\s*\"\"\"So many|At most so many|[Aa]fter so many": "How many ...; after this many",
-    r"(cure|fix) beside each": "the fix next to each",
+    r"(?<![\w{.])[Bb]eside\b(?! =|\.is_file|\.as_posix|\}| /)": "next to, besides, compared with",
+    r"\bfor ever\b": "forever",
+    r"\bslip of the pen\b|\bslips? in the\b": "typo, mistake",
+    r"\b(puts?|putting) (it|them|the \w+) right\b|\b(is|are) put right\b": "correct",
+    r"\b[Gg]ets on\b|as long as it gets": "makes progress",
+    r"\b(overwritten|believed|changes?|moves?) unseen\b": "silently, without a look",
     r"goes the long way|goes the careful way": "is read in full",
-    r"tells? (every|all) (slips?|mistakes?)": "reports",
+    r"tells? (every|all) (slips?|mistakes?)|\btold at once\b": "reports",
+    r"\b(secret|password|key) is told\b": "is revealed",
+    r"\bis said (on|in) (the|this|that|\[)": "is described",
 }
 """Words that were used for a thing which has another name, with the one to use."""
 
@@ -189,6 +198,41 @@ def test_one_word_per_thing(place: Path) -> None:
         for hit in re.finditer(word, text, re.MULTILINE)
     }
     assert not found, f"say it so: {found}"
+
+
+RETIRED_FR = {
+    r"\blignes? d(u|'un|es) plans?\b": "étape",
+    r"\bétiquettes? (de|d'un|du) (élément|pompe|vanne|repère)": "repère",
+    r"\bappari(er|é|és|ement)\b|\bjumel|\bliaisons?\b|\badopt(er|é|ion)\b": "lien, lier",
+    r"\bmappings?\b": "correspondance",
+    r"\b(assets?|findings?|drawings?|workbooks?)\b(?!:)": "actif, constat, dessin, classeur",
+    r"\bdessinateurs?\b": "concepteur",
+}
+"""The same in French, outside of names that are code."""
+CODE_OF_FRENCH = re.compile(
+    r"^ *```.*?^ *```|`[^`]*`|\{\w+\}|plant3d-sync( [\w-]+)+|\]\([^)]*\)|--[\w-]+|[\w./-]+\.(md|py|yml|xlsx|po)\b",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [page for page in PAGES if "fr" in page.relative_to(ROOT).parts or ".fr." in page.name],
+    ids=name_of,
+)
+def test_one_word_per_thing_in_french(place: Path) -> None:
+    text = CODE_OF_FRENCH.sub("", place.read_text(encoding="utf-8"))
+    found = {hit[0]: better for word, better in RETIRED_FR.items() for hit in re.finditer(word, text)}
+    assert not found, f"say it so: {found}"
+
+
+def test_one_word_per_thing_in_what_is_said_in_french() -> None:
+    found = []
+    for one in texts.catalogue("fr"):
+        for text in one.string if isinstance(one.string, tuple) else (one.string or "",):
+            plain = CODE_OF_FRENCH.sub("", str(text))
+            found += [(text, better) for word, better in RETIRED_FR.items() if re.search(word, plain)]
+    assert not found
 
 
 def test_the_classes_of_the_glossary_exist_in_the_model() -> None:

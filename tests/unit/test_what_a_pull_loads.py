@@ -18,7 +18,7 @@ NOT_FOR_A_PULL = (
     "rq",
     "structlog",
     "sqlalchemy.dialects.postgresql",
-    "plant3d_sync.cli.way_back_commands",
+    "plant3d_sync.cli.write_back_commands",
     "plant3d_sync.connectors.plant3d.writing.writer",
     "plant3d_sync.connectors.synapse_v02",
     "plant3d_sync.sample",

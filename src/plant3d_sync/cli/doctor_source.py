@@ -78,7 +78,7 @@ def check_source(app: App, config: ProjectConfig, known: SourceIdentity | None) 
         lines += mapping_lines
         if rules is not None:
             lines += _expected(app, config, snapshot, rules)
-        return lines + _way_back(app, config, source, snapshot, rules)
+        return lines + _write_back(app, config, source, snapshot, rules)
     finally:
         snapshot.close()
 
@@ -144,7 +144,7 @@ def _mount(path: Path, *, writing: bool) -> Line:
     if kind in SAFE_KINDS:
         return ok("mount", f"{kind}: file locks reach the other programs")
     what = f"{kind}: file locks on this mount may not reach Plant 3D"
-    hint = "Mount the share without nobrl, nolock or local_lock (SMB 3 or NFS 4), or run beside the file."
+    hint = "Mount the share without nobrl, nolock or local_lock (SMB 3 or NFS 4), or run next to the file."
     if writing:
         return failed("mount", what, hint, "unsafe_mount", 78)
     return warning("mount", what, hint, "unsafe_mount")
@@ -319,7 +319,7 @@ def _mapping(app: App, config: ProjectConfig, snapshot: Snapshot) -> tuple[list[
 
 
 def _expected(app: App, config: ProjectConfig, snapshot: Snapshot, rules: RuleSet) -> list[Line]:
-    """The schema beside the accepted one, and what a pull would hand over now: the plan that a run would make."""
+    """The schema next to the accepted one, and what a pull would hand over now: the plan that a run would make."""
     known = True
     try:
         state = app.kept_state
@@ -377,7 +377,7 @@ def _some(problems: list[Problem]) -> str:
 # ---------------------------------------------------------------- writing back
 
 
-def _way_back(
+def _write_back(
     app: App, config: ProjectConfig, source: object, snapshot: Snapshot, rules: RuleSet | None
 ) -> list[Line]:
     """What `write: sql` needs: rights, a place for backups, and a view of the drawings' lock files."""
@@ -491,7 +491,7 @@ def _rights(
     writer: bool,
     allowed_login: str | None,
 ) -> list[Line]:
-    """Too little stops the run, too much stops the writer: both are told here first."""
+    """Too little stops the run, too much stops the writer: both are reported here first."""
     if rules is None:
         return _skipped("rights")
     engine = engine_for(source.address)

@@ -66,7 +66,7 @@ def options(
 GROUPS = (
     "sync_commands",
     "tool_commands",
-    "way_back_commands",
+    "write_back_commands",
     "waiting_commands",
     "schema_commands",
     "clock_commands",
@@ -152,7 +152,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _language(words: Sequence[str]) -> str | None:
-    """What stands behind `--lang`, looked up by hand: what cannot be parsed is told in that language too."""
+    """What stands behind `--lang`, looked up by hand: what cannot be parsed is reported in that language too."""
     for place, word in enumerate(words):
         if word.startswith("--lang="):
             return word.partition("=")[2]
@@ -201,7 +201,7 @@ def _run(words: list[str], arguments: list[str] | None) -> int:
 
 
 def _as_log_line(words: Sequence[str], error: SyncError | None = None) -> bool:
-    """Whether the error (None: the exception that is being handled) was told as a line of a service's log."""
+    """Whether the error (None: the exception that is being handled) was reported as a line of a service's log."""
     command = _command(words)
     if command not in SERVICES:
         return False
@@ -230,7 +230,7 @@ def _show(problem: typer.BadParameter) -> None:
 
 
 def _usage(problem: typer.BadParameter) -> SyncError:
-    """What the parser did not understand, as every other error is told."""
+    """What the parser did not understand, as every other error is reported."""
     path = problem.ctx.command_path if problem.ctx is not None else "plant3d-sync"
     asked_nothing = type(problem).__name__ == "NoArgsIsHelpError"  # it holds the whole help
     what = "Missing command." if asked_nothing else problem.format_message().strip()

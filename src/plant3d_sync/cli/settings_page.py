@@ -85,7 +85,7 @@ Made by `plant3d-sync settings page` from the program itself; do not edit it by 
 
 Values come from the environment; the configuration file (`--config`, `P3DSYNC_CONFIG`, or `plant3d-sync.yml` in the
 current folder) describes the projects. Secrets may come from a file: `<NAME>_FILE` holds its path. An unknown name
-that begins with `P3DSYNC_` is an error, so a slip of the pen is found at the start. `plant3d-sync check-config` names
+that begins with `P3DSYNC_` is an error, so a typo is found at the start. `plant3d-sync check-config` names
 every problem at once, `plant3d-sync settings show` tells the values in force and where they come from.
 
 Every text is looked at where it enters: variables, the configuration file, mapping files, secrets and command lines

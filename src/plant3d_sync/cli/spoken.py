@@ -25,7 +25,7 @@ _FIRST = re.compile(r"(?<=[.!?])\s")
 
 
 class _Formatter(typer.Context.formatter_class):  # type: ignore[misc,valid-type]
-    """Writes headings, and the words that stand beside a parameter, in our language."""
+    """Writes headings, and the words that stand next to a parameter, in our language."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """`Usage: …`"""

@@ -629,7 +629,7 @@ def _check_names(tree: _Tree, loader: _Loader) -> None:
 
 
 def _extended(data: object) -> list[str]:
-    """What a file extends, read before its shape is checked, so that the problems of all files are told at once."""
+    """What a file extends, read before its shape is checked, so that the problems of all files are reported at once."""
     named = _as_list(data.get("extends")) if isinstance(data, dict) else None
     return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
 

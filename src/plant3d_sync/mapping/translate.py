@@ -26,7 +26,7 @@ CONST = "@const:"
 """Prefix of a fixed text: `@const:Pump`."""
 
 SEGMENTS, SEGMENT_LIST = "@segments:", "@segment_list:"
-"""Prefixes of what a line is told by the columns of its segments."""
+"""Prefixes of what the columns of its segments say of a line."""
 
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 

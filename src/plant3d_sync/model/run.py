@@ -71,7 +71,7 @@ def is_live(status: str) -> bool:
 
 
 def did_its_work(status: str, outcome: str | None) -> bool:
-    """Whether the run came to its own end: everything that could be written was, and what could not is told."""
+    """Whether the run came to its own end: everything that could be written was, and what could not is reported."""
     return status == RunStatus.COMPLETED and outcome in DONE
 
 

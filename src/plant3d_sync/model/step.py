@@ -273,10 +273,10 @@ class Absent(_OfPair, kw_only=True, tag=Op.MISSING.value):
 Step = Create | Adopt | Update | Restore | Archive | Push | Settle | Touch | Absent
 
 ToSynapse = Create | Adopt | Update | Restore | Archive
-"""Steps that write to SYNAPSE; an adoption only if it sets something."""
+"""Steps that write to SYNAPSE; an `Adopt` only if it sets something."""
 
 Quiet = Adopt | Settle | Touch | Absent | Archive
-"""Steps that only change our own memory; of adoptions and archivings those that are not written now."""
+"""Steps that only change our own memory; of `Adopt` and `Archive` those that are not written now."""
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -41,7 +41,7 @@ Observed = Mapping[str, Mapping[str, Interval]]
 
 
 def created(step: Written, asset: Asset, *, link_id: int) -> Link:
-    """The link that a creation or an adoption makes: agreed on what the comparison settled, and on what was sent.
+    """The link that a `Create` or an `Adopt` makes: agreed on what the comparison settled, and on what was sent.
 
     Whatever else the asset holds was typed in SYNAPSE meanwhile, and is remembered as that.
     """

@@ -1,4 +1,4 @@
-"""One cause is told once: what the reader met in a row and what was decided because of it become one finding."""
+"""One cause is reported once: what the reader met in a row and what was decided because of it become one finding."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def without_refused(
 ) -> list[Finding]:
     """The reader's findings without those that the refused rows tell themselves: each names the others of its PnPGuid.
 
-    `decided`: what was found out by deciding; a row that a person left alone is told there.
+    `decided`: what was found out by deciding; a row that a person left alone is reported there.
     """
     told = {error.pnpid for error in errors if error.code in _IDENTITY}
     told |= {one.pnpid for one in decided if one.code == IGNORED and one.data.get("code") in _IDENTITY}

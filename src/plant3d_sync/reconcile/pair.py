@@ -40,7 +40,7 @@ OfPair = Adopt | Restore | Update | Settle | Touch
 def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decision:
     """Merge every field of a pair. `restore`: why an archived asset lives again; it is merged like any other.
 
-    A link without an id is of an asset that carries the item's identity already: it is adopted.
+    A link without an id is of an asset that carries the item's identity already: it is linked.
     """
     pair = Pair(case, link, case.asset.fields if case.asset is not None else link.synapse_fields())
     choices = on.void(link, GONE_FROM_PLANT3D, ITEM_BACK)

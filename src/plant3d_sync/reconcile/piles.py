@@ -1,4 +1,4 @@
-"""The steps of a plan while it is made, in the piles in which they are written; and what people are told beside them."""
+"""The steps of a plan while it is made, in the piles in which they are written; and what people are told besides."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Quarantine:
     all_due: bool = False
 
     def settle(self, pnpid: int, decision: Decision) -> Decision:
-        """The decision about an item without the steps that wait, and with what is told of them."""
+        """The decision about an item without the steps that wait, and with what is reported of them."""
         known = self.rows.get(pnpid)
         if not known:
             return decision
@@ -68,7 +68,7 @@ class Quarantine:
     def _sort(
         self, known: Sequence[Refused], errors: Sequence[RowError]
     ) -> tuple[list[RowError], list[Refused]]:
-        """Errors that are told, and refusals that a person left alone."""
+        """Errors that are reported, and refusals that a person left alone."""
         left: list[RowError] = []
         ignored: list[Refused] = []
         for error in errors:

@@ -112,7 +112,7 @@ class Twins(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """What is told of two tags that read the same. `pnpid`: the item it is about; None if only SYNAPSE holds both."""
+    """What is reported of two tags that read the same. `pnpid`: the item it is about; None if only SYNAPSE holds both."""
 
     pnpid: int | None
     holder: Holder
@@ -226,7 +226,7 @@ class Tags:
         self._strays[tag] = asset_id
 
     def look_alikes(self, created: Collection[int]) -> Iterator[Alike]:
-        """What is told of tags that read the same."""
+        """What is reported of tags that read the same."""
         for twins in self.twins(created):
             one = twins.one
             pnpid = one.pnpid if one.is_item else None
@@ -283,7 +283,7 @@ class Tags:
             held = one.pnpid in created and bool(strict)
             if (
                 other.is_item or held
-            ):  # what SYNAPSE holds beside the asset of a linked item is told of that asset
+            ):  # what SYNAPSE holds besides the asset of a linked item is reported of that asset
                 yield Twins(one, other, held)
 
     def _of_assets(self, group: Sequence[Bearer], linked: Collection[int]) -> Iterator[Twins]:

@@ -18,7 +18,7 @@ from plant3d_sync.state.tally import LOCKS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
-    """What a run read, beside what was known before. `copied_after`: when the copy began (POSIX seconds); what it does not
+    """What a run read, next to what was known before. `copied_after`: when the copy began (POSIX seconds); what it does not
     show yet happened after that. `signature`: the file's, None if it moved meanwhile.
     """
 

@@ -48,7 +48,7 @@ class Look:
                 message=f"{change.said()} Until somebody accepts it, the fields and items that it concerns wait.",
                 class_name=change.classes[0] if len(change.classes) == 1 else None,
                 column=change.column or None,
-                hint="`plant3d-sync schema show` shows the step, `schema accept` accepts it; or put it right in Project Setup.",
+                hint="`plant3d-sync schema show` shows the step, `schema accept` accepts it; or correct it in Project Setup.",
                 data={
                     "step": self.step.step_id,
                     "classes": list(change.classes),
@@ -133,7 +133,7 @@ def left_alone(briefs: Iterable[Brief], rules: RuleSet) -> Iterator[Brief]:
 
 
 def out_of_mapping(brief: Brief) -> Finding:
-    """What is told of one of them."""
+    """What is reported of one of them."""
     return Finding(
         code="out_of_mapping",
         message=f"The mapping does not bring the class {brief.class_name} (any more). The asset is left alone.",

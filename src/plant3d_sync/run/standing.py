@@ -226,7 +226,7 @@ def _posix(stamp: str) -> float:
     return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
-# ---------------------------------------------------------------- what is told of it
+# ---------------------------------------------------------------- what is reported of it
 
 
 def told_of(report: Report) -> Told:

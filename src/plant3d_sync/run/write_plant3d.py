@@ -60,7 +60,7 @@ def apply_push(execution: Execution, steps: Sequence[Push], snapshot: PlantSnaps
 
 
 def _worth_it(execution: Execution, writer: Writer, steps: Sequence[Push]) -> list[Push]:
-    """The steps of which a cell would be written now. What becomes of the others is told here, without a side effect.
+    """The steps of which a cell would be written now. What becomes of the others is reported here, without a side effect.
 
     A step of which nothing is left to write and some cell holds its value already is stored as any other write is.
     """

@@ -704,7 +704,7 @@ _REFUSALS = {
 
 
 def _link_id(step: Step) -> int | None:
-    """The link of the pair; an adoption makes one."""
+    """The link of the pair; an `Adopt` makes one."""
     return None if isinstance(step, Adopt) else step.link_id
 
 
@@ -766,7 +766,7 @@ def _altered(execution: Execution, step: ToSynapse, asset: Asset) -> None:
 
 
 def _remember_quiet(execution: Execution, steps: Sequence[Quiet]) -> None:
-    """Settle, touch, missing, and adoptions that need no write: only our own memory changes."""
+    """Settle, touch, missing, and each `Adopt` that needs no write: only our own memory changes."""
     execution.check()
     failpoint("pull.before_bookkeeping")
     number = execution.known.number

@@ -1,7 +1,7 @@
 """`write_sample`: a synthetic P&ID project database with the real structure.
 
 Everything is derived from the arguments: the same arguments give the same logical content. The file
-is written under another name beside the target and renamed when it is complete.
+is written under another name next to the target and renamed when it is complete.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`write_project`: a project folder around a sample database, with placeholder drawings.
 
-The drawings hold nothing but a file head: they are there for what looks at files beside them, such
+The drawings hold nothing but a file head: they are there for what looks at files next to them, such
 as AutoCAD's lock files (`*.dwl`, `*.dwl2`).
 """
 

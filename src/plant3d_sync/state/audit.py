@@ -78,7 +78,7 @@ class Broken:
     seq: int
     what: str
     code: str = "entry_altered"
-    """`row_altered` for a row beside the chain (`plant3d_sync.state.seals`); `table` and `row` name it then."""
+    """`row_altered` for a row next to the chain (`plant3d_sync.state.seals`); `table` and `row` name it then."""
     table: str | None = None
     row: str | None = None
 

@@ -2,7 +2,7 @@
 
 A key reads `p3s_<key id>_<secret>`. The secret has 256 random bits, so one SHA-256 of it is enough: there is
 nothing to guess, and a slow hash per request would only let strangers keep the service busy.
-A name is carried by one living key only, and no key is called as the program calls itself: who did what is told by
+A name is carried by one living key only, and no key is called as the program calls itself: who did what is reported by
 names. A key's own word for itself in the audit is `key:ID:NAME`.
 """
 

@@ -1,7 +1,7 @@
 """Seals: digests in the hash chain of the rows that may lead to a write.
 
 A plain UPDATE in the state database could make `undo`, `apply` or a recovery write a value nobody decided. So every
-such row is sealed when it is stored and each time it moves on: its digest is entered in a chain of the audit beside
+such row is sealed when it is stored and each time it moves on: its digest is entered in a chain of the audit next to
 the project's own (`rows:PROJECT`; `choices:` and `requests:` for what people decide; `rows:system` for keys). The
 newest seal of a row counts. Whoever is about to act on rows recomputes them first (`check_…`), `verify` all of them.
 

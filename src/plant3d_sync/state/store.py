@@ -282,14 +282,14 @@ class State:
     def look(self) -> None:
         """Whether the database is fit for us: its encoding, and what our login may do in it. Writes nothing.
 
-        Raises StateRefused with the way to put it right, RetryLaterError when it cannot be asked now.
+        Raises StateRefused with the way to correct it, RetryLaterError when it cannot be asked now.
         """
         version = self.schema_version()
         with self._translating(), self.engine.connect() as connection:
             self._look(connection, empty=version is None)
 
     def _look(self, connection: Connection, *, empty: bool) -> None:
-        """Asked once: neither changes under a database that is in use, and what does is told by the statement."""
+        """Asked once: neither changes under a database that is in use, and what does is reported by the statement."""
         if self.dialect == "postgresql":
             try:
                 self._look_at_server(connection, empty=empty)

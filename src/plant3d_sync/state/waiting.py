@@ -28,7 +28,7 @@ be approved, a change of the schema, a refused row, a value for a workbook, work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """One thing that waits. `since`: POSIX seconds. `hint`: what puts it right, where that depends on the thing."""
+    """One thing that waits. `since`: POSIX seconds. `hint`: what corrects it, where that depends on the thing."""
 
     kind: str
     id: str

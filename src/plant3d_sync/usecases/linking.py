@@ -454,7 +454,7 @@ def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asse
 
 
 def _step(pair: Pair, values: dict[str, Value], why: dict[str, str] | None = None) -> Adopt:
-    """The adoption of an accepted pair, which writes these values."""
+    """The `Adopt` step of an accepted pair, which writes these values."""
     return Adopt(
         entity=pair.entity,
         pnpid=pair.pnpid,

@@ -35,7 +35,9 @@ def what_to_do(kind: str, project: str, number: str) -> str:
         case "archive":
             return f"`plant3d-sync plan {project}`, look at it, then `apply`; or bring the item back in Plant 3D."
         case "schema_step":
-            return f"`plant3d-sync schema show {project}`, then `schema accept`; or put it right in Project Setup."
+            return (
+                f"`plant3d-sync schema show {project}`, then `schema accept`; or correct it in Project Setup."
+            )
         case "quarantine":
             return (
                 f"`plant3d-sync quarantine retry {project} {number}` tries it now, "

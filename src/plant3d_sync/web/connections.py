@@ -106,7 +106,7 @@ class OneFraming(h11.Connection):
     """Refuses a request whose end could be read in two ways: a proxy before us may have read it in the other one."""
 
     def next_event(self) -> Any:
-        """The next event. Raises RemoteProtocolError for more than one length, or a length beside an encoding."""
+        """The next event. Raises RemoteProtocolError for more than one length, or a length next to an encoding."""
         at_a_head = self.their_state is h11.IDLE
         before = self.trailing_data[0] if at_a_head else b""
         event = super().next_event()
@@ -120,7 +120,7 @@ def _refuse_two_framings(request: h11.Request, head: bytes) -> None:
     lengths = [value for name, value in request.headers if name == b"content-length"]
     encoded = any(name == b"transfer-encoding" for name, _value in request.headers)
     if encoded and (lengths or request.http_version < b"1.1"):
-        raise h11.RemoteProtocolError("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+        raise h11.RemoteProtocolError("Transfer-Encoding next to Content-Length, or in HTTP/1.0")
     if names.count(b"content-length") > 1 or any(b"," in line for line in _lines(head, b"content-length")):
         raise h11.RemoteProtocolError("more than one Content-Length")
 
@@ -256,7 +256,7 @@ class Connection(H11Protocol):
             HTTPStatus.BAD_REQUEST,
             "bad_request",
             f"{msg} It is no HTTP request, or its end could be read in two ways.",
-            "Send HTTP/1.1 with at most one Content-Length, and none beside Transfer-Encoding.",
+            "Send HTTP/1.1 with at most one Content-Length, and none next to Transfer-Encoding.",
         )
 
     def _answer(self, status: HTTPStatus, code: str, detail: str, hint: str) -> None:

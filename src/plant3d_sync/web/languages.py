@@ -1,6 +1,6 @@
 """Answers in the language of whoever asks: `Accept-Language`, else the settings.
 
-What is a sentence in a JSON document is said in that language, whichever route made it; codes, names and values are not.
+A sentence in a JSON document is put into that language, whichever route made it; codes, names and values are not.
 """
 
 from __future__ import annotations

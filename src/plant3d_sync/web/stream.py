@@ -101,7 +101,7 @@ def _still_valid(call: Call) -> bool:
 
 
 def _news(call: Call, run_id: str, cursor: _Cursor) -> list[bytes]:
-    """What happened since; ends the cursor when the run is over and all its events are told."""
+    """What happened since; ends the cursor when the run is over and all its events are reported."""
     with call.context.state.read() as connection:
         run = runs.get(connection, run_id)
         events = runs.events(connection, run_id, after=cursor.after, limit=REPLAY)

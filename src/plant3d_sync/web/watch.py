@@ -23,7 +23,7 @@ from plant3d_sync.web.auth import RateLimits
 from plant3d_sync.web.context import Context, may_see
 
 ANSWER_WITHIN = 0.5
-"""Seconds. What is not known by then is told as an error."""
+"""Seconds. What is not known by then is reported as an error."""
 
 NO_ANSWER = "no answer in time"
 WRONG = "wrong"
@@ -94,7 +94,7 @@ class Watch:
     async def readiness(self) -> tuple[dict[str, str], bool]:
         """What this process needs to serve, and whether it is there. Within a second, like `answer`.
 
-        Redis is not needed, so one that says nothing is told and nobody waits for the state database because of it.
+        Redis is not needed, so one that says nothing is reported and nobody waits for the state database because of it.
         """
         state, bell = self._shared("ready", self._check), self._shared("bell", self._ask_bell)
         await asyncio.wait([asyncio.wrap_future(one) for one in (state, bell)], timeout=ANSWER_WITHIN)

@@ -38,7 +38,7 @@ class Reconciler:
 
 
 REFUSALS_EVERY = 60.0
-"""Seconds between two entries about rings that are not ours; the first one is told at once."""
+"""Seconds between two entries about rings that are not ours; the first one is reported at once."""
 
 REASONS_KEPT = 20
 """Different reasons that one entry names; their texts come from whoever rang."""

@@ -31,7 +31,7 @@ def drawing_columns(present: Container[str]) -> tuple[str, ...]:
 
 
 def drawing_names(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """What to look for beside lock files: path or file name of each drawing, sorted. Folders are none.
+    """What to look for besides lock files: path or file name of each drawing, sorted. Folders are none.
 
     A link to a drawing that is not in the list, or has no name, is a drawing nobody can see.
     """

@@ -202,7 +202,7 @@ class ServerAddress:
 
     `server`: None when an ODBC data source (`dsn`) says where it is. `driver`: `pyodbc`, `pymssql`, or None for
     whichever is installed. `odbc_driver`: name or file of the ODBC driver, None for the best one registered.
-    `options`: what the URL gives the driver beside that, keys as given. Its `repr` holds no password.
+    `options`: what the URL gives the driver besides that, keys as given. Its `repr` holds no password.
     """
 
     server: ServerName | None
@@ -276,7 +276,7 @@ def from_variables(
 ) -> ServerAddress:
     """The address of `PLANT3D_DB_HOST`, `_PORT`, `_NAME`, `_USER`, `_PASSWORD` and `_DRIVER`.
 
-    `host` may be any server name. 1433 beside an instance, or beside a port in `host`, is the plan's example value
+    `host` may be any server name. 1433 next to an instance, or next to a port in `host`, is the plan's example value
     and says nothing. `driver`: `pyodbc`, `pymssql`, or the name of an ODBC driver.
     Raises ConfigError `source_url`.
     """

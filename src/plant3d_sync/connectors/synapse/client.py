@@ -1,6 +1,6 @@
 """SYNAPSE over HTTP: the port of one project, under the integration contract 1.x.
 
-What is said on the wire is in `wire`; one exchange in `exchange`, its repeats in `retry`, the place and the key in `address`.
+What goes over the wire is in `wire`; one exchange in `exchange`, its repeats in `retry`, the place and the key in `address`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _IDEMPOTENCY_SHAPE: Final = re.compile(r"[!-~]{1,128}")
 
 @dataclass(slots=True)
 class _Progress:
-    """How a pass over the change feed gets on, and how far it may go.
+    """How a pass over the change feed makes progress, and how far it may go.
 
     SYNAPSE says how much there is: the newest number on the first page, its assets on the second. A feed that goes
     on far beyond that would never end.
@@ -70,7 +70,7 @@ class _Progress:
         self.promised = min((one for one in [self.promised, *said] if one is not None), default=None)
 
     def trouble(self) -> str | None:
-        """Why this pass is left, None while it gets on."""
+        """Why this pass is left, None while it makes progress."""
         if self.empty_pages >= MAX_EMPTY_PAGES:
             return f"the change feed gave {self.empty_pages} empty pages and promises more"
         if self.promised is not None and self.entries > 2 * self.promised + CHANGED_MEANWHILE:

@@ -1,4 +1,4 @@
-"""Is SYNAPSE there, and will it talk to us? One line each, from the name to the clock, with the cure beside it."""
+"""Is SYNAPSE there, and will it talk to us? One line each, from the name to the clock, with the cure next to it."""
 
 from __future__ import annotations
 

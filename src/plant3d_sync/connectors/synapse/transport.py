@@ -1,6 +1,6 @@
 """A transport whose calls end at a deadline, even if the other side sends one byte a second.
 
-The timeouts of httpx2 count from byte to byte; a slow or hostile peer can hold a call for ever this way. Here every
+The timeouts of httpx2 count from byte to byte; a slow or hostile peer can hold a call forever this way. Here every
 read and write of the connection gets at most the time that is left of the call. Nor does it hold a run that is
 to end: waiting is cut into pieces, and between two of them the run's clock is looked at.
 """

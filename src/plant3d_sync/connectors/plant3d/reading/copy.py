@@ -97,7 +97,7 @@ class LocalCopy:
             self._scratch.close()
 
     def _leave_wal_mode(self) -> None:
-        """A copied WAL database says so in its header, and would want a second file beside it."""
+        """A copied WAL database says so in its header, and would want a second file next to it."""
         with self.path.open("r+b") as stream:
             header = bytearray(stream.read(HEADER_BYTES))
             if len(header) == HEADER_BYTES and any(header[i] != 1 for i in _WAL_BYTES):
@@ -239,7 +239,7 @@ def fill_copy(
     """Copy one moment of the file into that of a `LocalCopy`. Returns the milliseconds the source was held.
 
     Nothing is asked of the source but its bytes, in large blocks: Plant 3D cannot save meanwhile. A file in WAL mode
-    that nobody has open is copied without a lock, since taking one would leave files beside it. Never longer than
+    that nobody has open is copied without a lock, since taking one would leave files next to it. Never longer than
     `deadline` seconds in all. Raises what `hold` raises, and RetryLaterError `source_busy` or `no_space`.
     """
     until = time.monotonic() + deadline

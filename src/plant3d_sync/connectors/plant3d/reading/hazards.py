@@ -263,6 +263,6 @@ def _compare_tags(
         pnpid=item,
         class_name=class_name,
         tag=tag or plain,
-        hint="Type the right tag again in Plant 3D; the project audit puts the registry right.",
+        hint="Type the right tag again in Plant 3D; the project audit corrects the registry.",
         data={"registered": plain, "own": str(own) if own is not None else None},
     )

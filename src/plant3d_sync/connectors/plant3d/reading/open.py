@@ -93,7 +93,7 @@ def copy_kind(path: Path) -> str | None:
     """ "collaboration" or "vault" when the file looks like one user's working copy, else None.
 
     Collaboration projects keep their local cache in a folder named `CollaborationCache` under the user's
-    profile. For Vault the sign is the `_V` folder that the Vault client keeps beside checked-out files
+    profile. For Vault the sign is the `_V` folder that the Vault client keeps next to checked-out files
     (inferred; not seen with a Plant 3D project), or a `<name>.v` file in it.
     """
     parts = [part.lower() for part in path.absolute().parts[:-1]]
@@ -123,9 +123,9 @@ class SqliteSource:
         return found
 
     def signature(self) -> str | None:
-        """Path, size, time, change counter and what lies beside the file. None when it cannot be read.
+        """Path, size, time, change counter and what lies next to the file. None when it cannot be read.
 
-        A rollback journal or write-ahead log beside the file is part of the token: in WAL mode commits do
+        A rollback journal or write-ahead log next to the file is part of the token: in WAL mode commits do
         not move the change counter.
         """
         return elsewhere(str(self.path), _signature_now, self.path, seconds=self.deadline, places=[self.path])
@@ -228,7 +228,7 @@ def _changed_at(path: Path, before: os.stat_result) -> float | None:
 
 
 def _size_and_time(path: str) -> str:
-    """Of a file beside the database; an empty or absent one counts as nothing."""
+    """Of a file next to the database; an empty or absent one counts as nothing."""
     try:
         state = os.stat(path)
     except OSError:

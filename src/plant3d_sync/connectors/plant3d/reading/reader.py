@@ -283,7 +283,7 @@ class Scan:
         finally:
             with suppress(
                 sqlite3.OperationalError
-            ):  # it stays in use when an error ends the reading: that one is told
+            ):  # it stays in use when an error ends the reading: that one is reported
                 self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
 
     def _with_sharing(self, batch: ItemBatch) -> ItemBatch:
@@ -540,7 +540,7 @@ class Scan:
             shared = tuple(pnpid for _guid, pnpid in group)  # one PnPID twice: two rows of PnPBase have it
             text = guid_text(guid)
             if not text or len(shared) < _SHARED:
-                continue  # no GUID at all, which each of them is told for itself
+                continue  # no GUID at all, which each of them is reported for itself
             self.sharing.update(dict.fromkeys(shared, shared))
             self._note_shared_guid(text, shared)
 
@@ -599,7 +599,7 @@ class Scan:
         A row that can be serialised is digested so. Only where that digest is new, its cells are looked at: a row of
         plain, unsuspicious cells becomes an item with this digest, any other is read cell by cell, and
         gets a digest of another kind. So equal content gives equal digests, and a row that needs care never
-        passes as unchanged unseen.
+        silently passes as unchanged.
         """
         names, unknown = plan.names, plan.unknown
         fresh = self._not_known(plan, rows, known, batch.unchanged, extras_of)
@@ -627,7 +627,7 @@ class Scan:
     ) -> list[Prepared]:
         """Rows whose digest is not the known one; the ids of the others go to `unchanged`.
 
-        Infinity looks like nothing once serialised, so rows beside one are never taken for known here.
+        Infinity looks like nothing once serialised, so rows next to one are never taken for known here.
         """
         first, prefix, previous = plan.first, plan.prefix, self._previous
         dumps, known_digest = orjson.dumps, known.get

@@ -66,7 +66,7 @@ class Relations:
     dangling: frozenset[int] = frozenset()
     """Segments that groups name and that do not exist."""
     numbers: dict[int, str] = field(default_factory=dict)
-    """Line group -> its number, where lines are told by their numbers."""
+    """Line group -> its number, where lines are known by their numbers."""
     segment_numbers: dict[int, str] = field(default_factory=dict)
     """Segment -> its own number, where that is not the one of its group."""
     owner_of: dict[int, int] = field(default_factory=dict)
@@ -224,7 +224,7 @@ def _grouped(
     value: str,
     note: Callable[[Finding], None],
 ) -> dict[int, Ids]:
-    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is told."""
+    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is reported."""
     rows = pairs(connection, discovery, table, key, value)
     grouped: dict[int, Ids] = {item: (other,) for item, other in rows}
     if len(grouped) == len(rows):

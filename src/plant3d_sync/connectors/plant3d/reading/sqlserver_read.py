@@ -66,7 +66,7 @@ Mark = tuple[object, object]
 
 @dataclass(slots=True)
 class Taken:
-    """What reading gave beside the copy: ids of items that never stood still, and whether it was one moment."""
+    """What reading gave besides the copy: ids of items that never stood still, and whether it was one moment."""
 
     unsettled: frozenset[int] = frozenset()
     one_moment: bool = False

@@ -171,7 +171,7 @@ def _copy_out(path: Path, target: Path, deadline: float) -> _Identity:
     with closing(sqlite3.connect(target, isolation_level=None)) as connection:
         connection.execute(
             "PRAGMA journal_mode = DELETE"
-        ).fetchall()  # a WAL database would want files beside it
+        ).fetchall()  # a WAL database would want files next to it
     _sync(target)
     return identity
 
@@ -302,7 +302,7 @@ def restore_backup(
     """Put a backup back into the `.dcf`, in one transaction: a reader sees the old state or the new one, never half.
 
     Before that: no drawing and no settings may be open, the backup must be whole, of this database, and (`sha256`
-    given or noted beside it) unaltered; the present state is backed up into `folder` (default: beside the backup).
+    given or noted next to it) unaltered; the present state is backed up into `folder` (default: next to the backup).
     `check_only` proves all of this on a temporary file and changes nothing. `synced`: synchronisers the project allows.
     Raises what `refuse_unsafe_places` does; NotFoundError `backup_not_found`; NeedsPersonError `backup_damaged`, `backup_other_database`,
     `source_damaged`, `drawing_open`, `project_settings_open`; RetryLaterError `source_locked`, `backup_failed`.
@@ -482,7 +482,7 @@ def _compare(path: Path, wanted: _State) -> None:
     if found != wanted:
         raise NeedsPersonError(
             f"After the restore {path} does not equal the backup.",
-            hint="Another program may have written since. The safety backup beside the backup holds the state before.",
+            hint="Another program may have written since. The safety backup next to the backup holds the state before.",
             code="restore_differs",
         )
 

@@ -1,7 +1,7 @@
-"""Is somebody working on a drawing? Told by the lock files that AutoCAD and Plant 3D leave beside their files.
+"""Is somebody working on a drawing? Told by the lock files that AutoCAD and Plant 3D leave next to their files.
 
 While a drawing is open its rows are in memory, and saving it may overwrite what was written from outside. AutoCAD
-keeps `<drawing>.dwl` (text, the user's name first) and `<drawing>.dwl2` beside an open drawing. Plant 3D keeps
+keeps `<drawing>.dwl` (text, the user's name first) and `<drawing>.dwl2` next to an open drawing. Plant 3D keeps
 `Project.xml.lock` and `*.plck` while project settings are open or being changed.
 """
 
@@ -85,7 +85,7 @@ class DrawingLocks:
         return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def open_drawings(self) -> list[str]:
-        """Every drawing in the folder and below that has a lock file beside it."""
+        """Every drawing in the folder and below that has a lock file next to it."""
         found: set[str] = set()
         for folder, names in self._folders():
             by_key = {_key(name): name for name in names}
@@ -113,11 +113,11 @@ class DrawingLocks:
         if reason == DRAWING_OPEN and lock is not None:
             if user := self.user_of(lock):
                 return (
-                    f"The drawing {drawing} is open by {user} ({lock.name} is beside it). Nothing was written; "
+                    f"The drawing {drawing} is open by {user} ({lock.name} is next to it). Nothing was written; "
                     "it is tried again at the next run. If nobody has it open, delete that lock file."
                 )
             return (
-                f"The drawing {drawing} is open ({lock.name} is beside it). Nothing was written; "
+                f"The drawing {drawing} is open ({lock.name} is next to it). Nothing was written; "
                 "it is tried again at the next run. If nobody has it open, delete that lock file."
             )
         if self.folder is None:

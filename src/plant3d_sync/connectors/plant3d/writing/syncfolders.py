@@ -106,7 +106,7 @@ _MACHINE: Final = re.compile(r"-(desktop|laptop)-[a-z0-9]{5,9}(-\d+)?")
 
 
 def sync_signs(path: Path, *, environ: Mapping[str, str] | None = None) -> list[SyncSign]:
-    """Every sign that `path` is kept in step with other machines, at most one a product, and conflicted copies beside.
+    """Every sign that `path` is kept in step with other machines, at most one a product, and conflicted copies next to it.
 
     What may not be listed or read from here shows no sign. An empty list is no proof that nobody else has the file.
     """
@@ -119,12 +119,12 @@ def sync_signs(path: Path, *, environ: Mapping[str, str] | None = None) -> list[
     copies = conflicted_copies(path)
     if copies:
         shown = ", ".join(copies[:3]) + (f" and {len(copies) - 3} more" if len(copies) > 3 else "")
-        found[CONFLICTED_COPY] = SyncSign(name=CONFLICTED_COPY, why=f"conflicted copy beside it: {shown}")
+        found[CONFLICTED_COPY] = SyncSign(name=CONFLICTED_COPY, why=f"conflicted copy next to it: {shown}")
     return list(found.values())
 
 
 def conflicted_copies(path: Path) -> list[str]:
-    """Names of files beside `path` that a synchroniser made of it when two machines had changed it."""
+    """Names of files next to `path` that a synchroniser made of it when two machines had changed it."""
     real = Path(os.path.realpath(path))
     stem, suffix = _key(real.stem), _key(real.suffix)
     own = _key(os.environ.get("COMPUTERNAME", ""))

@@ -805,7 +805,7 @@ def _unreadable(export: Path, why: str) -> ConfigError:
 
 @contextmanager
 def _whole_or_not_at_all(out: Path) -> Iterator[Path]:
-    """A temporary file beside `out` that takes its name when the block ends well."""
+    """A temporary file next to `out` that takes its name when the block ends well."""
     temporary: Path | None = None
     try:
         may_replace(out)
