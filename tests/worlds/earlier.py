@@ -28,6 +28,7 @@ def use(tree: Path) -> None:
         old = {short: import_module(f"{before}.{short}") for short in shorts}
         _stands_at(name, old)
         sys.modules.update({f"{name}.{short}": module for short, module in old.items()})
+    _stands_at("plant3d_sync.model.fields", {"flat": dict})  # a link's fields stood flat
     import_module(f"{PLANT}.open").__dict__.setdefault("elsewhere", None)
     import_module(f"{PLANT}.mounts").__dict__.setdefault("may_hang", None)
     state: Any = import_module("plant3d_sync.state").State
@@ -46,6 +47,7 @@ def _stands_at(name: str, members: dict[str, Any]) -> None:
 def forgiving(world: Any) -> None:
     """Tables and columns that the earlier state lacks hold nothing."""
     rows = world.rows
+    world.lists = False
 
     def known(self: Any, statement: str, *values: object) -> list[dict[str, Any]]:
         try:

@@ -183,7 +183,7 @@ def _listed(world: World) -> Iterator[str]:
     """What was refused stands in the list of what waits until it is settled, or a person left it alone; nothing else does."""
     pending = world.rows("SELECT id FROM conflict WHERE status = 'pending' AND project = 'mine'")
     refused = world.rows("SELECT pnpid FROM quarantine")
-    if not pending and not refused and not world.errors and not world.told.left_alone:
+    if not world.lists or not (pending or refused or world.errors or world.told.left_alone):
         return
     said = world.cli("waiting", "mine")
     by_kind: dict[str, list[Any]] = {}

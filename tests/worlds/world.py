@@ -194,6 +194,9 @@ class Told:
 class World:
     """One plant, one or two projects, one SYNAPSE."""
 
+    lists = True
+    """Whether the program lists what waits; an earlier version does not."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.synapse = {uid: MemorySynapse(project_id=uid, now=_now) for uid in PROJECTS.values()}
