@@ -7,9 +7,11 @@ victim's transaction is gone, so ROLLBACK then meets error 3903. (Microsoft's do
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits
-from plant3d_sync.connectors.plant3d.writing import grants, write_sqlserver
+from plant3d_sync.connectors.plant3d.writing import grants, write_sqlserver, writer
 from plant3d_sync.connectors.plant3d.writing.backup import backup_on_server
 from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
@@ -112,7 +114,12 @@ def endpoint(server: Server) -> Iterator[TdsEndpoint]:
 
 
 def write(
-    endpoint: TdsEndpoint, driver: str, tmp_path: Path, *columns: str, strong_login: str | None = None
+    endpoint: TdsEndpoint,
+    driver: str,
+    tmp_path: Path,
+    *columns: str,
+    strong_login: str | None = None,
+    hold_ms: int = 1000,
 ) -> list[CellReceipt]:
     cells = [
         CellWrite(
@@ -134,8 +141,9 @@ def write(
         drawings=DrawingLocks(tmp_path),
         clock=lambda: STAMP + 1,
         strong_login=strong_login,
-    ) as writer:
-        return writer.write(cells)
+        hold_ms=hold_ms,
+    ) as opened:
+        return opened.write(cells)
 
 
 def test_a_cell_is_written_with_four_ways_to_the_server_under_the_lock(
@@ -158,6 +166,30 @@ def test_each_further_cell_costs_one_way_more(
     sent = [sql for sql, _ in endpoint.statements]
     assert sum("UPDLOCK" in sql for sql in sent) == 1
     assert sum("UPDATE [dbo]" in sql for sql in sent) == 3
+
+
+@pytest.mark.parametrize(("hold_ms", "ends"), [(450, "applied"), (350, "waiting")])
+def test_at_100_ms_a_way_two_cells_hold_the_lock_for_four_tenths_of_a_second(
+    server: Server,
+    endpoint: TdsEndpoint,
+    driver: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hold_ms: int,
+    ends: str,
+) -> None:
+    """The clock of the writer moves with every statement alone, by the delay of a slow line."""
+    ticking = [0.0]
+
+    def delayed(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        ticking[0] += 0.1
+        return server(sql, parameters)
+
+    endpoint.handler = delayed
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: ticking[0], sleep=time.sleep))
+    receipts = write(endpoint, driver, tmp_path, "Description", "Comment", hold_ms=hold_ms)
+    assert {one.status for one in receipts} == {ends}
+    assert {one.code for one in receipts} <= {"", None, "source_slow"}
 
 
 def test_every_connection_that_writes_waits_for_no_lock_longer_than_promised(

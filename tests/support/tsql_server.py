@@ -52,8 +52,8 @@ class TsqlServer:
         self.path = path
         self.rights = rights or Rights()
         self.before: Callable[[str], None] = lambda _sql: None
-        self.answers: dict[str, Answer] = {}
-        """Words of a statement with an answer of their own, looked at first."""
+        self.instead: Callable[[str], Answer | None] = lambda _sql: None
+        """Statements with an answer of their own, asked first."""
         self.kinds: dict[tuple[str, str], str] = {}
         with closing(sqlite3.connect(path)) as db:
             self.tables = [
@@ -140,9 +140,9 @@ class _Connection:
     # ------------------------------------------------------------ statements
 
     def __call__(self, sql: str, parameters: tuple[Any, ...]) -> Answer | None:
-        for word, answer in self.server.answers.items():
-            if word in sql:
-                return answer
+        answer = self.server.instead(sql)
+        if answer is not None:
+            return answer
         with self.lock:
             return self._answer(sql.strip().removesuffix(";"), parameters)
 
