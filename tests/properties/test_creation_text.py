@@ -26,6 +26,7 @@ from plant3d_sync.model.step import (
     values_text,
 )
 from plant3d_sync.reconcile.advance import created
+from plant3d_sync.state.intents import fields_of
 from plant3d_sync.state.links import CREATED_COLUMNS, created_rows, key_of, to_row
 
 NASTY = [
@@ -146,6 +147,9 @@ def test_a_pair_stored_as_text_is_remembered_as_the_same_pair_stored_as_values(
         "what the audit covers of it"
     )
     stored = dict(zip(CREATED_COLUMNS, row, strict=True))
+    assert fields_of("create", str(stored["base"])) == {
+        name: [None, value] for name, value in fields.items()
+    }, "what the history tells of it"
     whole = to_row(created(step, asset, link_id=5)) | {"id": 5, "project": 1, "run_id": "r"}
     assert flat(orjson.loads(str(stored.pop("base")))) == orjson.loads(whole.pop("base"))
     assert stored.pop("guid_key") == key_of("guid")
