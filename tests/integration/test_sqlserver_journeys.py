@@ -99,12 +99,17 @@ class Site:
         self.file.change(statement.replace("[dbo].", "").replace("N'", "'"))
 
 
-@pytest.fixture
-def site(tmp_path: Path, synapse: RunningSynapse, driver: str) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def small(samples: Path) -> Path:
     """24 items of few classes."""
-    dcf = tmp_path / "small.dcf"
+    dcf = samples / "small.dcf"
     small_plant(dcf)
-    yield from _site(tmp_path, dcf, synapse, driver)
+    return dcf
+
+
+@pytest.fixture
+def site(tmp_path: Path, small: Path, synapse: RunningSynapse, driver: str) -> Iterator[Site]:
+    yield from _site(tmp_path, small, synapse, driver)
 
 
 @pytest.fixture
@@ -215,6 +220,7 @@ def test_texts_of_every_kind_are_pushed_and_nothing_else_changes(site: Site) -> 
     assert stamped(cells) == set(items)
     at_rest(site.world)
     parsed = {sql for sql, _ in site.endpoint.statements if "[dbo]" in sql or "HAS_PERMS" in sql}
+    assert any("UPDATE [dbo]" in sql for sql in parsed)
     assert transact_sql(";\n".join(sorted(parsed)) + ";\n")
 
 
