@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -56,11 +57,28 @@ from plant3d_sync.words import said
 if TYPE_CHECKING:
     from plant3d_sync.connectors.synapse_v02.client import SynapseV02
 
+T = TypeVar("T")
+
 BACKUP_SECONDS = 3600
 """How long a backup made by SQL Server itself may take before we stop waiting for it."""
 
 Hearing = Callable[[str, Mapping[str, object]], None]
 """Told the name of an event and its facts."""
+
+
+def once(make: Callable[[App], T]) -> cached_property[T]:
+    """Made when first asked for. Threads that ask at the same moment get the same one: since Python 3.12
+    `cached_property` alone lets each make its own.
+    """
+
+    def made(app: App) -> T:
+        with app.making:
+            if make.__name__ not in app.__dict__:
+                app.__dict__[make.__name__] = make(app)
+            found: T = app.__dict__[make.__name__]
+            return found
+
+    return cached_property(wraps(make)(made))
 
 
 @dataclass
@@ -78,7 +96,9 @@ class App:
     clock: Callable[[], float] = time.time
     """The one clock of this process, in POSIX seconds; a command that may find no state asks it too."""
 
-    @cached_property
+    making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
+
+    @once
     def state(self) -> State:
         """The state database, schema checked."""
         state = State(self.state_url)
@@ -93,7 +113,7 @@ class App:
         """
         return self.state if self._state_is_kept else self.no_state
 
-    @cached_property
+    @once
     def _state_is_kept(self) -> bool:
         """Whether there is a state database that was ever used. Raises as `state` does."""
         state = State(self.state_url)
@@ -105,7 +125,7 @@ class App:
         finally:
             state.close()
 
-    @cached_property
+    @once
     def no_state(self) -> State:
         """A state in memory, of a project that never ran."""
         state = State("sqlite://")

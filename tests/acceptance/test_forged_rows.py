@@ -207,7 +207,7 @@ def acted_on(scene: Scene, target: Target) -> None:
             case "intent" | "plant_write" | "plan_chunk":
                 seals.check_recovery(connection, NAME, nothing="Nothing.")
             case "conflict":
-                seals.check_choices(connection, NAME, nothing="Nothing.")
+                seals.check_choices(connection, NAME, nothing="Nothing.", writing=False)
             case "run":
                 seals.check_request(connection, scene.request, nothing="Nothing.")
             case _:
@@ -514,7 +514,7 @@ def test_altered_rows_are_set_aside_and_lead_to_no_write(scene: Scene, kind: str
     assert ok(scene.world.cli("audit", "set-aside"))["set_aside"]
     with state_of(scene.world) as state, state.read() as connection:
         seals.check_recovery(connection, NAME, nothing="Nothing.")
-        seals.check_choices(connection, NAME, nothing="Nothing.")
+        seals.check_choices(connection, NAME, nothing="Nothing.", writing=False)
         left = {item.table for item in seals.verify(connection).broken}
         assert left <= {"plan_chunk", "plant_write"}, left
         if kind in ("key", "request"):

@@ -54,7 +54,6 @@ class Writing:
     def recover(self, sides: Sides) -> Recovered:
         """Settle what an earlier run wrote and did not hear of, before anything is decided."""
         with self._world.state.read() as connection:
-            seals.one_moment(connection)
             seals.check_recovery(connection, self._project.name, nothing=NOTHING_WRITTEN)
         execution = self.execution(sides.known, sides.rules, "recovery")
         return Recovered(

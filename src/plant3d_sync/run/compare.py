@@ -17,7 +17,7 @@ from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.recall import GUARD_STATES, Recalled, is_archived
 from plant3d_sync.run.unread import UnreadFields
-from plant3d_sync.state import Connection, intents, links, ours, seals
+from plant3d_sync.state import Connection, intents, links, ours
 from plant3d_sync.state.lines import Made
 from plant3d_sync.state.links import Brief
 
@@ -102,7 +102,6 @@ class Comparison:
 
     def _see_changed(self, items: Sequence[PlantItem]) -> None:
         with self._world.state.read() as connection:
-            seals.one_moment(connection)
             known = self._look_up(connection, items)
         news = self._sides.feed.news
         if not (known.by_guid or known.by_pnpid or known.loose or any(item.guid in news for item in items)):

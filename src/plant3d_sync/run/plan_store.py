@@ -103,7 +103,6 @@ class PlanStore:
 def find(world: World, project: Project, plan_id: str) -> StoredPlan:
     """A plan that may be carried out as far as it is concerned itself. Raises NotFoundError, NeedsPersonError."""
     with world.state.read() as connection:
-        seals.one_moment(connection)
         seals.check_plan(connection, project.name, plan_id, nothing=NOTHING_WRITTEN)
         stored = runs.get_plan(connection, plan_id)
     if stored is None or stored.project != project.name:
@@ -160,7 +159,6 @@ def take(world: World, project: Project, stored: StoredPlan, run: Run) -> tuple[
             )
         runs.update(connection, run.run_id, plan_id=stored.plan_id)
     with world.state.read() as connection:
-        seals.one_moment(connection)
         seals.check_plan(connection, project.name, stored.plan_id, nothing=NOTHING_WRITTEN)
         before = leftovers.done_steps(connection, stored)
         every = runs.all_steps(connection, stored)

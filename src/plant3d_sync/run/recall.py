@@ -73,8 +73,9 @@ def recall(world: World, project: Project, sides: Sides, asked: Asked, mapping_d
     now = world.clock()
     everything = asked.full or known.mapping_digest != mapping_digest or feed.reset
     with world.state.read() as connection:
-        seals.one_moment(connection)
-        seals.check_choices(connection, project.name, nothing="Nothing was planned or written.")
+        seals.check_choices(
+            connection, project.name, nothing="Nothing was planned or written.", writing=False
+        )
         stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
         briefs = _by_row(links.briefs(connection, known.number))
         reading = reading_of(connection, known.name, known.number, rules)

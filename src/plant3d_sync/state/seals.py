@@ -119,12 +119,6 @@ def chain_name(kind: str, project: str) -> str:
     return f"{kind}:{hashlib.blake2b(project.encode(), digest_size=20).hexdigest()}"
 
 
-def one_moment(connection: Connection) -> None:
-    """Let a reading transaction see one moment only; must be its first statement. SQLite's always do."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-
-
 # ---------------------------------------------------------------- digests
 
 
@@ -265,27 +259,38 @@ class _ChainBroken(Exception):
         self.chain, self.seq = chain, seq
 
 
+_CHAIN = (
+    sa.select(audit_table, audit_head.c.seq.label("head_seq"), audit_head.c.hash.label("head_hash"))
+    .select_from(audit_table.outerjoin(audit_head, audit_head.c.project == audit_table.c.project))
+    .where(audit_table.c.project == sa.bindparam("chain"))
+    .order_by(audit_table.c.seq)
+    .execution_options(yield_per=1000)
+)
+
+
 def _walk(connection: Connection, chain: str) -> Iterator[dict[str, Any]]:
-    """The entries of a chain in order, each with its number. Raises _ChainBroken where it does not hold."""
-    seq, last = 0, audit.GENESIS
-    rows = connection.execute(
-        sa.select(audit_table)
-        .where(audit_table.c.project == chain)
-        .order_by(audit_table.c.seq)
-        .execution_options(yield_per=1000)
-    )
-    for row in rows:
+    """The entries of a chain in order, each with its number. Raises _ChainBroken where it does not hold.
+
+    Entries and head are asked in one statement: in a writing transaction each statement sees its own moment, and others
+    add entries meanwhile.
+    """
+    seq, last, end = 0, audit.GENESIS, (0, "")
+    for row in connection.execute(_CHAIN, {"chain": chain}):
         if (
             row.seq != seq + 1
             or row.prev != last
             or row.hash != audit.hash_of(last, row.seq, chain, row.body)
         ):
             raise _ChainBroken(chain, row.seq)
-        seq, last = row.seq, row.hash
+        seq, last, end = row.seq, row.hash, (row.head_seq, row.head_hash)
         yield {**orjson.loads(row.body), "seq": seq}
-    head = connection.execute(sa.select(audit_head).where(audit_head.c.project == chain)).first()
-    if (head.seq, head.hash) != (seq, last) if head is not None else seq:
-        raise _ChainBroken(chain, seq)
+    if seq:
+        if end != (seq, last):
+            raise _ChainBroken(chain, seq)
+    elif connection.execute(sa.select(audit_head.c.seq).where(audit_head.c.project == chain)).first():
+        if not connection.execute(_CHAIN, {"chain": chain}).first():
+            raise _ChainBroken(chain, seq)
+        yield from _walk(connection, chain)  # its first entry came between two statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,11 +386,7 @@ _systems: dict[str, _System] = {}
 
 def _system(connection: Connection) -> _System:
     head = connection.execute(sa.select(audit_head.c.hash).where(audit_head.c.project == SYSTEM)).scalar()
-    if head is None:
-        if connection.execute(sa.select(audit_table.c.id).where(audit_table.c.project == SYSTEM)).first():
-            raise _ChainBroken(SYSTEM, 0)
-        return _System({}, {})
-    known = _systems.get(head)
+    known = _systems.get(head) if head is not None else None
     if known is not None:
         return known
     begun: dict[str, Any] = {}
@@ -394,9 +395,11 @@ def _system(connection: Connection) -> _System:
         if entry["action"] == BEGUN and entry["seq"] == 1:
             begun = {name: set(value) if isinstance(value, list) else value for name, value in entry.items()}
         keys |= entry.get("rows", {})
-    if len(_systems) >= 8:
-        _systems.clear()
-    _systems[head] = found = _System(begun, keys)
+    found = _System(begun, keys)
+    if head is not None:
+        if len(_systems) >= 8:
+            _systems.clear()
+        _systems[head] = found
     return found
 
 
@@ -682,27 +685,30 @@ def _is_inline(lines: bytes | str) -> bool:
 
 
 def check_choices(
-    connection: Connection, project: str, *, nothing: str, conflict_id: str | None = None
+    connection: Connection, project: str, *, nothing: str, writing: bool, conflict_id: str | None = None
 ) -> None:
     """Choices that wait to be carried out and what people left alone, or one conflict. Raises NeedsPersonError
-    `row_altered`.
+    `row_altered`. `writing`: in a writing transaction, so the rows are kept from others until it ends; else a row and its
+    seal, which are read one after the other, could be of two moments.
     """
+
+    def kept(statement: sa.Select[Any]) -> sa.Select[Any]:
+        return statement.with_for_update() if writing else statement
+
     which = (
         sa.and_(conflict.c.carried_out == 0, conflict.c.chosen.is_not(None))
         if conflict_id is None
         else conflict.c.id == conflict_id
     )
-    statement = sa.select(conflict).where(conflict.c.project == project, which)
-    if conflict_id is not None:
-        statement = (
-            statement.with_for_update()
-        )  # in a writing transaction: seal and row are of one moment then
-    rows = [("conflict", row) for row in connection.execute(statement).fetchall()]
+    statement = sa.select(conflict).where(conflict.c.project == project, which).order_by(conflict.c.id)
+    rows = [("conflict", row) for row in connection.execute(kept(statement)).fetchall()]
     if conflict_id is None:
-        said = sa.select(acknowledgement).where(
-            acknowledgement.c.project == project, acknowledgement.c.ended_at.is_(None)
+        said = (
+            sa.select(acknowledgement)
+            .where(acknowledgement.c.project == project, acknowledgement.c.ended_at.is_(None))
+            .order_by(acknowledgement.c.id)
         )
-        rows += [("acknowledgement", row) for row in connection.execute(said).fetchall()]
+        rows += [("acknowledgement", row) for row in connection.execute(kept(said)).fetchall()]
     if not rows:
         return
     try:
@@ -752,16 +758,25 @@ def check_lines(connection: Connection, project: str, rows: Sequence[LineRow], *
         )
 
 
+_NEWEST = (
+    sa.select(audit_table, audit_head.c.seq.label("head_seq"), audit_head.c.hash.label("head_hash"))
+    .select_from(
+        audit_head.outerjoin(
+            audit_table,
+            sa.and_(audit_table.c.project == audit_head.c.project, audit_table.c.seq == audit_head.c.seq),
+        )
+    )
+    .where(audit_head.c.project == sa.bindparam("chain"))
+)
+
+
 def _newest_of_lines(connection: Connection, chain: str) -> str | None:
     """The digest over all lines in the newest entry, if there is one."""
-    head = connection.execute(sa.select(audit_head).where(audit_head.c.project == chain)).first()
-    if head is None:
+    row = connection.execute(_NEWEST, {"chain": chain}).first()
+    if row is None:
         return None
-    row = connection.execute(
-        sa.select(audit_table).where(audit_table.c.project == chain, audit_table.c.seq == head.seq)
-    ).first()
-    if row is None or row.hash != head.hash or row.hash != audit.hash_of(row.prev, row.seq, chain, row.body):
-        raise _ChainBroken(chain, head.seq)
+    if row.hash != row.head_hash or row.hash != audit.hash_of(row.prev, row.head_seq, chain, row.body):
+        raise _ChainBroken(chain, row.head_seq)
     return str(load_map(row.body)["digest"])
 
 
@@ -809,8 +824,7 @@ class Verified:
 
 
 def verify(connection: Connection) -> Verified:
-    """Walk every chain and recompute the digest of every sealed row. First in its reading transaction."""
-    one_moment(connection)
+    """Walk every chain and recompute the digest of every sealed row, in a reading transaction."""
     count, broken = audit.verify(connection)
     try:
         system = _system(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,6 +33,9 @@ UPGRADE_SECONDS = 3600.0
 
 UPGRADE_LOCK = 0x503344  # "P3D"
 """PostgreSQL's advisory lock of whoever changes the schema, until the end of that transaction."""
+
+_UPGRADES = threading.Lock()
+"""Alembic keeps the database that it works on in a module: one thread of a process at a time."""
 
 CONNECT_SECONDS = 5
 """How long PostgreSQL may take to accept a connection, its name apart (`plant3d_sync.lookup`)."""
@@ -98,7 +102,8 @@ class State:
     """The state database: one engine, short transactions.
 
     SQLite: WAL, `synchronous=FULL` (an intent must survive a power cut), `BEGIN IMMEDIATE` for writers.
-    PostgreSQL: read committed; rows that decide are taken by conditional UPDATE.
+    PostgreSQL: what is read is of one moment (repeatable read); writers read committed, and rows that decide are taken
+    by conditional UPDATE.
     """
 
     def __init__(self, url: str) -> None:
@@ -107,6 +112,11 @@ class State:
         self._answer_seconds = ANSWER_SECONDS
         self.engine: Engine = _engine(self.url, self.shown, lambda: self._answer_seconds)
         self.dialect = self.engine.dialect.name
+        self._reading = (
+            self.engine.execution_options(isolation_level="REPEATABLE READ")
+            if self.dialect == "postgresql"
+            else self.engine
+        )
         self._looked_at = False
 
     def _prepare_sqlite_file(self) -> None:
@@ -172,7 +182,7 @@ class State:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a single moment of the state."""
-        with self._translating(), self.engine.connect() as connection:
+        with self._translating(), self._reading.connect() as connection:
             if self.dialect == "sqlite":
                 _plainly(connection, "BEGIN")
                 try:
@@ -217,7 +227,7 @@ class State:
     def _upgrade(self) -> None:
         from alembic import command
 
-        with self._translating():
+        with self._translating(), _UPGRADES:
             config = _alembic_config(self.url)
             with self.engine.connect() as connection:
                 config.attributes["connection"] = connection

@@ -236,7 +236,7 @@ def resolve_conflict(
         if row is None:
             raise NotFoundError(f"There is no conflict {conflict_id}. Nothing was decided.")
         seals.check_choices(
-            connection, row["project"], conflict_id=conflict_id, nothing="Nothing was decided."
+            connection, row["project"], conflict_id=conflict_id, nothing="Nothing was decided.", writing=True
         )
         if row["status"] != "pending" or (version is not None and version != row["version"]):
             raise _moved(row)

@@ -91,7 +91,7 @@ def acknowledge(
             code="date_over",
         )
     with state.write() as connection:
-        seals.check_choices(connection, project, nothing="Nothing was done.")
+        seals.check_choices(connection, project, nothing="Nothing was done.", writing=True)
         found = _found(connection, project, wanted, now=at)
         about = {str(one["key"]): None for one in found}
         acknowledgements.say(connection, project, FINDING, about, reason=why, by=by, at=at, until=until)
@@ -104,7 +104,7 @@ def acknowledge(
 def take_back(state: State, project: str, wanted: Wanted, *, by: str, at: float) -> list[Document]:
     """The findings that match are open again. Raises NotFoundError `finding_unknown`; then nothing was done."""
     with state.write() as connection:
-        seals.check_choices(connection, project, nothing="Nothing was done.")
+        seals.check_choices(connection, project, nothing="Nothing was done.", writing=True)
         found = _found(connection, project, wanted, now=at)
         numbers = [one["acknowledged"].number for one in found if one["acknowledged"] is not None]
         acknowledgements.end(connection, numbers, acknowledgements.TAKEN_BACK, at=at)

@@ -123,7 +123,7 @@ def retry(state: State, project: str, ids: Sequence[int] | None, *, by: str, at:
     nobody ignores. Raises NotFoundError `quarantine_unknown` for an id that is not there; then nothing was done.
     """
     with state.write() as connection:
-        seals.check_choices(connection, project, nothing="Nothing was done.")
+        seals.check_choices(connection, project, nothing="Nothing was done.", writing=True)
         rows = _rows(connection, project, ids)
         words = acknowledgements.standing(connection, project, QUARANTINE)
         if ids is None:
@@ -145,7 +145,7 @@ def ignore(
     """
     why = checked_reason(reason)
     with state.write() as connection:
-        seals.check_choices(connection, project, nothing="Nothing was done.")
+        seals.check_choices(connection, project, nothing="Nothing was done.", writing=True)
         rows = _rows(connection, project, ids)
         about = {_word(row): str(row.digest) for row in rows}
         acknowledgements.say(connection, project, QUARANTINE, about, reason=why, by=by, at=at)

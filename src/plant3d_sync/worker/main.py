@@ -262,7 +262,6 @@ class Worker:
 
     def _do(self, world: World, run: Run, request: Request) -> None:
         with world.state.read() as connection:
-            seals.one_moment(connection)
             seals.check_request(connection, run.run_id, nothing="Nothing was done for the request.")
         wish = queue.Wish.of(run)
         engine = Engine(world, self.app.project(run.project, request_id=run.request_id))
