@@ -332,7 +332,7 @@ def catalogue(language: str) -> Catalog:
 def main(arguments: list[str]) -> int:
     """See the top of this file."""
     wanted, code = messages(), 0
-    for language in ("fr",):
+    for language in PLURAL:
         have = {(one.context, one.id): one.string for one in catalogue(language) if one.id}
         have = {known: text for known, text in have.items() if text and all(text)}
         missing = [text for text in wanted if text not in have]

@@ -675,10 +675,10 @@ def _project_config(name: str, entry: ProjectFile, app: App) -> ProjectConfig:
             reads=entry.missing.reads, minutes=entry.missing.minutes, policy=entry.missing.policy
         ),
         limits=Limits(
-            create=Limit(share=entry.guards.create[0], count=entry.guards.create[1]),
-            update=Limit(share=entry.guards.update[0], count=entry.guards.update[1]),
-            blank=Limit(share=entry.guards.blank[0], count=entry.guards.blank[1]),
-            archive=Limit(share=entry.guards.archive[0], count=entry.guards.archive[1]),
+            **{
+                name: Limit(share=share, count=count)
+                for name, (share, count) in entry.guards.model_dump().items()
+            }
         ),
         conflict_policy=entry.conflict.policy,
         tolerance_seconds=entry.conflict.tolerance_seconds,

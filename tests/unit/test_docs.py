@@ -235,6 +235,26 @@ def test_one_word_per_thing_in_what_is_said_in_french() -> None:
     assert not found
 
 
+def test_every_file_that_a_recipe_names_exists() -> None:
+    """CONTRIBUTING.md: paths from the folder of the project; a bare file name is of the folder named before it."""
+    missing, folder, seen = [], "", 0
+    for word in re.findall(r"`([^`\n]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
+        path = word.removeprefix("python ").split(" ")[0]
+        if not re.fullmatch(r"[\w./-]+(/|\.(py|md|yml|po))", path) or path.startswith("page"):
+            continue
+        seen += 1
+        if path.endswith("/"):
+            folder = path
+        if (
+            not (ROOT / path).exists()
+            and not (ROOT / folder / path).exists()
+            and not list((ROOT / "src").rglob(path))
+        ):
+            missing.append(path)
+    assert seen > 50
+    assert missing == []
+
+
 def test_the_classes_of_the_glossary_exist_in_the_model() -> None:
     known = {
         name

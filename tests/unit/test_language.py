@@ -14,8 +14,10 @@ import pytest
 from docs import texts
 from plant3d_sync import language
 from plant3d_sync.cli.main import run
+from plant3d_sync.connectors.plant3d.writing import workbook
 from plant3d_sync.language import PSEUDO, Catalogue, accepted, known, of_environment, speaking, tr, tr_members
 from plant3d_sync.usecases.conflicts import KINDS, SUGGESTED
+from plant3d_sync.web import pages
 
 ROOT = Path(__file__).resolve().parents[2]
 PLURALS = {one.id: one.string for one in texts.catalogue("fr") if isinstance(one.id, tuple)}
@@ -73,6 +75,17 @@ def test_the_environment_is_asked_in_the_order_of_posix(monkeypatch: pytest.Monk
     assert of_environment() == "fr"
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     assert of_environment() is None, "C says nothing about a language"
+
+
+def test_a_language_has_all_that_stands_outside_of_its_catalogue() -> None:
+    """What to fill in for another one; see CONTRIBUTING.md."""
+    spoken = set(language.LANGUAGES)
+    assert {language.DEFAULT, *texts.PLURAL} == spoken
+    assert {path.stem for path in language.LOCALE.glob("*.po")} == spoken - {language.DEFAULT}
+    for page in (pages._WELCOME, pages._REFERENCE, pages._LIMITS):
+        assert set(page) == spoken
+    for words in (workbook._DRAWING_HEADERS, workbook._CLASS_HEADERS, workbook._WAS, workbook._EMPTY):
+        assert set(words) == spoken
 
 
 def test_the_catalogue_knows_every_message_of_the_source_and_no_other() -> None:
