@@ -160,6 +160,9 @@ def test_a_line_whose_segments_are_gone_is_missing_and_comes_back(drawn: Callabl
     assert report["stats"]["missing"] == 1 and plant.world.link_of(group)["state"] == "missing"
     (told,) = plant.world.findings("missing")
     assert "No segment carries the line number L-1" in told["data"]["message"]
+    covered = report["coverage"]["by_entity"]["lines"]
+    assert covered["reasons"]["line_not_drawn"] == 1 and "not_read" not in covered["reasons"]
+    assert covered["handed_over"] + sum(covered["reasons"].values()) == covered["whole"]
     plant.segment(group, Tag="L-1")
     plant.pulled()
     assert plant.world.link_of(group)["state"] == "active" and plant.world.findings("missing") == []

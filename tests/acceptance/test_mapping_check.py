@@ -92,7 +92,9 @@ def test_every_class_that_the_mapping_brings_is_told_with_its_rows(world: World)
     assert {name: count for name, count in held if name in rows} == {n: c for n, c in rows.items() if c}
     assert sum(rows.values()) == world.pulled()["coverage"]["whole"]
     name = max(rows, key=lambda one: rows[one])
-    assert f"{name} {rows[name]}" in world.cli(*words, as_json=False).out
+    text = world.cli(*words, as_json=False).out
+    assert f"{name} {rows[name]}" in text
+    assert "info: mine.yml: classes that become assets" in text, "a sentence, not a JSON text"
 
 
 def test_items_that_would_enter_are_told_as_what_they_would_become(world: World) -> None:

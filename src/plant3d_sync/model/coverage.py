@@ -10,6 +10,9 @@ from typing import TypedDict
 SAME_LINE = "same_line"
 """Reason of rows that are part of another item: line groups with one number. They are neither missing nor a second item."""
 
+NOT_DRAWN = "line_not_drawn"
+"""Reason of lines without a segment."""
+
 WARN = 0.5
 """Share below which a project is in trouble, unless its `coverage: {warn: …}` says otherwise."""
 
@@ -128,11 +131,18 @@ class ProjectCoverage:
         )
 
 
-def settled(stats: Mapping[str, int], planned: Mapping[str, int], whole: int, same_line: int = 0) -> Coverage:
+def settled(
+    stats: Mapping[str, int],
+    planned: Mapping[str, int],
+    whole: int,
+    same_line: int = 0,
+    undrawn: int = 0,
+) -> Coverage:
     """Of one kind of asset after its run.
 
     `planned`: reasons the plan gave; items of which a write failed since are `not_written`, items of a mapped class
-    that were not compared at all are `not_read`. `same_line`: rows that are part of another item.
+    that were not compared at all are `not_read`. `same_line`: rows that are part of another item. `undrawn`: lines
+    with an asset of which no segment is drawn any more: they count as missing.
     """
     reasons = {code: count for code, count in planned.items() if count}
     failed = stats["skipped"] + stats["errors"] - sum(reasons.values())
@@ -140,7 +150,10 @@ def settled(stats: Mapping[str, int], planned: Mapping[str, int], whole: int, sa
         reasons["not_written"] = failed
     if same_line:
         reasons[SAME_LINE] = same_line
-    whole = max(whole, stats["total"] + same_line)
-    if whole > stats["total"] + same_line:
-        reasons["not_read"] = whole - stats["total"] - same_line
+    if undrawn:
+        reasons[NOT_DRAWN] = reasons.get(NOT_DRAWN, 0) + undrawn
+    accounted = stats["total"] + same_line + undrawn
+    whole = max(whole, accounted)
+    if whole > accounted:
+        reasons["not_read"] = whole - accounted
     return Coverage(whole=whole, handed_over=whole - sum(reasons.values()), reasons=reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ class Comparison:
         self, world: World, project: Project, sides: Sides, planner: Planner, recalled: Recalled
     ) -> None:
         self.lines: dict[str, Made] = {}
+        self.undrawn: Counter[str] = Counter()
+        """Class -> lines with an asset of which no segment is drawn any more."""
         self._world = world
         self._sides = sides
         self._planner = planner
@@ -83,7 +86,7 @@ class Comparison:
             there = batch.changed
             if briefs:
                 reading = self._recalled.reading
-                there = [item for item in there if not _is_missed_line(item, briefs, reading)]
+                there = [item for item in there if not self._is_missed_line(item, reading)]
                 seen.update([item.pnpid for item in there])
                 seen.update([item.follows for item in there if item.follows is not None])
             self._waiting += there
@@ -99,6 +102,11 @@ class Comparison:
         if there:
             self.lines |= made_of(there, self._recalled.reading)
             self._see_changed(there)
+
+    def _is_missed_line(self, item: PlantItem, reading: Reading) -> bool:
+        missed = _is_missed_line(item, self._recalled.briefs, reading)
+        self.undrawn[item.class_name] += missed
+        return missed
 
     def _see_changed(self, items: Sequence[PlantItem]) -> None:
         with self._world.state.read() as connection:

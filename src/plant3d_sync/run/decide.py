@@ -40,6 +40,8 @@ class Planned:
     """Entity -> items of Plant 3D that the mapping's classes hold."""
     same_line: dict[str, int] = field(default_factory=dict)
     """Entity -> those of them that are part of another item: line groups with one number."""
+    undrawn: dict[str, int] = field(default_factory=dict)
+    """Entity -> lines with an asset of which no segment is drawn any more."""
     lines: dict[str, Made] = field(default_factory=dict)
     """Identity of a line -> what it is made of, where that is not what was known of it."""
     schema: schema.Look | None = None
@@ -94,6 +96,7 @@ def make_plan(
         stirs=known.stirs,
         whole=by_entity(rules, whole),
         same_line=by_entity(rules, snapshot.folded),
+        undrawn=by_entity(rules, compared.undrawn),
         lines=compared.lines,
         schema=known.look,
         newly_gone=known.newly_gone,

@@ -81,6 +81,7 @@ def coverage_of(by_entity: Mapping[str, Mapping[str, int]], planned: Planned) ->
             planned.draft.reasons.get(entity, {}),
             planned.whole.get(entity, 0),
             planned.same_line.get(entity, 0),
+            planned.undrawn.get(entity, 0),
         )
         for entity, stats in by_entity.items()
     }
