@@ -286,6 +286,25 @@ def test_a_row_that_somebody_removed_is_missed(scene: Scene, table: str, which: 
         acted_on(scene, Target(getattr(tables, table), "calm", "", ()))
 
 
+def test_all_changes_of_a_run_that_somebody_removed_are_missed(scene: Scene) -> None:
+    scene.at("calm")
+    scene.forge("DELETE FROM change WHERE run_id = ?", scene.push_run)
+    assert {name for name, _row in altered_rows(scene)} == {"change"}
+    with pytest.raises(NeedsPersonError, match="was removed"):
+        acted_on(scene, Target(tables.change, "calm", "", ()))
+
+
+def test_steps_that_somebody_added_to_a_plan_are_named_and_refused(scene: Scene) -> None:
+    scene.at("calm")
+    scene.forge(
+        "INSERT INTO plan_chunk (plan_id, n, lines) SELECT plan_id, 99, lines FROM plan_chunk WHERE plan_id = ?",
+        scene.plan,
+    )
+    assert altered_rows(scene) == [("plan_chunk", f"{scene.plan}/99")]
+    with pytest.raises(NeedsPersonError, match="was added"):
+        acted_on(scene, Target(tables.plan_chunk, "calm", "", ()))
+
+
 def test_two_rows_that_changed_places_are_found(scene: Scene) -> None:
     scene.at("calm")
     with closing(sqlite3.connect(scene.world.state)) as connection:
