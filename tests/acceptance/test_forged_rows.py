@@ -11,7 +11,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -303,6 +303,23 @@ def test_steps_that_somebody_added_to_a_plan_are_named_and_refused(scene: Scene)
     assert altered_rows(scene) == [("plan_chunk", f"{scene.plan}/99")]
     with pytest.raises(NeedsPersonError, match="was added"):
         acted_on(scene, Target(tables.plan_chunk, "calm", "", ()))
+
+
+@pytest.mark.parametrize(
+    ("options", "holds"), [('{"queued":true}', True), ('{"queued":true,"plan_id":"p"}', False)]
+)
+def test_a_forged_slot_that_names_a_plan_is_refused(scene: Scene, options: str, holds: bool) -> None:
+    """What the scheduler asks for is not sealed: it can only ask for what the configuration says."""
+    scene.at("calm")
+    scene.forge(
+        "INSERT INTO run (id, project, direction, trigger, status, dry_run, options, created_at) "
+        "VALUES ('forged', ?, 'pull', 'schedule', 'queued', 0, ?, 1.0)",
+        NAME,
+        options,
+    )
+    with state_of(scene.world) as state, state.read() as connection:
+        with nullcontext() if holds else pytest.raises(NeedsPersonError, match="altered from outside"):
+            seals.check_request(connection, "forged", nothing="Nothing.")
 
 
 def test_two_rows_that_changed_places_are_found(scene: Scene) -> None:

@@ -14,7 +14,7 @@ from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, offer_o
 from plant3d_sync.model.step import Archive
 from plant3d_sync.reconcile.case import Decision, Fate
 from plant3d_sync.reconcile.quarantine import Quarantine
-from plant3d_sync.state import State, acknowledgements
+from plant3d_sync.state import State, acknowledgements, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
 from plant3d_sync.state.acknowledgements import QUARANTINE
@@ -143,6 +143,8 @@ def test_a_word_ends_with_its_row(state: State, looks_at_words: bool) -> None:
     left_alone(state, rows(state)[0].id)
     met(state, looks_at_words=looks_at_words)
     assert rows(state) == [] and words(state) == 0
+    with state.read() as connection:
+        assert seals.verify(connection).broken == [], "its end is sealed too"
 
 
 def test_a_word_ends_when_what_it_was_said_of_moves(state: State) -> None:
