@@ -317,9 +317,9 @@ def test_a_forged_slot_that_names_a_plan_is_refused(scene: Scene, options: str, 
         NAME,
         options,
     )
-    with state_of(scene.world) as state, state.read() as connection:
-        with nullcontext() if holds else pytest.raises(NeedsPersonError, match="altered from outside"):
-            seals.check_request(connection, "forged", nothing="Nothing.")
+    refused = nullcontext() if holds else pytest.raises(NeedsPersonError, match="altered from outside")
+    with state_of(scene.world) as state, state.read() as connection, refused:
+        seals.check_request(connection, "forged", nothing="Nothing.")
 
 
 def test_two_rows_that_changed_places_are_found(scene: Scene) -> None:
