@@ -37,3 +37,8 @@ def test_what_was_not_looked_at_is_a_reason_of_its_own() -> None:
 def test_reasons_of_all_kinds_add_up() -> None:
     part = Coverage(whole=4, handed_over=1, reasons={"untagged": 3})
     assert Coverage.total([part, part]) == Coverage(whole=8, handed_over=2, reasons={"untagged": 6})
+
+
+def test_a_line_with_an_asset_of_which_no_segment_is_drawn_is_not_drawn_and_not_unread() -> None:
+    found = settled(STATS, {"untagged": 4}, 12, undrawn=2)
+    assert "not_read" not in found.reasons and found.whole == found.handed_over + sum(found.reasons.values())
