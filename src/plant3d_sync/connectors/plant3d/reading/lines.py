@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+import msgspec
+
 from plant3d_sync.connectors.plant3d.reading.relations import Relations
 from plant3d_sync.model.reading import KnownLine
 from plant3d_sync.model.record import Finding
@@ -20,8 +22,7 @@ GuidOf = Callable[[int], str]
 """PnPGuid of a row of `PnPBase`, empty if it has none."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Group:
+class Group(msgspec.Struct, kw_only=True, gc=False):
     """One row of a class of line groups. `number`: as the mapping reads it, None without a usable one."""
 
     pnpid: int
@@ -30,8 +31,7 @@ class Group:
     number: str | None
 
 
-@dataclass(slots=True, kw_only=True)
-class Line:
+class Line(msgspec.Struct, kw_only=True):
     """What carries one number. `mixed`: groups with several numbers, this one among them.
 
     `carrier`: the row that stands for it. `identity`: whose it is, where that is not the carrier's own PnPGuid.
@@ -39,9 +39,9 @@ class Line:
     """
 
     number: str | None
-    groups: list[int] = field(default_factory=list)
-    mixed: list[int] = field(default_factory=list)
-    segments: list[int] = field(default_factory=list)
+    groups: list[int] = []
+    mixed: list[int] = []
+    segments: list[int] = []
     carrier: int = 0
     class_name: str = ""
     identity: str = ""
