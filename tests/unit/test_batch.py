@@ -9,8 +9,9 @@ import pytest
 from plant3d_sync.connectors.base import AssetWrite, Batch
 from plant3d_sync.connectors.synapse import wire
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.model.link import Open
 from plant3d_sync.model.plan import Op
-from plant3d_sync.model.step import Archive, Push, Settle, Step, Update
+from plant3d_sync.model.step import AfterCreation, Archive, Create, Push, Settle, Step, Update, values_text
 from plant3d_sync.run.write_synapse import QUIET_AT_ONCE, Memories, Pushes, Writes, portions
 
 WRITES = [AssetWrite(op="upsert", plant3d_id=f"guid-{n}", set={"tag": f"P-{n}"}) for n in range(3)]
@@ -72,6 +73,18 @@ def test_steps_are_done_in_portions_and_those_into_plant_3d_at_the_end() -> None
 def test_a_chain_of_renames_is_not_cut() -> None:
     chain = [update(n, old=f"T-{n}", new=f"T-{n + 1}") for n in range(5)]
     assert cut(*chain) == [("Writes", [0, 1, 2, 3, 4])]
+
+
+def creation(number: int, **after: object) -> Create:
+    seen = AfterCreation(digest="00", ticks=1, **after)
+    return Create(**whose(number), after=seen, text=values_text({"tag": f"HV-{number}"}))
+
+
+def test_a_creation_with_something_open_takes_the_short_way_from_no_other() -> None:
+    opened = {"pending": {"description": Open(why="unread")}}
+    steps = [creation(1), creation(2, **opened), creation(3), creation(4, **opened), creation(5)]
+    assert cut(*steps) == [("Writes", [2, 4]), ("Writes", [1, 3]), ("Writes", [5])]
+    assert cut(*steps, size=3) == [("Writes", [1, 3, 5]), ("Writes", [2, 4])]
 
 
 def test_what_needs_a_person_is_written_only_when_one_applies_the_plan() -> None:

@@ -175,9 +175,11 @@ def apply_steps(execution: Execution, chunks: Sequence[Chunk], total: int) -> Se
 
 def portions(chunks: Sequence[Chunk], size: int, *, approved: bool) -> Iterator[Writes | Memories | Pushes]:
     """The steps of a plan in the portions in which they are done: `size` for a call to SYNAPSE, unless a chain of renames
-    would be cut. `approved`: steps that need a person are carried out.
+    would be cut. `approved`: steps that need a person are carried out. Creations with something open go together, by
+    themselves: each would take the short way from all others of its batch.
     """
     writes: list[tuple[int, int, ToSynapse]] = []
+    apart: list[tuple[int, int, ToSynapse]] = []
     quiet: list[Quiet] = []
     pushed: list[Push] = []
     for number, chunk in enumerate(chunks):
@@ -192,6 +194,11 @@ def portions(chunks: Sequence[Chunk], size: int, *, approved: bool) -> Iterator[
                     quiet.append(step)
                 case Settle() | Touch() | Absent():
                     quiet.append(step)
+                case Create() if not step.is_usual:
+                    apart.append((number, index, step))
+                    if len(apart) >= size:
+                        yield Writes.of(apart)
+                        apart = []
                 case Create() | Update() | Restore() | Archive() | Adopt():
                     if len(writes) >= size and not _belongs_with(writes[-1][2], step, len(writes)):
                         yield Writes.of(writes)
@@ -202,8 +209,9 @@ def portions(chunks: Sequence[Chunk], size: int, *, approved: bool) -> Iterator[
             if len(quiet) >= QUIET_AT_ONCE:
                 yield Memories(quiet)
                 quiet = []
-    if writes:
-        yield Writes.of(writes)
+    for left in (writes, apart):
+        if left:
+            yield Writes.of(left)
     if quiet:
         yield Memories(quiet)
     if pushed:

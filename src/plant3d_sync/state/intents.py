@@ -175,8 +175,11 @@ def _steps(connection: Connection, plan_id: str, stored: bytes) -> list[Step]:
     if stored.startswith(b"["):
         return from_text(stored)
     steps: list[Step] = []
+    read: dict[int, list[Step]] = {}
     for chunk, first, end in orjson.loads(stored)["refs"]:
-        steps += runs.steps_of(connection, plan_id, chunk)[first:end]
+        if chunk not in read:
+            read[chunk] = runs.steps_of(connection, plan_id, chunk)
+        steps += read[chunk][first:end]
     return steps
 
 
