@@ -658,8 +658,8 @@ def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
     again = any(
         name.startswith("undo") for name in world.told.moves[:-1]
     )  # what waited before the first crosses
-    if codes == {0} and len(said) == len(runs) and not again:
-        world.told.undone = back
+    if codes == {0} and len(said) == len(runs):
+        world.told.undone = {} if again else back
     return True
 
 

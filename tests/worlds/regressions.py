@@ -126,6 +126,9 @@ REGRESSIONS: list[Story] = [
             ("reply_received", "answer_read"),
         )
     ),
+    # an undo of an undo
+    told("the designer types", "now", "undo of the last run", "undo of the last run"),
+    told("the user types", "now", "undo of the last run", "undo of the last run"),
     # the same verbs over the API, where a worker carries them out
     told("the user types", "push, over the API", "undo of the last run, over the API"),
     told(
