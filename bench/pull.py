@@ -287,7 +287,7 @@ def in_process_pull(config: str, *, compare: bool) -> Callable[[], None]:
             with app.state.write() as connection:
                 projects.update(connection, "bench", force_compare=True)
         report = engine.run(Request(trigger="schedule", by="bench"))
-        if report.exit_code not in (0, WAITS) or compare is bool(report.extra.get("unchanged_source")):
+        if report.exit_code not in (0, WAITS) or compare is report.unchanged_source:
             raise VoidError(f"A poll was no poll: {report.to_dict()}")
 
     return pull
