@@ -158,7 +158,7 @@ When = Literal["before", "half", "after"]
 
 
 class CommitProxy:
-    """Passes PostgreSQL's protocol on, and cuts the connection at the COMMIT of a transaction (`cut_transaction`).
+    """Passes PostgreSQL's protocol on, and cuts the connection at a COMMIT (`cut_transaction`, `cut`).
 
     `before`: the COMMIT never reaches the server. `half`: half of the message does. `after`: the server has done
     it, and its answer never comes. Use as a context; `commits` counts those that were asked for.
@@ -168,6 +168,7 @@ class CommitProxy:
         self._target = make_url(url)
         self.when: When = "before"
         self._mark: bytes | None = None
+        self.at = 0
         self.commits = 0
         self.cuts = 0
         self._closing = False
@@ -182,7 +183,11 @@ class CommitProxy:
 
     def cut_transaction(self, mark: str, when: When) -> None:
         """Count anew; the first commit of a transaction with such a statement is cut, whatever other threads commit."""
-        self.commits, self.cuts, self.when, self._mark = 0, 0, when, mark.encode()
+        self.commits, self.cuts, self.when, self.at, self._mark = 0, 0, when, 0, mark.encode()
+
+    def cut(self, at: int, when: When) -> None:
+        """Count anew; the commit with this number is cut, none for 0. For one thread: of several, any may be met."""
+        self.commits, self.cuts, self.when, self.at, self._mark = 0, 0, when, at, None
 
     def __enter__(self) -> CommitProxy:
         self._thread.start()
@@ -224,8 +229,8 @@ class CommitProxy:
                 marked = marked or (self._mark is not None and self._mark in message)
                 if not start and message[:1] == b"Q" and message[5:].upper().startswith(b"COMMIT"):
                     self.commits += 1
-                    if marked:
-                        self._mark = None
+                    if marked or self.commits == self.at:
+                        self._mark, self.at = None, 0
                         self._cut(client, server, message, swallow, answered)
                         return
                 start = False

@@ -230,7 +230,7 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
         (
             Fault(
                 number="B1",
-                fault="Locked for a moment, for long, for ever",
+                fault="Locked for a moment, for long, forever",
                 tests={
                     LOCKS: (
                         "test_a_locked_file_is_retried_and_then_reported",
@@ -247,7 +247,7 @@ TABLES: dict[str, tuple[str, tuple[Fault, ...]]] = {
             ),
             Fault(
                 number="B3",
-                fault="Hot journal; journal of another file beside it",
+                fault="Hot journal; journal of another file next to it",
                 tests={
                     LOCKS: ("test_a_file_left_in_the_middle_of_a_save_is_neither_read_nor_touched",),
                     ERRORS: ("test_a_file_with_a_hot_journal_is_neither_read_nor_touched",),
