@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -55,6 +56,7 @@ def _tests(source: str, tests: Sequence[str], log: str, folder: str) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join([source, str(ROOT)])
         os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
         sys.path[:0] = [source]
+        import_module(SOURCE.name)  # now: a module of the tests may put the unbroken program before it
         options = [
             "-q",
             "-x",

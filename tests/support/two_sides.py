@@ -437,7 +437,7 @@ class TwoSides:
                 self.together.setdefault((pnpid, cell.field), set()).add(pair)
         self.remember()
         if done:
-            self.links[pnpid] = advance.pushed(self.links[pnpid], done)
+            self.links[pnpid] = advance.pushed(self.links[pnpid], done, at=self.now)
 
     def _adopted(self, step: Create | Adopt | Update | Restore, held: Held) -> None:
         self.links[step.pnpid] = advance.created(step, self.as_asset(held), link_id=1000 + step.pnpid)

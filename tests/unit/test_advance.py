@@ -328,19 +328,20 @@ def test_a_written_cell_moves_the_base_to_what_was_read_back(
 ) -> None:
     open_too = {D: WAITS, "size": WAITS}
     seen = {name: {"p": Interval(at_base=1.0, away=2.0)} for name in open_too}
-    moved = advance.pushed(replace(before, pending=open_too, observed=seen), [(written, stored)])
+    moved = advance.pushed(replace(before, pending=open_too, observed=seen), [(written, stored)], at=9.0)
     assert memory(moved) == (base, plant3d, delta, {"size": WAITS})
-    assert moved.observed.keys() == {"size"} and moved.digest == b""
+    kept_away = {D: {"s": Interval(at_base=None, away=9.0)}} if written.hold else {}
+    assert moved.observed == {"size": seen["size"], **kept_away} and moved.digest == b""
     assert moved.holds == ({D: Hold(side="plant3d", value="s", kept="p")} if written.hold else {})
     assert moved.flips[D].last == "plant3d"
 
 
 def test_writes_between_the_same_two_values_are_counted_until_a_person_decides() -> None:
     known = link(base={D: "p"}, synapse_delta={D: "s"})
-    once = advance.pushed(known, [(cell(), "s")])
-    again = advance.pushed(once, [(cell(), "s")])
-    chosen = advance.pushed(again, [(cell(why="resolved"), "s")])
-    other = advance.pushed(again, [(cell(new="x"), "x")])
+    once = advance.pushed(known, [(cell(), "s")], at=9.0)
+    again = advance.pushed(once, [(cell(), "s")], at=9.0)
+    chosen = advance.pushed(again, [(cell(why="resolved"), "s")], at=9.0)
+    other = advance.pushed(again, [(cell(new="x"), "x")], at=9.0)
     assert [one.flips[D].writes for one in (once, again, chosen, other)] == [1, 2, 1, 1]
     assert again.flips[D].pair == advance.value_pair("s", "p")
 

@@ -26,6 +26,7 @@ from tests.worlds.world import (
     STRICT,
     TABLES,
     Typed,
+    Value,
     World,
     filled,
 )
@@ -644,8 +645,9 @@ def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
             if key[0] in whole:
                 continue
             if now[key] == after and (run, world.items[key[0]][0], FIELDS[key[1]]) not in stays:
-                back[key] = before
-                if key in world.told.words:
+                if before[0] == before[1] or after[0] == after[1]:  # else something waited: it crosses
+                    back[key] = before
+                if key in world.told.words and not _still_wait(world, key, before, after):
                     world.told.words[key].counts = False
     world.told.must_stay.clear()
     world.told.archived |= set(world.items)
@@ -655,12 +657,24 @@ def _undoes(world: World, *runs: str, dies_at: str = "") -> bool:
             POINTS.at, POINTS.happens = dies_at, POINTS.dies
         world.cli("apply", answer["plan_id"])
         codes.add(world.code)
-    again = any(
-        name.startswith("undo") for name in world.told.moves[:-1]
-    )  # what waited before the first crosses
+    undone = {key for run in runs for key in world.done.get(run, {})}
+    for of, name in [*world.told.undone]:
+        if not undone.isdisjoint({(of, name), (of, "*")}):
+            del world.told.undone[of, name]  # what an earlier undo put back there is taken back
     if codes == {0} and len(said) == len(runs):
-        world.told.undone = {} if again else back
+        world.told.undone |= back
     return True
+
+
+def _still_wait(
+    world: World, key: tuple[str, str], before: tuple[Value, Value], after: tuple[Value, Value]
+) -> bool:
+    """Whether a person typed there, and the run that is undone did not carry it: then it still has to arrive."""
+    typed = world.told.words.get(key)
+    if typed is None or not typed.counts:
+        return False
+    own = ("plant3d", "synapse").index(typed.side)
+    return all(both[own] == typed.text != both[1 - own] for both in (before, after))
 
 
 def _words_of(world: World, tag: str, *, counts: bool) -> None:

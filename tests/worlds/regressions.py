@@ -126,9 +126,22 @@ REGRESSIONS: list[Story] = [
             ("reply_received", "answer_read"),
         )
     ),
-    # an undo of an undo
+    # an undo of an undo; of one beside which a designer types; of one that a designer's later words make stale: by then
+    # SYNAPSE had held the user's words for long, though they had not waited since a run carried them
     told("the designer types", "now", "undo of the last run", "undo of the last run"),
     told("the user types", "now", "undo of the last run", "undo of the last run"),
+    told("the user types", "now", "undo of the last run", "undo of the last run", "undo of the last run"),
+    told("the designer types", "now", "the designer types", "undo of the last run", "undo of the last run"),
+    told("the user types", "now", "undo of the last run", "the designer types", "undo of the last run"),
+    told(
+        "the user types a model",
+        "now",
+        "undo of the last run",
+        "the designer types a model",
+        "undo of the last run",
+    ),
+    told("the user types", "now", "undo of the last run", "the designer types", "pull of valves"),
+    told("the user types", "now", "plan", "undo of the last run", "the designer types", "apply"),
     # the same verbs over the API, where a worker carries them out
     told("the user types", "push, over the API", "undo of the last run, over the API"),
     told(

@@ -129,8 +129,11 @@ def remembered(link: Link, step: Settle | Touch) -> Link:
     return fields.after(link, step, after.pending, link.synapse_fields())
 
 
-def pushed(link: Link, done: Sequence[tuple[Cell, Value]]) -> Link:
-    """Cells were written into Plant 3D; each with what it was read back as. The base is SYNAPSE's spelling."""
+def pushed(link: Link, done: Sequence[tuple[Cell, Value]], *, at: float) -> Link:
+    """Cells were written into Plant 3D; each with what it was read back as. The base is SYNAPSE's spelling.
+
+    What an undo keeps away was typed before the write that is undone, however often SYNAPSE was read since.
+    """
     fields = _Fields(link)
     delta, held = dict(link.synapse_delta), link.synapse_fields()
     pending, observed = dict(link.pending), dict(link.observed)
@@ -152,6 +155,8 @@ def pushed(link: Link, done: Sequence[tuple[Cell, Value]]) -> Link:
             holds[name] = Hold(side=Side.PLANT3D.value, value=cell.synapse, kept=stored)
         pending.pop(name, None)
         observed.pop(name, None)
+        if cell.hold and name in delta:
+            observed[name] = {"s": Interval(at_base=None, away=at)}
     return replace(
         link,
         base=fields.base,

@@ -253,7 +253,9 @@ def store_receipts(
         execution.lease.fence.check(connection)
         old = links.by_ids(connection, [step.link_id for step in steps if step.link_id])
         moved = [
-            advance.pushed(old[step.link_id], [(cell, _canonical(cell, answer)) for cell, answer in done])
+            advance.pushed(
+                old[step.link_id], [(cell, _canonical(cell, answer)) for cell, answer in done], at=now
+            )
             for step, _answers, done in written
             if done and step.link_id in old
         ]
