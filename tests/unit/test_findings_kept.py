@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from plant3d_sync.model.record import Finding
 from plant3d_sync.state import State, acknowledgements, findings
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.findings import Found, Wanted
-from tests.support.webapp import empty_state
 
 TAGLESS = Finding(
     code="untagged", message="It has no tag.", pnpid=1, class_name="Pump", drawing="D-1", hint="Give it one."
 )
 MISSED = Finding(code="missing", message="Not seen 1 time.", pnpid=2, class_name="Pump", drawing="D-1")
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    (tmp_path / "state.db").write_bytes(empty_state())
-    made = State(f"sqlite:///{tmp_path / 'state.db'}")
-    with made.write() as connection:
-        project_state.ensure(connection, "mine")
-    yield made
-    made.close()
 
 
 def read(state: State, *found: Finding, at: float) -> None:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
-import pytest
+from collections.abc import Mapping
 
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.step import After, Update
 from plant3d_sync.state import State, intents
-from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import LATE, NOT_APPLIED
 from plant3d_sync.state.lease import Lease
-from tests.support.webapp import empty_state
 
 ONE, TWO = 5, 6
 """Links."""
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    (tmp_path / "state.db").write_bytes(empty_state())
-    made = State(f"sqlite:///{tmp_path / 'state.db'}")
-    with made.write() as connection:
-        project_state.ensure(connection, "mine")
-    yield made
-    made.close()
 
 
 def meant(state: State, link_id: int, text: str) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,7 +18,6 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
 from plant3d_sync.state.acknowledgements import QUARANTINE
 from plant3d_sync.usecases import quarantine as verbs
-from tests.support.webapp import empty_state
 
 ONE = RowError(
     code="too_long",
@@ -33,16 +31,6 @@ ONE = RowError(
     offer=b"one",
 )
 CELL = replace(ONE, pnpid=2, plant3d_id="guid-2", into="plant3d", code="control_character", offer=b"")
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    (tmp_path / "state.db").write_bytes(empty_state())
-    made = State(f"sqlite:///{tmp_path / 'state.db'}")
-    with made.write() as connection:
-        project_state.ensure(connection, "mine")
-    yield made
-    made.close()
 
 
 def met(

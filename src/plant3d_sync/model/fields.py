@@ -8,6 +8,7 @@ SYNAPSE, into the base and into the history, so it is never taken apart on the w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from plant3d_sync.model.record import Value
@@ -17,25 +18,16 @@ ATTRIBUTE: Final = "attributes."
 Grouped = Mapping[str, Value | dict[str, Value]]
 """Columns of an asset by name, and its attributes by key under `attributes`."""
 
-_NAMES: dict[str, str] = {}
-"""`x` -> `attributes.x`; bounded, since SYNAPSE may hold any key."""
-
-_MOST_NAMES: Final = 5000
-
 
 def attribute_key(field: str) -> str | None:
     """The key of the attribute that a field is, None if it is none."""
     return field[len(ATTRIBUTE) :] or None if field.startswith(ATTRIBUTE) else None
 
 
+@lru_cache(maxsize=5000)
 def attribute_field(key: str) -> str:
-    """The field that an attribute is."""
-    name = _NAMES.get(key)
-    if name is None:
-        name = ATTRIBUTE + key
-        if len(_NAMES) < _MOST_NAMES:
-            _NAMES[key] = name
-    return name
+    """The field that an attribute is. Its name is made once; SYNAPSE may hold any key, so not every one is kept."""
+    return ATTRIBUTE + key
 
 
 def grouped(fields: Mapping[str, Value]) -> dict[str, Value | dict[str, Value]]:

@@ -57,6 +57,9 @@ TOLERANCE: Final = 120.0
 """Seconds that the clock of another machine may be off: of a workstation always, of SYNAPSE while nobody measured it."""
 EXACT: Final = 3.0
 """The same for SYNAPSE's clock, while it keeps its distance to ours from run to run."""
+LAG_SEEN = "clocks.lag_seen"
+"""Audit entry of a run that found a workstation further behind than any before."""
+
 LEAST: Final = 2.0
 """No two clocks are compared more closely than this, whatever the settings say."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.document import Document
+from plant3d_sync.model.outcome import LAG_SEEN
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.side import Direction
 from plant3d_sync.reconcile.definitions import UNKNOWN
@@ -301,7 +302,7 @@ class Memory:
         audit.append(
             connection,
             self._project.name,
-            action="clocks.lag_seen",
+            action=LAG_SEEN,
             actor="sync",
             at=report.completed_at or self._world.clock(),
             run=self._run.run_id,

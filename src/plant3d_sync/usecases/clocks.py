@@ -6,14 +6,11 @@ from dataclasses import asdict, dataclass
 
 from plant3d_sync.errors import NotFoundError
 from plant3d_sync.model.document import Document
-from plant3d_sync.model.outcome import LEAST, Clocks
+from plant3d_sync.model.outcome import LAG_SEEN, LEAST, Clocks
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, audit, lists
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.quarantine import checked_reason
-
-LAG_SEEN = "clocks.lag_seen"
-"""Audit entry of a run that found a workstation further behind than any before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
