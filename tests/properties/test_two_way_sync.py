@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Verdict
 from plant3d_sync.model.side import Direction, Side
 from plant3d_sync.reconcile import fields, merge
+from plant3d_sync.reconcile.merge import Situation
 from tests.support.builders import balanced, lines, writes
 from tests.support.two_sides import TwoSides
 
@@ -308,76 +310,77 @@ def test_a_lost_state_is_rebuilt_without_a_duplicate() -> None:
 RIGHT = merge.merge_field
 
 
-def base_is_ignored(rule: Any, **facts: Any) -> FieldOutcome:
+def base_is_ignored(at: Situation) -> FieldOutcome:
     """Two-way comparison: Plant 3D's value always goes to SYNAPSE."""
-    return RIGHT(rule, **{**facts, "base": facts["synapse"], "base_plant": facts["synapse"]})
+    return RIGHT(replace(at, base=at.synapse, base_plant=at.synapse))
 
 
-def the_row_stamp_decides(rule: Any, **facts: Any) -> FieldOutcome:
+def the_row_stamp_decides(at: Situation) -> FieldOutcome:
     """Newest wins by when a row was saved, whatever happened to the field."""
-    outcome = RIGHT(rule, **facts)
+    outcome = RIGHT(at)
     if outcome.verdict is Verdict.CONFLICT and outcome.reason != "flip_flop":
         return FieldOutcome(
-            field=rule.field,
+            field=at.rule.field,
             verdict=Verdict.TO_SYNAPSE,
-            value=facts["plant3d"],
-            loses=facts["synapse"],
+            value=at.plant3d,
+            loses=at.synapse,
             reason="newest",
         )
     return outcome
 
 
-def a_choice_never_becomes_void(rule: Any, **facts: Any) -> FieldOutcome:
+def a_choice_never_becomes_void(at: Situation) -> FieldOutcome:
     """A person's choice is carried out even if a side moved on since."""
-    old = facts["resolution"]
-    if old is not None:
-        facts["resolution"] = Resolution(
-            conflict_id=old.conflict_id,
-            plant3d_value=facts["plant3d"],
-            synapse_value=facts["synapse"],
-            chosen=old.chosen,
-            by=old.by,
-        )
-    return RIGHT(rule, **facts)
+    old = at.resolution
+    if old is None:
+        return RIGHT(at)
+    forever = Resolution(
+        conflict_id=old.conflict_id,
+        plant3d_value=at.plant3d,
+        synapse_value=at.synapse,
+        chosen=old.chosen,
+        by=old.by,
+    )
+    return RIGHT(replace(at, resolution=forever))
 
 
-def a_blank_erases_without_a_base(rule: Any, **facts: Any) -> FieldOutcome:
+def a_blank_erases_without_a_base(at: Situation) -> FieldOutcome:
     """Plant 3D's value counts as the newer one where the sides never agreed."""
-    if facts["base"] is merge.NO_BASE:
-        facts["base"] = facts["base_plant"] = facts["synapse"]
-    return RIGHT(rule, **facts)
+    if at.base is merge.NO_BASE:
+        return RIGHT(replace(at, base=at.synapse, base_plant=at.synapse))
+    return RIGHT(at)
 
 
-def first_seen_wins(rule: Any, **facts: Any) -> FieldOutcome:
+def first_seen_wins(at: Situation) -> FieldOutcome:
     """Two edits within one poll go to SYNAPSE's, without asking."""
-    outcome = RIGHT(rule, **facts)
-    if outcome.verdict is Verdict.CONFLICT and rule.push and outcome.reason != "flip_flop":
+    outcome = RIGHT(at)
+    if outcome.verdict is Verdict.CONFLICT and at.rule.push and outcome.reason != "flip_flop":
         return FieldOutcome(
-            field=rule.field,
+            field=at.rule.field,
             verdict=Verdict.TO_PLANT3D,
-            value=facts["synapse"],
-            loses=facts["plant3d"],
+            value=at.synapse,
+            loses=at.plant3d,
             reason="newest",
         )
     return outcome
 
 
-def a_value_put_back_is_an_edit(rule: Any, **facts: Any) -> FieldOutcome:
+def a_value_put_back_is_an_edit(at: Situation) -> FieldOutcome:
     """Plant 3D holds again what it held before our write: as if a designer had typed it."""
-    return RIGHT(rule, **{**facts, "put_back": False, "reverts": 0})
+    return RIGHT(replace(at, put_back=False, reverts=0))
 
 
-def nothing_is_ever_agreed(rule: Any, **facts: Any) -> FieldOutcome:
+def nothing_is_ever_agreed(at: Situation) -> FieldOutcome:
     """An altered value is written again and again."""
-    outcome = RIGHT(rule, **facts)
+    outcome = RIGHT(at)
     if outcome.reason == "agreed_alteration":
         return FieldOutcome(
-            field=rule.field, verdict=Verdict.TO_SYNAPSE, value=facts["plant3d"], reason="differs"
+            field=at.rule.field, verdict=Verdict.TO_SYNAPSE, value=at.plant3d, reason="differs"
         )
     return outcome
 
 
-BROKEN: list[Callable[..., FieldOutcome]] = [
+BROKEN: list[Callable[[Situation], FieldOutcome]] = [
     base_is_ignored,
     the_row_stamp_decides,
     a_choice_never_becomes_void,

@@ -10,7 +10,7 @@ import pytest
 from plant3d_sync.model.outcome import Clocks, Times
 from plant3d_sync.model.side import Side
 from plant3d_sync.reconcile import dating
-from plant3d_sync.reconcile.merge import newest, suggest
+from plant3d_sync.reconcile.latest import newest, suggest
 from plant3d_sync.usecases.conflicts import SUGGESTED
 
 HOUR, DAY = 3600.0, 86_400.0

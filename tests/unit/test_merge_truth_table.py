@@ -13,7 +13,8 @@ from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
-from plant3d_sync.reconcile.merge import NO_BASE, is_blank, merge_field, newest
+from plant3d_sync.reconcile.latest import newest
+from plant3d_sync.reconcile.merge import NO_BASE, Situation, is_blank, merge_field
 from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
 from plant3d_sync.usecases.conflicts import KINDS
 
@@ -124,19 +125,21 @@ def merge(
     reverts: int = 0,
 ) -> FieldOutcome:
     return merge_field(
-        chosen,
-        base=NO_BASE if base is None else base[0],
-        base_plant=NO_BASE if base is None else base[1],
-        plant3d=plant3d,
-        synapse=synapse,
-        same=same,
-        times=times,
-        resolution=resolution,
-        hold=hold,
-        frozen=frozen,
-        put_back=put_back,
-        late=late,
-        reverts=reverts,
+        Situation(
+            rule=chosen,
+            base=NO_BASE if base is None else base[0],
+            base_plant=NO_BASE if base is None else base[1],
+            plant3d=plant3d,
+            synapse=synapse,
+            same=same,
+            times=times,
+            resolution=resolution,
+            hold=hold,
+            frozen=frozen,
+            put_back=put_back,
+            late=late,
+            reverts=reverts,
+        )
     )
 
 
@@ -429,14 +432,16 @@ def test_a_value_of_an_earlier_day_never_wins_or_loses_by_itself(
 ) -> None:
     plant3d, synapse = (B, C if both else A) if older == OLDER_COPY else (C if both else A, B)
     outcome = merge_field(
-        rule(owner),
-        base=A,
-        base_plant=A,
-        plant3d=plant3d,
-        synapse=synapse,
-        same=same,
-        times=times,
-        no_edit=older,
+        Situation(
+            rule=rule(owner),
+            base=A,
+            base_plant=A,
+            plant3d=plant3d,
+            synapse=synapse,
+            same=same,
+            times=times,
+            no_edit=older,
+        )
     )
     if OLDER_TABLE[owner, older] is Verdict.CONFLICT:
         assert (outcome.verdict, outcome.reason) == (Verdict.CONFLICT, older)
@@ -455,15 +460,17 @@ def test_a_choice_about_an_earlier_day_is_carried_out(older: str, chosen: str, v
         conflict_id="c", plant3d_value="of plant3d", synapse_value="of synapse", chosen=chosen, by="anna"
     )
     outcome = merge_field(
-        rule(),
-        base=base,
-        base_plant=base,
-        plant3d="of plant3d",
-        synapse="of synapse",
-        same=same,
-        times=NOBODY_KNOWS,
-        resolution=choice,
-        no_edit=older,
+        Situation(
+            rule=rule(),
+            base=base,
+            base_plant=base,
+            plant3d="of plant3d",
+            synapse="of synapse",
+            same=same,
+            times=NOBODY_KNOWS,
+            resolution=choice,
+            no_edit=older,
+        )
     )
     assert (outcome.verdict, outcome.value) == (verdict, chosen)
 
@@ -491,14 +498,16 @@ def test_a_late_write_of_ours_is_no_edit_and_synapse_holds(
 def test_a_late_write_of_ours_into_synapse_is_no_edit_and_plant3d_holds(owner: Owner, plant3d: Value) -> None:
     """The base is A on both sides; only a run that was overtaken moved SYNAPSE."""
     outcome = merge_field(
-        rule(owner),
-        base=A,
-        base_plant=A,
-        plant3d=plant3d,
-        synapse=B,
-        same=same,
-        times=NOBODY_KNOWS,
-        late_in_synapse=True,
+        Situation(
+            rule=rule(owner),
+            base=A,
+            base_plant=A,
+            plant3d=plant3d,
+            synapse=B,
+            same=same,
+            times=NOBODY_KNOWS,
+            late_in_synapse=True,
+        )
     )
     if owner is Owner.SYNAPSE:
         assert outcome.reason != "late_write_of_ours", "never written from Plant 3D"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from plant3d_sync.model.link import Interval
 from plant3d_sync.model.record import Value
 
@@ -22,8 +24,7 @@ class Verdict(StrEnum):
     LEAVE = "leave"  # nothing is known or nothing may be done
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldOutcome:
+class FieldOutcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Verdict for one field: the value to have on both sides, the one that loses, and why (a stable word)."""
 
     field: str
@@ -87,8 +88,7 @@ class Clocks:
         return cls() if seconds is None else cls(tolerance=seconds, exact=max(seconds, LEAST))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class Times(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything the tie rule may look at. POSIX seconds; `skew` = SYNAPSE's clock minus ours, None = unknown.
 
     `plant3d`, `synapse`: when each side changed, on our clock. `row_stamp`: when the item's row was saved last, by the

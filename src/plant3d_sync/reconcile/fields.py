@@ -20,7 +20,7 @@ from plant3d_sync.reconcile import dating, older, ours, spelling
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.case import AGREED, FOLLOWED, SIDE_MOVED, Case
 from plant3d_sync.reconcile.context import Context
-from plant3d_sync.reconcile.merge import NO_BASE, NoBase, Same, merge_field
+from plant3d_sync.reconcile.merge import NO_BASE, NoBase, Same, Situation, has_moved, merge_field
 from plant3d_sync.reconcile.ours import Copy
 
 FLIP_LIMIT = 6
@@ -83,8 +83,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
     """What the merge says of a field of which something moved, or is open."""
     name, link, same = rule.field, pair.link, on.rules.same[rule.field]
     base, base_plant = _base(link, name)
-    plant_away = not isinstance(base_plant, NoBase) and not same(plant3d, base_plant)
-    synapse_away = not isinstance(base, NoBase) and not same(synapse, base)
+    plant_away, synapse_away = has_moved(plant3d, base_plant, same), has_moved(synapse, base, same)
     observed = _observed(pair, name, on, (plant3d, plant_away), (synapse, synapse_away))
     choice = _choice(link, rule, synapse, on)
     unlike = not same(plant3d, synapse) if isinstance(base, NoBase) else plant_away
@@ -99,8 +98,8 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         synapse=older.Moved(synapse, _synapse_is_older(pair)) if synapse_away else None,
         redefined=plant_away and on.redefined(link, pair.case.item.class_name, name),
     )
-    outcome = merge_field(
-        rule,
+    situation = Situation(
+        rule=rule,
         base=base,
         base_plant=base_plant,
         plant3d=plant3d,
@@ -124,6 +123,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         reverts=flip.reverts if undecided else 0,
         no_edit=no_edit,
     )
+    outcome = merge_field(situation)
     stands = choice is None or (no_edit and outcome.verdict is Verdict.WAIT)
     return FieldCase(
         pair=pair,

@@ -32,8 +32,8 @@ from plant3d_sync.reconcile.context import Context, Kind, Knowledge
 from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines
 from plant3d_sync.reconcile.fields import lag_shown
+from plant3d_sync.reconcile.latest import BY_TIME
 from plant3d_sync.reconcile.ledger import Ledger
-from plant3d_sync.reconcile.merge import BY_TIME
 from plant3d_sync.reconcile.newcomer import creation
 from plant3d_sync.reconcile.piles import Piles, Told
 from plant3d_sync.reconcile.quarantine import IGNORED, told_of
