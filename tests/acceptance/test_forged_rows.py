@@ -22,6 +22,7 @@ from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.run.project import World as Clocked
 from plant3d_sync.state import State, keys, seals, tables
 from plant3d_sync.usecases import queue
+from tests.support.asking import enqueue
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.wayback import (
     both,
@@ -94,7 +95,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, reference_synapse: RunningSy
     plan = planned(world, "--direction", "pull", code=3)["plan_id"]
     with state_of(world) as state:
         clocked = Clocked(state=state, clock=lambda: 1_800_000_000.0)
-        asked = queue.enqueue(clocked, NAME, "both", by="desk", plan_id=plan, approve_guards=False)
+        asked = enqueue(clocked, NAME, "both", by="desk", plan_id=plan, approve_guards=False)
         with state.write() as connection:
             _key_id, key = keys.create(connection, "desk", ["read"], projects=[NAME], now=1.0)
     keep("calm")

@@ -20,6 +20,7 @@ import pytest
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue
+from tests.support.asking import enqueue
 from tests.support.both_ways import UP, edited, end, whole_again
 from tests.support.jobs import wait_until
 from tests.support.synapse_dev import RunningSynapse
@@ -146,7 +147,7 @@ def test_a_worker_whose_write_hangs_ends_when_it_is_stopped_and_another_one_goes
     expected = reference(make_small, undisturbed)
     world = edited(make_small, "stopped")
     with app_of(world) as app:
-        queue.enqueue(app.world(), NAME, "both", trigger="api", by="test")
+        enqueue(app.world(), NAME, "both", trigger="api", by="test")
         with at_work(world, "worker", at="push.updated") as process:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0

@@ -36,6 +36,7 @@ from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.scheduler import Planned, tick
 from tests.support import invariants
+from tests.support.asking import enqueue
 from tests.support.both_ways import UP, edited, end, journal, whole_again
 from tests.support.faulty_http import Answer, Seen
 from tests.support.forked import KINDS, Forker, forker
@@ -130,7 +131,7 @@ def logs(world: World) -> str:
 
 
 def ask(app: App, direction: str = "both") -> Run:
-    return queue.enqueue(app.world(), NAME, direction, trigger="schedule", by="test")
+    return enqueue(app.world(), NAME, direction, trigger="schedule", by="test")
 
 
 def see(app: App, run_id: str) -> Run:

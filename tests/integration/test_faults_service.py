@@ -28,6 +28,7 @@ from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.scheduler import Planned, tick
+from tests.support.asking import enqueue
 from tests.support.jobs import SOURCE, Plant, Queueing, build_plant
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
@@ -51,7 +52,7 @@ def pull(plant: Plant, project: str = "mine") -> Run:
     """One run by a worker of its own, as after a restart."""
     app = plant.app()
     try:
-        asked = queue.enqueue(app.world(), project, "pull", by="test")
+        asked = enqueue(app.world(), project, "pull", by="test")
         Worker(app).work(burst=True)
         with app.state.read() as connection:
             run = runs.get(connection, asked.run_id)
@@ -68,7 +69,7 @@ def pull(plant: Plant, project: str = "mine") -> Run:
 def test_a_run_past_its_deadline_waits_and_is_no_error_of_a_row(plant: Plant) -> None:
     app = plant.app()
     app.settings.__dict__["p3dsync_run_deadline_minutes"] = -1.0  # over before the first batch
-    queue.enqueue(app.world(), "mine", "pull", by="test")
+    enqueue(app.world(), "mine", "pull", by="test")
     worker = Worker(app)
     claimed = queue.claim(app.world(), holder_name("worker"), ["mine"])
     assert claimed is not None
@@ -102,7 +103,7 @@ def test_a_redis_that_takes_no_writes_loses_the_ring_and_not_the_run(
     with ValkeyServer() as server, redis.Redis.from_url(server.connection_url) as client:
         bell = RedisBell(server.connection_url)
         client.execute_command(*refuse)
-        run = queue.enqueue(app.world(), "mine", "pull", by="test")
+        run = enqueue(app.world(), "mine", "pull", by="test")
         assert not bell.ring(run.run_id)
         assert Worker(app, bell=bell).work(burst=True) == 1
         client.execute_command(*heal)
@@ -122,7 +123,7 @@ def test_a_thousand_rings_that_piled_up_are_one_run_and_leave_nothing_behind(pla
     app = plant.app()
     with ValkeyServer() as server, redis.Redis.from_url(server.connection_url) as client:
         bell = RedisBell(server.connection_url)
-        asked = {queue.enqueue(app.world(), "mine", "pull", by="test").run_id for _ in range(20)}
+        asked = {enqueue(app.world(), "mine", "pull", by="test").run_id for _ in range(20)}
         (run_id,) = asked
         for _ in range(1000):
             assert bell.ring(run_id)
@@ -272,7 +273,7 @@ def test_timestamps_of_wrong_clocks_change_no_result(tmp_path: Path, synapse: Ru
 def test_ticks_of_today_come_back_from_the_state_to_the_last_digit(jobs: Queueing) -> None:
     """A double holds 53 bits, a timestamp of Plant 3D needs 60."""
     stamps = [638_000_000_000_000_001, 2**53 + 1, 3_155_378_975_999_999_999]
-    run = queue.enqueue(jobs.world, "p", "pull", by="test")
+    run = enqueue(jobs.world, "p", "pull", by="test")
     with jobs.world.state.write() as connection:
         runs.update(connection, run.run_id, stats={"ticks": stamps})
     assert jobs.run(run.run_id).stats["ticks"] == stamps

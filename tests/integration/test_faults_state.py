@@ -47,6 +47,7 @@ from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.conflicts import resolve_conflict
 from plant3d_sync.worker.scheduler import planned_projects
 from tests.support import invariants, postgres
+from tests.support.asking import enqueue
 from tests.support.both_ways import edited, end, journal, plant, same, whole_again, without_times
 from tests.support.broken_state import MARK, CommitProxy, Trouble, When, in_trouble
 from tests.support.jobs import DEAD, Queueing, together, wait_until
@@ -1028,8 +1029,8 @@ def test_a_clock_set_at_any_look_of_a_run_changes_no_result(make_small: MakeWorl
 
 
 def test_runs_that_wait_are_due_although_our_clock_was_set_back(jobs: Queueing) -> None:
-    fresh = queue.enqueue(jobs.world, "fresh", "pull", by="test")
-    queue.enqueue(jobs.world, "again", "pull", by="test")
+    fresh = enqueue(jobs.world, "fresh", "pull", by="test")
+    enqueue(jobs.world, "again", "pull", by="test")
     claimed = queue.claim(jobs.world, jobs.holder, ["again"])
     assert claimed is not None
     assert queue.requeue(jobs.world, claimed, RetryLaterError("later"), interval=60.0)
@@ -1042,7 +1043,7 @@ def test_runs_that_wait_are_due_although_our_clock_was_set_back(jobs: Queueing) 
 
 def test_a_lost_run_is_found_although_our_clock_was_set_back(jobs: Queueing) -> None:
     """Its worker died on another machine: its last sign of life and its lease lie in the future now."""
-    queue.enqueue(jobs.world, "p", "pull", by="test")
+    enqueue(jobs.world, "p", "pull", by="test")
     claimed = queue.claim(jobs.world, DEAD, ["p"])
     assert claimed is not None
     holder = orjson.loads(DEAD) | {"run": claimed.run_id}
@@ -1065,7 +1066,7 @@ def test_a_lost_run_is_found_although_our_clock_was_set_back(jobs: Queueing) -> 
 
 def test_a_worker_of_another_machine_that_beats_is_left_alone(jobs: Queueing) -> None:
     """Clocks of machines differ a little; what is a little ahead of ours is alive."""
-    queue.enqueue(jobs.world, "p", "pull", by="test")
+    enqueue(jobs.world, "p", "pull", by="test")
     assert queue.claim(jobs.world, DEAD, ["p"]) is not None
     jobs.clock.now -= 120
     assert queue.recover_stale(jobs.world) == []

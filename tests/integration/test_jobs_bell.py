@@ -29,6 +29,7 @@ from plant3d_sync.usecases import health, queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Presence
 from plant3d_sync.worker.reconciler import REASONS_KEPT, Refusals
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant
 from tests.support.synapse_dev import RunningSynapse
 
@@ -121,7 +122,7 @@ def test_foreign_jobs_are_dropped_counted_and_audited_and_never_executed(
     jobs.enqueue("plant3d_sync.worker.main.carry_out", touch)
     jobs.enqueue("plant3d_sync.worker.main.carry_out", "0" * 32)
     jobs.enqueue("plant3d_sync.worker.main.carry_out", "0" * 32, extra=1)
-    known = queue.enqueue(worker.world, "p", "pull", by="test")
+    known = enqueue(worker.world, "p", "pull", by="test")
     queue.cancel(worker.world, known.run_id)
     jobs.enqueue("os.getenv", known.run_id)
     assert worker.work(burst=True) == 0
@@ -225,7 +226,7 @@ def test_keys_of_a_wrong_type_in_redis_do_not_stop_the_worker(bell: RedisBell, c
 
 def test_without_redis_a_run_is_queued_all_the_same_and_the_caller_is_not_held_up(worker: Worker) -> None:
     bell = RedisBell("redis://127.0.0.1:9/0")
-    run = queue.enqueue(worker.world, "p", "pull", by="test")
+    run = enqueue(worker.world, "p", "pull", by="test")
     assert not bell.ring(run.run_id)
     assert not bell.alive()
     assert bell.wait(0.1).run_id is None

@@ -27,6 +27,7 @@ from plant3d_sync.state import State, audit
 from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import prepare
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
@@ -144,10 +145,10 @@ def test_no_project_may_share_the_services_own_audit_trail(cli, plant: Plant, na
 
 def test_a_run_that_another_one_continues_says_where_to_look(cli, plant: Plant, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     world = plant.app().world()
-    first = queue.enqueue(world, "mine", "pull", by="test")
+    first = enqueue(world, "mine", "pull", by="test")
     claimed = queue.claim(world, "{}", ["mine"])
     assert claimed is not None
-    later = queue.enqueue(world, "mine", "pull", by="test")
+    later = enqueue(world, "mine", "pull", by="test")
     queue.release(world, claimed)
     shown = cli("show", later.run_id)
     assert (shown["outcome"], shown["continued_by"]) == ("cancelled", first.run_id)

@@ -29,6 +29,7 @@ from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, intent, link, slot
 from plant3d_sync.state.tables import project as project_table
 from plant3d_sync.usecases import queue
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.synapse_dev import RunningSynapse, new_database, postgresql, synapse_in_thread
 
@@ -280,7 +281,7 @@ def assert_nothing_lost(plant: Plant, app: App, user: User) -> None:
 def final_pull(plant: Plant, app: App) -> None:
     """Once more for everybody: clean, and nothing is written."""
     before = {name: plant.effective_writes(name) for name in NAMES}
-    last = [queue.enqueue(app.world(), name, "pull", full=True, by="test") for name in NAMES]
+    last = [enqueue(app.world(), name, "pull", full=True, by="test") for name in NAMES]
     command(plant, "worker", "--burst")
     ended = {run.run_id: run for run in history(app)}
     for run in last:
@@ -329,7 +330,7 @@ def test_random_kills_of_worker_scheduler_api_and_redis_lose_nothing(
         # faults have stopped; the last edits get their run from the scheduler or from here
         scheduler.stack.close()
         for name in NAMES:
-            queue.enqueue(app.world(), name, "pull", by="test")
+            enqueue(app.world(), name, "pull", by="test")
         wait_until(lambda: not open_runs(app), what="every run ends", seconds=180)
         found = history(app)
         print(
@@ -369,7 +370,7 @@ def test_twenty_projects_on_two_workers_are_all_done_and_none_starves(
     plant = build_plant(tmp_path, synapse, names, items=PROJECT_ITEMS)
     app = plant.app()
     app.state.ready()
-    first = {name: queue.enqueue(app.world(), name, "pull", by="test").run_id for name in names}
+    first = {name: enqueue(app.world(), name, "pull", by="test").run_id for name in names}
     again: list[str] = []
     third: dict[str, int] = {}
     began = time.monotonic()
@@ -381,7 +382,7 @@ def test_twenty_projects_on_two_workers_are_all_done_and_none_starves(
             if len(ended) >= 3 and not third:
                 third.update(one=peak_rss(one), two=peak_rss(two))
             if found[first[greedy]].status != "queued" and queue.waiting(app.world(), greedy) is None:
-                asked = queue.enqueue(app.world(), greedy, "pull", full=True, by="greedy")
+                asked = enqueue(app.world(), greedy, "pull", full=True, by="greedy")
                 again.append(asked.run_id)
             return all(found[run_id].status in ("completed", "failed") for run_id in first.values())
 

@@ -11,11 +11,13 @@ from plant3d_sync.state import audit
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import queue
+from plant3d_sync.usecases.wish import Wish
+from tests.support.asking import enqueue
 from tests.support.jobs import DEAD, Queueing, together
 
 
 def ask(jobs: Queueing, project: str = "p", direction: str = "pull", **more: object) -> Run:
-    return queue.enqueue(jobs.world, project, direction, by="test", **more)  # type: ignore[arg-type]
+    return enqueue(jobs.world, project, direction, by="test", **more)  # type: ignore[arg-type]
 
 
 def take(jobs: Queueing, *projects: str) -> Run:
@@ -53,7 +55,7 @@ def test_a_second_request_widens_the_waiting_run(jobs: Queueing) -> None:
     one = ask(jobs, entity_types=["lines"])
     two = ask(jobs, direction="push", entity_types=["valves"], asset_ids=["b", "a"], full=True)
     assert two.run_id == one.run_id
-    wish = queue.Wish.of(two)
+    wish = Wish.of(two)
     assert (wish.direction, wish.entity_types, wish.full, wish.asset_ids) == (
         Direction.BOTH,
         ("lines", "valves"),
@@ -64,7 +66,7 @@ def test_a_second_request_widens_the_waiting_run(jobs: Queueing) -> None:
 
 def test_a_push_of_everything_is_not_narrowed_by_a_push_of_one_asset(jobs: Queueing) -> None:
     ask(jobs, direction="push")
-    assert queue.Wish.of(ask(jobs, direction="push", asset_ids=["a"])).asset_ids is None
+    assert Wish.of(ask(jobs, direction="push", asset_ids=["a"])).asset_ids is None
 
 
 def test_a_preview_never_becomes_a_write_by_joining(jobs: Queueing) -> None:
@@ -192,7 +194,7 @@ def test_a_request_that_came_while_a_run_is_interrupted_is_covered_by_it(jobs: Q
     queue.release(jobs.world, run)
     assert jobs.statuses("p") == ["queued", "completed"]
     assert jobs.run(later.run_id).result == {"continued_by": old.run_id}
-    wish = queue.Wish.of(jobs.run(old.run_id))
+    wish = Wish.of(jobs.run(old.run_id))
     assert wish.full
     assert wish.entity_types == ("lines", "valves")
 

@@ -29,6 +29,7 @@ from plant3d_sync.worker.scheduler import (
     slot_of,
     tick,
 )
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, Queueing, together, wait_until
 from tests.support.synapse_dev import RunningSynapse
 
@@ -89,7 +90,7 @@ def test_a_run_longer_than_the_interval_leaves_one_run_waiting_not_a_pile(jobs: 
 
 
 def test_a_slot_gives_way_to_a_preview_that_waits(jobs: Queueing) -> None:
-    queue.enqueue(jobs.world, "p", "pull", dry_run=True, by="test")
+    enqueue(jobs.world, "p", "pull", dry_run=True, by="test")
     assert tick(jobs.world, FIVE) is None
     assert slots(jobs) == [(1_800_000_000, True)]
 

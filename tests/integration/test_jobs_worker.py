@@ -30,6 +30,7 @@ from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.worker.main import AT_ONCE, Worker
 from plant3d_sync.worker.probe import Prober
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.synapse_dev import RunningSynapse, new_database, postgresql, synapse_in_thread
 
@@ -56,7 +57,7 @@ def app(plant: Plant) -> Iterator[App]:
 
 
 def ask(app: App, project: str = "mine", direction: str = "pull", **more: object) -> Run:
-    return queue.enqueue(app.world(), project, direction, by="test", **more)  # type: ignore[arg-type]
+    return enqueue(app.world(), project, direction, by="test", **more)  # type: ignore[arg-type]
 
 
 def see(app: App, run_id: str) -> Run:

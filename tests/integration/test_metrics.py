@@ -21,10 +21,10 @@ from plant3d_sync.state import audit, keys, retention, tally
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tables import audit as audit_table
 from plant3d_sync.state.tables import lease
-from plant3d_sync.usecases import queue
 from plant3d_sync.web import create_app
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.scheduler import verify_when_due
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, Queueing, build_plant, together
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 from tests.support.webapp import MINE, Desk, desk
@@ -62,7 +62,7 @@ def opened(plant: Plant) -> Iterator[App]:
 
 def pull(plant: Plant, direction: str = "pull") -> None:
     with opened(plant) as app:
-        queue.enqueue(app.world(), "mine", direction, by="test")
+        enqueue(app.world(), "mine", direction, by="test")
         Worker(app).work(burst=True)
 
 

@@ -18,6 +18,7 @@ from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Stop
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.share import share
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
@@ -96,7 +97,7 @@ def test_a_run_that_waits_for_an_answer_ends_when_it_is_cancelled(
     held: tuple[App, threading.Event],
 ) -> None:
     app, called = held
-    run = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    run = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
     worker = Worker(app)
     work = threading.Thread(target=lambda: worker.work(burst=True))
     work.start()
@@ -112,7 +113,7 @@ def test_a_worker_whose_run_waits_for_an_answer_ends_when_it_is_stopped(
     held: tuple[App, threading.Event],
 ) -> None:
     app, called = held
-    run = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    run = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
     stop = Stop()
     worker = Worker(app, stop=stop)
     work = threading.Thread(target=worker.work)
@@ -170,8 +171,8 @@ def two(tmp_path: Path, synapse: RunningSynapse) -> Iterator[App]:
 
 
 def test_a_share_that_hangs_holds_neither_a_cancel_nor_the_other_projects(two: App) -> None:
-    run = queue.enqueue(two.world(), "away", "pull", trigger="api", by="test")
-    other = queue.enqueue(two.world(), "mine", "pull", trigger="api", by="test")
+    run = enqueue(two.world(), "away", "pull", trigger="api", by="test")
+    other = enqueue(two.world(), "mine", "pull", trigger="api", by="test")
     worker = Worker(two)
     work = threading.Thread(target=lambda: worker.work(burst=True), daemon=True)
     work.start()

@@ -20,6 +20,7 @@ from plant3d_sync.connectors.plant3d.mounts import may_hang
 from plant3d_sync.sample import write_sample
 from plant3d_sync.state import runs
 from plant3d_sync.usecases import queue
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.share import READ, Share, share
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
@@ -121,8 +122,8 @@ def test_a_worker_on_a_share_that_falls_silent_serves_the_others_and_ends_when_i
     plant: Plant, silent_at_reading: Share
 ) -> None:
     app = plant.app()
-    mine = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
-    other = queue.enqueue(app.world(), "other", "pull", trigger="api", by="test")
+    mine = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    other = enqueue(app.world(), "other", "pull", trigger="api", by="test")
 
     def status(run_id: str) -> str:
         with app.state.read() as connection:
@@ -136,7 +137,7 @@ def test_a_worker_on_a_share_that_falls_silent_serves_the_others_and_ends_when_i
         queue.cancel(app.world(), mine.run_id, by="test")
         wait_until(lambda: status(mine.run_id) == "completed cancelled", what="the end of the run")
         wait_until(lambda: status(other.run_id).startswith("completed"), what="the run of the other project")
-        again = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+        again = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
         wait_until(lambda: status(again.run_id) != "queued None", what="another try on the share")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=30) == 0
@@ -153,7 +154,7 @@ def test_cancel_and_stop_take_effect_in_the_promised_time_where_a_share_is_silen
     plant: Plant, silent_at_reading: Share
 ) -> None:
     app = plant.app()
-    mine = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    mine = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
 
     def status(run_id: str) -> str:
         with app.state.read() as connection:
@@ -168,7 +169,7 @@ def test_cancel_and_stop_take_effect_in_the_promised_time_where_a_share_is_silen
         queue.cancel(app.world(), mine.run_id, by="test")
         wait_until(lambda: status(mine.run_id) == "completed", what="the end of the run")
         assert time.monotonic() - began <= PROMISED_SECONDS
-        again = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+        again = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
         wait_until(lambda: status(again.run_id) != "queued", what="another try on the share")
         began = time.monotonic()
         worker.send_signal(signal.SIGTERM)

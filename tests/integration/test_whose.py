@@ -19,6 +19,7 @@ from plant3d_sync.state import State
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.whose import holder_name, is_alive
 from plant3d_sync.usecases import queue
+from tests.support.asking import enqueue
 from tests.support.jobs import Queueing, queueing
 
 SOURCE = str(Path(plant3d_sync.__file__).parents[1])
@@ -115,7 +116,7 @@ def test_a_lease_of_ours_holds_for_a_process_in_another_pid_namespace(
 def test_a_run_claimed_in_another_pid_namespace_is_left_to_its_claimer(
     jobs: Queueing, apart: Sequence[str]
 ) -> None:
-    queue.enqueue(jobs.world, "mine", "pull", by="test")
+    enqueue(jobs.world, "mine", "pull", by="test")
     with process(CLAIM, jobs.world.state, apart) as (holder, _):
         (run,) = jobs.runs()
         assert (run.status, is_alive(holder)) == ("running", None)
@@ -129,7 +130,7 @@ def test_a_process_of_our_own_is_known_to_live_and_to_be_gone_however_its_clock_
     """psutil tells the start by the clock of the day: that moves when the clock is set."""
     import psutil
 
-    queue.enqueue(jobs.world, "mine", "pull", by="test")
+    enqueue(jobs.world, "mine", "pull", by="test")
     with process(CLAIM, jobs.world.state) as (holder, running):
         assert is_alive(holder) is True
         born = psutil.Process.create_time

@@ -16,9 +16,9 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import runs
-from plant3d_sync.usecases import queue
 from plant3d_sync.worker.main import Worker
 from tests.properties.test_damaged_sources import DAMAGES, OURS
+from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
@@ -84,7 +84,7 @@ def test_a_worker_given_a_damaged_file_waits_and_goes_on_with_a_whole_one(app: A
     noise = bytearray(healthy)
     noise[4096 : 20 * 4096] = random.Random(1).randbytes(19 * 4096)
     path.write_bytes(noise)
-    run = queue.enqueue(app.world(), "mine", "pull", trigger="api", by="test")
+    run = enqueue(app.world(), "mine", "pull", trigger="api", by="test")
     worker = Worker(app)
     assert worker.work(burst=True) == 1
     with app.state.read() as connection:

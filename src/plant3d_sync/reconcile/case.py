@@ -55,6 +55,24 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     late: Mapping[str, Value] | None = None
 
 
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an item besides itself: its link, and what SYNAPSE shows of it.
+
+    `asset`: the SYNAPSE asset that carries its identity, if it was just read. `other`: a link that holds the item's PnPID
+    under another identity. `ours`: values of its cells, oldest first. `late`: what an overtaken run wrote into its asset
+    last.
+    """
+
+    link: Link | None = None
+    asset: Asset | None = None
+    other: Link | None = None
+    ours: Sequence[Ours] = ()
+    late: Mapping[str, Value] | None = None
+
+
+NOTHING_KNOWN = Known()
+
+
 class Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What guards count of one item: 0 or 1 each."""
 

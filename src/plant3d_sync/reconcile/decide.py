@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Finding, PlantItem
+from plant3d_sync.model.rules import Translated
 from plant3d_sync.reconcile import archived, identity, newcomer, pair
-from plant3d_sync.reconcile.case import Case, Decision, finding, row_error
-from plant3d_sync.reconcile.context import Context
+from plant3d_sync.reconcile.case import Case, Decision, Known, finding, row_error
+from plant3d_sync.reconcile.context import Context, Kind
 
 
 def decide(case: Case, on: Context) -> Decision:
@@ -26,6 +27,14 @@ def decide(case: Case, on: Context) -> Decision:
     if case.asset is None:
         raise AssertionError("a case without a link and without an asset is new")
     return pair.adopt(case, case.asset, on)
+
+
+def case_of(item: PlantItem, kind: Kind, translated: Translated, known: Known, on: Context) -> Case:
+    """What is decided about. Where two records of one tag disagree, nobody is renamed by the registry: no tag."""
+    tag, link = on.tag_of(translated), known.link
+    if tag is not None and link is not None and link.base is not None and on.tag_from_registry(translated):
+        tag = tag if tag == link.base.get("tag", link.tag) else None
+    return Case(item, kind.entity, kind.rule, translated, tag, link, known.asset, known.ours, known.late)
 
 
 def _lost(case: Case, link: Link, on: Context) -> Decision:

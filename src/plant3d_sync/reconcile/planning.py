@@ -17,6 +17,7 @@ from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, Stats
 from plant3d_sync.model.record import Asset, Finding, PlantItem, Value
 from plant3d_sync.model.rules import REGISTRY_TAG, RuleSet, Translated
+from plant3d_sync.model.schema import Step as SchemaStep
 from plant3d_sync.model.side import Entity
 from plant3d_sync.model.step import (
     Adopt,
@@ -27,9 +28,9 @@ from plant3d_sync.model.step import (
     to_text,
 )
 from plant3d_sync.reconcile import absence, guard, older
-from plant3d_sync.reconcile.case import Case, Decision, Fate, skipped
+from plant3d_sync.reconcile.case import NOTHING_KNOWN, Case, Decision, Fate, Known, skipped
 from plant3d_sync.reconcile.context import Context, Kind, Knowledge
-from plant3d_sync.reconcile.decide import decide, has_its_own_identity, remarks, set_aside
+from plant3d_sync.reconcile.decide import case_of, decide, has_its_own_identity, remarks, set_aside
 from plant3d_sync.reconcile.draft import Draft, LineList, Lines
 from plant3d_sync.reconcile.fields import lag_shown
 from plant3d_sync.reconcile.latest import BY_TIME
@@ -110,7 +111,7 @@ class Planner:
         an overtaken run wrote into its asset last.
         """
         kind = self._on.kind(item.class_name)
-        self._see(item, kind, kind.translate(item), link, asset, other, known_as_ours, late)
+        self._see(item, kind, kind.translate(item), Known(link, asset, other, known_as_ours, late))
 
     def see_new(self, items: Sequence[PlantItem]) -> None:
         """As `see` for items of which nothing is remembered, and of which SYNAPSE shows nothing: a first pull.
@@ -142,73 +143,74 @@ class Planner:
                     claim(tag, item.pnpid, Claim(item.class_name, item.guid, kind.name))
                     put(kind.name, item.pnpid, to_text(made))
                     continue
-            self._see(item, kind, translated, None, None)
+            self._see(item, kind, translated, NOTHING_KNOWN)
 
-    def _see(
-        self,
-        item: PlantItem,
-        kind: Kind,
-        translated: Translated,
-        link: Link | None,
-        asset: Asset | None,
-        other: Link | None = None,
-        known_as_ours: Sequence[Ours] = (),
-        late: Mapping[str, Value] | None = None,
-    ) -> None:
-        on, entity, asked = self._on, kind.entity, kind.asked
+    def _see(self, item: PlantItem, kind: Kind, translated: Translated, known: Known) -> None:
+        on = self._on
         if self._strays:
             self._strays.pop(item.guid, None)
-        if asked:
+        if kind.asked:
             self._ledger.stats[kind.name]["total"] += 1
         if on.know.schema is not None:
             translated = on.as_accepted(item.class_name, translated)
-            if item.class_name in on.know.schema.fields or item.class_name in on.know.schema.entering:
-                self._uncompared.add(item.guid)
-            if item.class_name in on.know.schema.entering:
-                if asked:
-                    self._add(_enters(item, on.tag_of(translated)), item.pnpid, item.guid, entity)
+            if self._waits_for_schema(on.know.schema, item, kind, translated):
                 return
-        tag = on.tag_of(translated)
-        registered = tag is not None and on.tag_from_registry(translated)
-        if (
-            registered
-            and link is not None
-            and link.base is not None
-            and tag != link.base.get("tag", link.tag)
-        ):
-            tag = None  # two records of one tag disagree: nobody is renamed by the registry
-        case = Case(item, entity, kind.rule, translated, tag, link, asset, known_as_ours, late)
-        if not has_its_own_identity(item, link, other) and self._is_set_aside(case, other, asked=asked):
+        case = case_of(item, kind, translated, known, on)
+        own = has_its_own_identity(item, known.link, known.other)
+        if not own and self._is_set_aside(case, known.other, asked=kind.asked):
             return
-        self._sees_older_copy |= link is not None and older.row_went_back(link, item)
-        if link is not None or translated.problems:
+        self._note(case)
+        if kind.asked:
+            self._decide(case)
+
+    def _waits_for_schema(
+        self, step: SchemaStep, item: PlantItem, kind: Kind, translated: Translated
+    ) -> bool:
+        """Whether the item's class came into the mapping by a change that nobody accepted yet."""
+        enters = item.class_name in step.entering
+        if enters or item.class_name in step.fields:
+            self._uncompared.add(item.guid)
+        if enters and kind.asked:
+            self._add(_enters(item, self._on.tag_of(translated)), item.pnpid, item.guid, kind.entity)
+        return enters
+
+    def _note(self, case: Case) -> None:
+        """What an item says besides its own fields: of its tag, of older copies, of a workstation's clock."""
+        item, link = case.item, case.link
+        if link is not None or case.translated.problems:
             self._told.findings.extend(remarks(case))
-        if registered:
-            self._tags.only_registered(item.pnpid)
-        if tag is not None and not on.rules.reading.is_undrawn(item):
-            self._tags.claim(tag, item.pnpid, Claim(item.class_name, item.guid, entity))
+        if case.tag is not None and not self._on.rules.reading.is_undrawn(item):
+            if self._on.tag_from_registry(case.translated):
+                self._tags.only_registered(item.pnpid)
+            self._tags.claim(case.tag, item.pnpid, Claim(item.class_name, item.guid, case.entity))
         if link is not None:
-            lag = lag_shown(case, link, on)
+            self._sees_older_copy |= older.row_went_back(link, item)
+            lag = lag_shown(case, link, self._on)
             if lag > self._lag:
                 self._lag, self._lag_shown_by = lag, (item.pnpid, link.tag)
-        if asked:
-            self._look_at(item.guid, (WHOLE,))
-            decision = decide(case, on)
-            if link is not None and _is_by_time(decision):
-                self._by_time.append(case)  # a row that is still to come may show that a clock was behind
-                return
-            self._add(on.know.quarantine.settle(item.pnpid, decision), item.pnpid, item.guid, entity)
+
+    def _decide(self, case: Case) -> None:
+        self._look_at(case.item.guid, (WHOLE,))
+        decision = decide(case, self._on)
+        if case.link is not None and _is_by_time(decision):
+            self._by_time.append(case)  # a row that is still to come may show that a clock was behind
+        else:
+            self._settle(decision, case)
+
+    def _settle(self, decision: Decision, case: Case) -> None:
+        """Add the decision about an item, without what of it waits in the quarantine."""
+        settled = self._on.know.quarantine.settle(case.item.pnpid, decision)
+        self._add(settled, case.item.pnpid, case.item.guid, case.entity)
 
     def _is_set_aside(self, case: Case, other: Link | None, *, asked: bool) -> bool:
         """Whether it cannot be told from another item: neither of them is compared, or counts as missing."""
-        aside, item = set_aside(case, other), case.item
+        aside = set_aside(case, other)
         if aside is None:
             return False
         self._disputed.update(known.plant3d_id for known in (case.link, other) if known is not None)
-        self._uncompared.add(item.guid)
+        self._uncompared.add(case.item.guid)
         if asked:
-            aside = self._on.know.quarantine.settle(item.pnpid, aside)
-            self._add(aside, item.pnpid, item.guid, case.entity)
+            self._settle(aside, case)
         return True
 
     def gone(self, link: Link) -> None:
@@ -292,8 +294,7 @@ class Planner:
         """What time decides is decided by what every row of this read shows of the clocks."""
         on = self._on.knowing(self._lag)
         for case in self._by_time:
-            decision = on.know.quarantine.settle(case.item.pnpid, decide(case, on))
-            self._add(decision, case.item.pnpid, case.item.guid, case.entity)
+            self._settle(decide(case, on), case)
 
     def _counts(self, entity: str) -> Stats:
         """What becomes of the items of a kind, as far as steps are left."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.model.step import Archive, Create, ToSynapse
@@ -11,16 +12,18 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to SYNAPSE, as the history names it: number of the project, run, intent, POSIX seconds."""
+
+    number: int
+    run_id: str
+    intent_id: int
+    at: float
+
+
 def change_row(
-    *,
-    number: int,
-    run_id: str,
-    intent_id: int,
-    link_id: int | None,
-    step: ToSynapse,
-    outcome: str,
-    asset: Asset | None,
-    at: float,
+    call: Call, step: ToSynapse, outcome: str, *, link_id: int | None, asset: Asset | None
 ) -> ChangeRow:
     """The change entry of one written asset: field -> [old, new as read back, the rule that decided]."""
     sent: Mapping[str, Value] = {} if isinstance(step, Archive) else step.set
@@ -31,9 +34,9 @@ def change_row(
         for name, value in sent.items()
     }
     return {
-        "project": number,
-        "run_id": run_id,
-        "intent_id": intent_id,
+        "project": call.number,
+        "run_id": call.run_id,
+        "intent_id": call.intent_id,
         "link_id": link_id,
         "pnpid": step.pnpid,
         "tag": asset.tag if asset is not None and asset.tag else step.tag,
@@ -41,5 +44,5 @@ def change_row(
         "op": step.op.value,
         "outcome": outcome,
         "fields": dump(intents.fields_with_why(fields, why)) or "{}",
-        "at": at,
+        "at": call.at,
     }

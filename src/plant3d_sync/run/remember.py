@@ -24,6 +24,7 @@ from plant3d_sync.run.recover import Recovered
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.standing import (
     Inputs,
+    LeftToDo,
     Standing,
     due_at,
     repeat,
@@ -261,19 +262,15 @@ class Memory:
         found: Sequence[Finding],
         waiting: int,
     ) -> float | None:
-        number = execution.known.number
-        return due_at(
-            connection,
-            number,
-            self._project.config,
+        number, now = execution.known.number, report.completed_at or 0.0
+        left = LeftToDo(
             waiting=waiting,
-            read_at=planned.read_at,
-            now=report.completed_at or 0.0,
-            retries=quarantine.next_tries(connection, number, self._project.name),
             errors=execution.outcome.errors,
             misses=execution.outcome.misses,
+            retries=quarantine.next_tries(connection, number, self._project.name),
             told_once=bool(report.stats["archived"]) or any(map(_is_put_right, found)),
         )
+        return due_at(connection, number, self._project.config, left, read_at=planned.read_at, now=now)
 
     def _remember_project(
         self, connection: Connection, planned: Planned, report: Report, waiting: int

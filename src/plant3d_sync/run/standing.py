@@ -176,34 +176,42 @@ def _plain(config: ProjectConfig) -> Document:
 # ---------------------------------------------------------------- how long it stands
 
 
-def due_at(
-    connection: Connection,
-    number: int,
-    config: ProjectConfig,
-    *,
-    waiting: int,
-    read_at: float,
-    now: float,
-    retries: Sequence[float],
-    errors: Sequence[RowError],
-    misses: int,
-    told_once: bool,
-) -> float | None:
-    """The earliest date that what was decided names, None if nothing waits. `errors`: what was not carried out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftToDo:
+    """What a run leaves to later ones.
 
-    `misses`: steps whose condition failed in SYNAPSE, which the next run decides anew. `read_at`: when the decision
-    looked at the items; a date before that was passed over by it on purpose.
-    `retries`: when what the other side refused is offered again. `told_once`: whether something was said of what this run itself ended; the next one does not say it any more.
+    `waiting`: how much waits for somebody or something. `errors`: what was not carried out. `misses`: steps whose condition
+    failed in SYNAPSE, which the next run decides anew. `retries`: when what the other side refused is offered again.
+    `told_once`: whether something was said of what this run itself ended; the next one does not say it any more.
     """
-    if told_once:
+
+    waiting: int
+    errors: Sequence[RowError] = ()
+    misses: int = 0
+    retries: Sequence[float] = ()
+    told_once: bool = False
+
+
+def due_at(
+    connection: Connection, number: int, config: ProjectConfig, left: LeftToDo, *, read_at: float, now: float
+) -> float | None:
+    """The earliest date that what was decided names, None if nothing waits.
+
+    `read_at`: when the decision looked at the items; a date before that was passed over by it on purpose.
+    """
+    if left.told_once:
         return now
-    if not waiting:
+    if not left.waiting:
         return None
-    codes = {error.code for error in errors} - DRAWING_CODES
-    if misses or codes & (_AT_ONCE | _DECIDED_ANEW) or links.any_pending(connection, number, "resolving"):
+    codes = {error.code for error in left.errors} - DRAWING_CODES
+    if (
+        left.misses
+        or codes & (_AT_ONCE | _DECIDED_ANEW)
+        or links.any_pending(connection, number, "resolving")
+    ):
         return now
     dates = [now + LOOK_AGAIN_SECONDS]
-    dates += [max(now, at) for at in retries]
+    dates += [max(now, at) for at in left.retries]
     steps = [missing.next_step(one, config.missing) for one in links.absences(connection, number)]
     if config.write is WriteMode.WORKBOOK:
         age = config.workbook_days * 86_400

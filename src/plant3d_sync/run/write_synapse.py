@@ -34,7 +34,7 @@ from plant3d_sync.model.step import (
 )
 from plant3d_sync.model.tally import End, StepCounts
 from plant3d_sync.reconcile import advance
-from plant3d_sync.run.bookkeeping import change_row
+from plant3d_sync.run.bookkeeping import Call, change_row
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.recount import recount
 from plant3d_sync.state import Connection, audit, intents, links
@@ -466,16 +466,14 @@ def _note_late_batch(
     with execution.world.state.write() as connection:
         if intents.settled_elsewhere(connection, execution.project.name, intent_id, key):
             return  # SYNAPSE knew the request and only repeated its answer, or the other run found it done
+        call = Call(execution.known.number, execution.run_id, intent_id, now)
         changes = [
             change_row(
-                number=execution.known.number,
-                run_id=execution.run_id,
-                intent_id=intent_id,
+                call,
+                step,
+                intents.LATE if result.status == "updated" else result.status,
                 link_id=link_id,
-                step=step,
-                outcome=intents.LATE if result.status == "updated" else result.status,
                 asset=result.asset,
-                at=now,
             )
             for step, result in zip(steps, results, strict=True)
             if (link_id := _link_id(step)) and result.status in ("updated", "archived")
@@ -645,16 +643,8 @@ class _Receipts:
 
     def _note(self, step: ToSynapse, link_id: int | None, asset: Asset, outcome: str) -> None:
         """The change entry; a new pair's is its base."""
-        entry = change_row(
-            number=self.execution.known.number,
-            run_id=self.run_id,
-            intent_id=self.intent_id,
-            link_id=link_id,
-            step=step,
-            outcome=outcome,
-            asset=asset,
-            at=self.at,
-        )
+        call = Call(self.execution.known.number, self.run_id, self.intent_id, self.at)
+        entry = change_row(call, step, outcome, link_id=link_id, asset=asset)
         if isinstance(step, Create) and self.made and self.made[-1].link_id == link_id:
             entry["fields"] = dump(self.made[-1].base) or "{}"
         self.changes.append(entry)

@@ -18,7 +18,7 @@ from plant3d_sync.reconcile.identity import unlinked_problem
 from plant3d_sync.reconcile.match import ENTITY_OF, Candidate, Pair, picked, propose
 from plant3d_sync.reconcile.tags import Bearer, Claim, Tags, Twins, settled_by
 from plant3d_sync.run import preflight
-from plant3d_sync.run.bookkeeping import change_row
+from plant3d_sync.run.bookkeeping import Call, change_row
 from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import read_feed
@@ -480,24 +480,14 @@ def _store_links(
     with on.world.state.write() as connection:
         on.lease.fence.check(connection)
         known = project_state.ensure(connection, name)
+        call = Call(known.number, run_id, intent_id, now)
         made, changes = [], []
         for place, pair in enumerate(pairs):
             step = _step(pair, {"plant3d_id": pair.plant3d_id}, {"*": "link_accepted"})
             link_id = project_state.link_id(known.number, known.next_link + place)
             made.append(advance.accepted(step, answers[pair.plant3d_id], link_id=link_id))
             if pair.plant3d_id in told:
-                changes.append(
-                    change_row(
-                        number=known.number,
-                        run_id=run_id,
-                        intent_id=intent_id,
-                        link_id=link_id,
-                        step=step,
-                        outcome="linked",
-                        asset=None,
-                        at=now,
-                    )
-                )
+                changes.append(change_row(call, step, "linked", link_id=link_id, asset=None))
         links.add(connection, made, number=known.number, run_id=run_id)
         links.drop_unlinked(connection, known.number, [link.asset_id for link in made])
         digest = intents.put_changes(connection, name, changes)

@@ -11,12 +11,11 @@ somebody else carries on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from plant3d_sync.address import MASK
 from plant3d_sync.errors import ConfigError, NotFoundError, RetryLaterError, SyncError
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus, is_over
-from plant3d_sync.model.side import Direction, Entity
+from plant3d_sync.model.side import Direction
 from plant3d_sync.run.project import World
 from plant3d_sync.run.recount import recount
 from plant3d_sync.state import Connection, audit, components, run_queue, runs, seals
@@ -24,6 +23,7 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import is_dead
+from plant3d_sync.usecases.wish import Asker, Wish, merge
 
 PAUSES = (60.0, 120.0, 300.0, 600.0)
 """Seconds between attempts of a run that has to wait; the last one repeats."""
@@ -49,131 +49,43 @@ NOW_SPACING = 6.0
 CLAIM = "claim"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a request asks of a run, as kept in the run's options."""
-
-    direction: Direction
-    entity_types: tuple[str, ...]
-    full: bool
-    asset_ids: tuple[str, ...] | None
-    dry_run: bool
-    plan_id: str | None
-    approve_guards: bool
-
-    def options(self) -> dict[str, object]:
-        """JSON form, without what is not set."""
-        data: dict[str, object] = {"queued": True, "entity_types": list(self.entity_types), "full": self.full}
-        if self.asset_ids is not None:
-            data["asset_ids"] = list(self.asset_ids)
-        if self.plan_id is not None:
-            data |= {"plan_id": self.plan_id, "approve_guards": self.approve_guards}
-        return data
-
-    @staticmethod
-    def of(run: Run) -> Wish:
-        """What a stored run was asked to do."""
-        options = run.options
-        assets = options.get("asset_ids")
-        return Wish(
-            direction=Direction(run.direction),
-            entity_types=tuple(options.get("entity_types") or sorted(Entity)),
-            full=bool(options.get("full")),
-            asset_ids=None if assets is None else tuple(assets),
-            dry_run=run.dry_run,
-            plan_id=options.get("plan_id"),
-            approve_guards=bool(options.get("approve_guards")),
-        )
-
-
-def enqueue(
-    world: World,
-    project: str,
-    direction: Direction | str,
-    *,
-    entity_types: Sequence[str] | None = None,
-    full: bool = False,
-    asset_ids: Sequence[str] | None = None,
-    dry_run: bool = False,
-    trigger: str = "api",
-    by: str,
-    request_id: str | None = None,
-    plan_id: str | None = None,
-    approve_guards: bool = False,
-) -> Run:
+def enqueue(world: World, project: str, wish: Wish, asker: Asker, *, run_id: str | None = None) -> Run:
     """Ask for a run. Returns the new waiting run, or the one that waits already, widened to cover this too.
 
-    `entity_types` None or empty means all; `asset_ids` None or empty means all modified. A preview and the
-    application of a plan never share a run with anything else: RetryLaterError `run_waiting` while another
-    request waits.
+    A preview and the application of a plan never share a run with anything else: RetryLaterError `run_waiting` while
+    another request waits. `run_id`: the id a new run gets.
     """
     with world.state.write() as connection:
-        return enqueue_in(
-            connection,
-            world,
-            project,
-            direction,
-            entity_types=entity_types,
-            full=full,
-            asset_ids=asset_ids,
-            dry_run=dry_run,
-            trigger=trigger,
-            by=by,
-            request_id=request_id,
-            plan_id=plan_id,
-            approve_guards=approve_guards,
-        )
+        return enqueue_in(connection, world, project, wish, asker, run_id=run_id)
 
 
 def enqueue_in(
-    connection: Connection,
-    world: World,
-    project: str,
-    direction: Direction | str,
-    *,
-    entity_types: Sequence[str] | None = None,
-    full: bool = False,
-    asset_ids: Sequence[str] | None = None,
-    dry_run: bool = False,
-    trigger: str,
-    by: str,
-    request_id: str | None = None,
-    plan_id: str | None = None,
-    approve_guards: bool = False,
+    connection: Connection, world: World, project: str, wish: Wish, asker: Asker, *, run_id: str | None = None
 ) -> Run:
     """`enqueue` inside the caller's writing transaction."""
-    wish = Wish(
-        direction=Direction(direction),
-        entity_types=tuple(sorted({Entity(name).value for name in entity_types or Entity})),
-        full=full,
-        asset_ids=tuple(sorted(set(asset_ids))) if asset_ids else None,
-        dry_run=dry_run,
-        plan_id=plan_id,
-        approve_guards=approve_guards,
-    )
     lock_project(connection, project)
     waiting = waiting_in(connection, project)
     if waiting is not None:
-        return _join(connection, world, waiting, wish, trigger)
+        return _join(connection, world, waiting, wish, asker.trigger)
     now = world.clock()
     run = Run(
-        run_id=world.new_id(),
+        run_id=run_id or world.new_id(),
         project=project,
         direction=wish.direction.value,
-        trigger=trigger,
+        trigger=asker.trigger,
         status="queued",
-        dry_run=dry_run,
-        requested_by=by,
-        request_id=request_id,
+        dry_run=wish.dry_run,
+        requested_by=asker.by,
+        request_id=asker.request_id,
         options=wish.options(),
         created_at=now,
-        next_try_at=max(now, _spaced(connection, project, wish, trigger)),
+        next_try_at=max(now, _spaced(connection, project, wish, asker.trigger)),
     )
     runs.insert(connection, run)
     runs.update(connection, run.run_id, next_try_at=run.next_try_at)
-    if trigger != "schedule":
+    if asker.trigger != "schedule":
         seals.seal(connection, "run", [run.run_id], at=now)
-    runs.event(connection, run.run_id, "queued", now, trigger=trigger)
+    runs.event(connection, run.run_id, "queued", now, trigger=asker.trigger)
     return _get(connection, run.run_id)
 
 
@@ -240,23 +152,6 @@ def _join(connection: Connection, world: World, run: Run, wish: Wish, trigger: s
             seals.seal(connection, "run", [run.run_id], at=world.clock())
         runs.event(connection, run.run_id, "joined", world.clock(), trigger=trigger)
     return _get(connection, run.run_id)
-
-
-def merge(one: Wish, two: Wish) -> Wish:
-    """The smallest wish that covers both: full wins, entity types and assets add up, pull and push make both."""
-    pushes = [wish for wish in (one, two) if wish.direction is not Direction.PULL]
-    assets: tuple[str, ...] | None = None
-    if pushes and all(wish.asset_ids is not None for wish in pushes):
-        assets = tuple(sorted({asset for wish in pushes for asset in wish.asset_ids or ()}))
-    return Wish(
-        direction=one.direction if one.direction is two.direction else Direction.BOTH,
-        entity_types=tuple(sorted({*one.entity_types, *two.entity_types})),
-        full=one.full or two.full,
-        asset_ids=assets,
-        dry_run=one.dry_run and two.dry_run,
-        plan_id=one.plan_id,
-        approve_guards=one.approve_guards or two.approve_guards,
-    )
 
 
 # ---------------------------------------------------------------- claiming

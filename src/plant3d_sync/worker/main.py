@@ -32,6 +32,7 @@ from plant3d_sync.state.bounded import hurry
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.whose import holder_name
 from plant3d_sync.usecases import queue
+from plant3d_sync.usecases.wish import Wish
 from plant3d_sync.worker.probe import Prober, note_success
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 from plant3d_sync.worker.reconciler import Reconciler, Refusals
@@ -243,7 +244,7 @@ class Worker:
         return ended
 
     def _request(self, run: Run) -> Request:
-        wish = queue.Wish.of(run)
+        wish = Wish.of(run)
         return Request(
             asked=Asked(
                 direction=wish.direction,
@@ -263,7 +264,7 @@ class Worker:
     def _do(self, world: World, run: Run, request: Request) -> None:
         with world.state.read() as connection:
             seals.check_request(connection, run.run_id, nothing="Nothing was done for the request.")
-        wish = queue.Wish.of(run)
+        wish = Wish.of(run)
         engine = Engine(world, self.app.project(run.project, request_id=run.request_id))
         if wish.plan_id is not None:
             engine.apply(wish.plan_id, approve_guards=wish.approve_guards, request=request)

@@ -27,6 +27,7 @@ from plant3d_sync.state.components import DAILY
 from plant3d_sync.state.run_queue import lock_project
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.health import CLOCK
+from plant3d_sync.usecases.wish import Asker, Wish
 from plant3d_sync.worker.main import prepare
 from plant3d_sync.worker.process import Presence, Stop, wait_for_state
 
@@ -93,7 +94,11 @@ def tick(world: World, project: Planned, ring: Callable[[str], bool] = lambda _r
         before = queue.waiting_in(connection, project.name)
         try:
             run = queue.enqueue_in(
-                connection, world, project.name, project.direction, trigger="schedule", by="scheduler"
+                connection,
+                world,
+                project.name,
+                Wish.to(project.direction),
+                Asker(by="scheduler", trigger="schedule"),
             )
         except RetryLaterError as error:  # a preview or a plan waits: this slot gives way to it
             slots.note(connection, project.name, current, None, skipped=1)

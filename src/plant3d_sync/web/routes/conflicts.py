@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from plant3d_sync.errors import NeedsPersonError, RetryLaterError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.usecases.conflicts import ConflictDocument, find_conflict, list_conflicts, resolve_conflict
+from plant3d_sync.usecases.wish import Wish
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.errors import Refused, wrong_field
@@ -155,7 +156,7 @@ def _decide(
 def _carry_out(call: Call, ticket: Ticket, project: str) -> str | None:
     """Queue the run that carries choices out; None if a plan waits, then the run after it does."""
     try:
-        return ask(call, ticket, project, Direction.BOTH, trigger="resolve").run_id
+        return ask(call, ticket, project, Wish.to(Direction.BOTH), trigger="resolve").run_id
     except RetryLaterError as error:
         if error.error_code != "run_waiting":
             raise

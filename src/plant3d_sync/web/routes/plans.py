@@ -13,6 +13,7 @@ from plant3d_sync.state import audit, lists, runs
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.usecases.discard import discard as discard_plan
 from plant3d_sync.usecases.show import reads_needed
+from plant3d_sync.usecases.wish import Wish
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -67,17 +68,14 @@ def make(body: s.PlanBody, call: CanSync, wait: Wait = 0) -> Response:
 
     def work(ticket: Ticket) -> Answer:
         with waiting_place(call, wait) as seconds:
-            run = ask(
-                call,
-                ticket,
-                project,
+            wish = Wish.to(
                 Direction(body.direction),
                 entity_types=body.entity_types,
                 full=body.full_sync,
                 asset_ids=body.asset_ids,
                 dry_run=True,
-                trigger="plan",
             )
+            run = ask(call, ticket, project, wish, trigger="plan")
             return job_answer(await_end(call, run, seconds))
 
     return once(call, body, work)
@@ -145,15 +143,8 @@ def apply(
         if not ticket.again:
             _check(stored, wanted, version_of(if_match))
         with waiting_place(call, wait) as seconds:
-            run = ask(
-                call,
-                ticket,
-                stored.project,
-                Direction(stored.direction),
-                trigger="apply",
-                plan_id=plan_id,
-                approve_guards=wanted.approve_guards,
-            )
+            wish = Wish.to(stored.direction, plan_id=plan_id, approve_guards=wanted.approve_guards)
+            run = ask(call, ticket, stored.project, wish, trigger="apply")
             _note_approval(call, stored, wanted, run.run_id)
             return job_answer(await_end(call, run, seconds))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -19,6 +18,7 @@ from plant3d_sync.state.runs import Run
 from plant3d_sync.usecases import health, queue
 from plant3d_sync.usecases.naming import check_assets
 from plant3d_sync.usecases.undo import undo_plan
+from plant3d_sync.usecases.wish import Asker, Wish
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -37,20 +37,7 @@ LONGEST_CHAIN = 10
 """How many runs may have continued one another before we stop following."""
 
 
-def ask(
-    call: Call,
-    ticket: Ticket,
-    project: str,
-    direction: Direction,
-    *,
-    entity_types: Sequence[str] | None = None,
-    full: bool = False,
-    asset_ids: Sequence[str] | None = None,
-    dry_run: bool = False,
-    trigger: str = "api",
-    plan_id: str | None = None,
-    approve_guards: bool = False,
-) -> Run:
+def ask(call: Call, ticket: Ticket, project: str, wish: Wish, *, trigger: str = "api") -> Run:
     """Queue a run, or join the one that waits. A repetition finds the run of its first attempt."""
     context = call.context
     if ticket.again:
@@ -59,20 +46,8 @@ def ask(
         if known is not None:
             return known
     failpoint("web.before_queue")
-    run = queue.enqueue(
-        replace(context.world, new_id=lambda: ticket.run_id),
-        project,
-        direction,
-        entity_types=entity_types or None,
-        full=full,
-        asset_ids=asset_ids or None,
-        dry_run=dry_run,
-        trigger=trigger,
-        by=call.by,
-        request_id=call.request_id,
-        plan_id=plan_id,
-        approve_guards=approve_guards,
-    )
+    asker = Asker(by=call.by, trigger=trigger, request_id=call.request_id)
+    run = queue.enqueue(context.world, project, wish, asker, run_id=ticket.run_id)
     failpoint("web.queued")
     context.bell.ring(run.run_id)
     return run
@@ -158,9 +133,8 @@ def pull(body: s.PullBody, call: CanSync, wait: Wait = 0) -> Response:
 
     def work(ticket: Ticket) -> Answer:
         with waiting_place(call, wait) as seconds:
-            run = ask(
-                call, ticket, project, Direction.PULL, entity_types=body.entity_types, full=body.full_sync
-            )
+            wish = Wish.to(Direction.PULL, entity_types=body.entity_types, full=body.full_sync)
+            run = ask(call, ticket, project, wish)
             return job_answer(await_end(call, run, seconds))
 
     return once(call, body, work)
@@ -182,7 +156,7 @@ def push(body: s.PushBody, call: CanSync, wait: Wait = 0) -> Response:
         if body.asset_ids and not ticket.again:
             check_assets(call.context.state, project, body.asset_ids)
         with waiting_place(call, wait) as seconds:
-            run = ask(call, ticket, project, Direction.PUSH, asset_ids=body.asset_ids)
+            run = ask(call, ticket, project, Wish.to(Direction.PUSH, asset_ids=body.asset_ids))
             return job_answer(await_end(call, run, seconds))
 
     return once(call, body, work)
@@ -223,7 +197,7 @@ def press(call: Call, ticket: Ticket, project: str) -> tuple[Run, Run | None]:
     """The run a caller of `now` gets, and the one that waits behind it."""
     going = queue.running(call.context.world, project)
     try:
-        asked = ask(call, ticket, project, Direction.BOTH, trigger="now")
+        asked = ask(call, ticket, project, Wish.to(Direction.BOTH), trigger="now")
     except RetryLaterError as error:
         if going is None or error.error_code != "run_waiting":
             raise

@@ -12,6 +12,7 @@ from plant3d_sync.state.waiting import counts, waits
 from plant3d_sync.usecases import quarantine as use
 from plant3d_sync.usecases.quarantine import Refused
 from plant3d_sync.usecases.waiting import document
+from plant3d_sync.usecases.wish import Wish
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
 from plant3d_sync.web.idempotency import Answer, Ticket, once
@@ -128,7 +129,7 @@ def _carry_out(call: Call, ticket: Ticket, project: str) -> str | None:
     """Queue the run that tries it; None if a plan waits, then the run after it does."""
     direction = Direction.PULL if call.context.entry(project).write == "off" else Direction.BOTH
     try:
-        return ask(call, ticket, project, direction, trigger="retry").run_id
+        return ask(call, ticket, project, Wish.to(direction), trigger="retry").run_id
     except RetryLaterError as error:
         if error.error_code != "run_waiting":
             raise
