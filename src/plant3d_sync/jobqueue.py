@@ -16,9 +16,9 @@ import threading
 import time
 import uuid
 import zlib
-from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import orjson
 import redis
 import rq
@@ -49,8 +49,7 @@ TIMEOUT = 2.0
 """Seconds for one call to Redis: a caller who rings is never held up for longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What a wait brought: a run id, or the reason why a job was refused, or neither."""
 
     run_id: str | None = None

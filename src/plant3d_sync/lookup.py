@@ -12,7 +12,8 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
-from dataclasses import dataclass, field
+
+import msgspec
 
 SECONDS = 2.0
 """How long a name may take."""
@@ -25,10 +26,9 @@ class UnknownName(OSError):
     """The name has no address, or none was found within the bound."""
 
 
-@dataclass(slots=True)
-class _Look:
-    began: float = field(default_factory=time.monotonic)
-    answer: Future[list[str]] = field(default_factory=Future)
+class _Look(msgspec.Struct):
+    began: float = msgspec.field(default_factory=time.monotonic)
+    answer: Future[list[str]] = msgspec.field(default_factory=Future)
 
 
 _going: dict[str, _Look] = {}

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.bootstrap import make_app, pushable_columns, utc_ticks
 from plant3d_sync.connectors.base import CellWrite

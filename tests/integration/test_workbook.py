@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import openpyxl
 import pytest
 import xlsxwriter
+from msgspec.structs import replace
 from python_calamine import CalamineWorkbook
 
 from plant3d_sync.cli.sync_commands import write_export

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
 from typing import Any
 
+import msgspec
 import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import InSynapse, Link, LinkState, Missing
 from plant3d_sync.model.plan import MissingPolicy
@@ -179,9 +180,9 @@ def _from_registry(of: PlantItem) -> Translated:
 
 
 def vars_of(draft: Draft) -> dict[str, Any]:
-    return {one.name: getattr(draft, one.name) for one in fields(draft) if one.name != "lines"} | {
-        "lines": list(draft.lines)
-    }
+    return {
+        one.name: getattr(draft, one.name) for one in msgspec.structs.fields(draft) if one.name != "lines"
+    } | {"lines": list(draft.lines)}
 
 
 @EASY

@@ -27,7 +27,7 @@ def catalog(*classes: tuple[str, str | None, str, Sequence[Column | str]]) -> Ca
             has_table=True,
         )
         placed = [
-            Column(**{**{slot: getattr(one, slot) for slot in Column.__slots__}, "table_class": name})
+            Column(**{**{slot: getattr(one, slot) for slot in Column.__struct_fields__}, "table_class": name})
             for one in mine
         ]
         columns[name] = {**columns.get(base or "", {}), **{one.name.lower(): one for one in placed}}

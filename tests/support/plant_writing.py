@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
 from plant3d_sync.connectors.plant3d.guid import guid_text
@@ -24,8 +26,7 @@ ALLOWED = frozenset({("engineeringitems", "description"), ("pipelinegroup", "des
 Tables = dict[str, list[tuple[object, ...]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
+class Project(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     database: Path
     catalog: Catalog

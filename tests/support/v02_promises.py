@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.base import AssetWrite, ChangePage, Creation, WriteResult
 from plant3d_sync.connectors.synapse_v02 import http, wire, write

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from plant3d_sync.connectors.base import AssetWrite, Batch
@@ -56,7 +54,7 @@ def test_a_stored_body_that_is_no_batch_is_told_and_not_sent(stored: bytes) -> N
 def test_a_batch_and_a_portion_do_not_change() -> None:
     with pytest.raises(AttributeError):
         wire.encode_batch(WRITES).body = b""  # type: ignore[misc]
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Writes([], []).steps = []  # type: ignore[misc]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.model.outcome import Clocks, Times
 from plant3d_sync.model.side import Side

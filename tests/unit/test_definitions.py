@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import Open
 from plant3d_sync.model.outcome import Resolution

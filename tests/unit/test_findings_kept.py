@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from plant3d_sync.model.record import Finding
 from plant3d_sync.state import State, acknowledgements, findings

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import Open
 from plant3d_sync.model.plan import Limit, Limits, Tally

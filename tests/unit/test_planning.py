@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, LinkState, Missing, Open
 from plant3d_sync.model.ours import Origin, Ours

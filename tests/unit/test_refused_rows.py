@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, offer_of

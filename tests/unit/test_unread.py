@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.run.unread import UnreadFields

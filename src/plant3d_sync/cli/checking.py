@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from plant3d_sync.address import ESCAPES
 from plant3d_sync.bootstrap import App
@@ -27,13 +28,12 @@ from plant3d_sync.settings import (
 from plant3d_sync.state.address import state_url
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """All problems in one go: nobody likes to repair one, start, and read the next."""
 
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    projects: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
+    projects: list[str] = msgspec.field(default_factory=list)
     hint: str = "docs/reference/settings.md explains every name."
 
     def add(self, error: SyncError, prefix: str = "") -> None:

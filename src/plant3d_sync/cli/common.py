@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 import typer
 
 from plant3d_sync.bootstrap import App, make_app
@@ -16,8 +16,7 @@ from plant3d_sync.model.side import Entity
 from plant3d_sync.words import said
 
 
-@dataclass
-class Choices:
+class Choices(msgspec.Struct):
     """Options that stand before the command."""
 
     config: str | None = None

@@ -19,11 +19,11 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import httpx2
+import msgspec
 
 import plant3d_sync
 from plant3d_sync.cli.output import plain, say
@@ -127,8 +127,7 @@ def _command(*words: str) -> list[str]:
     return [sys.executable, "-m", "plant3d_sync", *words]
 
 
-@dataclass(slots=True)
-class _Show:
+class _Show(msgspec.Struct):
     """The steps, in order. `writes`: what the reference server had counted when we last looked."""
 
     folder: Path
@@ -136,7 +135,7 @@ class _Show:
     project: str
     items: int
     step: int = 0
-    writes: Mapping[str, int] = field(default_factory=dict)
+    writes: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def dcf(self) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.errors import SyncError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, kw_only=True):
     """What was checked, how it stands, and what to do. `exit_code` is 0 unless `result` is `failed`."""
 
     check: str

@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import orjson
 import typer
 
@@ -134,8 +134,7 @@ def scheduler(parent_pipe: ParentOption = False) -> None:
 # ---------------------------------------------------------------- up
 
 
-@dataclass(slots=True)
-class Child:
+class Child(msgspec.Struct):
     """A process of `up`, started again when it ends by itself."""
 
     name: str
@@ -144,7 +143,7 @@ class Child:
     started: float = 0.0
     failures: int = 0
     again_at: float = 0.0
-    last_code: int | None = field(default=None)
+    last_code: int | None = msgspec.field(default=None)
 
     def start(self, now: float) -> None:
         """With a pipe to its stdin: when it closes, the child ends."""

@@ -8,10 +8,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from plant3d_sync.cli import render
@@ -72,8 +72,7 @@ def _run(project: str, request: Request, json: bool) -> None:
     _show(report, json)
 
 
-@dataclass(slots=True)
-class _Begun:
+class _Begun(msgspec.Struct):
     """The engine at work, once there is one."""
 
     engine: Engine | None = None

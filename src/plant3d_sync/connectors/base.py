@@ -7,7 +7,6 @@ SYNAPSE is a port that says what it can (`Capabilities`), so that a poorer backe
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -21,13 +20,12 @@ from plant3d_sync.model.record import Asset, FieldInfo, Fields, Finding, PlantIt
 # ---------------------------------------------------------------- Plant 3D
 
 
-@dataclass(slots=True, kw_only=True)
-class ItemBatch:
+class ItemBatch(msgspec.Struct, kw_only=True):
     """A piece of a scan: ids whose digest is the known one, and full items for all others."""
 
     unchanged: list[int]
     changed: list[PlantItem]
-    unsettled: list[int] = field(default_factory=list)
+    unsettled: list[int] = msgspec.field(default_factory=list)
     """Items that are there, and that somebody kept saving while they were read: what they hold is unknown this time."""
 
 
@@ -93,8 +91,7 @@ class PlantSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellWrite:
+class CellWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One planned change of one text cell in Plant 3D."""
 
     pnpid: int
@@ -110,8 +107,7 @@ class CellWrite:
     drawing: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellReceipt:
+class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one cell.
 
     status: `applied`; `found_applied` (an earlier attempt had done it); `stale` (the cell or its stamp moved);
@@ -134,8 +130,7 @@ KEPT_HOURS: Final = 24
 """How long SYNAPSE keeps the answer to a batch at the least, by the contract."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What this SYNAPSE can do, and its limits. `skew_seconds` = its clock minus ours.
 
     `idempotency_hours`: how long it keeps the answer to a batch; 0 if it keeps none.
@@ -155,8 +150,7 @@ class Capabilities:
     skew_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangePage:
+class ChangePage(msgspec.Struct, frozen=True, kw_only=True):
     """One page of the change feed. Store the page first, then `next_cursor`."""
 
     assets: list[Asset]
@@ -173,13 +167,12 @@ class ChangePage:
     """Identities whose assets are there and cannot be shown."""
 
 
-@dataclass(slots=True, kw_only=True)
-class AssetWrite:
+class AssetWrite(msgspec.Struct, kw_only=True):
     """One upsert or archive. `set` holds canonical fields (`attributes.size` and so on); absent = leave."""
 
     op: Literal["upsert", "archive"]
     plant3d_id: str
-    set: Fields = field(default_factory=dict)
+    set: Fields = msgspec.field(default_factory=dict)
     if_version: int | None = None
     if_description_version: int | None = None
     link_by_tag: bool = False
@@ -197,8 +190,7 @@ class Creation(msgspec.Struct, frozen=True, gc=False):
     text: bytes
 
 
-@dataclass(slots=True, kw_only=True)
-class WriteResult:
+class WriteResult(msgspec.Struct, kw_only=True):
     """What SYNAPSE says of one item, in the order sent.
 
     status: created, updated, unchanged, archived, conflict, error, or `unknown` when the answer lacked the item.

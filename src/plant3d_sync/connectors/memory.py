@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import orjson
 
 from plant3d_sync.connectors.base import (
@@ -45,8 +45,7 @@ _OURS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One batch that reached SYNAPSE, as a recorder would note it. `effective`: assets really changed."""
 
     key: str
@@ -68,8 +67,7 @@ class _Refused(Exception):
         self.row = row
 
 
-@dataclass(slots=True)
-class _Proposal:
+class _Proposal(msgspec.Struct):
     """What an item would do alone, before tags are judged. `before` None: a new asset."""
 
     index: int
@@ -80,8 +78,7 @@ class _Proposal:
     archives: bool = False
 
 
-@dataclass(slots=True)
-class Lies:
+class Lies(msgspec.Struct):
     """What goes wrong next. Numbers count down; a function answers None to leave a value alone."""
 
     alter: Callable[[str, str, object], object] | None = None

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.mapping.convert import parse_decimal, plain_text, split_list, split_measure
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import INFORMATION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparator:
+class Comparator(msgspec.Struct, frozen=True, kw_only=True):
     """One named way to compare: `key` says what a value means, `same` whether two mean the same."""
 
     name: str

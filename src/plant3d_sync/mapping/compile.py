@@ -6,13 +6,16 @@ reported and left out.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping.compare import COMPARATORS
@@ -103,21 +106,19 @@ def default_text(column: Column, default_is_empty: bool | None) -> str | None:
     return column.default.strip().lower()
 
 
-@dataclass(slots=True)
-class _Use:
+class _Use(msgspec.Struct):
     """How the field of one class entry fared over all the classes that inherit it."""
 
     entry_class: str
     name: str
     spec: FieldSpec
-    classes: list[str] = field(default_factory=list)
-    found: set[str] = field(default_factory=set)
+    classes: list[str] = msgspec.field(default_factory=list)
+    found: set[str] = msgspec.field(default_factory=set)
     writable: bool = False
-    not_writable: list[str] = field(default_factory=list)
+    not_writable: list[str] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
+class _Made(msgspec.Struct, frozen=True, kw_only=True):
     """One field made from one entry and its columns; classes that inherit both share it. `kept`: keeps ids alive."""
 
     found: frozenset[str]
@@ -129,8 +130,7 @@ class _Made:
     facts: tuple[object, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One field of a chain of class entries. `names`: its columns as written and in lower case."""
 
     name: str
@@ -139,8 +139,7 @@ class _Entry:
     names: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chain:
+class _Chain(msgspec.Struct, frozen=True, kw_only=True):
     """What a chain of class entries comes to, nearest first, for all the classes that inherit just those.
 
     `lower`: every name of a column that decides what its classes become, in lower case -> places of the entries that name
@@ -158,8 +157,7 @@ class _Chain:
     pushing: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shape:
+class _Shape(msgspec.Struct, frozen=True, kw_only=True):
     """What a class becomes. `columns`: those of `chain.lower`, by which a class below differs or does not.
 
     `made`: of each entry of the chain. `used`: column -> its facts, as `Used.columns`.
@@ -281,7 +279,7 @@ class _Compiler:
             digest=self._digest(canonical),
             translate=_Translators(self.plans),
             same={name: COMPARATORS[compare].same for name, (compare, _) in self._compare.items()},
-            reading=replace(
+            reading=dataclasses.replace(
                 self._reading,
                 registry=frozenset(
                     name for name, rule in self.rules.items() if REGISTRY_TAG in rule.fields["tag"].columns

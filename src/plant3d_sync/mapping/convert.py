@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+
+import msgspec
 
 from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.model.record import Value
@@ -26,8 +27,7 @@ class ConvertError(SkipRecordError):
     code = "not_convertible"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Converter:
+class Converter(msgspec.Struct, frozen=True, kw_only=True):
     """One pair of functions.
 
     `to_field`: filled raw value -> canonical value; raises ConvertError.

@@ -11,13 +11,14 @@ import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import yaml
+from msgspec.structs import replace
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from plant3d_sync import texts
@@ -53,16 +54,14 @@ class Severity(StrEnum):
     SUGGESTION = "suggestion"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """A place in a mapping file. Line 0 stands for the file as a whole."""
 
     file: str
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Something about a mapping, with its place. `suggestion` is the nearest valid name or what to write."""
 
     severity: Severity
@@ -163,8 +162,7 @@ class MappingDocument(_Shape):
 # ---------------------------------------------------------------- after merging
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldSpec:
+class FieldSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One field of one class after all files were merged. `marks`: option -> place that decided it."""
 
     entry: FieldEntry
@@ -184,19 +182,17 @@ class FieldSpec:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class ClassSpec:
+class ClassSpec(msgspec.Struct, kw_only=True):
     """One class after all files were merged. A field that is None was removed on purpose."""
 
     name: str
     mark: Mark
     entity: Entity | Literal["none"] | None = None
     by: Literal["number", "group"] | None = None
-    fields: dict[str, FieldSpec | None] = field(default_factory=dict)
+    fields: dict[str, FieldSpec | None] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappingFile:
+class MappingFile(msgspec.Struct, frozen=True, kw_only=True):
     """A whole mapping, all files merged, not yet compared with any project.
 
     `classes`: lower-cased class name -> what was written about it. `sources`: the files, first to last.
@@ -420,8 +416,7 @@ def _field_spec(entry: FieldEntry | None, tree: _Tree, class_name: str, name: st
 _Path = tuple[str | int, ...]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Tree:
+class _Tree(msgspec.Struct, kw_only=True):
     """One file as plain data, with the line of every key and value."""
 
     file: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+import msgspec
 
 UNKNOWN = "Unknown"
 """What SYNAPSE shows when no valid function letters were found."""
@@ -139,8 +140,7 @@ _TAIL_FITS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One valid code, taken apart. `modifier` and `tail` may be empty."""
 
     letters: str

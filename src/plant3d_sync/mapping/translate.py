@@ -11,9 +11,10 @@ What a candidate column gives:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+
+import msgspec
 
 from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.mapping.convert import CONVERTERS, plain_text
@@ -104,8 +105,7 @@ def _minute(minutes: int) -> str | None:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate of one field, for one class.
 
     `name`: a column as the catalog spells it, or an `@` name. `default`: text (stripped, without case) that means
@@ -122,8 +122,7 @@ class Source:
         return self.name.startswith("@")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldPlan:
+class FieldPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How one field of one class is filled. `target`: column to write when every candidate is empty."""
 
     field: str
@@ -132,8 +131,7 @@ class FieldPlan:
     target: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassPlan:
+class ClassPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How items of one class are translated. `type_column`: where ISA letters are looked for after the tag."""
 
     class_name: str

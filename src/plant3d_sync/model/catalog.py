@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
     """One column, effective for one class (attributes resolved by "nearest class wins").
 
     `table_class` is the class that declares the column, hence the table that holds it.
@@ -28,8 +29,7 @@ class Column:
     custom: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlantClass:
+class PlantClass(msgspec.Struct, frozen=True, kw_only=True):
     """One class of the project: its place in the tree and its own columns.
 
     `has_table` is False while the class never had an instance (tables are made lazily).

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.model.record import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded write. `fields`: field -> (before, after); `op`: create, update, adopt, archive, restore, push, undo.
 
     `information`: those of its fields that only went along with another one.
@@ -26,8 +26,7 @@ class Change:
     information: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenCell:
+class WrittenCell(msgspec.Struct, frozen=True, kw_only=True):
     """A cell of Plant 3D that a run wrote: its text before and after."""
 
     table_class: str
@@ -36,8 +35,7 @@ class WrittenCell:
     new: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenRow:
+class WrittenRow(msgspec.Struct, frozen=True, kw_only=True):
     """The cells that a change wrote, in the order of its fields, and the row they are in as it is now.
 
     `ticks`: the stamp the row has; `guid`: its PnPGuid, where that is not the identity of the item.
@@ -48,8 +46,7 @@ class WrittenRow:
     guid: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftAlone:
+class LeftAlone(msgspec.Struct, frozen=True, kw_only=True):
     """A field that an undo does not put back (`*`: the whole item), what it holds now, and why."""
 
     field: str

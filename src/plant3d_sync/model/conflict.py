@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from plant3d_sync.model.link import Interval
 from plant3d_sync.model.record import Value
@@ -15,8 +15,7 @@ SHOWS_THROUGH = "shows_through"
 """A field that cannot be emptied by emptying one cell."""
 
 
-@dataclass(slots=True, kw_only=True)
-class ConflictDraft:
+class ConflictDraft(msgspec.Struct, kw_only=True):
     """A conflict as the plan found it; the state decides whether it is new, known or closed."""
 
     link_id: int | None
@@ -40,7 +39,7 @@ class ConflictDraft:
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""
-        data: dict[str, object] = {name: getattr(self, name) for name in self.__slots__}
+        data: dict[str, object] = {name: getattr(self, name) for name in self.__struct_fields__}
         for name in ("plant3d_seen", "synapse_seen"):
             seen = data[name]
             data[name] = [seen.at_base, seen.away] if isinstance(seen, Interval) else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from math import floor
 from typing import TypedDict
+
+import msgspec
 
 SAME_LINE = "same_line"
 """Reason of rows that are part of another item: line groups with one number. They are neither missing nor a second item."""
@@ -34,13 +35,12 @@ class ProjectCoverageDocument(CoverageDocument):
     by_entity: dict[str, CoverageDocument]
 
 
-@dataclass(slots=True, kw_only=True)
-class Coverage:
+class Coverage(msgspec.Struct, kw_only=True):
     """Of one kind of asset, or of all. whole = handed_over + the sum of `reasons` (code -> items)."""
 
     whole: int = 0
     handed_over: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def share(self) -> float | None:
@@ -89,8 +89,7 @@ class Coverage:
         return f"{self.handed_over} of {self.whole}{share}" + (f"; the rest: {rest}" if rest else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectCoverage:
+class ProjectCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """Of a project as a run left it, by kind of asset. `warn`: the share below which it is in trouble."""
 
     warn: float

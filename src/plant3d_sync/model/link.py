@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -109,8 +108,7 @@ REVERTED = "reverted"
 """`Flip.last` once our last write into Plant 3D was found put back."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Link:
+class Link(msgspec.Struct, kw_only=True):
     """One link with its base.
 
     `base`: field -> value both sides agreed on, as SYNAPSE holds it; None = never agreed ("no base").
@@ -142,12 +140,12 @@ class Link:
     mapping_version: int | None = None
     drawing: str | None = None
     base: Mapping[str, Value] | None = None
-    base_plant: Mapping[str, Value] = field(default_factory=dict)
-    synapse_delta: Mapping[str, Value] = field(default_factory=dict)
-    pending: Mapping[str, Open] = field(default_factory=dict)
-    observed: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-    flips: Mapping[str, Flip] = field(default_factory=dict)
+    base_plant: Mapping[str, Value] = msgspec.field(default_factory=dict)
+    synapse_delta: Mapping[str, Value] = msgspec.field(default_factory=dict)
+    pending: Mapping[str, Open] = msgspec.field(default_factory=dict)
+    observed: Mapping[str, Mapping[str, Interval]] = msgspec.field(default_factory=dict)
+    holds: Mapping[str, Hold] = msgspec.field(default_factory=dict)
+    flips: Mapping[str, Flip] = msgspec.field(default_factory=dict)
     missing: Missing | None = None
     in_synapse: InSynapse = InSynapse.LIVE
     went_back: bool = False

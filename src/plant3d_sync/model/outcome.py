@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -36,8 +35,7 @@ class FieldOutcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     suggestion_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """A chosen value, with the two values it was chosen between; void once a side moves elsewhere.
 
     `given`: SYNAPSE was sent the choice and still holds what it made of it, perhaps another spelling.
@@ -65,8 +63,7 @@ LEAST: Final = 2.0
 """No two clocks are compared more closely than this, whatever the settings say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
+class Clocks(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows of the clocks. `skew`: SYNAPSE's minus ours, None = unknown; `skew_before`: as the last run found it.
 
     `file_changed`: when Plant 3D's file was changed last (POSIX seconds), None where our own clock does not say so.

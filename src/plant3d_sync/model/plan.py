@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from plant3d_sync.model.record import Value
@@ -40,8 +40,7 @@ class PlanStatus(StrEnum):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardHit:
+class GuardHit(msgspec.Struct, frozen=True, kw_only=True):
     """A guard that stops a plan. `limit` and `actual` are for people: counts, shares or identities."""
 
     name: str
@@ -54,8 +53,7 @@ class GuardHit:
         return {"name": self.name, "limit": self.limit, "actual": self.actual, "message": self.message}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowError:
+class RowError(msgspec.Struct, frozen=True, kw_only=True):
     """One row that could not be handled. The others went on.
 
     `plant3d`, `synapse`: the two values of the field, where they are known. `into`: the side that was to be written.
@@ -91,8 +89,7 @@ class RowError:
         }
 
 
-@dataclass(slots=True, kw_only=True)
-class Stats:
+class Stats(msgspec.Struct, kw_only=True):
     """Counts of one run. total = created + updated + unchanged + skipped + errors."""
 
     total: int = 0
@@ -108,14 +105,13 @@ class Stats:
 
     def to_dict(self) -> dict[str, int]:
         """As in the JSON of a run."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
-STAT_NAMES = tuple(Stats.__slots__)
+STAT_NAMES = Stats.__struct_fields__
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """A guard stops when the share AND the count are both exceeded."""
 
     share: float
@@ -126,8 +122,7 @@ class Limit:
         return of > 0 and actual > self.count and actual / of > self.share
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Guard limits of a project."""
 
     create: Limit = Limit(share=0.5, count=500)
@@ -136,8 +131,7 @@ class Limits:
     archive: Limit = Limit(share=0.1, count=50)
 
 
-@dataclass(slots=True, kw_only=True)
-class Tally:
+class Tally(msgspec.Struct, kw_only=True):
     """What a plan would do, for the guards. `links` = live links before the plan.
 
     By kind of asset: `links_of` = live links; `creates`, `updates`, `blanks` (assets that would lose a filled value) and
@@ -147,19 +141,18 @@ class Tally:
     """
 
     links: int = 0
-    links_of: Mapping[str, int] = field(default_factory=dict)
-    creates: Counter[str] = field(default_factory=Counter)
-    updates: Counter[str] = field(default_factory=Counter)
-    blanks: Counter[str] = field(default_factory=Counter)
-    gone: Counter[str] = field(default_factory=Counter)
-    push_updates: Counter[str] = field(default_factory=Counter)
-    push_blanks: Counter[str] = field(default_factory=Counter)
+    links_of: Mapping[str, int] = msgspec.field(default_factory=dict)
+    creates: Counter[str] = msgspec.field(default_factory=Counter)
+    updates: Counter[str] = msgspec.field(default_factory=Counter)
+    blanks: Counter[str] = msgspec.field(default_factory=Counter)
+    gone: Counter[str] = msgspec.field(default_factory=Counter)
+    push_updates: Counter[str] = msgspec.field(default_factory=Counter)
+    push_blanks: Counter[str] = msgspec.field(default_factory=Counter)
     older_rows: int = 0
     older_assets: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingPolicy:
+class MissingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """When absence counts: `reads` complete reads, of a changed source or at least `minutes` apart, and at least
     `minutes` between the first and the last of them.
 

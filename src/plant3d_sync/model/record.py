@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -14,8 +13,7 @@ Fields = Mapping[str, Value]
 """Canonical field name -> value. A field that is absent was not read (unknown), which is never a change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something worth knowing about the source that stops nothing.
 
     `code` is a stable word; `pnpid` names the row if there is one; `drawing` what it is drawn in.
@@ -28,7 +26,7 @@ class Finding:
     column: str | None = None
     tag: str | None = None
     hint: str = ""
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = msgspec.field(default_factory=dict)
     drawing: str | None = None
 
 
@@ -76,8 +74,7 @@ class PlantItem(msgspec.Struct, kw_only=True, gc=False):
     """PnPIDs of all items with this PnPGuid, this one among them; empty when it is its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldInfo:
+class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Version, time and author of a shared field in SYNAPSE (rule 9 of the contract). No time: SYNAPSE keeps none."""
 
     version: int
@@ -85,8 +82,7 @@ class FieldInfo:
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True, kw_only=True):
     """One asset as SYNAPSE holds it.
 
     `fields` holds the canonical fields (`tag`, `description`, `asset_type`, `asset_subtype`,
@@ -99,7 +95,7 @@ class Asset:
     seq: int
     archived: bool
     fields: Fields
-    field_info: Mapping[str, FieldInfo] = field(default_factory=dict)
+    field_info: Mapping[str, FieldInfo] = msgspec.field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -107,8 +103,7 @@ class Asset:
         return str(self.fields.get("tag") or "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceIdentity:
+class SourceIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """Which database this is, and how far its counters stood.
 
     `dbid`: GUID of `PnPDatabase.DBID` (a lineage: copies keep it). `pnpid_counter`: `PnPSys_PnPBase_PnPID.cnt`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Final, Protocol
@@ -44,8 +43,7 @@ class BlankPolicy(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldRule:
+class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
     """How one canonical field is filled, compared and owned.
 
     `columns`: candidates, first filled one wins; names starting with `@` are values the reader
@@ -63,8 +61,7 @@ class FieldRule:
     conflict: ConflictPolicy = ConflictPolicy.NEWEST
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(msgspec.Struct, frozen=True):
     """The fields of a class by who decides them, asked instead of the rules wherever an item is looked at.
 
     `compared`: the fields that make an update by themselves. `information`: those that go along, and never make one.
@@ -91,8 +88,7 @@ class Groups:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassRule:
+class ClassRule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What items of one concrete class become: entity and fields, inherited rules resolved."""
 
     class_name: str
@@ -135,8 +131,7 @@ def _not_told(_class_name: str, _name: str) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class RuleSet:
+class RuleSet(msgspec.Struct, frozen=True):
     """A whole mapping, compiled against one catalog.
 
     `classes`: concrete class name -> rule, only for classes that become assets.
@@ -147,19 +142,19 @@ class RuleSet:
 
     classes: Mapping[str, ClassRule]
     digest: str
-    translate: Mapping[str, Callable[[PlantItem], Translated]] = field(repr=False)
-    same: Mapping[str, Callable[[Value, Value], bool]] = field(repr=False)
+    translate: Mapping[str, Callable[[PlantItem], Translated]]
+    same: Mapping[str, Callable[[Value, Value], bool]]
     reading: Reading = PLAIN
     warnings: tuple[str, ...] = ()
-    source: Mapping[str, object] = field(default_factory=dict, repr=False)
+    source: Mapping[str, object] = msgspec.field(default_factory=dict)
     """The mapping as it was written, all files merged, with their names."""
-    used: Mapping[str, Used] = field(default_factory=dict, repr=False)
+    used: Mapping[str, Used] = msgspec.field(default_factory=dict)
     """Class -> what the mapping uses of it in the catalogue."""
-    uses: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
+    uses: Mapping[str, Mapping[str, tuple[str, ...]]] = msgspec.field(default_factory=dict)
     """Class -> field -> the columns it may come from as the mapping writes them, those that the project lacks among them."""
-    definition: Callable[[str, str], str] = field(default=_not_told, repr=False)
+    definition: Callable[[str, str], str] = _not_told
     """(class, field) -> digest of where the field's value comes from."""
-    spellings: Mapping[str, Spelling] = field(default_factory=dict, repr=False)
+    spellings: Mapping[str, Spelling] = msgspec.field(default_factory=dict)
     """Converters by the name that a rule has in `convert`; one that is missing takes texts as they are."""
 
     def definitions(self) -> dict[str, dict[str, str]]:

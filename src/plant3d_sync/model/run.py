@@ -8,8 +8,9 @@ one of those meanings asks for it here by its name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class RunStatus(StrEnum):
@@ -31,8 +32,7 @@ class RunOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ends: what its row says from then on. None leaves what stands there; only an error that is not given goes.
 
     `at`: POSIX seconds. `errors`: its row errors, as stored. `errors_total`: how many it tells of, where they are kept

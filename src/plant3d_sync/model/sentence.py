@@ -7,9 +7,9 @@ does not pass the type checker. Where a step is a matter of several fields, ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
 from msgspec import UnsetType
 
 from plant3d_sync.model.link import LinkState, Open
@@ -30,8 +30,7 @@ from plant3d_sync.model.step import (
 from plant3d_sync.words import counted, said
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """An item that was not seen: since when (ISO 8601), in how many counted reads, and who may archive its asset."""
 
     state: LinkState

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -63,11 +62,10 @@ def statistic(op: Op) -> str:
     return STATISTIC.get(op, "unchanged")
 
 
-@dataclass(slots=True)
-class StepCounts:
+class StepCounts(msgspec.Struct):
     """How many steps ended how, by kind of asset and operation."""
 
-    _ends: Counter[tuple[str, Op, End]] = field(default_factory=Counter)
+    _ends: Counter[tuple[str, Op, End]] = msgspec.field(default_factory=Counter)
 
     def add(self, entity: str, op: Op, end: End, number: int = 1) -> None:
         """Count steps; a negative number takes back what was counted."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Open, known
 from plant3d_sync.model.record import Asset, Value
@@ -47,7 +47,7 @@ def created(step: Written, asset: Asset, *, link_id: int) -> Link:
     """
     after, held = after_of(step), asset.fields
     new = _new(step, asset, link_id)
-    fields = _Fields(new)
+    fields = _Fields.of(new)
     fields.settle(after)
     for name, value in step.set.items():
         fields.agree(name, synapse=held.get(name), plant3d=value)
@@ -109,7 +109,7 @@ def _new(step: Written, asset: Asset, link_id: int) -> Link:
 def written(link: Link, step: Written, asset: Asset) -> Link:
     """A write to SYNAPSE was read back as `asset`: what it set is agreed, unless Plant 3D does not hold it yet."""
     after = after_of(step)
-    fields = _Fields(link)
+    fields = _Fields.of(link)
     fields.settle(after)
     for name, value in step.set.items():
         if name not in after.pending:  # a choice that Plant 3D does not hold yet: the base must not move
@@ -124,7 +124,7 @@ def written(link: Link, step: Written, asset: Asset) -> Link:
 def remembered(link: Link, step: Settle | Touch) -> Link:
     """Nothing was written: the item was seen, and what both sides hold together is agreed."""
     after = step.after
-    fields = _Fields(link)
+    fields = _Fields.of(link)
     fields.settle(after)
     return fields.after(link, step, after.pending, link.synapse_fields())
 
@@ -134,7 +134,7 @@ def pushed(link: Link, done: Sequence[tuple[Cell, Value]], *, at: float) -> Link
 
     What an undo keeps away was typed before the write that is undone, however often SYNAPSE was read since.
     """
-    fields = _Fields(link)
+    fields = _Fields.of(link)
     delta, held = dict(link.synapse_delta), link.synapse_fields()
     pending, observed = dict(link.pending), dict(link.observed)
     holds, flips = dict(link.holds), dict(link.flips)
@@ -274,15 +274,16 @@ def observed_with_synapse(
 # ---------------------------------------------------------------- one field
 
 
-@dataclass(slots=True)
-class _Fields:
+class _Fields(msgspec.Struct):
     """What both sides agreed on, field by field, while it moves."""
 
     base: dict[str, Value]
     plant3d: dict[str, Value]
 
-    def __init__(self, link: Link) -> None:
-        self.base, self.plant3d = dict(link.base or {}), dict(link.base_plant)
+    @classmethod
+    def of(cls, link: Link) -> _Fields:
+        """As the link has them; they move apart from it."""
+        return cls(base=dict(link.base or {}), plant3d=dict(link.base_plant))
 
     def agree(self, name: str, *, synapse: Value, plant3d: Value) -> None:
         """Both sides hold the value, each in its own spelling."""

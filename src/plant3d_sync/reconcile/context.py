@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.conflict import WHOLE
@@ -19,8 +21,7 @@ from plant3d_sync.reconcile.definitions import Definitions
 from plant3d_sync.reconcile.quarantine import NOTHING_REFUSED, Quarantine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
+class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner may look at besides the items. Times are POSIX seconds on our clock.
 
     `last_plant3d_read` / `last_synapse_read`: when each side was last seen completely.
@@ -39,13 +40,13 @@ class Knowledge:
     clocks: Clocks = Clocks()
     last_plant3d_read: float | None = None
     last_synapse_read: float | None = None
-    unlinked: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    resolutions: Mapping[tuple[int, str], Resolution] = field(default_factory=dict)
+    unlinked: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    resolutions: Mapping[tuple[int, str], Resolution] = msgspec.field(default_factory=dict)
     questions: frozenset[tuple[str, str]] = frozenset()
     """(identity, field) of the conflicts that are open; `Draft.examined` says which of them were compared."""
     only_assets: frozenset[str] | None = None
     workbook_days: float = 14.0
-    strays: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    strays: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     """Identity -> (asset id, tag) of live SYNAPSE assets that carry an identity of ours and have no link."""
     definitions: Definitions | None = None
     """The mapping as it is and as it was; None: nothing is known to have changed."""

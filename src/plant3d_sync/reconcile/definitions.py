@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from plant3d_sync.model.link import Link
 
@@ -18,8 +19,7 @@ ByClass = Mapping[str, Mapping[str, str]]
 """Class -> field -> digest of where its value comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definitions:
+class Definitions(msgspec.Struct, frozen=True, kw_only=True):
     """The mapping as it is and as it was.
 
     `now`: digest of a field's definition. `current`: the version that equals it, None if it is new. `last`: the version of
@@ -30,7 +30,7 @@ class Definitions:
     current: int | None
     last: int | None
     is_new: bool
-    earlier: Mapping[int, ByClass] = field(default_factory=dict)
+    earlier: Mapping[int, ByClass] = msgspec.field(default_factory=dict)
 
     def changed(self, link: Link, class_name: str, name: str) -> bool:
         """Whether the field is filled otherwise than when this link was compared; what is not known counts as changed."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
+
+import msgspec
 
 from plant3d_sync.model.conflict import ConflictDraft
 from plant3d_sync.model.plan import GuardHit, RowError, Stats, Tally
@@ -105,8 +106,7 @@ class Lines:
         self._piles, self._count = (), 0
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """A finished plan before it is stored. `lines` are its steps, JSON bytes in the order of writing."""
 
     lines: Lines
@@ -126,11 +126,11 @@ class Draft:
     """Operation -> steps that only a person carries out, by applying the plan."""
     examined: frozenset[tuple[str, str]] = frozenset()
     """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
-    fates: Mapping[str, str] = field(default_factory=dict)
+    fates: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What became of the choices that were looked at: conflict id -> FOLLOWED, or why the choice is void."""
-    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    reasons: Mapping[str, Mapping[str, int]] = msgspec.field(default_factory=dict)
     """Entity -> code -> items that are skipped or set aside for it."""
-    not_handed_over: Mapping[int, str] = field(default_factory=dict)
+    not_handed_over: Mapping[int, str] = msgspec.field(default_factory=dict)
     """Those items, by PnPID -> the code."""
     lag: float = 0.0
     """How far behind a workstation was shown to be by this read, at most (seconds); 0.0: none was."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.model.record import Asset
 from plant3d_sync.model.side import ASSET_TYPES
@@ -14,8 +16,7 @@ from plant3d_sync.words import said
 ENTITY_OF = {name: entity.value for entity, name in ASSET_TYPES.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An item without a link. `tag` is None while it has no complete tag."""
 
     pnpid: int
@@ -25,8 +26,7 @@ class Candidate:
     asset_type: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """A proposed link. `certain`: one item, one asset, same type; only these are accepted without a person's pick."""
 
     tag: str

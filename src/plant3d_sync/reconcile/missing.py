@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from plant3d_sync.model.link import LinkState, Missing
 from plant3d_sync.model.plan import MissingPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absence:
+class Absence(msgspec.Struct, frozen=True, kw_only=True):
     """What one more read without the item means."""
 
     state: LinkState

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import UNSET
 
 from plant3d_sync.model.conflict import ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D, WHOLE
@@ -187,22 +187,21 @@ def _tag_lost(case: Case, link: Link) -> Finding:
 # ---------------------------------------------------------------- what the fields add up to
 
 
-@dataclass(slots=True)
-class _Sum:
+class _Sum(msgspec.Struct):
     """What the fields of one pair add up to."""
 
-    decided: list[FieldDecision] = field(default_factory=list)
-    set: dict[str, Value] = field(default_factory=dict)
-    was: dict[str, Value] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
-    base_set: dict[str, Value] = field(default_factory=dict)
-    plant_set: dict[str, Value] = field(default_factory=dict)
-    pending: dict[str, Open] = field(default_factory=dict)
-    observed: dict[str, dict[str, Interval]] = field(default_factory=dict)
-    holds: dict[str, Hold] = field(default_factory=dict)
-    flips: dict[str, Flip] = field(default_factory=dict)
-    cells: list[Cell] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    decided: list[FieldDecision] = msgspec.field(default_factory=list)
+    set: dict[str, Value] = msgspec.field(default_factory=dict)
+    was: dict[str, Value] = msgspec.field(default_factory=dict)
+    why: dict[str, str] = msgspec.field(default_factory=dict)
+    base_set: dict[str, Value] = msgspec.field(default_factory=dict)
+    plant_set: dict[str, Value] = msgspec.field(default_factory=dict)
+    pending: dict[str, Open] = msgspec.field(default_factory=dict)
+    observed: dict[str, dict[str, Interval]] = msgspec.field(default_factory=dict)
+    holds: dict[str, Hold] = msgspec.field(default_factory=dict)
+    flips: dict[str, Flip] = msgspec.field(default_factory=dict)
+    cells: list[Cell] = msgspec.field(default_factory=list)
+    refused: list[Refusal] = msgspec.field(default_factory=list)
 
     def add(self, one: FieldDecision) -> None:
         """One more field."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import assert_never
+
+import msgspec
 
 from plant3d_sync.model.conflict import ConflictDraft
 from plant3d_sync.model.plan import RowError
@@ -74,15 +75,14 @@ class Piles:
         return self._updates.count(entity) + sum(one.entity == entity for one in self.renames.values())
 
 
-@dataclass(slots=True)
-class Told:
+class Told(msgspec.Struct):
     """What a plan tells people, in the order in which it was found. `choices`: what became of those looked at."""
 
-    findings: list[Finding] = field(default_factory=list)
-    errors: list[RowError] = field(default_factory=list)
-    conflicts: list[ConflictDraft] = field(default_factory=list)
-    work_items: list[dict[str, object]] = field(default_factory=list)
-    choices: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = msgspec.field(default_factory=list)
+    errors: list[RowError] = msgspec.field(default_factory=list)
+    conflicts: list[ConflictDraft] = msgspec.field(default_factory=list)
+    work_items: list[dict[str, object]] = msgspec.field(default_factory=list)
+    choices: dict[str, str] = msgspec.field(default_factory=dict)
 
     def add(self, decision: Decision) -> None:
         """What one decision tells."""

@@ -7,11 +7,10 @@ another offer and is tried at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from dataclasses import replace as with_values
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec.structs import replace as with_values
 
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
@@ -23,11 +22,10 @@ IGNORED = "ignored"
 """Code of the finding about a refused row that a person left alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(msgspec.Struct, frozen=True):
     """What is known of refused rows when a plan is made. `all_due`: everything is offered again that nobody ignores."""
 
-    rows: Mapping[int, Sequence[Refused]] = field(default_factory=dict)
+    rows: Mapping[int, Sequence[Refused]] = msgspec.field(default_factory=dict)
     now: float = 0.0
     all_due: bool = False
 

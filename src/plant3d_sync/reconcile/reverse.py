@@ -17,7 +17,7 @@ update goes back along with it, while it is still what that update wrote; it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from plant3d_sync.model.change import Change, LeftAlone, WrittenRow
 from plant3d_sync.model.link import Hold, Link, LinkState, known
@@ -31,8 +31,7 @@ Inverse = Update | Restore | Archive | Push
 _HELD_AS_A_WHOLE = {"*": Hold(side="synapse", value=None)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reversal:
+class Reversal(msgspec.Struct, frozen=True, kw_only=True):
     """What an undo does about one change: a step, and what is left alone."""
 
     step: Inverse | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from typing import assert_never
 
 import msgspec
@@ -27,8 +26,7 @@ from plant3d_sync.model.step import (
 UNDOING = ("undo", "undo_create")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Today:
+class Today(msgspec.Struct, frozen=True, kw_only=True):
     """What both sides hold now of the items of a plan.
 
     `seen`: rows that are there; `moved`: those that changed since the plan; `items`: rows of the plan that were read.

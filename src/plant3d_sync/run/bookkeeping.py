@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.model.record import Asset, Value
 from plant3d_sync.model.step import Archive, Create, ToSynapse
@@ -12,8 +13,7 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One call to SYNAPSE, as the history names it: number of the project, run, intent, POSIX seconds."""
 
     number: int

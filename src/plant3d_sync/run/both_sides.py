@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.rules import RuleSet
@@ -16,8 +18,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.tally import LOCKS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True, kw_only=True):
     """What a run read, next to what was known before. `copied_after`: when the copy began (POSIX seconds); what it does not
     show yet happened after that. `signature`: the file's, None if it moved meanwhile.
     """

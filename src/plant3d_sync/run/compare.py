@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.connectors.base import ItemBatch
 from plant3d_sync.model.link import Link, LinkState
@@ -26,8 +27,7 @@ AT_ONCE = 100
 """Changed items that the state is asked about together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remembered:
+class _Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a batch of items. `loose`: assets without a link, by identity. `by_pnpid`: links of their rows
     under another identity. `ours`: values of ours in their cells. `late`: what an overtaken run wrote, by link.
     """

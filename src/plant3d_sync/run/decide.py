@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.plan import GuardHit
@@ -24,8 +26,7 @@ from plant3d_sync.run.spool import LineSpool
 from plant3d_sync.state.lines import Made
 
 
-@dataclass(slots=True, kw_only=True)
-class Planned:
+class Planned(msgspec.Struct, kw_only=True):
     """A draft with what it was made from."""
 
     draft: Draft
@@ -36,13 +37,13 @@ class Planned:
     """The choices that were known when the plan was made; what a person chose since is left to the next run."""
     stirs: int = 0
     """How often something had asked for a comparison when the state was read for it."""
-    whole: dict[str, int] = field(default_factory=dict)
+    whole: dict[str, int] = msgspec.field(default_factory=dict)
     """Entity -> items of Plant 3D that the mapping's classes hold."""
-    same_line: dict[str, int] = field(default_factory=dict)
+    same_line: dict[str, int] = msgspec.field(default_factory=dict)
     """Entity -> those of them that are part of another item: line groups with one number."""
-    undrawn: dict[str, int] = field(default_factory=dict)
+    undrawn: dict[str, int] = msgspec.field(default_factory=dict)
     """Entity -> lines with an asset of which no segment is drawn any more."""
-    lines: dict[str, Made] = field(default_factory=dict)
+    lines: dict[str, Made] = msgspec.field(default_factory=dict)
     """Identity of a line -> what it is made of, where that is not what was known of it."""
     schema: schema.Look | None = None
     """The catalogue as it was accepted and as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from plant3d_sync.errors import GuardStop
 from plant3d_sync.failpoints import failpoint

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync import patience
 from plant3d_sync.address import MASK
@@ -48,8 +49,7 @@ class Cancelled(Exception):
     """Somebody asked the run to end; it ends at a safe point."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Underway:
+class Underway(msgspec.Struct, frozen=True, kw_only=True):
     """A run that holds the lease: its row, what was asked, and what the state said right after it took the lease.
 
     `begun_plans`: plans that another run left half applied.

@@ -6,10 +6,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
+
+import msgspec
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite, PlantSource, SynapsePort
 from plant3d_sync.model.catalog import Catalog
@@ -47,8 +48,7 @@ POLICY_DIGITS = 8
 """How many characters at the end of a mapping token stand for the project's own policies."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupMade:
+class BackupMade(msgspec.Struct, frozen=True, kw_only=True):
     """A verified backup of the Plant 3D database."""
 
     path: str
@@ -56,8 +56,7 @@ class BackupMade:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectConfig:
+class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration says about one project."""
 
     name: str
@@ -78,15 +77,14 @@ class ProjectConfig:
     limits: Limits = Limits()
     conflict_policy: str = "newest"
     tolerance_seconds: float | None = None
-    drift: Mapping[str, str] = field(default_factory=dict)
+    drift: Mapping[str, str] = msgspec.field(default_factory=dict)
     interval_minutes: float | None = None
     direction: Direction = Direction.PULL
     workbook_days: float = 14.0
     coverage_warn: float = WARN
 
 
-@dataclass(slots=True, kw_only=True)
-class Project:
+class Project(msgspec.Struct, kw_only=True):
     """A project with everything needed to run it.
 
     `rules`: compiles the mapping against a catalog. `mapping_token`: cheap hash of the mapping's files.
@@ -109,7 +107,7 @@ class Project:
     prune_backups: Callable[[BackupMade, frozenset[str]], list[str]] | None = None
     doors: Callable[[], str] | None = None
     """A token that changes when a drawing is opened or closed; None where nothing is written directly."""
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = msgspec.field(default_factory=Counts)
     """What this object's runs counted and did not store yet."""
 
     @property
@@ -133,8 +131,7 @@ def no_progress(_phase: str, _done: int, _total: int | None) -> None:
     """Says nothing."""
 
 
-@dataclass(slots=True, kw_only=True)
-class World:
+class World(msgspec.Struct, kw_only=True):
     """State, clock and ids: what every use case needs."""
 
     state: State

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from plant3d_sync.connectors.base import CursorReset
 from plant3d_sync.errors import RetryLaterError
@@ -18,21 +19,20 @@ from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 
 
-@dataclass(slots=True)
-class Feed:
+class Feed(msgspec.Struct):
     """What was read: assets that are news to us, and where the feed stands.
 
     `news`: plant3d_id -> asset for everything that is not our own echo. `unlinked`: assets without an identity of ours.
     """
 
-    news: dict[str, Asset] = field(default_factory=dict)
-    unlinked: list[Asset] = field(default_factory=list)
+    news: dict[str, Asset] = msgspec.field(default_factory=dict)
+    unlinked: list[Asset] = msgspec.field(default_factory=list)
     cursor: str | None = None
     entries: int = 0
     echoes: int = 0
     reset: bool = False
     complete: bool = False
-    seen: set[str] = field(default_factory=set)
+    seen: set[str] = msgspec.field(default_factory=set)
     """Identities met in a read from the beginning; `complete` says that it got to the end."""
     started_at: float = 0.0
 

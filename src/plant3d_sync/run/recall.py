@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.outcome import Clocks
@@ -30,8 +32,7 @@ ARCHIVED = frozenset((InSynapse.ARCHIVED, InSynapse.ARCHIVED_TOLD))
 GUARD_STATES = frozenset((LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
+class Recalled(msgspec.Struct, frozen=True, kw_only=True):
     """What the state said at one moment. `briefs`: links by row. `stirs`: how often something had asked for a comparison.
 
     `digests`: of rows whose pairs need not be compared while they stay. `look`: the catalogue as accepted and as it is.

@@ -8,8 +8,9 @@ its kept answer (`asking.py`). Nothing is ever carried out again blindly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from plant3d_sync.connectors.base import CellReceipt, PlantSnapshot, WriteResult
 from plant3d_sync.failpoints import failpoint
@@ -28,8 +29,7 @@ from plant3d_sync.state.intents import Intent
 _DONE = ("created", "updated", "archived", "unchanged")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     """Writes of an earlier run whose receipts were missing, found where they were meant to be."""
 
     synapse: int
@@ -42,8 +42,7 @@ class Recovered:
             report.found_applied = {"synapse": self.synapse, "plant3d": self.plant3d}
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     """What SYNAPSE shows of one step.
 
     `asset`: as it is now, None if it is not news since our last knowledge, or gone. `holds`: it is as the step meant it

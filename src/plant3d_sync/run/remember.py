@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.document import Document

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from plant3d_sync.model.coverage import ProjectCoverage
 from plant3d_sync.model.document import Document
@@ -12,8 +13,7 @@ from plant3d_sync.model.schema import StepDocument
 from plant3d_sync.run.project import iso
 
 
-@dataclass(slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, kw_only=True):
     """One run (or dry run) as people and scripts see it."""
 
     project: str
@@ -25,18 +25,18 @@ class Report:
     dry_run: bool = False
     started_at: float | None = None
     completed_at: float | None = None
-    stats: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAT_NAMES, 0))
-    by_entity: dict[str, dict[str, int]] = field(default_factory=dict)
-    writes: dict[str, int] = field(default_factory=lambda: {"synapse": 0, "plant3d": 0})
+    stats: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(STAT_NAMES, 0))
+    by_entity: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
+    writes: dict[str, int] = msgspec.field(default_factory=lambda: {"synapse": 0, "plant3d": 0})
     lock_ms: float = 0.0
-    guards: list[GuardHit] = field(default_factory=list)
-    errors: list[RowError] = field(default_factory=list)
+    guards: list[GuardHit] = msgspec.field(default_factory=list)
+    errors: list[RowError] = msgspec.field(default_factory=list)
     pull_stats: dict[str, int] | None = None
     push_stats: dict[str, int] | None = None
-    waiting_for_person: dict[str, int] = field(default_factory=dict)
+    waiting_for_person: dict[str, int] = msgspec.field(default_factory=dict)
     """Operation -> steps of the plan that only a person carries out, by applying it."""
     coverage: ProjectCoverage | None = None
-    findings_by_code: dict[str, int] = field(default_factory=dict)
+    findings_by_code: dict[str, int] = msgspec.field(default_factory=dict)
     planned_writes: dict[str, int] | None = None
     """Side -> how much the plan writes there; None where there was no plan."""
     unchanged_source: bool = False
@@ -46,7 +46,7 @@ class Report:
     """The change of the schema that waits for a person."""
     for_workbook: int = 0
     """Items whose cells wait for a workbook."""
-    work_items: list[Document] = field(default_factory=list)
+    work_items: list[Document] = msgspec.field(default_factory=list)
     written_before: int = 0
     """Steps of a stored plan that an earlier run wrote."""
     found_applied: dict[str, int] | None = None

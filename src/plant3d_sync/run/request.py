@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from plant3d_sync.run.asked import Asked
 
 
-@dataclass(slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, kw_only=True):
     """What a caller wants done. `run_id`: an already queued run to carry out.
 
     `attempt`: the claim under which it is carried out; a run that somebody else claimed since is left alone.
     `deadline`: when it must stop, on the monotonic clock: changing the wall clock cannot make a run late.
     """
 
-    asked: Asked = field(default_factory=Asked)
+    asked: Asked = msgspec.field(default_factory=Asked)
     dry_run: bool = False
     trigger: str = "cli"
     by: str = "cli"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.document import Document
@@ -29,8 +30,7 @@ SHOWN = 200
 """Items that are named; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, kw_only=True):
     """The catalogue as it was accepted and as it is. `document`: the step that waits, as it is shown; None if none does."""
 
     kept: Kept | None

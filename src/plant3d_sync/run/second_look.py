@@ -8,7 +8,8 @@ the sum of both looks, as if the edit had come before the first.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.step import ToSynapse

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -63,8 +62,7 @@ _AT_ONCE: Final = frozenset(
 _AT_REST: Final = ("total", "skipped", "errors", "conflicts", "missing", "findings")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of the inputs without reading either side. `doors`: lock files of the drawings, None unwatched."""
 
     settings: str
@@ -170,14 +168,13 @@ def _settings(project: Project, known: ProjectState) -> str:
 
 
 def _plain(config: ProjectConfig) -> Document:
-    return {name: getattr(config, name) for name in ProjectConfig.__dataclass_fields__}
+    return {name: getattr(config, name) for name in ProjectConfig.__struct_fields__}
 
 
 # ---------------------------------------------------------------- how long it stands
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftToDo:
+class LeftToDo(msgspec.Struct, frozen=True, kw_only=True):
     """What a run leaves to later ones.
 
     `waiting`: how much waits for somebody or something. `errors`: what was not carried out. `misses`: steps whose condition

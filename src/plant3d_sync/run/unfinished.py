@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.tally import WRITTEN
@@ -10,12 +11,11 @@ from plant3d_sync.run.report import Report
 from plant3d_sync.run.write_synapse import Outcome
 
 
-@dataclass(slots=True)
-class SoFar:
+class SoFar(msgspec.Struct):
     """What is known of a run while it goes on. `plan_id`: the plan, once there is one."""
 
     plan_id: str | None = None
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: Outcome = msgspec.field(default_factory=Outcome)
     planned: Report | None = None
 
     def begin(self, planned: Report, outcome: Outcome) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never
 
+import msgspec
 from msgspec import UNSET
 
 from plant3d_sync.connectors.base import AssetWrite, Batch, Creation, Echo, WriteResult
@@ -55,16 +55,15 @@ Chunk = Callable[[], Sequence[Step]]
 """Gives the steps of one chunk of a plan."""
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What became of the steps, by entity, and every row that failed."""
 
-    counts: StepCounts = field(default_factory=StepCounts)
-    errors: list[RowError] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    counts: StepCounts = msgspec.field(default_factory=StepCounts)
+    errors: list[RowError] = msgspec.field(default_factory=list)
+    findings: list[Finding] = msgspec.field(default_factory=list)
     written: int = 0
     cells_written: int = 0
-    push: dict[str, int] = field(default_factory=dict)
+    push: dict[str, int] = msgspec.field(default_factory=dict)
     waiting: int = 0
     remembered: int = 0
     """Steps without a write that are done."""
@@ -72,7 +71,7 @@ class Outcome:
     """Writes that changed nothing: SYNAPSE held the values already."""
     misses: int = 0
     """Writes to SYNAPSE whose condition did not hold any more."""
-    refused: list[ToSynapse] = field(default_factory=list)
+    refused: list[ToSynapse] = msgspec.field(default_factory=list)
     """The steps of those; their links show what SYNAPSE holds now, so they can be decided again."""
 
     @property
@@ -81,8 +80,7 @@ class Outcome:
         return self.written + self.cells_written + self.remembered
 
 
-@dataclass(slots=True, kw_only=True)
-class Execution:
+class Execution(msgspec.Struct, kw_only=True):
     """Everything one application of a plan needs."""
 
     world: World
@@ -93,7 +91,7 @@ class Execution:
     plan_id: str
     rules: RuleSet
     actor: str
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: Outcome = msgspec.field(default_factory=Outcome)
     approved: bool = False
     """Whether a person applies the plan: steps that need a person are carried out."""
     stop: Callable[[], None] = lambda: None
@@ -119,8 +117,7 @@ class Execution:
         self.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class Writes:
+class Writes(msgspec.Struct, frozen=True):
     """The steps of one call to SYNAPSE. `refs`: where in the plan they stand, as runs [chunk, first, behind the last]."""
 
     steps: Sequence[ToSynapse]
@@ -138,15 +135,13 @@ class Writes:
         return cls([step for _chunk, _index, step in placed], refs)
 
 
-@dataclass(frozen=True, slots=True)
-class Memories:
+class Memories(msgspec.Struct, frozen=True):
     """Steps that are remembered together and written nowhere."""
 
     steps: Sequence[Quiet]
 
 
-@dataclass(frozen=True, slots=True)
-class Pushes:
+class Pushes(msgspec.Struct, frozen=True):
     """The steps into Plant 3D, which come after all others."""
 
     steps: Sequence[Push]
@@ -574,8 +569,7 @@ def _store_history(connection: Connection, receipts: _Receipts) -> None:
             recount(connection, run)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Receipts:
+class _Receipts(msgspec.Struct, kw_only=True):
     """What the answers to one call add up to: links made and moved, changes, tags that moved, items without an answer."""
 
     execution: Execution
@@ -585,11 +579,11 @@ class _Receipts:
     found: bool
     kept: bool
     old: Mapping[int, Link]
-    made: list[Link] = field(default_factory=list)
-    moved: list[Link] = field(default_factory=list)
-    changes: list[ChangeRow] = field(default_factory=list)
-    tags: list[tuple[int, str, str]] = field(default_factory=list)
-    unknown: list[ToSynapse] = field(default_factory=list)
+    made: list[Link] = msgspec.field(default_factory=list)
+    moved: list[Link] = msgspec.field(default_factory=list)
+    changes: list[ChangeRow] = msgspec.field(default_factory=list)
+    tags: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
+    unknown: list[ToSynapse] = msgspec.field(default_factory=list)
 
     def settle(self, step: ToSynapse, result: WriteResult) -> None:
         """What one answer means."""

@@ -7,8 +7,8 @@ a refused row keeps values from being written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
@@ -30,8 +30,7 @@ MOVED, TAKEN_BACK, OVER, REPLACED, GONE, ALTERED = (
 """Why a word ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, kw_only=True):
     """One word that stands. `digest`: of what it was said of; `until`: POSIX seconds, None without an end."""
 
     number: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -11,16 +10,14 @@ from plant3d_sync.state.codec import insert_if_new
 from plant3d_sync.state.tables import idempotency
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whose:
+class Whose(msgspec.Struct, frozen=True, kw_only=True):
     """An Idempotency-Key and the API key that sent it."""
 
     key: str
     caller: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A request that is being carried out (`status_code` None), or was. `answer`: its marker, or its answer."""
 
     body_hash: str

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -70,8 +70,7 @@ def hash_of(prev: str, seq: int, project: str, body: str) -> str:
     return hashlib.sha256(f"{prev}|{project}|{seq}|{body}".encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
     """A place where the chain does not hold."""
 
     project: str
@@ -126,8 +125,7 @@ def verify(connection: Connection) -> tuple[int, list[Broken]]:
 CHECK = "audit-check"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """The last walk over all chains: when, how many entries, and what does not hold, by chain."""
 
     at: float

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -17,8 +17,7 @@ WRITTEN = ("applied", "found_applied")
 """Statuses of a cell that holds what was meant."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one cell. `ticks`: the stamp of its row afterwards."""
 
     pnpid: int

@@ -7,9 +7,9 @@ was done last.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -19,8 +19,7 @@ from plant3d_sync.state.tables import component
 DAILY = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True, kw_only=True):
     """What a row says, and when (POSIX seconds) it was written."""
 
     seen_at: float

@@ -6,9 +6,9 @@ import fnmatch
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -110,8 +110,7 @@ def _clean(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode() if text else text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which findings are looked for. Texts but the code may hold `*` and `?`; times are POSIX seconds.
 
     `status`: `open` (nobody acknowledged them), `acknowledged` or `all`. `ids`: only these, None for all.

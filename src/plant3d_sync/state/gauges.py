@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -15,8 +15,7 @@ from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """Runs of one project, direction and outcome. `within`: how many lasted no longer than each bound."""
 
     project: str
@@ -62,8 +61,7 @@ def ended(connection: Connection, *, after: int, up_to: int, bounds: Sequence[fl
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A project's memory as the metrics show it. Times are POSIX seconds, `skew` and `plant_lag` seconds."""
 
     name: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -23,8 +23,7 @@ from plant3d_sync.state.links import CREATED_COLUMNS, CreatedRow
 from plant3d_sync.state.tables import change, intent, link
 
 
-@dataclass(slots=True, kw_only=True)
-class Intent:
+class Intent(msgspec.Struct, kw_only=True):
     """One external call that is about to be made, or was.
 
     `body`: towards SYNAPSE the question that was put under its key, to learn whether the call was ever received; else b"".

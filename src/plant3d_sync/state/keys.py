@@ -13,9 +13,9 @@ import hmac
 import secrets
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
@@ -75,8 +75,7 @@ _NOBODY = "0" * 64
 """Compared with when the key id is unknown, so that both cases do the same work."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret. `projects` None means all. Times are POSIX seconds."""
 
     key_id: str

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -36,8 +36,7 @@ def is_held(holder: str | None, expires_at: float, now: float, seconds: float) -
     return expires_at <= now + max(LONGEST, 2 * seconds) if alive is None else alive
 
 
-@dataclass(frozen=True)
-class Fence:
+class Fence(msgspec.Struct, frozen=True):
     """Proof that a run may write: the project and its lease's counter."""
 
     project: str
@@ -70,8 +69,7 @@ _LOOK = sa.select(lease.c.fence).where(
 _GIVEN_BACK = _OURS.values(holder=None, expires_at=0.0)
 
 
-@dataclass(frozen=True)
-class _Timed:
+class _Timed(msgspec.Struct, frozen=True):
     """Statements that read the database's clock, which each dialect spells its own way."""
 
     look: sa.Select[Any]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from msgspec import UNSET
@@ -104,8 +104,7 @@ LinkRow = Row[Any]
 """One row of the links."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A link found by its tag, or by a former one."""
 
     row: LinkRow

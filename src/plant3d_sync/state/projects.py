@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
+from msgspec.structs import asdict
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.record import SourceIdentity
@@ -14,8 +15,7 @@ from plant3d_sync.state.codec import dump, insert_if_new, load, load_map, set_co
 from plant3d_sync.state.tables import project
 
 
-@dataclass(slots=True, kw_only=True)
-class ProjectState:
+class ProjectState(msgspec.Struct, kw_only=True):
     """One row of memory per project. Times are POSIX seconds on our clock.
 
     `standing`: the last complete decision with its inputs. `stirs`: how often something asked for a comparison.
@@ -33,7 +33,7 @@ class ProjectState:
     plant_read_at: float | None = None
     pull_ok_at: float | None = None
     push_ok_at: float | None = None
-    last_counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last_counts: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     waiting: int = 0
     force_compare: bool = False
     skew: float | None = None
@@ -42,8 +42,8 @@ class ProjectState:
     plant_lag: float | None = None
     """How far behind a workstation of the project was ever shown to be, at most (seconds)."""
     next_link: int = 1
-    probe: dict[str, object] = field(default_factory=dict)
-    standing: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, object] = msgspec.field(default_factory=dict)
+    standing: dict[str, Any] = msgspec.field(default_factory=dict)
     stirs: int = 0
 
 

@@ -8,8 +8,8 @@ stays whole), links and bases, conflicts, the record of every cell written into 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -89,8 +89,7 @@ def prune(state: State, *, now: float, days: float, batch: int = BATCH) -> dict[
     return removed
 
 
-@dataclass(slots=True)
-class _Begun:
+class _Begun(msgspec.Struct):
     """Whether the audit knows of this pruning: what is gone since is no forgery, also if it is killed half-way."""
 
     at: float

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
 import msgspec
 import orjson
 import sqlalchemy as sa
+from msgspec.structs import asdict
 from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.errors import NeedsPersonError
@@ -25,8 +25,7 @@ from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_even
 CHUNK_LINES = 500
 
 
-@dataclass(slots=True, kw_only=True)
-class Run:
+class Run(msgspec.Struct, kw_only=True):
     """One execution. `status` has the plan's four words, `outcome` the finer result."""
 
     run_id: str
@@ -38,7 +37,7 @@ class Run:
     dry_run: bool = False
     requested_by: str | None = None
     request_id: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     created_at: float = 0.0
     started_at: float | None = None
     completed_at: float | None = None
@@ -51,8 +50,8 @@ class Run:
     phase_done: int | None = None
     phase_total: int | None = None
     cancel_requested: bool = False
-    stats: dict[str, Any] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = msgspec.field(default_factory=dict)
+    result: dict[str, Any] = msgspec.field(default_factory=dict)
     error: dict[str, Any] | None = None
     errors_total: int = 0
     seq: int | None = None
@@ -379,8 +378,7 @@ def events(connection: Connection, run_id: str, *, after: int = 0, limit: int = 
 # ---------------------------------------------------------------- plans
 
 
-@dataclass(slots=True, kw_only=True)
-class StoredPlan:
+class StoredPlan(msgspec.Struct, kw_only=True):
     """A plan as stored. `header` holds stats, guards, errors, conflicts, work items and options."""
 
     plan_id: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -16,14 +15,13 @@ from plant3d_sync.state.tables import catalogue
 _SCHEMA = msgspec.json.Decoder(Schema)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """`accepted`: what was accepted last; `step`: the change that waits, as it is shown; `offered`: what accepting it accepts."""
 
     accepted: Schema
     accepted_at: float
     accepted_by: str
-    step: dict[str, Any] = field(default_factory=dict)
+    step: dict[str, Any] = msgspec.field(default_factory=dict)
     offered: Schema | None = None
 
 

@@ -17,10 +17,10 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -60,8 +60,7 @@ _AT_ONCE = 500
 """Keys in one statement, and digests in one entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(msgspec.Struct, frozen=True):
     """A table whose rows are sealed one by one, and the columns under the seal."""
 
     table: sa.Table
@@ -293,8 +292,7 @@ def _walk(connection: Connection, chain: str) -> Iterator[dict[str, Any]]:
         yield from _walk(connection, chain)  # its first entry came between two statements
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(msgspec.Struct, frozen=True):
     """The seal of the change entries of one call."""
 
     chain: str
@@ -307,12 +305,11 @@ class _Batch:
     at: float
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(msgspec.Struct):
     """What the chains say: the newest seal by row, and the seals of change entries by intent, oldest first."""
 
-    rows: dict[str, Any] = field(default_factory=dict)
-    batches: dict[int, list[_Batch]] = field(default_factory=dict)
+    rows: dict[str, Any] = msgspec.field(default_factory=dict)
+    batches: dict[int, list[_Batch]] = msgspec.field(default_factory=dict)
 
     def read(
         self,
@@ -345,8 +342,7 @@ class _Found:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class _System:
+class _System(msgspec.Struct, frozen=True):
     """What `rows:system` says: which rows are older than the seals, and the newest seal of each key."""
 
     begun: Mapping[str, Any]
@@ -406,8 +402,7 @@ def _system(connection: Connection) -> _System:
 # ---------------------------------------------------------------- what does not hold
 
 
-@dataclass(frozen=True, slots=True)
-class Altered:
+class Altered(msgspec.Struct, frozen=True):
     """A row that is not what was stored, or that nobody of ours stored."""
 
     project: str
@@ -814,8 +809,7 @@ def pruned_before(connection: Connection) -> float:
     return newest
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """The entries seen, what does not hold, and by table the rows that are older than the seals."""
 
     entries: int

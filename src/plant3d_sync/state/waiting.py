@@ -6,9 +6,9 @@ Each thing stands in it once, under one kind; the counts are the same in CLI, AP
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -26,8 +26,7 @@ KINDS = ("conflict", "plan", "archive", "schema_step", "quarantine", "workbook",
 be approved, a change of the schema, a refused row, a value for a workbook, work for a designer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
+class Waits(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that waits. `since`: POSIX seconds. `hint`: what corrects it, where that depends on the thing."""
 
     kind: str

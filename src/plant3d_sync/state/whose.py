@@ -13,10 +13,10 @@ import os
 import platform
 import socket
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 _PROC = Path("/proc")
@@ -70,16 +70,14 @@ def is_dead(holder: str | None) -> bool:
     return is_alive(holder) is False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A process as the system shows it: when it started, and whether only its exit code is left of it."""
 
     born: float
     ended: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Here:
+class _Here(msgspec.Struct, frozen=True, kw_only=True):
     """Where this process runs. `space` is None where processes by the numbers we know cannot be looked up."""
 
     host: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import msgspec
 
 from plant3d_sync.errors import NotFoundError
 from plant3d_sync.model.document import Document
@@ -13,8 +13,7 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.quarantine import checked_reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorstLag:
+class WorstLag(msgspec.Struct, frozen=True, kw_only=True):
     """How far behind a workstation was shown to be, at most, and by which row. The row is None if no entry tells it."""
 
     seconds: float
@@ -24,8 +23,7 @@ class WorstLag:
     tag: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClocksNow:
+class ClocksNow(msgspec.Struct, frozen=True, kw_only=True):
     """What stands between two clocks and a decision by time; its members are those of the interface.
 
     `plant3d_tolerance_seconds`: what counts for Plant 3D now, the larger one of tolerance and lag.
@@ -39,7 +37,8 @@ class ClocksNow:
 
     def to_dict(self) -> Document:
         """As in JSON."""
-        return asdict(self)
+        document: Document = msgspec.to_builtins(self)
+        return document
 
 
 def clocks_now(connection: Connection, project: str, tolerance: float | None) -> ClocksNow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.coverage import Coverage
@@ -16,8 +16,7 @@ from plant3d_sync.run.schema import Look
 from plant3d_sync.run.telling import coverage_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """`coverage`: of all kinds together, as the next pull would tell it. `look`: the catalogue as it was accepted and as it
     is. `left_alone`: assets of classes that the mapping does not bring.
     """

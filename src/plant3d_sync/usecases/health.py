@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypedDict, cast
+
+import msgspec
 
 from plant3d_sync.model.coverage import WARN, Coverage, CoverageDocument
 from plant3d_sync.model.limit import Limit
@@ -65,8 +66,7 @@ def worst(found: Iterable[Health]) -> Health:
     return max(found, key=_ORDER.index, default=Health.HEALTHY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not healthy. `since`: POSIX seconds, None if unknown."""
 
     code: str
@@ -86,8 +86,7 @@ class Reason:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """A configured project: what is expected of it. Seconds."""
 
     name: str
@@ -105,8 +104,7 @@ class Watched:
         return max(self.interval * LATE_INTERVALS, SHORTEST_PATIENCE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """One connection as the worker last found it. `ok` is False when the check is too old to count."""
 
     side: str
@@ -127,8 +125,7 @@ class Checked:
         }
 
 
-@dataclass(slots=True, kw_only=True)
-class Components:
+class Components(msgspec.Struct, kw_only=True):
     """When workers and schedulers were last seen (POSIX seconds), None if never."""
 
     worker: float | None = None
@@ -145,8 +142,7 @@ class Components:
         return seen is None or not -AHEAD <= now - seen <= COMPONENT_SILENT
 
 
-@dataclass(slots=True, kw_only=True)
-class Status:
+class Status(msgspec.Struct, kw_only=True):
     """One project now."""
 
     project: Watched
@@ -158,14 +154,14 @@ class Status:
     current: Run | None = None
     waiting: Run | None = None
     pending_conflicts: int = 0
-    waiting_counts: dict[str, int] = field(default_factory=dict)
+    waiting_counts: dict[str, int] = msgspec.field(default_factory=dict)
     """How much waits for a person, by kind."""
     coverage: Coverage | None = None
     """As the last complete run left it; None before the first one."""
     skew: float | None = None
-    limits: list[Limit] = field(default_factory=list)
+    limits: list[Limit] = msgspec.field(default_factory=list)
     """What the project's SYNAPSE cannot do, as the last run that ended found it."""
-    components: Components = field(default_factory=Components)
+    components: Components = msgspec.field(default_factory=Components)
 
 
 def unconfigured(active: Sized) -> list[Reason]:

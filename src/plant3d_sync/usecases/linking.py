@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+
+import msgspec
+from msgspec.structs import asdict
 
 from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
@@ -33,8 +35,7 @@ from plant3d_sync.state.runs import Run
 from plant3d_sync.words import said
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MovedRow:
+class MovedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A linked item that stands in another row now (its PnPID changed): the link follows its identity."""
 
     link_pnpid: int
@@ -44,8 +45,7 @@ class MovedRow:
     class_name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidates:
+class _Candidates(msgspec.Struct, frozen=True, kw_only=True):
     """`items`: tagged items without a link; `assets`: live assets without a link of ours; `moved`: linked items whose
     row changed; `tagged`: every item that shows a tag, linked or not; `live`: tags of linked assets, and their items.
     """
@@ -308,8 +308,7 @@ def _not_linked(
     return told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Accepting:
+class _Accepting(msgspec.Struct, frozen=True, kw_only=True):
     """A run that links: what it needs for each batch. `by_id`: the assets; `errors`: what SYNAPSE refused, as it is shown."""
 
     world: World
@@ -317,7 +316,7 @@ class _Accepting:
     run: Run
     lease: Lease
     by_id: Mapping[str, Asset]
-    errors: list[dict[str, object]] = field(default_factory=list)
+    errors: list[dict[str, object]] = msgspec.field(default_factory=list)
 
 
 def _accept_as_run(

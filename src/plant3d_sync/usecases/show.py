@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.model.document import Document
 from plant3d_sync.model.plan import STAT_NAMES
@@ -103,8 +104,7 @@ def _needs(step: Step) -> str | None:
     return step.needs if isinstance(step, Archive | Push) else None
 
 
-@dataclass(frozen=True, slots=True)
-class MissingItem:
+class MissingItem(msgspec.Struct, frozen=True):
     """An item that a run did not find in Plant 3D. `needed`: how many reads are asked for."""
 
     step: Absent | Archive

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TypedDict, assert_never
+
+import msgspec
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.change import Change, WrittenRow
@@ -22,12 +23,11 @@ from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
 
 
-@dataclass(slots=True)
-class _Undo:
+class _Undo(msgspec.Struct):
     """The steps that put back, and the fields that stay as they are, with the reason."""
 
-    steps: list[Inverse] = field(default_factory=list)
-    left: list[dict[str, Value]] = field(default_factory=list)
+    steps: list[Inverse] = msgspec.field(default_factory=list)
+    left: list[dict[str, Value]] = msgspec.field(default_factory=list)
 
     def add(self, change: Change, reversal: Reversal) -> None:
         """What is done about one change."""

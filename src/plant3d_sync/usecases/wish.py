@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.model.side import Direction, Entity
 from plant3d_sync.state.runs import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True):
     """Who asks for a run, and by what: a person's name or key, the door (`api`, `now`, `schedule`, …), the request's id."""
 
     by: str
@@ -18,8 +18,7 @@ class Asker:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks of a run, as kept in the run's options."""
 
     direction: Direction

@@ -10,10 +10,10 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import limits
+import msgspec
 from fastapi import Header, Request, Security
 from fastapi.security import APIKeyHeader
 from limits.storage import MemoryStorage
@@ -170,8 +170,7 @@ def no_key() -> Refused:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request by somebody who may make it."""
 
     context: Context

@@ -11,13 +11,14 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import h11
+import msgspec
 import orjson
 import uvicorn
+from msgspec.structs import replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -38,8 +39,7 @@ _SPARE_FILES = 200
 """Open files that are left for everything but connections."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for a head, for a body, for a caller who reads nothing, between two requests; and how many connections.
 
     `most`: connections that are served; `spare`: further ones, which only get the answers of `PROBES`.
@@ -65,14 +65,13 @@ class Limits:
         return replace(self, most=min(self.most, room))
 
 
-@dataclass(slots=True)
-class Places:
+class Places(msgspec.Struct):
     """Who is connected to this process. `waiting`: those without a whole request, the longest first."""
 
     limits: Limits
-    held: set[Connection] = field(default_factory=set)
-    waiting: dict[Connection, None] = field(default_factory=dict)
-    ended: dict[str, int] = field(default_factory=dict)
+    held: set[Connection] = msgspec.field(default_factory=set)
+    waiting: dict[Connection, None] = msgspec.field(default_factory=dict)
+    ended: dict[str, int] = msgspec.field(default_factory=dict)
     said_at: float | None = None
 
     def take(self, connection: Connection) -> str:

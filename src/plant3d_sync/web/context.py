@@ -6,8 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Literal, TypeVar
+
+import msgspec
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.jobqueue import Bell
@@ -71,18 +72,17 @@ class Places:
                 self.give_back(who)
 
 
-@dataclass(slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, kw_only=True):
     """Shared by all requests of one process. `poll`: seconds between looks at a run somebody waits for."""
 
     app: App
     world: World
     bell: Bell
     poll: float = 0.2
-    counts: RunCounts = field(default_factory=RunCounts)
-    waiters: Places = field(default_factory=lambda: Places(WAITERS, WAITERS_OF_A_KEY))
-    streams: Places = field(default_factory=lambda: Places(STREAMS, STREAMS_OF_A_KEY))
-    ending: threading.Event = field(default_factory=threading.Event)
+    counts: RunCounts = msgspec.field(default_factory=RunCounts)
+    waiters: Places = msgspec.field(default_factory=lambda: Places(WAITERS, WAITERS_OF_A_KEY))
+    streams: Places = msgspec.field(default_factory=lambda: Places(STREAMS, STREAMS_OF_A_KEY))
+    ending: threading.Event = msgspec.field(default_factory=threading.Event)
     """Set when this process was asked to end: nobody waits for a run any more."""
 
     @property

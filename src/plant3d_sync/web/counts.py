@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.state import Connection, runs
 
@@ -12,8 +13,7 @@ TRUST_SECONDS = 600.0
 """A number counted in full is only carried on for so long: pruning may take rows from the middle."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     last: int
     total: int

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -27,21 +28,19 @@ ABANDONED = 120.0
 """Seconds after which a request that never ended may be carried on by a repetition (the longest wait is 60)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """What the work may use: the id for a run it starts. `again`: an earlier attempt may have started it."""
 
     run_id: str
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that can be stored. `kept`: what is stored in place of a body that must not be."""
 
     status: int
     body: BaseModel
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     kept: BaseModel | None = None
 
 
@@ -77,8 +76,7 @@ def _let_go(connection: Connection, call: Call, ticket: Ticket) -> None:
         answers.leave(connection, _whose(call), since=call.context.clock() - ABANDONED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     text: str
 

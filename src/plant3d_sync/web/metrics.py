@@ -10,8 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -36,13 +36,12 @@ BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 P = "plant3d_sync_"
 
 
-@dataclass(slots=True)
-class _Sum:
+class _Sum(msgspec.Struct):
     """Ended runs of one project, direction and outcome."""
 
     count: int = 0
     seconds: float = 0.0
-    within: list[int] = field(default_factory=lambda: [0] * len(BUCKETS))
+    within: list[int] = msgspec.field(default_factory=lambda: [0] * len(BUCKETS))
 
 
 class Metrics:

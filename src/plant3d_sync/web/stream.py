@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
+import msgspec
 import orjson
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
@@ -33,8 +33,7 @@ REPLAY = 500
 """Events read at once."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Cursor:
+class _Cursor(msgspec.Struct, kw_only=True):
     after: int
     shown: bytes = b""
     ended: bool = False

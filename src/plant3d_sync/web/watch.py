@@ -6,9 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from starlette.types import Scope
 
 from plant3d_sync import __version__
@@ -30,12 +30,11 @@ WRONG = "wrong"
 """A key that was looked up and is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the state database says. `readable` is False when it did not answer."""
 
     readable: bool
-    components: Components = field(default_factory=Components)
+    components: Components = msgspec.field(default_factory=Components)
     projects: tuple[Status, ...] = ()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+import msgspec
 from sqlalchemy import URL
 
 from plant3d_sync.address import split
@@ -55,8 +56,7 @@ _KEYWORDS: Final = {
 """What the keywords of a connection string mean here, ODBC's and ADO.NET's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerName:
+class ServerName(msgspec.Struct, frozen=True, kw_only=True):
     """A server as SQL Server's tools name it.
 
     `instance`: None for the default one. `port`: None where the instance's port has to be asked for; a port that is

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal
 
+import msgspec
+
 from plant3d_sync.connectors.plant3d.sqlserver_address import (
     FREETDS_NAMES,
     MICROSOFT_NAMES,
@@ -40,8 +42,7 @@ _OURS: Final = frozenset({"autocommit", "ansi", "unicode_results", "timeout", "l
 """Options that SQLAlchemy or pyodbc would take; here the program decides them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """The driver for one address. `odbc`: name or file of the ODBC driver, None with pymssql or a data source."""
 
     module: Literal["pyodbc", "pymssql"]
@@ -53,8 +54,7 @@ class Chosen:
         return f"{self.module} with {self.odbc}" if self.odbc else self.module
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a connection waits for anything. Every connection gets all three; there is no wait without an end.
 
     `login`, `statement`: seconds for the login and for one statement, silence of the server included. `lock_ms`:
@@ -317,8 +317,7 @@ def _odbc_words(address: ServerAddress, chosen: Chosen) -> str:
 # ---------------------------------------------------------------- encryption
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encryption:
+class Encryption(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of the encryption of a connection before it is made.
 
     `level`: `verified` (encrypted, and the server proved who it is), `unverified` (encrypted, any certificate is

@@ -9,11 +9,13 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
+
+import msgspec
+from msgspec.structs import asdict, replace
 
 from plant3d_sync import patience
 from plant3d_sync.connectors.base import (
@@ -46,8 +48,7 @@ CHANGED_MEANWHILE: Final = 10_000
 _IDEMPOTENCY_SHAPE: Final = re.compile(r"[!-~]{1,128}")
 
 
-@dataclass(slots=True)
-class _Progress:
+class _Progress(msgspec.Struct):
     """How a pass over the change feed makes progress, and how far it may go.
 
     SYNAPSE says how much there is: the newest number on the first page, its assets on the second. A feed that goes

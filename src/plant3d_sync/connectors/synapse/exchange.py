@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
+
+import msgspec
 
 from plant3d_sync.connectors.synapse.address import ApiKey
 from plant3d_sync.connectors.synapse.errors import Stop, Transient, untrusted
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until a connection, the next bytes read or written; `call` bounds one exchange as a whole."""
 
     connect: float = 10.0
@@ -33,21 +33,19 @@ class Timeouts:
     write: float = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request as data. `writes`: whether it may change something over there."""
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     writes: bool = False
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer, still unread: `media` is the content type without parameters, in lower case."""
 
     status: int

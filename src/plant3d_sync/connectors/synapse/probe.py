@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
+
+import msgspec
 
 from plant3d_sync.connectors.base import Capabilities
 from plant3d_sync.connectors.synapse.client import SynapseClient
@@ -26,8 +27,7 @@ _CHECK_OF: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `doctor`. `hint`: what to do; empty when all is well."""
 
     name: str

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
+import msgspec
 import tenacity
 
 from plant3d_sync.connectors.base import CursorReset
@@ -29,8 +29,7 @@ RETRY_AFTER_CAP: Final = 120.0
 """Longest pause asked for by SYNAPSE that one call waits, in seconds; beyond it the run is deferred."""
 
 
-@dataclass(slots=True)
-class _Tries:
+class _Tries(msgspec.Struct):
     """The attempts of one call: how many, and whether one of them may have been applied."""
 
     made: int = 0

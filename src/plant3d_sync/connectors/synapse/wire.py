@@ -13,7 +13,6 @@ Nothing is repaired: what breaks the contract raises `WireError`, whose text nev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -489,8 +488,7 @@ def _result(entry: Mapping[str, object], plant3d_id: str, project_id: str) -> Wr
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greeting:
+class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of `capabilities`, and SYNAPSE's clock at that moment."""
 
     capabilities: Capabilities
@@ -526,8 +524,7 @@ def _words(raw: Mapping[str, object], key: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """SYNAPSE's own words about a refusal; empty when the answer was not a problem of the contract."""
 
     type: str = ""

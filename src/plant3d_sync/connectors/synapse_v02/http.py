@@ -12,10 +12,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+import msgspec
 import orjson
 
 from plant3d_sync import patience
@@ -64,8 +64,7 @@ class _Failed(Exception):
         self.reason, self.delivered = reason, delivered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer."""
 
     status: int

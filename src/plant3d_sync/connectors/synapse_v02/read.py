@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
+
+import msgspec
 
 from plant3d_sync.connectors.synapse import errors as contract_errors
 from plant3d_sync.connectors.synapse_v02 import errors, wire
@@ -37,15 +38,14 @@ _WALKED: set[tuple[str, str]] = set()
 """Addresses and projects whose pages lost rows, as this process met them: read by a walk from the beginning."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, kw_only=True):
     """What one full read brought. `hidden`: soft-deleted ids; `poisoned`: ids that SYNAPSE cannot show, with the flat
     fields of the export. `complete`: what is in none of the three is not there.
     """
 
-    rows: dict[str, Raw] = field(default_factory=dict)
-    hidden: dict[str, Raw] = field(default_factory=dict)
-    poisoned: dict[str, Raw] = field(default_factory=dict)
+    rows: dict[str, Raw] = msgspec.field(default_factory=dict)
+    hidden: dict[str, Raw] = msgspec.field(default_factory=dict)
+    poisoned: dict[str, Raw] = msgspec.field(default_factory=dict)
     complete: bool = False
     how: str = "pages"
 

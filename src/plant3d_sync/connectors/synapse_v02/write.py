@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from plant3d_sync.connectors.base import WriteResult
@@ -51,14 +51,13 @@ class _Refused(Exception):
         self.status, self.code, self.field, self.message, self.other = status, code, name, message, other
 
 
-@dataclass(slots=True, kw_only=True)
-class _Job:
+class _Job(msgspec.Struct, kw_only=True):
     """One item on its way: the asset it is about, what is sent, and what became of it."""
 
     item: Mapping[str, Any]
     asset_id: str = ""
     before: Raw | None = None
-    patch: Raw = field(default_factory=dict)
+    patch: Raw = msgspec.field(default_factory=dict)
     restored: bool = False
     linked: bool = False
     tries: int = 0

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.plant3d.names import quotable, quoted, readable
 from plant3d_sync.model.catalog import Catalog, Column, PlantClass
@@ -25,8 +27,7 @@ _DEFAULT_LENGTH = 255
 Attributes = dict[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discovery:
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     """The catalog, with what only the reader needs: real names of tables and columns, relation roles.
 
     `tables`: lower-cased table name -> name as stored. `table_columns`: lower-cased table name ->
@@ -51,20 +52,19 @@ class Discovery:
         return quoted(actual) if actual is not None else None
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(msgspec.Struct):
     """Catalogue rows while they are being put together."""
 
-    findings: list[Finding] = field(default_factory=list)
-    tables: dict[str, str] = field(default_factory=dict)
-    table_columns: dict[str, dict[str, str]] = field(default_factory=dict)
-    clashing: dict[str, list[str]] = field(default_factory=dict)
-    bases: dict[str, str | None] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    physical: dict[str, str] = field(default_factory=dict)
-    properties: dict[str, list[Column]] = field(default_factory=dict)
-    table_attributes: dict[str, Attributes] = field(default_factory=dict)
-    column_attributes: dict[str, dict[str, Attributes]] = field(default_factory=dict)
+    findings: list[Finding] = msgspec.field(default_factory=list)
+    tables: dict[str, str] = msgspec.field(default_factory=dict)
+    table_columns: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    clashing: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    bases: dict[str, str | None] = msgspec.field(default_factory=dict)
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    physical: dict[str, str] = msgspec.field(default_factory=dict)
+    properties: dict[str, list[Column]] = msgspec.field(default_factory=dict)
+    table_attributes: dict[str, Attributes] = msgspec.field(default_factory=dict)
+    column_attributes: dict[str, dict[str, Attributes]] = msgspec.field(default_factory=dict)
 
 
 def discover(connection: sqlite3.Connection) -> Discovery:

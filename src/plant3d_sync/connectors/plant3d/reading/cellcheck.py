@@ -7,7 +7,8 @@ cannot be trusted becomes *unknown* (never "empty", never a change); an odd but 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.model.catalog import Column
@@ -28,8 +29,7 @@ def decode_or_keep(raw: bytes) -> str | BadText:
         return BadText(raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Oddity:
+class Oddity(msgspec.Struct, frozen=True):
     """What is odd about a cell: a stable code and the rest of a sentence about it."""
 
     code: str
@@ -37,8 +37,7 @@ class Oddity:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """A cell after the look: `known` is False when its content cannot be used at all."""
 
     known: bool

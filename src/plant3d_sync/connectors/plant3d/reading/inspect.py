@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import cast
+
+import msgspec
 
 from plant3d_sync.connectors.base import PlantSource
 from plant3d_sync.connectors.plant3d.names import quoted
@@ -149,13 +150,12 @@ def _select(snapshot: Snapshot, table: str, columns: tuple[str, str]) -> list[tu
     return snapshot.ask(f"SELECT {parts[0]}, {parts[1]} FROM {name}")
 
 
-@dataclass(slots=True)
-class _Use:
+class _Use(msgspec.Struct):
     """How a column is filled: items by class, those of them that hold something, and the commonest values."""
 
-    items: Counter[str] = field(default_factory=Counter)
-    values: Counter[str] = field(default_factory=Counter)
-    of: Counter[str] = field(default_factory=Counter)
+    items: Counter[str] = msgspec.field(default_factory=Counter)
+    values: Counter[str] = msgspec.field(default_factory=Counter)
+    of: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class _OwnColumns:

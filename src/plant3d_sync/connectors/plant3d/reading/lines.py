@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 
 import msgspec
@@ -57,17 +56,16 @@ class Line(msgspec.Struct, kw_only=True):
         return row in self.groups or row in self.mixed or row in self.segments
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(msgspec.Struct):
     """The lines of one read that are more, or other, than one group with its segments, by the row that carries them.
 
     `hidden`: groups that are no item of their own. Every other group is read like any item.
     """
 
-    special: dict[int, Line] = field(default_factory=dict)
-    hidden: dict[int, str] = field(default_factory=dict)
+    special: dict[int, Line] = msgspec.field(default_factory=dict)
+    hidden: dict[int, str] = msgspec.field(default_factory=dict)
     """Group -> its class."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = msgspec.field(default_factory=list)
 
 
 def find_lines(

@@ -13,11 +13,11 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf, isfinite
 from operator import itemgetter
 
+import msgspec
 import orjson
 
 from plant3d_sync.connectors.base import ItemBatch
@@ -95,8 +95,7 @@ _PLAIN_TYPES: dict[str, frozenset[type]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class Level(msgspec.Struct, frozen=True, kw_only=True):
     """One table on the path of a class, and the columns read from it."""
 
     class_name: str
@@ -104,8 +103,7 @@ class Level:
     columns: tuple[Column, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassPlan:
+class ClassPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How items of one concrete class are read. `columns` are sorted by name, as selected."""
 
     class_name: str

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
 from pathlib import PureWindowsPath
+
+import msgspec
 
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.catalog import Discovery
@@ -51,42 +52,41 @@ NO_DRAWING: Drawing = (None, None, None)
 _TAG = "Tag"
 
 
-@dataclass(slots=True)
-class Relations:
+class Relations(msgspec.Struct):
     """The relations of one database as dictionaries of ids."""
 
-    segments_of: dict[int, Ids] = field(default_factory=dict)
+    segments_of: dict[int, Ids] = msgspec.field(default_factory=dict)
     """Asset -> line segments (pipe or signal) it sits on."""
-    groups_of: dict[int, Ids] = field(default_factory=dict)
+    groups_of: dict[int, Ids] = msgspec.field(default_factory=dict)
     """Segment -> line groups."""
-    segments_in: dict[int, Ids] = field(default_factory=dict)
+    segments_in: dict[int, Ids] = msgspec.field(default_factory=dict)
     """Line group -> segments."""
     loose: frozenset[int] = frozenset()
     """Pipe line segments in no group."""
     dangling: frozenset[int] = frozenset()
     """Segments that groups name and that do not exist."""
-    numbers: dict[int, str] = field(default_factory=dict)
+    numbers: dict[int, str] = msgspec.field(default_factory=dict)
     """Line group -> its number, where lines are known by their numbers."""
-    segment_numbers: dict[int, str] = field(default_factory=dict)
+    segment_numbers: dict[int, str] = msgspec.field(default_factory=dict)
     """Segment -> its own number, where that is not the one of its group."""
-    owner_of: dict[int, int] = field(default_factory=dict)
+    owner_of: dict[int, int] = msgspec.field(default_factory=dict)
     owners: frozenset[int] = frozenset()
-    starts: dict[int, Ids] = field(default_factory=dict)
+    starts: dict[int, Ids] = msgspec.field(default_factory=dict)
     """Segment -> assets at its start."""
-    ends: dict[int, Ids] = field(default_factory=dict)
-    start_lines: dict[int, Ids] = field(default_factory=dict)
+    ends: dict[int, Ids] = msgspec.field(default_factory=dict)
+    start_lines: dict[int, Ids] = msgspec.field(default_factory=dict)
     """Segment -> segments its start lies on."""
-    end_lines: dict[int, Ids] = field(default_factory=dict)
-    nozzles: dict[int, Ids] = field(default_factory=dict)
+    end_lines: dict[int, Ids] = msgspec.field(default_factory=dict)
+    nozzles: dict[int, Ids] = msgspec.field(default_factory=dict)
     """Segment -> nozzles, side not said."""
-    registry: dict[int, str] = field(default_factory=dict)
+    registry: dict[int, str] = msgspec.field(default_factory=dict)
     """Item -> its tag in Plant 3D's registry, as the item itself has it."""
-    tags: dict[int, str] = field(default_factory=dict)
+    tags: dict[int, str] = msgspec.field(default_factory=dict)
     """Complete tags of groups, segments, and of whatever stands at an end or owns something."""
-    findings: list[Finding] = field(default_factory=list)
-    infos: dict[Ids, tuple[tuple[str, ...], Ids]] = field(default_factory=dict)
+    findings: list[Finding] = msgspec.field(default_factory=list)
+    infos: dict[Ids, tuple[tuple[str, ...], Ids]] = msgspec.field(default_factory=dict)
     """What `lines_of` found so far."""
-    _segment_tags: dict[int, str | None] = field(default_factory=dict)
+    _segment_tags: dict[int, str | None] = msgspec.field(default_factory=dict)
 
     def lines_of(self, segments: Ids) -> tuple[tuple[str, ...], Ids]:
         """Tags and ids of the lines that these segments belong to."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.connectors.plant3d.names import bracketed, readable
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
@@ -42,8 +44,7 @@ TABLES_STATEMENT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """One table of the database: its name, and its columns with their SQL Server types.
 
     `columns`: those that are read; whatever else is `declared` is in the copy and empty there, because nobody asks it.
@@ -75,12 +76,11 @@ class Table:
         return f"SELECT {', '.join(columns)} FROM [{SCHEMA}].{bracketed(self.name)}{where}"
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(msgspec.Struct):
     """Which tables there are and what each is for. Keys are lower-cased names."""
 
     tables: dict[str, Table]
-    classes: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    classes: dict[str, tuple[str | None, str]] = msgspec.field(default_factory=dict)
     """Class -> (base class, table)."""
     relations: frozenset[str] = frozenset()
     """Tables of relations."""

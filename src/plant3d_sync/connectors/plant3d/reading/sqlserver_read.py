@@ -13,8 +13,9 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.names import bracketed, quoted
@@ -64,8 +65,7 @@ _NO_SNAPSHOT = frozenset({1205, 3951, 3952, 3957, 3961})
 Mark = tuple[object, object]
 
 
-@dataclass(slots=True)
-class Taken:
+class Taken(msgspec.Struct):
     """What reading gave besides the copy: ids of items that never stood still, and whether it was one moment."""
 
     unsettled: frozenset[int] = frozenset()
@@ -342,12 +342,11 @@ class Reading:
         )
 
 
-@dataclass(slots=True)
-class Bundle:
+class Bundle(msgspec.Struct):
     """Everything of one item, as read in one round."""
 
     item: int
-    rows: dict[str, set[tuple[object, ...]]] = field(default_factory=dict)
+    rows: dict[str, set[tuple[object, ...]]] = msgspec.field(default_factory=dict)
     """Table -> rows: those of the item itself, and those of relations that name it."""
 
 

@@ -14,11 +14,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -53,8 +53,7 @@ _LEFTOVER_SECONDS: Final = 3600
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupInfo:
+class BackupInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One backup. `sha256` is "" when its checksum file is missing. `bytes` is its size, `created` is UTC."""
 
     path: Path
@@ -63,8 +62,7 @@ class BackupInfo:
     created: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreReport:
+class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a restore did, or (`restored` False) what the proof showed.
 
     `safety`: the backup of the file as it was before. `changed_tables`: tables of the present file that differ from
@@ -80,8 +78,7 @@ class RestoreReport:
     safety: BackupInfo | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Identity:
+class _Identity(msgspec.Struct, frozen=True, kw_only=True):
     dbid: str
     rows: int
 
@@ -349,8 +346,7 @@ def restore_backup(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
+class _State(msgspec.Struct, frozen=True, kw_only=True):
     """Identity and logical content: table -> (rows, digest of all rows)."""
 
     identity: _Identity
@@ -509,8 +505,7 @@ def _scratch() -> Iterator[Path]:
 # -- SQL Server ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerBackup:
+class ServerBackup(msgspec.Struct, frozen=True, kw_only=True):
     """A backup the server was asked for. `done` False: `reason` says why, and only before-images protect the rows."""
 
     statement: str

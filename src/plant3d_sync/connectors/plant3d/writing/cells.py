@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 Status = Literal["applied", "found_applied", "stale", "refused", "waiting"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseRow:
+class BaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """The `PnPBase` row of one item as stored. `timestamp` and `revision` are raw: NULL is None."""
 
     class_name: str

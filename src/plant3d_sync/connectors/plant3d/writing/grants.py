@@ -8,9 +8,9 @@ schema. Nothing relies on DENY: a column GRANT may survive a table DENY.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -58,8 +58,7 @@ UPDATABLE_QUERY: Final = (
 LOGIN_QUERY: Final = "SELECT SUSER_SNAME()"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RightFinding:
+class RightFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing about the login. `red`: writing is refused; `amber`: worth knowing; `green`: as it should be."""
 
     level: Literal["red", "amber", "green"]

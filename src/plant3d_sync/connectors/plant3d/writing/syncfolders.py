@@ -11,9 +11,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 ONEDRIVE: Final = "onedrive"
 DESKTOP_CONNECTOR: Final = "desktop-connector"
@@ -39,8 +40,7 @@ LABELS: Final = {
 """Names a project may allow, and how people know them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncSign:
+class SyncSign(msgspec.Struct, frozen=True, kw_only=True):
     """One sign. `name` is the word that allows it, `why` what was seen, for people."""
 
     name: str

@@ -20,11 +20,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 from xml.etree.ElementTree import ParseError
 
+import msgspec
 import openpyxl
 import xlsxwriter
 from openpyxl.cell.cell import MergedCell
@@ -74,8 +74,7 @@ MAX_CELLS: Final = 20_000_000
 MAX_ROWS: Final = 200_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkbookCell:
+class WorkbookCell(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one planned cell: `written`; `stale` (the export holds another value); `refused`."""
 
     pnpid: int
@@ -87,8 +86,7 @@ class WorkbookCell:
     address: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkbookReport:
+class WorkbookReport(msgspec.Struct, frozen=True, kw_only=True):
     """A written workbook; `path` is None if there was nothing to write and nothing to tell. One entry per planned cell, in
     order.
     """
@@ -110,8 +108,7 @@ def _same_text(_cell: CellWrite, one: str | None, other: str | None) -> bool:
     return (one or "") == (other or "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(msgspec.Struct, frozen=True, kw_only=True):
     """A value that never became a cell: what it is of, and why and what to do, as the plan says it.
 
     `columns`: where the mapping takes the field from.
@@ -129,26 +126,24 @@ class Left:
     columns: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guide:
+class Guide(msgspec.Struct, frozen=True, kw_only=True):
     """What the first sheet says besides the cells. `asked`: (PnPID, column in lower case) -> who asked for the value;
     `step`: the same -> what the step of the plan says of it.
     """
 
-    asked: Mapping[tuple[int, str], str] = field(default_factory=dict)
-    step: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    asked: Mapping[tuple[int, str], str] = msgspec.field(default_factory=dict)
+    step: Mapping[tuple[int, str], str] = msgspec.field(default_factory=dict)
     left: Sequence[Left] = ()
 
 
 NO_GUIDE: Final = Guide()
 
 
-@dataclass(slots=True)
-class _Results:
+class _Results(msgspec.Struct):
     """Outcome per position of the planned cells."""
 
     cells: Sequence[CellWrite]
-    done: dict[int, WorkbookCell] = field(default_factory=dict)
+    done: dict[int, WorkbookCell] = msgspec.field(default_factory=dict)
 
     def put(
         self,
@@ -538,8 +533,7 @@ def _note(old: str | None, language: Language) -> str:
 # -- filled into a designer's export ------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(msgspec.Struct):
     """A row of the export that shows an item, with the header positions of its sheet (1-based)."""
 
     sheet: Any

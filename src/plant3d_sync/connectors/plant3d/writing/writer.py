@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import msgspec
 from sqlalchemy.engine import Engine
 
 from plant3d_sync.connectors.base import CellReceipt, CellWrite
@@ -52,15 +52,14 @@ _HIGHEST_STAMP: Final = 2**63 - 1
 _ACQUISITION: Final = "AcquisitionProperties"
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(msgspec.Struct):
     """The cells of one item that may be written, on their way through one transaction."""
 
     cells: list[CellWrite]
     columns: list[Column]
     tables: list[str]
     drawings: Sequence[str] = ()
-    done: dict[str, CellReceipt] = field(default_factory=dict)
+    done: dict[str, CellReceipt] = msgspec.field(default_factory=dict)
     stamp: int | None = None
     committing: bool = False
     worth_it: bool = False
