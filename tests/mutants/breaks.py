@@ -4,7 +4,7 @@ Each `*.toml` beside this file holds `[[break]]` tables:
 
 - `name`: what the broken program does, in words.
 - `promise`: the key of the promise in `promises.toml`.
-- `where`: module and function (`run/write_synapse.py:_Receipts.settle`; without a function: the whole module). A break is
+- `where`: module and function (`run/receipts.py:_Receipts.settle`; without a function: the whole module). A break is
   tied to what a function does, not to a line.
 - `was`, `is`: the code in that function that is replaced, and by what. It stands there exactly once.
 - `tests`: the tests that stand for the promise: files or node ids.

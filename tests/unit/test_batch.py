@@ -10,7 +10,7 @@ from plant3d_sync.errors import ConfigError
 from plant3d_sync.model.link import Open
 from plant3d_sync.model.plan import Op
 from plant3d_sync.model.step import AfterCreation, Archive, Create, Push, Settle, Step, Update, values_text
-from plant3d_sync.run.write_synapse import QUIET_AT_ONCE, Memories, Pushes, Writes, portions
+from plant3d_sync.run.portions import QUIET_AT_ONCE, Memories, Pushes, Writes, portions
 
 WRITES = [AssetWrite(op="upsert", plant3d_id=f"guid-{n}", set={"tag": f"P-{n}"}) for n in range(3)]
 

@@ -16,14 +16,8 @@ from plant3d_sync.connectors.base import AssetWrite, Batch, WriteResult
 from plant3d_sync.errors import ConfigError, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.step import ToSynapse
-from plant3d_sync.run.write_synapse import (
-    Execution,
-    asset_write,
-    idempotency_key,
-    in_full,
-    is_reused_key,
-    next_key,
-)
+from plant3d_sync.run.execution import Execution
+from plant3d_sync.run.write_synapse import asset_write, idempotency_key, in_full, is_reused_key, next_key
 from plant3d_sync.state import intents
 from plant3d_sync.state.intents import Intent
 
@@ -96,7 +90,7 @@ def _made_again(execution: Execution, intent: Intent, steps: Sequence[ToSynapse]
         batch = execution.project.synapse.encode([asset_write(step) for step in steps])
     except (SkipRecordError, ConfigError):
         return None
-    key = idempotency_key(execution, intent.run_id, batch.body)
+    key = idempotency_key(execution.project.config.synapse_project_id, intent.run_id, batch.body)
     for _ in range(MOST_KEYS):
         if key == intent.key:
             return batch

@@ -8,12 +8,14 @@ from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.execution import Execution, Outcome
 from plant3d_sync.run.life import Life, Underway
 from plant3d_sync.run.plan_store import NOTHING_WRITTEN
+from plant3d_sync.run.portions import Chunk
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.recover import Recovered, recover_plant3d, recover_synapse
 from plant3d_sync.run.write_plant3d import apply_push
-from plant3d_sync.run.write_synapse import Chunk, Execution, Outcome, apply_steps
+from plant3d_sync.run.write_synapse import apply_steps
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs, seals
 from plant3d_sync.state.projects import ProjectState

@@ -11,9 +11,9 @@ from plant3d_sync.run import leftovers, preflight, telling
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
 from plant3d_sync.run.life import Life
+from plant3d_sync.run.portions import Chunk
 from plant3d_sync.run.project import POLICY_DIGITS, Project, World
 from plant3d_sync.run.request import Request
-from plant3d_sync.run.write_synapse import Chunk
 from plant3d_sync.state import runs, seals
 from plant3d_sync.state.runs import Run, StoredPlan
 

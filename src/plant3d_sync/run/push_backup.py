@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from plant3d_sync.connectors.base import CellReceipt
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.project import BackupMade
-from plant3d_sync.run.write_synapse import Execution
 from plant3d_sync.state import backups
 
 _MAYBE_WRITTEN = frozenset({"read_back_differs", "outcome_unknown"})

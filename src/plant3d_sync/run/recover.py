@@ -18,11 +18,12 @@ from plant3d_sync.model.link import InSynapse
 from plant3d_sync.model.record import Asset, Finding, PlantItem
 from plant3d_sync.model.step import Adopt, Archive, Cell, Create, Push, Restore, ToSynapse, Update
 from plant3d_sync.run.asking import NEVER_RECEIVED, kept_answer
+from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.read_synapse import Feed
+from plant3d_sync.run.receipts import store_results
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.write_plant3d import store_receipts
-from plant3d_sync.run.write_synapse import Execution, store_results
 from plant3d_sync.state import intents, links
 from plant3d_sync.state.intents import Intent
 

@@ -11,10 +11,10 @@ from plant3d_sync.reconcile.quarantine import IGNORED
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.project import Project
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.standing import lasts
-from plant3d_sync.run.write_synapse import Execution
 from plant3d_sync.state import Connection, quarantine
 from plant3d_sync.state import projects as project_state
 

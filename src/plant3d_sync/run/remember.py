@@ -17,21 +17,14 @@ from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.run import plans, refused, schema, telling
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.execution import Execution, Outcome
 from plant3d_sync.run.life import Underway
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.recount import recount
 from plant3d_sync.run.recover import Recovered
 from plant3d_sync.run.report import Report
-from plant3d_sync.run.standing import (
-    Inputs,
-    LeftToDo,
-    Standing,
-    due_at,
-    repeat,
-    told_of,
-)
-from plant3d_sync.run.write_synapse import Execution, Outcome
+from plant3d_sync.run.standing import Inputs, LeftToDo, Standing, due_at, repeat, told_of
 from plant3d_sync.state import Connection, audit, lines, links, mappings, quarantine, runs
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state

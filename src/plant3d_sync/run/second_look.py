@@ -16,11 +16,11 @@ from plant3d_sync.model.step import ToSynapse
 from plant3d_sync.model.tally import End, statistic
 from plant3d_sync.run.carry_out import Writing
 from plant3d_sync.run.decide import Planned, make_plan
+from plant3d_sync.run.execution import Execution, Outcome
 from plant3d_sync.run.plan_store import PlanStore
 from plant3d_sync.run.read_synapse import Feed
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.request import Request
-from plant3d_sync.run.write_synapse import Execution, Outcome
 from plant3d_sync.state import runs
 
 LOOKS = 3

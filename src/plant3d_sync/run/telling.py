@@ -15,9 +15,9 @@ from plant3d_sync.model.tally import WRITTEN, Counts
 from plant3d_sync.run import plans
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.decide import Planned
+from plant3d_sync.run.execution import Outcome
 from plant3d_sync.run.project import Project
 from plant3d_sync.run.report import Report
-from plant3d_sync.run.write_synapse import Outcome
 from plant3d_sync.state.runs import StoredPlan
 
 

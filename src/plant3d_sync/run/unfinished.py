@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from plant3d_sync.model.side import Direction
 from plant3d_sync.model.tally import WRITTEN
+from plant3d_sync.run.execution import Outcome
 from plant3d_sync.run.report import Report
-from plant3d_sync.run.write_synapse import Outcome
 
 
 class SoFar(msgspec.Struct):

@@ -16,11 +16,11 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.refused import offer_of
 from plant3d_sync.model.step import Cell, Push, list_text
 from plant3d_sync.reconcile import advance
+from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.life import Cancelled
 from plant3d_sync.run.project import Writer
 from plant3d_sync.run.push_backup import PushBackup
 from plant3d_sync.run.recount import recount
-from plant3d_sync.run.write_synapse import Execution
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import cells as journal
 from plant3d_sync.state import projects as project_state

@@ -25,7 +25,7 @@ from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import read_feed
 from plant3d_sync.run.recall import live_tags
-from plant3d_sync.run.write_synapse import in_full
+from plant3d_sync.run.write_synapse import idempotency_key, in_full
 from plant3d_sync.state import audit, intents, links, ours, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
@@ -406,8 +406,6 @@ def _accept_batch(on: _Accepting, pairs: Sequence[Pair]) -> int:
 
 def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asset]) -> int:
     """Give assets their identities; what was taken joins `answers`. Returns the intent, closed when links are stored."""
-    import hashlib
-
     synapse = on.project.synapse
     batch = synapse.encode(
         [
@@ -421,9 +419,7 @@ def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asse
             for pair in pairs
         ]
     )
-    key = hashlib.sha256(
-        on.project.config.synapse_project_id.encode() + on.run.run_id.encode() + batch.body
-    ).hexdigest()
+    key = idempotency_key(on.project.config.synapse_project_id, on.run.run_id, batch.body)
     steps = [_step(pair, {"tag": pair.asset_tag or pair.tag}) for pair in pairs]
     with on.world.state.write() as connection:
         intent_id = intents.record(
