@@ -17,8 +17,9 @@ if "--tree" in sys.argv:
     earlier.use(Path(sys.argv[sys.argv.index("--tree") + 1]))
 
 from tests.worlds import moves
+from tests.worlds.chance import families
 from tests.worlds.early import EARLY
-from tests.worlds.play import Failure, drawn, every_order, every_order_of, stage, timed
+from tests.worlds.play import Failure, every_order, every_order_of, stage, timed
 from tests.worlds.themes import THEMES
 from tests.worlds.world import World
 
@@ -30,8 +31,8 @@ def played(first: int, last: int, raw: bool, over_http: bool) -> list[tuple[int,
     """The seeds of this range that fail."""
     found = []
     with stage() as on:
-        for seed in range(first, last):
-            if failure := on.play(drawn(seed, on.tags, over_http=over_http)):
+        for seed, _story, failure in families(on, range(first, last), over_http=over_http):
+            if failure is not None:
                 found.append((seed, failure if raw else on.shortened(failure)))
     return found
 

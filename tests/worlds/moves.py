@@ -146,11 +146,11 @@ def designer_copies_the_row(world: World, tag: str) -> bool:
 
 
 def designer_empties_all(world: World, _tag: str) -> bool:
-    return all([designer_empties(world, tag) for tag in world.items])
+    return any([designer_empties(world, tag) for tag in world.items])
 
 
 def designer_types_everywhere(world: World, _tag: str) -> bool:
-    return all([designer_types(world, tag) for tag in world.items])
+    return any([designer_types(world, tag) for tag in world.items])
 
 
 def old_session_saves(world: World, tag: str) -> bool:
@@ -267,16 +267,26 @@ def user_takes_it_back(world: World, tag: str) -> bool:
 
 
 def user_empties_all(world: World, _tag: str) -> bool:
-    return all([user_empties(world, tag) for tag in world.items])
+    return any([user_empties(world, tag) for tag in world.items])
 
 
 def user_types_everywhere(world: World, _tag: str) -> bool:
-    return all([user_types(world, tag) for tag in world.items])
+    return any([user_types(world, tag) for tag in world.items])
 
 
 def user_restores_and_types(world: World, tag: str) -> bool:
     """One act, between two steps of a run."""
     return user_restores(world, tag) and user_types(world, tag)
+
+
+def user_types_two_lines(world: World, tag: str) -> bool:
+    """Into a field whose cell takes one: the write into Plant 3D is refused."""
+    row = world.asset(tag)
+    if row is None or row["deleted_at"] is not None:
+        return False
+    text = _text(world, "first line\nuser")
+    world.told.words[tag, "description"] = Typed("synapse", text)
+    return _edits(world, tag, description=text)
 
 
 def user_types_a_model(world: World, tag: str) -> bool:
@@ -899,6 +909,7 @@ RARE: dict[str, Move] = {
     "another first column": another_mapping_and_back("first.yml"),
     "the designer types a model": designer_types_a_model,
     "the user types a model": user_types_a_model,
+    "the user types two lines": user_types_two_lines,
     "now, and before it writes the user types a model": between("plan.stored", user_types_a_model),
     "now, and before it writes the designer types a model": between("plan.stored", designer_types_a_model),
     "the designer empties the description": designer_empties,

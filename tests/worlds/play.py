@@ -1,4 +1,4 @@
-"""Play stories: in every order up to a length, and at random by a seed; a failing one is shortened and told.
+"""Play stories, and moves in every order up to a length; a failing story is shortened and told.
 
 python -m tests.worlds --seeds 5000 --first 0 --workers 2    random worlds
 python -m tests.worlds --length 3 --workers 2                every order of the small moves
@@ -11,16 +11,15 @@ import copy
 import hashlib
 import json
 import multiprocessing
-import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from plant3d_sync.model.fields import flat
 from tests.worlds import moves, oracle
-from tests.worlds.themes import THEMES, Theme
+from tests.worlds.themes import Theme
 from tests.worlds.world import BETWEEN_MOVES, CLOCK, Row, World, beginning, ports, somewhere
 
 OFTEN = ("description", "model", "manufacturer")
@@ -93,21 +92,26 @@ class Stage:
 
 
 def act(world: World, name: str, tag: str) -> bool:
-    """One move, some time after the one before."""
+    """One move, some time after the one before. What cannot be done now is nothing: nobody did anything."""
+    told, before = world.told, CLOCK.now
+    meant = set(told.left_alone), set(told.decided), dict(told.undone)
     CLOCK.now += BETWEEN_MOVES
     move, name = moves.EVERY[name], name.removesuffix(moves.OVER_HTTP)
-    world.told.moves.append(name)
+    told.moves.append(name)
     if name not in moves.CARRIES_OUT:
-        world.told.left_alone.clear()
+        told.left_alone.clear()
     if name in moves.ELSEWHERE:
-        world.told.decided -= {(of, field) for of, field in world.told.decided if field == "*"}
+        told.decided -= {(of, field) for of, field in told.decided if field == "*"}
     elif name not in moves.CARRIES_OUT:
-        world.told.decided.clear()
+        told.decided.clear()
     if name not in moves.CARRIES_OUT and not name.startswith("undo"):
-        world.told.undone.clear()
-    if tag not in world.items:
-        return False
-    return move(world, tag)
+        told.undone.clear()
+    if tag in world.items and move(world, tag):
+        return True
+    CLOCK.now = before
+    told.moves.pop()
+    told.left_alone, told.decided, told.undone = meant
+    return False
 
 
 @contextmanager
@@ -117,58 +121,12 @@ def stage(*tags: str) -> Iterator[Stage]:
         yield Stage(folder, tags or ("P-1", "P-2", "HV-1"))
 
 
-# ---------------------------------------------------------------- at random
-
-
-def drawn(seed: int, tags: Sequence[str], *, over_http: bool = True) -> Story:
-    """The story of a seed: every second one keeps to a theme, the others are of anything; some of it goes over the API."""
-    story = _drawn(random.Random(seed), tags)
-    chance = random.Random(f"{seed} over the API")
-    said = [name + moves.OVER_HTTP if chance.random() < 0.1 else name for name, _tag in story]
-    names = [
-        new if over_http and new in moves.SAID else name
-        for new, (name, _tag) in zip(said, story, strict=True)
-    ]
-    return tuple((name, tag) for name, (_name, tag) in zip(names, story, strict=True))
-
-
-def _drawn(chance: random.Random, tags: Sequence[str]) -> Story:
-    begins: Story = (
-        (("now", tags[0]),) if chance.random() < 0.3 else ()
-    )  # a decision stands in this very file
-    if chance.random() < 0.5:
-        return begins + _of_a_theme(chance)
-    own = chance.choice(tags)
-    rare = chance.random() < 0.6
-    story = list(begins)
-    for _ in range(chance.randint(3, 9)):
-        pools: list[Mapping[str, moves.Move]] = [moves.PEOPLE] * 4 + [moves.COMMANDS] * 3
-        pools += [moves.MIDDLE] * 2 + [moves.DEATHS] + ([moves.RARE] * 2 if rare else [])
-        name = chance.choice(sorted(chance.choice(pools)))
-        if name.startswith("the designer draws P-9"):
-            own = "P-9"
-            story.append((name, tags[0]))
-        else:
-            story.append((name, own if chance.random() < 0.8 else chance.choice(tags)))
-    return tuple(story)
-
-
-def _of_a_theme(chance: random.Random) -> Story:
-    """Its situation, and some of its moves; now and then another one."""
-    theme = THEMES[chance.choice(sorted(THEMES))]
-    story = list(leads_to(theme))
-    for _ in range(chance.randint(2, theme.length + 2)):
-        pool = theme.moves if chance.random() < 0.85 else sorted(moves.SMALL)
-        story.append((chance.choice(pool), theme.item))
-    return tuple(story)
+# ---------------------------------------------------------------- in every order
 
 
 def leads_to(theme: Theme) -> Story:
     """The moves that come before a theme."""
     return tuple((name, "P-1" if "draws" in name else theme.item) for name in theme.before)
-
-
-# ---------------------------------------------------------------- in every order
 
 
 @dataclass(slots=True)

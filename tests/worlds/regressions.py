@@ -158,6 +158,12 @@ REGRESSIONS: list[Story] = [
         "apply, over the API",
         "quarantine ignore, over the API",
     ),
+    # a text with two lines, which a cell does not take: refused, left alone, typed again
+    told("the user types two lines", "now", "quarantine retry", "now", "the user types"),
+    told("the user types two lines", "now", "quarantine ignore", "push", "the designer types"),
+    told("the user types two lines", "now", "quarantine ignore, over the API", "the user types two lines"),
+    # a refused row that got another number: it stayed refused under the old one, too
+    told("the designer copies the row", "now", "the designer copies the row"),
     # a creation, archived or purged before the run that made it heard of it
     (
         ("the designer draws P-9", "P-1"),

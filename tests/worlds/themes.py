@@ -71,6 +71,17 @@ THEMES: dict[str, Theme] = {
         ),
         length=5,
     ),
+    "a refused text": Theme(
+        moves=(
+            "the user types two lines",
+            "the user types",
+            "the designer types",
+            "quarantine retry",
+            "quarantine ignore",
+            "now",
+        ),
+        length=4,
+    ),
     "an undo": Theme(
         before=("the user types", "push"),
         moves=(

@@ -221,6 +221,8 @@ class World:
         self.over_http = False
         """Whether what is said now is said to the API."""
         self._looks: dict[Path, sqlite3.Connection] | None = None
+        self._seen: dict[str, dict[int, Row]] = {}
+        """Table -> its rows by number, while nobody acts."""
 
     # ------------------------------------------------------------------ places
 
@@ -274,6 +276,7 @@ class World:
             for connection in self._looks.values():
                 connection.close()
             self._looks = None
+            self._seen.clear()
 
     def _opened(self, path: Path) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         if self._looks is None:
@@ -281,6 +284,19 @@ class World:
         if path not in self._looks:
             self._looks[path] = sqlite3.connect(path, timeout=0)
         return contextlib.nullcontext(self._looks[path])
+
+    def _row(self, table: str, tag: str) -> Row:
+        """The item's row of a table; nothing where it has none."""
+        number = self.items[tag][0]
+        if self._looks is None:
+            with self.looking():
+                return self._row(table, tag)
+        if table not in self._seen:
+            cursor = self._opened(self.dcf).__enter__().execute(f"SELECT * FROM [{table}]")
+            names = [name for name, *_ in cursor.description]
+            at = names.index("PnPID")
+            self._seen[table] = {row[at]: dict(zip(names, row, strict=True)) for row in cursor}
+        return self._seen[table].get(number, {})
 
     def columns(self, tag: str, name: str) -> tuple[str, ...]:
         """The columns of a field as the mapping has it now; the first that is filled counts."""
@@ -291,23 +307,17 @@ class World:
 
     def cell(self, tag: str, name: str = "description") -> Value:
         for column in self.columns(tag, name):
-            table = TABLES.get(column, "EngineeringItems")
-            with contextlib.suppress(sqlite3.OperationalError):  # an older file lacks the column
-                rows = self.sql(f"SELECT [{column}] FROM [{table}] WHERE PnPID = ?", self.items[tag][0])
-                if rows and rows[0][0]:
-                    return str(rows[0][0])
+            held = self._row(TABLES.get(column, "EngineeringItems"), tag).get(
+                column
+            )  # an older file lacks it
+            if held:
+                return str(held)
         return None
 
     def writes(self, tag: str, name: str, text: Value) -> None:
         """A designer saves a field where it stands: in its first filled column, else in its first."""
         columns = self.columns(tag, name)
-        held = [
-            self.sql(
-                f"SELECT [{one}] FROM [{TABLES.get(one, 'EngineeringItems')}] WHERE PnPID = ?",
-                self.items[tag][0],
-            )[0][0]
-            for one in columns
-        ]
+        held = [self._row(TABLES.get(one, "EngineeringItems"), tag)[one] for one in columns]
         column = next((one for one, value in zip(columns, held, strict=True) if value), columns[0])
         self.saves(tag, column, text, TABLES.get(column, "EngineeringItems"))
 
@@ -324,15 +334,14 @@ class World:
 
     def tag_of(self, tag: str) -> Value:
         """The item's tag now: it began with `tag`."""
-        rows = self.sql(f"SELECT Tag FROM [{TAGGED[tag[0]]}] WHERE PnPID = ?", self.items[tag][0])
-        return rows[0][0] if rows else None
+        return self._row(TAGGED[tag[0]], tag).get("Tag")
 
     def tags(self, tag: str, text: str) -> None:
         """A designer gives it another tag."""
         self.saves(tag, "Tag", text, TAGGED[tag[0]])
 
     def is_drawn(self, tag: str) -> bool:
-        return bool(self.sql("SELECT 1 FROM PnPBase WHERE PnPID = ?", self.items[tag][0]))
+        return bool(self._row("PnPBase", tag))
 
     def saves(self, tag: str, column: str, text: Value, table: str = "EngineeringItems") -> None:
         """One cell and the stamp of its row, as Plant 3D saves it."""

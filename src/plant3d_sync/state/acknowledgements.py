@@ -42,17 +42,20 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None
 
 
+_STANDING = (
+    sa.select(acknowledgement)
+    .where(
+        acknowledgement.c.project == sa.bindparam("whose"),
+        acknowledgement.c.kind == sa.bindparam("about"),
+        acknowledgement.c.ended_at.is_(None),
+    )
+    .order_by(acknowledgement.c.id)
+)
+
+
 def standing(connection: Connection, project: str, kind: str) -> dict[str, Said]:
     """The words of a project that stand, by the key of what they are about."""
-    rows = connection.execute(
-        sa.select(acknowledgement)
-        .where(
-            acknowledgement.c.project == project,
-            acknowledgement.c.kind == kind,
-            acknowledgement.c.ended_at.is_(None),
-        )
-        .order_by(acknowledgement.c.id)
-    )
+    rows = connection.execute(_STANDING, {"whose": project, "about": kind})
     return {row.key: _said(row) for row in rows}
 
 

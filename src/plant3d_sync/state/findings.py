@@ -36,16 +36,17 @@ def _key(item: Finding) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+_OPEN = sa.select(finding.c.key, finding.c.id, finding.c.data).where(
+    finding.c.project == sa.bindparam("whose"), finding.c.closed_at.is_(None)
+)
+
+
 def replace_findings(connection: Connection, number: int, found: Sequence[Finding], at: float) -> None:
     """Make the open findings exactly these: new ones are added, known ones stay, gone ones are closed.
 
     What people said of one that is gone ends.
     """
-    rows = connection.execute(
-        sa.select(finding.c.key, finding.c.id, finding.c.data).where(
-            finding.c.project == number, finding.c.closed_at.is_(None)
-        )
-    )
+    rows = connection.execute(_OPEN, {"whose": number})
     known = {row.key: (row.id, row.data) for row in rows}
     fresh: dict[str, dict[str, Any]] = {}
     moved: list[dict[str, Any]] = []
@@ -305,15 +306,16 @@ def counts_by_code(connection: Connection, number: int) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+_WORK = sa.select(work_item).where(work_item.c.project == sa.bindparam("whose"))
+_NO_WORK = sa.delete(work_item).where(work_item.c.project == sa.bindparam("whose"))
+
+
 def replace_work_items(
     connection: Connection, number: int, items: Sequence[Mapping[str, Any]], at: float
 ) -> None:
     """Make the list of work for designers exactly this."""
-    known = {
-        (row.pnpid, row.field): row.first_seen
-        for row in connection.execute(sa.select(work_item).where(work_item.c.project == number))
-    }
-    connection.execute(sa.delete(work_item).where(work_item.c.project == number))
+    known = {(row.pnpid, row.field): row.first_seen for row in connection.execute(_WORK, {"whose": number})}
+    connection.execute(_NO_WORK, {"whose": number})
     rows = {
         (item["pnpid"], item["field"]): {
             "project": number,
@@ -341,6 +343,21 @@ def work_items(connection: Connection, number: int) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- conflicts
 
 
+_PENDING = sa.select(conflict).where(
+    conflict.c.project == sa.bindparam("whose"), conflict.c.status == "pending"
+)
+_PENDING_HELD = _PENDING.with_for_update()
+_QUESTIONS = _PENDING.with_only_columns(conflict.c.plant3d_id, conflict.c.field)
+_CHOICES = sa.select(conflict).where(
+    conflict.c.project == sa.bindparam("whose"), conflict.c.carried_out == 0, conflict.c.chosen.is_not(None)
+)
+_WAITING_CHOICES = (
+    sa.select(conflict, link.c.pending, link.c.state, link.c.gone_in_synapse)
+    .join(link, link.c.id == conflict.c.link_id, isouter=True)
+    .where(conflict.c.project == sa.bindparam("whose"), conflict.c.carried_out == 0)
+)
+
+
 def sync_conflicts(
     connection: Connection,
     project: str,
@@ -361,11 +378,10 @@ def sync_conflicts(
     made since answers the same question found again, and waits for the next run.
     Returns the ids that are new.
     """
-    open_ones = sa.select(conflict).where(conflict.c.project == project, conflict.c.status == "pending")
     known = {
         (row.plant3d_id, row.field): row
         # held until the end: who decides meanwhile waits, and then sees what this run found
-        for row in connection.execute(open_ones.with_for_update())
+        for row in connection.execute(_PENDING_HELD, {"whose": project})
     }
     created: list[str] = []
     touched: list[int] = []
@@ -433,11 +449,7 @@ def count_pending(connection: Connection, project: str) -> int:
 
 def open_questions(connection: Connection, project: str) -> frozenset[tuple[str, str]]:
     """(identity, field) of the conflicts nobody decided yet."""
-    rows = connection.execute(
-        sa.select(conflict.c.plant3d_id, conflict.c.field).where(
-            conflict.c.project == project, conflict.c.status == "pending"
-        )
-    )
+    rows = connection.execute(_QUESTIONS, {"whose": project})
     return frozenset((row.plant3d_id, row.field) for row in rows)
 
 
@@ -447,12 +459,7 @@ VOID = 2
 
 def _waiting_choices(connection: Connection, project: str) -> list[Row[Any]]:
     """Choices that are neither carried out nor void, with what their link remembers."""
-    rows = connection.execute(
-        sa.select(conflict, link.c.pending, link.c.state, link.c.gone_in_synapse)
-        .join(link, link.c.id == conflict.c.link_id, isouter=True)
-        .where(conflict.c.project == project, conflict.c.carried_out == 0)
-    )
-    return list(rows.fetchall())
+    return list(connection.execute(_WAITING_CHOICES, {"whose": project}).fetchall())
 
 
 def _same_values(choice: Row[Any], draft: Mapping[str, Any]) -> bool:
@@ -668,11 +675,7 @@ def choose(
 
 def resolutions(connection: Connection, project: str) -> dict[tuple[int, str], Resolution]:
     """Choices that wait to be carried out, by link and field."""
-    rows = connection.execute(
-        sa.select(conflict).where(
-            conflict.c.project == project, conflict.c.carried_out == 0, conflict.c.chosen.is_not(None)
-        )
-    )
+    rows = connection.execute(_CHOICES, {"whose": project})
     found: dict[tuple[int, str], Resolution] = {}
     for row in rows:
         data = load_map(row.data)

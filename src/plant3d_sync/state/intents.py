@@ -131,6 +131,9 @@ _USED_UP = (
 )
 
 
+_ANY_OPEN = _OPEN.limit(1)
+
+
 def settled_elsewhere(connection: Connection, project: str, intent_id: int, key: str) -> bool:
     """Whether the same request was sent under another intent, or somebody found this one done in our place."""
     row = connection.execute(
@@ -166,7 +169,7 @@ def still_open(connection: Connection, project: str) -> list[Intent]:
 
 def any_open(connection: Connection, project: str) -> bool:
     """Whether the outcome of some call is not stored."""
-    return connection.execute(_OPEN.limit(1), {"whose": project}).first() is not None
+    return connection.execute(_ANY_OPEN, {"whose": project}).first() is not None
 
 
 def _steps(connection: Connection, plan_id: str, stored: bytes) -> list[Step]:
@@ -296,6 +299,25 @@ LATE = "late"
 """Outcome of a write into SYNAPSE that an overtaken run made after another one had taken over."""
 
 
+_NEWEST = sa.select(change).where(
+    change.c.id.in_(
+        sa.select(sa.func.max(change.c.id))
+        .where(change.c.link_id.in_(sa.bindparam("links", expanding=True)), change.c.side == "synapse")
+        .group_by(change.c.link_id)
+    )
+)
+_NEVER_HEARD_OF = (
+    sa.select(intent)
+    .where(
+        intent.c.project == sa.bindparam("whose"),
+        intent.c.side == "synapse",
+        intent.c.status == NOT_APPLIED,
+        intent.c.id > sa.bindparam("since"),
+    )
+    .order_by(intent.c.id)
+)
+
+
 def late_values(
     connection: Connection, project: str, link_ids: Sequence[int]
 ) -> dict[int, Mapping[str, Value]]:
@@ -305,12 +327,7 @@ def late_values(
     """
     if not link_ids:
         return {}
-    newest = (
-        sa.select(sa.func.max(change.c.id))
-        .where(change.c.link_id.in_(link_ids), change.c.side == "synapse")
-        .group_by(change.c.link_id)
-    )
-    rows = connection.execute(sa.select(change).where(change.c.id.in_(newest))).fetchall()
+    rows = connection.execute(_NEWEST, {"links": list(link_ids)}).fetchall()
     late, begun = _never_heard_of(
         connection, project, {one: 0 for one in link_ids} | {row.link_id: row.intent_id or 0 for row in rows}
     )
@@ -336,16 +353,7 @@ def _never_heard_of(
     """What closed intents meant to write into these links, and which intents. `since`: link -> intent of our newest
     write there.
     """
-    rows = connection.execute(
-        sa.select(intent)
-        .where(
-            intent.c.project == project,
-            intent.c.side == "synapse",
-            intent.c.status == NOT_APPLIED,
-            intent.c.id > min(since.values()),
-        )
-        .order_by(intent.c.id)
-    )
+    rows = connection.execute(_NEVER_HEARD_OF, {"whose": project, "since": min(since.values())})
     meant: dict[int, Mapping[str, Value]] = {}
     begun: set[int] = set()
     for row in rows.fetchall():

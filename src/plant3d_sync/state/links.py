@@ -15,7 +15,7 @@ from plant3d_sync.model.fields import flat
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.record import Asset, FieldInfo
 from plant3d_sync.model.step import Create, base_text
-from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map
+from plant3d_sync.state.codec import bare_rows, bulk_insert, dump, load, load_map, update_of
 from plant3d_sync.state.tables import link, project, tag_history, unlinked_asset
 
 CHUNK = 500
@@ -96,22 +96,27 @@ def versions(connection: Connection, number: int, guids: Sequence[str]) -> dict[
     return found
 
 
+_BY_GUIDS = sa.select(link).where(
+    link.c.project == sa.bindparam("whose"), link.c.guid_key.in_(sa.bindparam("keys", expanding=True))
+)
+_BY_ITEMS = sa.select(link).where(
+    link.c.project == sa.bindparam("whose"), link.c.pnpid.in_(sa.bindparam("keys", expanding=True))
+)
+_BY_IDS = sa.select(link).where(link.c.id.in_(sa.bindparam("keys", expanding=True)))
+
+
 def by_items(connection: Connection, number: int, guids: Sequence[str], pnpids: Sequence[int]) -> list[Link]:
     """Full links of these identities or row ids."""
     found: dict[int, Link] = {}
     wanted = set(guids)
     for start in range(0, len(guids), CHUNK):
         keys = list(map(key_of, guids[start : start + CHUNK]))
-        for row in connection.execute(
-            sa.select(link).where(link.c.project == number, link.c.guid_key.in_(keys))
-        ):
+        for row in connection.execute(_BY_GUIDS, {"whose": number, "keys": keys}):
             if row.plant3d_id in wanted:
                 found[row.id] = to_model(row)
     for start in range(0, len(pnpids), CHUNK):
-        piece_ids = pnpids[start : start + CHUNK]
-        for row in connection.execute(
-            sa.select(link).where(link.c.project == number, link.c.pnpid.in_(piece_ids))
-        ):
+        piece_ids = list(pnpids[start : start + CHUNK])
+        for row in connection.execute(_BY_ITEMS, {"whose": number, "keys": piece_ids}):
             if row.id not in found:
                 found[row.id] = to_model(row)
     return list(found.values())
@@ -122,7 +127,7 @@ def by_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Link]:
     wanted = sorted(set(ids))
     found: dict[int, Link] = {}
     for start in range(0, len(wanted), CHUNK):
-        for row in connection.execute(sa.select(link).where(link.c.id.in_(wanted[start : start + CHUNK]))):
+        for row in connection.execute(_BY_IDS, {"keys": wanted[start : start + CHUNK]}):
             found[row.id] = to_model(row)
     return found
 
@@ -400,14 +405,9 @@ def update_many(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     if not rows:
         return
     columns = [name for name in rows[0] if name != "link_id"]
-    statement = (
-        sa.update(link)
-        .where(link.c.id == sa.bindparam("link_id"))
-        .values({name: sa.bindparam("v_" + name) for name in columns})
-    )
     connection.execute(
-        statement,
-        [{"link_id": row["link_id"], **{"v_" + name: row[name] for name in columns}} for row in rows],
+        update_of(link, "id", tuple(columns)),
+        [{"the_key": row["link_id"], **{"to_" + name: row[name] for name in columns}} for row in rows],
     )
 
 
@@ -420,15 +420,16 @@ def gone_is_known(connection: Connection, number: int) -> None:
     )
 
 
+_LIVE = sa.select(link.c.id, link.c.plant3d_id).where(
+    link.c.project == sa.bindparam("whose"), link.c.gone_in_synapse == InSynapse.LIVE
+)
+
+
 def mark_lost(connection: Connection, number: int, seen: set[str]) -> int:
     """Remember which live assets a complete read of SYNAPSE did not show, whatever became of their items. Returns how
     many are new.
     """
-    rows = connection.execute(
-        sa.select(link.c.id, link.c.plant3d_id).where(
-            link.c.project == number, link.c.gone_in_synapse == InSynapse.LIVE
-        )
-    ).fetchall()
+    rows = connection.execute(_LIVE, {"whose": number}).fetchall()
     lost = [row.id for row in rows if row.plant3d_id not in seen]
     for start in range(0, len(lost), CHUNK):
         connection.execute(
@@ -598,6 +599,9 @@ def any_unlinked(connection: Connection, number: int) -> bool:
     return found is not None
 
 
+_CLEAR_UNLINKED = sa.delete(unlinked_asset).where(unlinked_asset.c.project == sa.bindparam("whose"))
+
+
 def clear_unlinked(connection: Connection, number: int) -> None:
     """Forget all assets without a link (before a full feed read)."""
-    connection.execute(sa.delete(unlinked_asset).where(unlinked_asset.c.project == number))
+    connection.execute(_CLEAR_UNLINKED, {"whose": number})

@@ -15,13 +15,15 @@ ByClass = Mapping[str, Mapping[str, str]]
 """Class -> field -> digest of where its value comes from."""
 
 
+_OTHERS = sa.select(definitions.c.n, definitions.c.fields).where(
+    definitions.c.project == sa.bindparam("whose"), definitions.c.n != sa.bindparam("but")
+)
+_ANY_OTHER = _OTHERS.with_only_columns(definitions.c.n).limit(1)
+
+
 def earlier(connection: Connection, number: int, current: int | None) -> dict[int, ByClass]:
     """All versions but the current one."""
-    rows = connection.execute(
-        sa.select(definitions.c.n, definitions.c.fields).where(
-            definitions.c.project == number, definitions.c.n != (current or 0)
-        )
-    )
+    rows = connection.execute(_OTHERS, {"whose": number, "but": current or 0})
     return {row.n: load_map(row.fields) for row in rows}
 
 
@@ -57,8 +59,7 @@ def kept(connection: Connection, project: str) -> list[dict[str, Any]]:
 
 def forget(connection: Connection, number: int, current: int) -> None:
     """Drop the versions that no link was compared under any more."""
-    others = sa.select(definitions.c.n).where(definitions.c.project == number, definitions.c.n != current)
-    if connection.execute(others.limit(1)).first() is None:
+    if connection.execute(_ANY_OTHER, {"whose": number, "but": current}).first() is None:
         return
     in_use = sa.select(link.c.mapping_version).where(
         link.c.project == number, link.c.mapping_version.is_not(None)

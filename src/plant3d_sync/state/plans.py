@@ -32,25 +32,25 @@ def begun(connection: Connection, project: str, *, but: str | None) -> list[str]
     return [row.id for row in rows]
 
 
+_DECIDED_BEFORE = sa.select(plan.c.id).where(
+    plan.c.project == sa.bindparam("whose"),
+    plan.c.status.in_(WAITING),
+    plan.c.created_at < sa.bindparam("before"),
+    plan.c.id != sa.bindparam("but"),
+    plan.c.undo_of.is_(None),
+)
+_ASKED_FOR = sa.select(run.c.options).where(run.c.project == sa.bindparam("whose"), run.c.status.in_(LIVE))
+
+
 def decided_before(connection: Connection, project: str, at: float, *, but: str) -> list[str]:
     """Plans of the project that wait since before `at`, except this one. Plans that undo a run are none of them."""
-    rows = connection.execute(
-        sa.select(plan.c.id).where(
-            plan.c.project == project,
-            plan.c.status.in_(WAITING),
-            plan.c.created_at < at,
-            plan.c.id != but,
-            plan.c.undo_of.is_(None),
-        )
-    )
+    rows = connection.execute(_DECIDED_BEFORE, {"whose": project, "before": at, "but": but})
     return list(rows.scalars())
 
 
 def asked_for(connection: Connection, project: str) -> set[str]:
     """Plans that a request which waits, or goes on, is to apply."""
-    rows = connection.execute(
-        sa.select(run.c.options).where(run.c.project == project, run.c.status.in_(LIVE))
-    ).scalars()
+    rows = connection.execute(_ASKED_FOR, {"whose": project}).scalars()
     return {str(options["plan_id"]) for text in rows if (options := load_map(text)).get("plan_id")}
 
 

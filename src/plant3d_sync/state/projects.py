@@ -50,6 +50,7 @@ class ProjectState(msgspec.Struct, kw_only=True):
 _BY_NAME = sa.select(project).where(project.c.name == sa.bindparam("wanted"))
 
 
+_NAME_OF = sa.select(project.c.name).where(project.c.number == sa.bindparam("wanted"))
 _STIR = sa.update(project).where(project.c.name == sa.bindparam("whose")).values(stirs=project.c.stirs + 1)
 _STIRS = sa.select(project.c.stirs).where(project.c.name == sa.bindparam("whose"))
 
@@ -93,7 +94,7 @@ def get(connection: Connection, name: str) -> ProjectState | None:
 
 def name_of(connection: Connection, number: int) -> str | None:
     """The name of the project with this number."""
-    found = connection.execute(sa.select(project.c.name).where(project.c.number == number)).scalar()
+    found = connection.execute(_NAME_OF, {"wanted": number}).scalar()
     return None if found is None else str(found)
 
 

@@ -32,6 +32,11 @@ LOOK_AGAIN_SECONDS = 86_400.0
 """What we refuse is found out by every comparison: when an input moves, and at least once a day."""
 
 
+_OF_PROJECT = sa.select(quarantine).where(quarantine.c.project == sa.bindparam("whose"))
+_IN_ORDER = _OF_PROJECT.order_by(quarantine.c.id)
+_PUSHES = _OF_PROJECT.where(quarantine.c.side == "plant3d")
+
+
 def retry_after(tries: int) -> float:
     """Seconds until a refused row is offered again, after this many refusals in a row: 0, 300, 600, … 3600."""
     if tries <= 1:
@@ -46,9 +51,7 @@ def word_of(key: Key) -> str:
 
 def read(connection: Connection, number: int, project: str) -> dict[int, list[Refused]]:
     """Everything that is refused, by item. A person's word counts only for what it was said of."""
-    rows = connection.execute(
-        sa.select(quarantine).where(quarantine.c.project == number).order_by(quarantine.c.id)
-    ).fetchall()
+    rows = connection.execute(_IN_ORDER, {"whose": number}).fetchall()
     words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
     found: dict[int, list[Refused]] = {}
     for row in rows:
@@ -111,15 +114,18 @@ def keep(
 
     `settled`: the sides of which this run found out everything; what it did not meet there is over, but for items that
     it did not compare (`aside`, by identity) and rows that it met again and a person left alone (`left_alone`, by id).
+    An item that it met under another number is not refused under the old one any more.
     `run_id`: what this run wrote is settled, whether or not it compared the item.
     """
     known = {
-        Key(row.pnpid, row.field, row.code): row
-        for row in connection.execute(sa.select(quarantine).where(quarantine.c.project == number))
+        Key(row.pnpid, row.field, row.code): row for row in connection.execute(_OF_PROJECT, {"whose": number})
     }
     met: set[Key] = set()
+    numbers: dict[str | None, set[int]] = {}
     for error in errors:
         key = key_of(error)
+        if key is not None:
+            numbers.setdefault(error.plant3d_id, set()).add(key.pnpid)
         if key is None or key in met:
             continue
         met.add(key)
@@ -135,7 +141,9 @@ def keep(
     over = [
         row
         for row in left
-        if load_map(row.data).get("plant3d_id") not in aside or _is_written(connection, row, run_id)
+        if (identity := load_map(row.data).get("plant3d_id")) not in aside
+        or row.pnpid not in numbers.get(identity, {row.pnpid})
+        or _is_written(connection, row, run_id)
     ]
     _remove(connection, project, over, at)
 
@@ -152,9 +160,7 @@ def _is_written(connection: Connection, row: Kept, run_id: str | None) -> bool:
 
 def forget_pushes(connection: Connection, number: int, project: str, *, at: float) -> None:
     """Cells that nobody wants to write any more: their link has nothing open there. For runs that write none."""
-    rows = connection.execute(
-        sa.select(quarantine).where(quarantine.c.project == number, quarantine.c.side == "plant3d")
-    ).fetchall()
+    rows = connection.execute(_PUSHES, {"whose": number}).fetchall()
     over = []
     for row in rows:
         pending = connection.execute(
@@ -242,7 +248,7 @@ def end_moved(connection: Connection, number: int, project: str, *, at: float) -
     words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE)
     if not words:
         return
-    rows = connection.execute(sa.select(quarantine).where(quarantine.c.project == number))
+    rows = connection.execute(_OF_PROJECT, {"whose": number})
     digests = {word_of(Key(row.pnpid, row.field, row.code)): row.digest for row in rows}
     for key, said in words.items():
         if key not in digests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -426,26 +427,30 @@ class StoredPlan(msgspec.Struct, kw_only=True):
         return dict(self.header.get("waiting_for_person") or {})
 
 
+_INSERT_PLAN = sa.insert(plan)
+
+
 def put_plan(connection: Connection, item: StoredPlan, lines: Iterable[bytes]) -> list[str]:
     """Store a plan with its steps, in chunks. Returns the digest of each chunk, for `steps_of`."""
     connection.execute(
-        sa.insert(plan).values(
-            id=item.plan_id,
-            project=item.project,
-            direction=item.direction,
-            status=item.status,
-            created_at=item.created_at,
-            created_by=item.created_by,
-            run_id=item.run_id,
-            fingerprint=item.fingerprint,
-            mapping_digest=item.mapping_digest,
-            identity=dump(asdict(item.identity)) if item.identity else None,
-            signature=item.signature,
-            header=dump(item.header) or "{}",
-            lines=item.lines,
-            chunks=item.chunks,
-            undo_of=item.undo_of,
-        )
+        _INSERT_PLAN,
+        {
+            "id": item.plan_id,
+            "project": item.project,
+            "direction": item.direction,
+            "status": item.status,
+            "created_at": item.created_at,
+            "created_by": item.created_by,
+            "run_id": item.run_id,
+            "fingerprint": item.fingerprint,
+            "mapping_digest": item.mapping_digest,
+            "identity": dump(asdict(item.identity)) if item.identity else None,
+            "signature": item.signature,
+            "header": dump(item.header) or "{}",
+            "lines": item.lines,
+            "chunks": item.chunks,
+            "undo_of": item.undo_of,
+        },
     )
     rest, digests = iter(lines), list[str]()
     while piece := list(islice(rest, CHUNK_LINES)):
@@ -532,18 +537,32 @@ def all_steps(connection: Connection, item: StoredPlan) -> Iterator[Step]:
         yield from steps_of(connection, item.plan_id, number)
 
 
+_DATED = sa.select(plan.c.lines, plan.c.created_at, plan.c.applied_at).where(
+    plan.c.id == sa.bindparam("wanted")
+)
+
+
+@lru_cache(maxsize=64)
+def _set_plan(columns: tuple[str, ...], *, expects: bool) -> sa.Update:
+    """The statement that sets these columns of a plan; built once, used often."""
+    to = {name: sa.bindparam("to_" + name, type_=plan.c[name].type) for name in columns}
+    statement = sa.update(plan).where(plan.c.id == sa.bindparam("wanted"))
+    if expects:
+        statement = statement.where(plan.c.status.in_(sa.bindparam("expected", expanding=True)))
+    return statement.values(version=plan.c.version + 1, **to)
+
+
 def set_plan(connection: Connection, plan_id: str, *, expect: Sequence[str] = (), **values: Any) -> bool:
     """Change a plan's columns, only while its status is one of `expect` (if given)."""
-    statement = sa.update(plan).where(plan.c.id == plan_id)
-    if expect:
-        statement = statement.where(plan.c.status.in_(list(expect)))
     if "header" in values:
         values["header"] = dump(values["header"])
-    if connection.execute(statement.values(version=plan.c.version + 1, **values)).rowcount != 1:
+    given = {"wanted": plan_id, **{"to_" + name: value for name, value in values.items()}}
+    if expect:
+        given["expected"] = list(expect)
+    statement = _set_plan(tuple(values), expects=bool(expect))
+    if connection.execute(statement, given).rowcount != 1:
         return False
-    row = connection.execute(
-        sa.select(plan.c.lines, plan.c.created_at, plan.c.applied_at).where(plan.c.id == plan_id)
-    ).one()
+    row = connection.execute(_DATED, {"wanted": plan_id}).one()
     if row.lines:
         seals.seal(connection, "plan", [plan_id], at=row.applied_at or row.created_at)
     return True

@@ -25,11 +25,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     offered: Schema | None = None
 
 
+_OF_PROJECT = sa.select(catalogue).where(catalogue.c.project == sa.bindparam("whose"))
+
+
 def get(connection: Connection, number: int, now: Schema | None = None) -> Kept | None:
     """What is kept of a project; None before its first complete read. If the accepted one is `now` to the letter, it is
     not read: it is `now` itself.
     """
-    row = connection.execute(sa.select(catalogue).where(catalogue.c.project == number)).first()
+    row = connection.execute(_OF_PROJECT, {"whose": number}).first()
     if row is None:
         return None
     is_now = now is not None and row.accepted == _text(now)

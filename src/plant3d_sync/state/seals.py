@@ -162,11 +162,14 @@ def seal(connection: Connection, kind: str, keys: Iterable[object], *, at: float
             _enter(connection, chain, at, rows=digests)
 
 
+_ONE_PLAN = sa.select(plan).where(plan.c.id == sa.bindparam("wanted"))
+
+
 def seal_plan(
     connection: Connection, project: str, plan_id: str, chunks: Sequence[str], *, at: float
 ) -> None:
     """A new plan, with the digest of each chunk of its steps."""
-    row = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).one()
+    row = connection.execute(_ONE_PLAN, {"wanted": plan_id}).one()
     digests = {f"plan:{plan_id}": _digest(row, _KINDS["plan"].columns)}
     _enter(
         connection, chain_name(ROWS, project), at, rows=digests, chunks={f"chunks:{plan_id}": list(chunks)}
@@ -626,11 +629,16 @@ def _altered_changes(
     return altered
 
 
+_RECOVERED = (
+    sa.select(intent)
+    .where(intent.c.project == sa.bindparam("whose"), intent.c.status == "open")
+    .order_by(intent.c.id)
+)
+
+
 def check_recovery(connection: Connection, project: str, *, nothing: str) -> None:
     """Open intents, the plans their steps stand in, and their cells. Raises NeedsPersonError `row_altered`."""
-    waiting = connection.execute(
-        sa.select(intent).where(intent.c.project == project, intent.c.status == "open").order_by(intent.c.id)
-    ).fetchall()
+    waiting = connection.execute(_RECOVERED, {"whose": project}).fetchall()
     if waiting:
         _check_intents(connection, project, waiting, set(), nothing)
 
@@ -679,6 +687,17 @@ def _is_inline(lines: bytes | str) -> bool:
     return lines[:1] in (b"[", "[")
 
 
+_OF_CONFLICT = sa.select(conflict).where(conflict.c.project == sa.bindparam("whose")).order_by(conflict.c.id)
+_ONE_CONFLICT = _OF_CONFLICT.where(conflict.c.id == sa.bindparam("wanted"))
+_CHOICES = _OF_CONFLICT.where(conflict.c.carried_out == 0, conflict.c.chosen.is_not(None))
+_SAID = (
+    sa.select(acknowledgement)
+    .where(acknowledgement.c.project == sa.bindparam("whose"), acknowledgement.c.ended_at.is_(None))
+    .order_by(acknowledgement.c.id)
+)
+_HELD = {statement: statement.with_for_update() for statement in (_ONE_CONFLICT, _CHOICES, _SAID)}
+
+
 def check_choices(
     connection: Connection, project: str, *, nothing: str, writing: bool, conflict_id: str | None = None
 ) -> None:
@@ -687,23 +706,15 @@ def check_choices(
     seal, which are read one after the other, could be of two moments.
     """
 
-    def kept(statement: sa.Select[Any]) -> sa.Select[Any]:
-        return statement.with_for_update() if writing else statement
+    def found_by(statement: sa.Select[Any], **more: str) -> Sequence[Row[Any]]:
+        statement = _HELD[statement] if writing else statement
+        return connection.execute(statement, {"whose": project, **more}).fetchall()
 
-    which = (
-        sa.and_(conflict.c.carried_out == 0, conflict.c.chosen.is_not(None))
-        if conflict_id is None
-        else conflict.c.id == conflict_id
-    )
-    statement = sa.select(conflict).where(conflict.c.project == project, which).order_by(conflict.c.id)
-    rows = [("conflict", row) for row in connection.execute(kept(statement)).fetchall()]
     if conflict_id is None:
-        said = (
-            sa.select(acknowledgement)
-            .where(acknowledgement.c.project == project, acknowledgement.c.ended_at.is_(None))
-            .order_by(acknowledgement.c.id)
-        )
-        rows += [("acknowledgement", row) for row in connection.execute(kept(said)).fetchall()]
+        rows = [("conflict", row) for row in found_by(_CHOICES)]
+        rows += [("acknowledgement", row) for row in found_by(_SAID)]
+    else:
+        rows = [("conflict", row) for row in found_by(_ONE_CONFLICT, wanted=conflict_id)]
     if not rows:
         return
     try:
