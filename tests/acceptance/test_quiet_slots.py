@@ -22,7 +22,7 @@ from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.run.report import Report
 from plant3d_sync.sample import edits
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS, retry_after
-from plant3d_sync.usecases.conflicts import resolve_conflict
+from plant3d_sync.usecases.conflicts import Choice, resolve_conflict
 from tests.support.faulty_http import Seen
 from tests.support.wayback import cell, redescribed, user_describes
 from tests.support.world import NAME, MakeWorld, World, recorded
@@ -389,7 +389,7 @@ def acting(point: str, act: Callable[[], object]) -> Any:
 def choose(slots: Slots, resolution: str, value: str | None = None) -> None:
     engine, _source = slots.engine()
     (row,) = slots.world.conflicts()
-    resolve_conflict(engine._world, row["id"], resolution=resolution, manual_value=value)
+    resolve_conflict(engine._world, row["id"], Choice(resolution=resolution, manual_value=value))
 
 
 @pytest.mark.parametrize("during", [False, True], ids=["between runs", "while a run ends"])

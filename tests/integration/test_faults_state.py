@@ -44,7 +44,7 @@ from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.state.tables import metadata
 from plant3d_sync.usecases import queue
-from plant3d_sync.usecases.conflicts import resolve_conflict
+from plant3d_sync.usecases.conflicts import Choice, resolve_conflict
 from plant3d_sync.worker.scheduler import planned_projects
 from tests.support import invariants, postgres
 from tests.support.asking import enqueue
@@ -849,8 +849,7 @@ def deciding(world: World, conflict: Row, *choice: str) -> tuple[threading.Threa
             resolve_conflict(
                 app.world(),
                 conflict["id"],
-                resolution=choice[0],
-                manual_value=choice[-1],
+                Choice(resolution=choice[0], manual_value=choice[-1]),
                 version=conflict["version"],
             )
             taken.append(True)

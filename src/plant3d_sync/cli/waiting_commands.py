@@ -87,7 +87,11 @@ def quarantine_list(
         name = made.project_name(project)
         with made.kept_state.read() as connection:
             items, total = use.list_quarantine(
-                connection, name, status=status, code=code, field=field, tag=tag, limit=limit, offset=offset
+                connection,
+                name,
+                use.Wanted(status=status, code=code, field=field, tag=tag),
+                limit=limit,
+                offset=offset,
             )
     if as_json:
         print_json({"items": items, "total": total})
@@ -147,7 +151,7 @@ def quarantine_retry(
             _carry_out(made, name)
         tried = {row["id"] for row in rows}
         with made.kept_state.read() as connection:
-            left, _total = use.list_quarantine(connection, name, status="all", limit=1_000_000)
+            left, _total = use.list_quarantine(connection, name, use.Wanted(status="all"), limit=1_000_000)
     left = [row for row in left if row["id"] in tried]
     if as_json:
         print_json({"tried": rows, "left": left})

@@ -21,8 +21,10 @@ from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.usecases.conflicts import (
     CHOICES,
+    Choice,
     ConflictDocument,
     Resolved,
+    Wanted,
     applied_to,
     get_conflict,
     list_conflicts,
@@ -64,11 +66,9 @@ def conflicts(
         items, total = list_conflicts(
             made.kept_state,
             name,
-            status=status,
+            Wanted(status=status, field=field, tag=tag),
             limit=limit,
             offset=offset,
-            field=field,
-            tag=tag,
         )
     if as_json:
         print_json({"items": items, "total": total})
@@ -182,9 +182,7 @@ def _resolve_one(made: App, words: list[str], value: str | None, note: str | Non
     answer = resolve_conflict(
         world,
         conflict_id,
-        resolution=choice,
-        manual_value=value,
-        note=note,
+        Choice(resolution=choice, manual_value=value, note=note),
         write_mode=config.write.value,
     )
     if not no_run:
@@ -223,7 +221,7 @@ def _resolve_all(
     choice = _choice(words[0], value)
     name = made.project_name(project) if project else None
     items, total = list_conflicts(
-        made.kept_state, name, status="pending", limit=1_000_000, field=field, tag=tag, kind=kind
+        made.kept_state, name, Wanted(field=field, tag=tag, kind=kind), limit=1_000_000
     )
     if choice == "manual" or not yes:
         shown = [{**item, "would_be": item.get(f"{choice}_value", value)} for item in items]
@@ -238,9 +236,7 @@ def _resolve_all(
             resolve_conflict(
                 world,
                 item["id"],
-                resolution=choice,
-                manual_value=value,
-                note=note,
+                Choice(resolution=choice, manual_value=value, note=note),
                 version=item["version"],
                 write_mode=_write_mode(made, item),
             )

@@ -388,56 +388,62 @@ def sync_conflicts(
     chosen = {(row.plant3d_id, row.field): row for row in _waiting_choices(connection, project)}
     for draft in drafts:
         row = known.pop((draft["plant3d_id"], draft["field"]), None)
-        if row is None:
-            choice = chosen.get((draft["plant3d_id"], draft["field"]))
-            if choice is not None and choice.id not in planned_choices and _same_values(choice, draft):
-                continue  # decided while this run was under way: the next one carries it out
-            if choice is not None:
-                _end_choice(connection, choice, void="a side moved elsewhere")
-                touched.append(choice.seq)
-            created.append(new_id())
-            touched.append(_insert_conflict(connection, project, draft, created[-1], run_id, at))
+        if row is not None:
+            if _asked_again(connection, row, draft):
+                touched.append(row.seq)
             continue
-        old = load_map(row.data)
-        if row.asset_tag != draft["tag"]:  # renamed meanwhile; the question is the same
-            touched.append(row.seq)
-            connection.execute(
-                sa.update(conflict).where(conflict.c.seq == row.seq).values(asset_tag=draft["tag"])
-            )
-        moved = old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]
-        if moved or row.kind != draft["kind"]:
-            touched.append(row.seq)
-            connection.execute(
-                sa.update(conflict)
-                .where(conflict.c.seq == row.seq)
-                .values(
-                    kind=draft["kind"],
-                    data=dump(dict(draft)),
-                    version=row.version + 1,
-                    resolution=None,
-                    chosen=None,
-                    asset_tag=draft["tag"],
-                    link_id=draft.get("link_id"),
-                )
-            )
+        choice = chosen.get((draft["plant3d_id"], draft["field"]))
+        if choice is not None and choice.id not in planned_choices and _same_values(choice, draft):
+            continue  # decided while this run was under way: the next one carries it out
+        if choice is not None:
+            _end_choice(connection, choice, void="a side moved elsewhere")
+            touched.append(choice.seq)
+        created.append(new_id())
+        touched.append(_insert_conflict(connection, project, draft, created[-1], run_id, at))
     for row in known.values():
-        if not examined({"link_id": row.link_id, "plant3d_id": row.plant3d_id, "field": row.field}):
-            continue
-        touched.append(row.seq)
-        connection.execute(
-            sa.update(conflict)
-            .where(conflict.c.seq == row.seq)
-            .values(
-                status="resolved",
-                resolution=row.resolution or "converged",
-                resolved_by=row.resolved_by or "sync",
-                resolved_at=at,
-                version=row.version + 1,
-            )
-        )
+        if examined({"link_id": row.link_id, "plant3d_id": row.plant3d_id, "field": row.field}):
+            _converged(connection, row, at)
+            touched.append(row.seq)
     touched += _close_choices(connection, project, fates)
     seals.seal(connection, "conflict", sorted(set(touched)), at=at)
     return created
+
+
+def _asked_again(connection: Connection, row: Row[Any], draft: Mapping[str, Any]) -> bool:
+    """An open question was found again: its values are refreshed if a side moved. Whether anything of it changed."""
+    old = load_map(row.data)
+    values: dict[str, Any] = {}
+    if row.asset_tag != draft["tag"]:  # renamed meanwhile; the question is the same
+        values["asset_tag"] = draft["tag"]
+    moved = old.get("plant3d") != draft["plant3d"] or old.get("synapse") != draft["synapse"]
+    if moved or row.kind != draft["kind"]:
+        values |= {
+            "kind": draft["kind"],
+            "data": dump(dict(draft)),
+            "version": row.version + 1,
+            "resolution": None,
+            "chosen": None,
+            "asset_tag": draft["tag"],
+            "link_id": draft.get("link_id"),
+        }
+    if values:
+        connection.execute(sa.update(conflict).where(conflict.c.seq == row.seq).values(**values))
+    return bool(values)
+
+
+def _converged(connection: Connection, row: Row[Any], at: float) -> None:
+    """An open question was examined and not found again."""
+    connection.execute(
+        sa.update(conflict)
+        .where(conflict.c.seq == row.seq)
+        .values(
+            status="resolved",
+            resolution=row.resolution or "converged",
+            resolved_by=row.resolved_by or "sync",
+            resolved_at=at,
+            version=row.version + 1,
+        )
+    )
 
 
 def count_pending(connection: Connection, project: str) -> int:

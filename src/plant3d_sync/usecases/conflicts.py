@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
+import msgspec
+
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
+from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import known
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.side import Side
@@ -109,36 +112,45 @@ class Resolved(TypedDict):
 """A stored choice: the value, and how far it got on each side."""
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which conflicts are looked for; None means any. `tag` may hold `*` and `?`."""
+
+    status: str = "pending"
+    field: str | None = None
+    tag: str | None = None
+    kind: str | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything but the status is asked for."""
+        return (self.field, self.tag, self.kind) != (None, None, None)
+
+    def fits(self, row: finding_state.ConflictRow) -> bool:
+        """Whether it is one of those, whatever its status."""
+        return (
+            self.field in (None, row["field"])
+            and self.kind in (None, row["kind"])
+            and (self.tag is None or finding_state.fits(row["asset_tag"], self.tag))
+        )
+
+
+PENDING = Wanted()
+
+
 def list_conflicts(
-    state: State,
-    project: str | None,
-    *,
-    status: str = "pending",
-    limit: int = 100,
-    offset: int = 0,
-    field: str | None = None,
-    tag: str | None = None,
-    kind: str | None = None,
+    state: State, project: str | None, wanted: Wanted = PENDING, *, limit: int = 100, offset: int = 0
 ) -> tuple[list[ConflictDocument], int]:
-    """Conflicts, oldest first, and how many match. `tag` may hold `*` and `?`."""
-    if field is None and tag is None and kind is None:
+    """Conflicts, oldest first, and how many match."""
+    if not wanted.is_narrow:
         with state.read() as connection:
             rows, total = finding_state.conflicts(
-                connection, project, status=status, limit=limit, offset=offset
+                connection, project, status=wanted.status, limit=limit, offset=offset
             )
         return [conflict_document(row) for row in rows], total
     with state.read() as connection:
-        rows, _total = finding_state.conflicts(connection, project, status=status, limit=1_000_000)
-    found = [row for row in rows if _matches(row, field, tag, kind)]
+        rows, _total = finding_state.conflicts(connection, project, status=wanted.status, limit=1_000_000)
+    found = [row for row in rows if wanted.fits(row)]
     return [conflict_document(row) for row in found[offset : offset + limit]], len(found)
-
-
-def _matches(row: finding_state.ConflictRow, field: str | None, tag: str | None, kind: str | None) -> bool:
-    return (
-        (field is None or row["field"] == field)
-        and (kind is None or row["kind"] == kind)
-        and (tag is None or fnmatch.fnmatchcase(str(row["asset_tag"]), tag))
-    )
 
 
 def find_conflict(state: State, conflict_id: str) -> ConflictDocument | None:
@@ -214,13 +226,41 @@ def ticks_iso(ticks: int | None) -> str | None:
     return when.isoformat().replace("+00:00", "Z")
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person chose. `resolution`: one of `CHOICES`; `manual_value`: the value of a choice by hand."""
+
+    resolution: str
+    manual_value: Value = None
+    note: str | None = None
+
+    def check(self) -> None:
+        """Raise NotFoundError `resolution_unknown` for a word that is none."""
+        if self.resolution not in CHOICES:
+            raise NotFoundError(
+                f"{said(self.resolution)} is not a resolution. Nothing was decided.",
+                hint="plant3d, synapse or manual.",
+                code="resolution_unknown",
+            )
+
+    def value_for(self, row: finding_state.ConflictRow) -> Value:
+        """The value that it means; of a whole item, the side. Raises NotFoundError `resolution_unknown`."""
+        if row["field"] != WHOLE:
+            sides = {"plant3d": row["data"].get("plant3d"), "synapse": row["data"].get("synapse")}
+            return sides.get(self.resolution, self.manual_value)
+        if self.resolution == "manual":
+            raise NotFoundError(
+                "A whole item cannot be resolved by hand. Nothing was decided.",
+                hint="Choose plant3d or synapse.",
+                code="resolution_unknown",
+            )
+        return self.resolution
+
+
 def resolve_conflict(
     world: World,
     conflict_id: str,
+    choice: Choice,
     *,
-    resolution: str,
-    manual_value: Value = None,
-    note: str | None = None,
     by: str = "cli",
     version: int | None = None,
     write_mode: str = "off",
@@ -230,7 +270,7 @@ def resolve_conflict(
     The choice is bound to the two values it was made between and is void once a side moves elsewhere.
     Raises NotFoundError; NeedsPersonError `conflict_moved` when somebody decided or a side moved since `version`.
     """
-    _check_resolution(resolution)
+    choice.check()
     with world.state.write() as connection:
         row = finding_state.get_conflict(connection, conflict_id)
         if row is None:
@@ -240,23 +280,21 @@ def resolve_conflict(
         )
         if row["status"] != "pending" or (version is not None and version != row["version"]):
             raise _moved(row)
-        chosen = _chosen(row, resolution, manual_value)
+        chosen = choice.value_for(row)
         now = world.clock()
         if not finding_state.choose(
             connection,
             conflict_id,
             version=row["version"],
-            resolution=resolution,
+            resolution=choice.resolution,
             chosen=chosen,
-            note=note,
+            note=choice.note,
             by=by,
             at=now,
         ):  # somebody decided while we looked: tell what they decided
             raise _moved(finding_state.get_conflict(connection, conflict_id) or row)
-        _audit_choice(connection, row, resolution, chosen, note=note, by=by, at=now)
+        _audit_choice(connection, row, choice, chosen, by=by, at=now)
         project_state.update(connection, row["project"], force_compare=True)
-    from plant3d_sync.failpoints import failpoint
-
     failpoint("resolve.stored")
     return {
         "status": "resolved",
@@ -265,36 +303,12 @@ def resolve_conflict(
     }
 
 
-def _check_resolution(resolution: str) -> None:
-    if resolution not in CHOICES:
-        raise NotFoundError(
-            f"{said(resolution)} is not a resolution. Nothing was decided.",
-            hint="plant3d, synapse or manual.",
-            code="resolution_unknown",
-        )
-
-
-def _chosen(row: finding_state.ConflictRow, resolution: str, manual_value: Value) -> Value:
-    """The value that a resolution means; of a whole item, the side."""
-    if row["field"] != "*":
-        sides = {"plant3d": row["data"].get("plant3d"), "synapse": row["data"].get("synapse")}
-        return sides.get(resolution, manual_value)
-    if resolution == "manual":
-        raise NotFoundError(
-            "A whole item cannot be resolved by hand. Nothing was decided.",
-            hint="Choose plant3d or synapse.",
-            code="resolution_unknown",
-        )
-    return resolution
-
-
 def _audit_choice(
     connection: Connection,
     row: finding_state.ConflictRow,
-    resolution: str,
+    choice: Choice,
     chosen: Value,
     *,
-    note: str | None,
     by: str,
     at: float,
 ) -> None:
@@ -307,9 +321,9 @@ def _audit_choice(
         conflict=row["id"],
         field=row["field"],
         tag=row["asset_tag"],
-        resolution=resolution,
+        resolution=choice.resolution,
         chosen=chosen,
-        note=note,
+        note=choice.note,
         plant3d=row["data"].get("plant3d"),
         synapse=row["data"].get("synapse"),
     )
@@ -337,7 +351,7 @@ def applied_to(state: State, conflict_id: str, write_mode: str) -> dict[str, str
         raise NotFoundError(f"There is no conflict {conflict_id}.")
     if row["void"]:
         return {Side.PLANT3D.value: "void", Side.SYNAPSE.value: "void"}
-    if row["field"] == "*":
+    if row["field"] == WHOLE:
         done = "applied" if row["carried_out"] else "waiting"
         return {Side.PLANT3D.value: "applied", Side.SYNAPSE.value: done}
     chosen, data, name = row["chosen"], row["data"], row["field"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+import msgspec
+
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.refused import Key
@@ -57,29 +59,35 @@ Refused = TypedDict(
 """A refused row with everything known about it; its members are those of the interface."""
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which refused rows are looked for; None means any. `status`: one of `STATUSES`. `tag` may hold `*` and `?`."""
+
+    status: str = "waiting"
+    code: str | None = None
+    field: str | None = None
+    tag: str | None = None
+
+    def fits(self, row: Refused) -> bool:
+        """Whether it is one of those."""
+        return (
+            (self.status == "all" or (row["ignored"] is not None) == (self.status == "ignored"))
+            and self.code in (None, row["code"])
+            and self.field in (None, row["field"])
+            and (self.tag is None or fits(row["tag"], self.tag))
+        )
+
+
+WAITING = Wanted()
+
+
 def list_quarantine(
-    connection: Connection,
-    project: str,
-    *,
-    status: str = "waiting",
-    code: str | None = None,
-    field: str | None = None,
-    tag: str | None = None,
-    limit: int = 100,
-    offset: int = 0,
+    connection: Connection, project: str, wanted: Wanted = WAITING, *, limit: int = 100, offset: int = 0
 ) -> tuple[list[Refused], int]:
-    """Refused rows of a project, oldest first, and how many there are. `tag` may hold `*` and `?`."""
+    """Refused rows of a project, oldest first, and how many there are."""
     known = project_state.get(connection, project)
     rows = kept.rows_of(connection, known.number) if known is not None else []
     words = acknowledgements.standing(connection, project, QUARANTINE) if rows else {}
-    found = [
-        shown
-        for shown in (document(row, words) for row in rows)
-        if (status == "all" or (shown["ignored"] is not None) == (status == "ignored"))
-        and code in (None, shown["code"])
-        and field in (None, shown["field"])
-        and (tag is None or fits(shown["tag"], tag))
-    ]
+    found = [shown for row in rows if wanted.fits(shown := document(row, words))]
     return found[offset : offset + limit], len(found)
 
 

@@ -10,7 +10,14 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from plant3d_sync.errors import NeedsPersonError, RetryLaterError
 from plant3d_sync.model.side import Direction
-from plant3d_sync.usecases.conflicts import ConflictDocument, find_conflict, list_conflicts, resolve_conflict
+from plant3d_sync.usecases.conflicts import (
+    Choice,
+    ConflictDocument,
+    Wanted,
+    find_conflict,
+    list_conflicts,
+    resolve_conflict,
+)
 from plant3d_sync.usecases.wish import Wish
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -52,12 +59,9 @@ def conflicts(
     items, total = list_conflicts(
         call.context.state,
         call.project(project_id),
-        status=status,
+        Wanted(status=status, field=field, tag=asset_tag, kind=kind),
         limit=limit,
         offset=offset,
-        field=field,
-        tag=asset_tag,
-        kind=kind,
     )
     return s.Conflicts(
         items=[s.Conflict.model_validate(item) for item in items], total=total, limit=limit, offset=offset
@@ -86,11 +90,8 @@ def _bulk(call: Call, ticket: Ticket, project: str, body: s.BulkResolveBody) -> 
     found, total = list_conflicts(
         call.context.state,
         project,
-        status="pending",
+        Wanted(field=wanted.field, tag=wanted.asset_tag, kind=wanted.kind),
         limit=BULK,
-        field=wanted.field,
-        tag=wanted.asset_tag,
-        kind=wanted.kind,
     )
     if wanted.ids is not None:
         found = [item for item in found if item["id"] in wanted.ids]
@@ -141,8 +142,7 @@ def _decide(
         resolve_conflict(
             call.context.world,
             item["id"],
-            resolution=choice,
-            note=note,
+            Choice(resolution=choice, note=note),
             by=call.by,
             version=item["version"],
             write_mode=call.context.entry(project).write,
@@ -210,9 +210,7 @@ def resolve(
         done = resolve_conflict(
             call.context.world,
             conflict_id,
-            resolution=body.resolution,
-            manual_value=body.manual_value,
-            note=body.note,
+            Choice(resolution=body.resolution, manual_value=body.manual_value, note=body.note),
             by=call.by,
             version=version,
             write_mode=call.context.entry(project).write,

@@ -81,10 +81,7 @@ def quarantine(
         items, total = use.list_quarantine(
             connection,
             name,
-            status=status,
-            code=code,
-            field=field,
-            tag=asset_tag,
+            use.Wanted(status=status, code=code, field=field, tag=asset_tag),
             limit=limit,
             offset=offset,
         )
