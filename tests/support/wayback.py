@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import force_setattr
+
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run.asked import Asked
@@ -286,7 +288,7 @@ class Bench:
     def _engine(self) -> Engine:
         project = self.app.project(NAME)
         capabilities = project.synapse.capabilities()
-        object.__setattr__(capabilities, "skew_seconds", self.skew)
+        force_setattr(capabilities, "skew_seconds", self.skew)
         return Engine(self.clocked(), project)
 
 
