@@ -162,6 +162,18 @@ REGRESSIONS: list[Story] = [
     told("the user types two lines", "now", "quarantine retry", "now", "the user types"),
     told("the user types two lines", "now", "quarantine ignore", "push", "the designer types"),
     told("the user types two lines", "now", "quarantine ignore, over the API", "the user types two lines"),
+    # a cell that was refused stayed in the list of what waits though its item was deleted, or its asset archived
+    told("the user types two lines", "now", "the designer deletes the item"),
+    told("the user types two lines", "now, and before it writes the designer deletes the item"),
+    told("the user types two lines", "now", "the user archives the asset"),
+    told("the user types two lines", "now", "another mapping without pumps", "now"),
+    told(
+        "the user types two lines",
+        "now",
+        "the designer deletes the item",
+        "now",
+        "the designer brings the item back",
+    ),
     # a refused row that got another number: it stayed refused under the old one, too
     told("the designer copies the row", "now", "the designer copies the row"),
     # a creation, archived or purged before the run that made it heard of it

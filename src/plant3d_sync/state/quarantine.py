@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from msgspec import UNSET
 from sqlalchemy.engine import Connection, Row
 
+from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, key_of
 from plant3d_sync.state import acknowledgements
@@ -114,7 +115,8 @@ def keep(
 
     `settled`: the sides of which this run found out everything; what it did not meet there is over, but for items that
     it did not compare (`aside`, by identity) and rows that it met again and a person left alone (`left_alone`, by id).
-    An item that it met under another number is not refused under the old one any more.
+    An item that it met under another number is not refused under the old one any more; nor is one that is gone from
+    Plant 3D, or whose asset is archived: between those two nothing is written.
     `run_id`: what this run wrote is settled, whether or not it compared the item.
     """
     known = {
@@ -143,9 +145,23 @@ def keep(
         for row in left
         if (identity := load_map(row.data).get("plant3d_id")) not in aside
         or row.pnpid not in numbers.get(identity, {row.pnpid})
+        or not _lives_on_both(connection, number, row.pnpid, identity)
         or _is_written(connection, row, run_id)
     ]
     _remove(connection, project, over, at)
+
+
+_PAIR = sa.select(link.c.state, link.c.gone_in_synapse).where(
+    link.c.project == sa.bindparam("whose"),
+    link.c.pnpid == sa.bindparam("row"),
+    link.c.plant3d_id == sa.bindparam("identity"),
+)
+
+
+def _lives_on_both(connection: Connection, number: int, pnpid: int, identity: str | None) -> bool:
+    """Whether an item is in Plant 3D and its asset in SYNAPSE, as this run saw them; True without a link."""
+    pair = connection.execute(_PAIR, {"whose": number, "row": pnpid, "identity": identity}).first()
+    return pair is None or (pair.state == LinkState.ACTIVE and pair.gone_in_synapse == InSynapse.LIVE)
 
 
 def _is_written(connection: Connection, row: Kept, run_id: str | None) -> bool:
