@@ -94,7 +94,7 @@ def test_who_waits_for_a_locked_database_looks_at_the_clock_of_its_run(
 ) -> None:
     with closing(sqlite3.connect(project.database, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        looks = asked(lambda: make_backup(project.database, folder, project="mine", deadline=600), but=1)
+        looks = asked(lambda: make_backup(project.database, folder, project="mine", deadline=30), but=1)
     assert looks >= 2 and list_backups(folder, "mine") == []
 
 

@@ -48,6 +48,12 @@ class Break:
         return self.where.partition(":")[0]
 
     @property
+    def import_name(self) -> str:
+        """Name of the module for an import."""
+        dotted = self.module.removesuffix(".py").replace("/", ".")
+        return f"{SOURCE.name}.{dotted}".removesuffix(".__init__")
+
+    @property
     def function(self) -> str:
         """Name of the function with its classes; "" for the whole module."""
         return self.where.partition(":")[2]

@@ -4,15 +4,17 @@
     python3 dev.py mutants --all        every break
     python3 dev.py mutants WORDS        those whose name, module or promise holds these words
 
-Each break is put into a copy of `src`; the tests that stand for it run against that copy in a process of their own.
-First they all run against the copy as it is: a test that fails by itself notices nothing. The exit code is 1 if a break
-survived, or could not be tried.
+Where it can be, a break is put into the running program, in a fork of a process that has imported everything
+(`stand.py`). What survives that, or cannot be tried so, is put into a copy of `src`; the tests that stand for it run
+against that copy in a process of their own. First they run against the program as it is: a test that fails by itself
+notices nothing. The exit code is 1 if a break survived, or could not be tried.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -29,6 +31,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.mutants.breaks import ROOT, SOURCE, Break, all_breaks
+from tests.mutants.stand import exchange, in_a_fork
 
 PRELOADED = [
     "pytest",
@@ -47,29 +50,69 @@ CAUGHT, SURVIVED, BROKEN = "caught", "SURVIVED", "NOT TRIED"
 _MEANING = {int(pytest.ExitCode.OK): SURVIVED, int(pytest.ExitCode.TESTS_FAILED): CAUGHT}
 
 
-def _tests(source: str, tests: Sequence[str], log: str, folder: str) -> None:
-    """In a process of its own: run tests against this source; its exit code is pytest's."""
+def _settle(source: str, log: str, folder: str) -> list[str]:
+    """A process of its own looks at this source and writes into this log. Returns the options of pytest."""
     with open(log, "w", encoding="utf-8") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-        os.chdir(ROOT)
-        os.environ["PYTHONPATH"] = os.pathsep.join([source, str(ROOT)])
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
-        sys.path[:0] = [source]
-        import_module(SOURCE.name)  # now: a module of the tests may put the unbroken program before it
-        options = [
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "-o",
-            f"pythonpath={source} .",
-            "-o",
-            f"timeout={HANG}",
-        ]
-        code = pytest.main([*options, *tests])
-        sys.stdout.flush()
-        os._exit(int(code))
+    os.chdir(ROOT)
+    os.environ["PYTHONPATH"] = os.pathsep.join([source, str(ROOT)])
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
+    sys.path[:0] = [source]
+    import_module(SOURCE.name)  # now: a module of the tests may put the unbroken program before it
+    return [
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        f"pythonpath={source} .",
+        "-o",
+        f"timeout={HANG}",
+    ]
+
+
+def _tests(source: str, tests: Sequence[str], log: str, folder: str) -> None:
+    """In a process of its own: run tests against this source; its exit code is pytest's."""
+    options = _settle(source, log, folder)
+    code = pytest.main([*options, *tests])
+    sys.stdout.flush()
+    os._exit(int(code))
+
+
+def _stand(source: str, breaks: Sequence[Break], log: str, folder: str, trust: bool) -> None:
+    """In a process of its own: try breaks that the same tests stand for; the names of those caught go to `caught`."""
+    options = _settle(source, log, folder)
+    files = files_of(breaks[0])
+    pytest.main([*options, "--collect-only", *files])  # imports the tests, and with them the program
+    fork = Path(folder) / "fork"
+    tests = sorted({test for one in breaks for test in one.tests})
+    if not trust and in_a_fork(lambda: int(pytest.main([*options, *tests])), fork, HANG)[0]:
+        os._exit(1)  # the tests fail by themselves: the runner finds that again, and says it
+    for one in breaks:
+        text = (Path(source) / SOURCE.name / one.module).read_text(encoding="utf-8")
+
+        def tried(one: Break = one, text: str = text) -> int:
+            exchange(import_module(one.import_name), text, one.applied(text))
+            return int(pytest.main([*options, *one.tests]))
+
+        if in_a_fork(tried, fork, HANG)[0] == pytest.ExitCode.TESTS_FAILED:
+            with (Path(folder) / "caught").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(one.name) + "\n")
+    os._exit(0)
+
+
+def files_of(one: Break) -> tuple[str, ...]:
+    """The files of the tests that stand for a break."""
+    return tuple(sorted({test.partition("::")[0] for test in one.tests}))
+
+
+def groups(wanted: Iterable[Break]) -> list[list[Break]]:
+    """Breaks by the files of their tests, the largest group first."""
+    found: dict[tuple[str, ...], list[Break]] = {}
+    for one in wanted:
+        found.setdefault(files_of(one), []).append(one)
+    return sorted(found.values(), key=len, reverse=True)
 
 
 class Bench:
@@ -92,6 +135,18 @@ class Bench:
             child.join()
             return int(pytest.ExitCode.TESTS_FAILED), "hung"
         return child.exitcode or 0, log.read_text(encoding="utf-8", errors="replace")
+
+    def stand(self, breaks: Sequence[Break], *, trust: bool) -> set[str]:
+        """Names of the breaks that were caught by exchanging functions of the running program."""
+        (self._folder / "caught").write_text("", encoding="utf-8")
+        child = self._how.Process(
+            target=_stand,
+            args=(str(self._source), breaks, str(self._folder / "log"), str(self._folder), trust),
+        )
+        child.start()
+        child.join()
+        names = (self._folder / "caught").read_text(encoding="utf-8").splitlines()
+        return {json.loads(name) for name in names}
 
     def try_(self, one: Break) -> tuple[str, str]:
         """What became of a break, and what its tests said."""
@@ -178,13 +233,18 @@ def main() -> int:
     if os.name == "posix":
         multiprocessing.set_forkserver_preload(PRELOADED)
     with benches(options.workers) as free:
-        if not options.trust:
+        caught: set[str] = set()
+
+        def stood(group: list[Break]) -> None:
             bench = free.get()
-            code, said = bench.run(sorted({test for one in wanted for test in one.tests}))
-            free.put(bench)
-            if code:
-                print(said[-3000:], "\nThe tests fail on the program as it is; no break was tried.", sep="")
-                return 1
+            try:
+                names = bench.stand(group, trust=options.trust)
+            finally:
+                free.put(bench)
+            for one in group:
+                if one.name in names:
+                    caught.add(one.name)
+                    print(f"{CAUGHT:9}  {one.name}  ({one.where})", flush=True)
 
         def tried(one: Break) -> tuple[Break, str, str]:
             bench = free.get()
@@ -193,13 +253,22 @@ def main() -> int:
             finally:
                 free.put(bench)
 
-        fates: list[tuple[Break, str]] = []
         with ThreadPoolExecutor(options.workers) as pool:
-            for one, fate, said in pool.map(tried, wanted):
-                fates.append((one, fate))
+            if hasattr(os, "fork"):
+                list(pool.map(stood, groups(wanted)))
+            rest = [one for one in wanted if one.name not in caught]
+            if rest and not options.trust:
+                bench = free.get()
+                code, said = bench.run(sorted({test for one in rest for test in one.tests}))
+                free.put(bench)
+                if code:
+                    print(said[-3000:], "\nThe tests fail on the program as it is.", sep="")
+                    return 1
+            left = 0
+            for one, fate, said in pool.map(tried, rest):
+                left += fate != CAUGHT
                 print(f"{fate:9}  {one.name}  ({one.where})", flush=True)
                 if fate == BROKEN:
                     print("\n".join(f"    {line}" for line in said.splitlines()[-15:]))
-    left = [one for one, fate in fates if fate != CAUGHT]
-    print(f"{len(fates)} breaks, {len(fates) - len(left)} caught.")
+    print(f"{len(wanted)} breaks, {len(wanted) - left} caught.")
     return 1 if left else 0
