@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import yaml
 from sqlalchemy import Connection, Engine, event, util
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
@@ -62,6 +64,14 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.delenv(name)
         for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
             patch.setenv(name, str(state / name.lower()))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mappings_read_once() -> Iterator[None]:
+    """The same mapping file is made into the same tree: building it takes longer than a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "compose", functools.lru_cache(yaml.compose))
         yield
 
 

@@ -483,9 +483,7 @@ def test_a_choice_to_restore_that_was_killed_before_it_was_sent_is_carried_out_b
     now(ask, code=3)
     (found,) = listed(ask)
     ok(ask.cli("resolve", found["id"], "plant3d", "--no-run"))
-    killed = ask.process(
-        "pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "pull.intent_stored:1"}
-    )
+    killed = ask.apart("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "pull.intent_stored:1"})
     assert killed.code == -9 and ask.asset_of(pnpid)["deleted_at"] is not None
     ask.pulled()
     assert ask.asset_of(pnpid)["deleted_at"] is None

@@ -84,7 +84,7 @@ def test_a_project_in_order_passes_every_check(settled: World) -> None:
 
 
 def test_before_the_first_run_no_state_database_is_made(world: World) -> None:
-    said = doctor(world)
+    said = doctor(world.without_state())
     assert said.code == 0, said.out
     assert not world.state.exists()
     assert "does not exist yet" in checks(said)["state database"]["message"]

@@ -78,7 +78,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, reference_synapse: RunningSy
 
     def killed(point: str, *words: str) -> None:
         env = {"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": point}
-        assert world.process(*words, NAME, env=env).code == -signal.SIGKILL
+        assert world.apart(*words, NAME, env=env).code == -signal.SIGKILL
 
     world.pulled()
     pumps = [item.pnpid for item in world.items("equipment")]
@@ -562,7 +562,7 @@ def test_altered_rows_are_set_aside_and_lead_to_no_write(scene: Scene, kind: str
 def test_a_request_whose_row_is_no_json_ends_as_altered(scene: Scene) -> None:
     scene.at("calm")
     scene.forge("UPDATE run SET options = 'no JSON' WHERE id = ?", scene.request)
-    said = scene.world.process("worker", "--burst")
+    said = scene.world.apart("worker", "--burst")
     assert said.code == 0, (said.out, said.err)
     ((status, error),) = [
         tuple(r.values())

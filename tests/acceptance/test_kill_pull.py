@@ -126,7 +126,7 @@ def undisturbed(
         world = new_world(tmp_path_factory.mktemp(name), reference_synapse, files[name][0])
         scenario.prepare(world, files[name][1])
         trace = world.folder / "trace"
-        said = world.process("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINT_TRACE": str(trace)})
+        said = world.apart("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINT_TRACE": str(trace)})
         assert said.code == scenario.code, (said.code, said.out, said.err)
         points = Counter(trace.read_text(encoding="ascii").split())
         trace.unlink()
@@ -151,7 +151,7 @@ def prepared(
 
 
 def kill_at(world: World, point: str, count: int) -> None:
-    said = world.process("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": f"{point}:{count}"})
+    said = world.apart("pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": f"{point}:{count}"})
     assert said.code == -signal.SIGKILL, (point, count, said.code, said.out, said.err)
     invariants.writes_had_intents(world)
     invariants.one_asset_per_identity(world)
@@ -287,7 +287,7 @@ def test_a_first_pull_that_was_killed_goes_on_without_the_create_guard(make_worl
     """The assets it made before are links by now, and most are still to be created."""
     world = make_world(guards={"create": [0.1, 5]})
     world.env["SYNC_BATCH_SIZE"] = "20"
-    said = world.process(
+    said = world.apart(
         "pull", NAME, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": "pull.receipts_stored:1"}
     )
     assert said.code == -signal.SIGKILL and len(world.live()) == 20

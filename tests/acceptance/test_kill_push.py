@@ -59,7 +59,7 @@ def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
 
 
 def killed(world: World, *words: str, at: str) -> None:
-    said = world.process(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": at})
+    said = world.apart(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": at})
     assert said.code == KILLED, f"{at} was not met: {said.code} {said.err}"
 
 
@@ -96,7 +96,7 @@ def test_killed_at_each_point_of_a_run_both_ways_the_next_run_ends_where_an_undi
 
 def passages(world: World, trace: Path, *words: str) -> list[str]:
     """name:n of every passage of a run that is not killed."""
-    said = world.process(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINT_TRACE": str(trace)})
+    said = world.apart(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINT_TRACE": str(trace)})
     assert said.code == 0, said.err
     counts: Counter[str] = Counter()
     found = []

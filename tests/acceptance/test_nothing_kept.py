@@ -13,8 +13,9 @@ from tests.support.world import NAME, MakeWorld
 
 @pytest.fixture
 def make_small(tmp_path: Path, reference_synapse: RunningSynapse) -> MakeWorld:
-    """Worlds over a small project."""
-    return small_worlds(tmp_path, reference_synapse)
+    """Worlds over a small project, on a machine where no command has run."""
+    made = small_worlds(tmp_path, reference_synapse)
+    return lambda **options: made(**options).without_state()
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def begun(world: World, *words: str, at: str, edits_made: int = 5) -> list[int]:
         redescribed(world, pnpid, f"New {pnpid}")
     world.env["SYNC_BATCH_SIZE"] = "2"
     words = words or ("apply", planned(world, "--direction", "pull")["plan_id"])
-    said = world.process(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": at})
+    said = world.apart(*words, env={"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": at})
     assert said.code == -9, said.err
     return pnpids
 

@@ -209,7 +209,7 @@ def test_a_run_killed_anywhere_makes_nothing_twice_and_loses_no_edit(
         both.side.describes(str(pumps[0].tag), "Dit dans SYNAPSE")
     ids = {tag: seen.id for tag, seen in both.side.live().items()}
     points = {"P3DSYNC_TEST": "1", "P3DSYNC_FAILPOINTS": f"{point}:{time}:kill", "SYNC_BATCH_SIZE": "2"}
-    dead = world.process("now", NAME, env=points)
+    dead = world.apart("now", NAME, env=points)
     assert dead.code == -9, f"{point} was not met: {dead.out} {dead.err}"
     journey.now(0, 3)
     journey.at_rest()

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.freezer import Freezer, freezer
 from tests.support.story import Restorable, Story, Tell, new_story, plant
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 
 TellRestorable = Callable[..., Restorable]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def mappings_read_once() -> Iterator[None]:
-    """The same mapping file is made into the same tree: building it takes longer than a small run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml, "compose", functools.lru_cache(yaml.compose))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,13 @@ import yaml
 import plant3d_sync
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.run.project import World
-from plant3d_sync.sample import write_sample
 from plant3d_sync.state import State, runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.state.whose import holder_name
+from tests.support.state import empty_state
 from tests.support.synapse_dev import RunningSynapse
+from tests.support.world import template
 
 SOURCE = str(Path(plant3d_sync.__file__).parents[1])
 T = TypeVar("T")
@@ -204,11 +205,12 @@ class Plant:
 def build_plant(
     folder: Path, synapse: RunningSynapse, names: list[str], *, items: int = 60, state_url: str | None = None
 ) -> Plant:
-    """One small sample, copied for every project."""
-    first = folder / f"{names[0]}.dcf"
-    write_sample(first, items=items)
-    for name in names[1:]:
-        shutil.copy(first, folder / f"{name}.dcf")
+    """One small sample, copied for every project, and a state in which nothing is yet."""
+    sample = template(folder, items=items)
+    for name in names:
+        shutil.copyfile(sample, folder / f"{name}.dcf")
+    if state_url is None:
+        (folder / "state.db").write_bytes(empty_state())
     plant = Plant(
         folder=folder,
         synapse=synapse,

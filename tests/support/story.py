@@ -34,7 +34,6 @@ from plant3d_sync.run.engine import Engine, Request
 from tests.support.dcf import ROLES, Dcf
 from tests.support.freezer import Freezer, Frozen
 from tests.support.synapse_dev import RunningSynapse
-from tests.support.webapp import empty_state
 from tests.support.world import NAME, Row, Said, World, new_world
 
 Value = str | None
@@ -925,5 +924,4 @@ def new_story(
     """A story before its first run. `options`: settings of the project."""
     settings = {"write": "sql", "drawings_unseen": "closed", "missing": ARCHIVING, **options}
     world = new_world(folder, synapse, template, **settings)
-    world.state.write_bytes(empty_state())  # what the first command would make, made once
     return Story(world=world, freezer=freezer)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from plant3d_sync.state.runs import Run, StoredPlan
 from plant3d_sync.state.tables import change, component, link, tag_history
 from plant3d_sync.state.tables import run as run_table
 from plant3d_sync.web import create_app
+from tests.support.state import empty_state
 
 MINE, OTHER = "mine", "other"
 UUIDS = {MINE: "0f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c11", OTHER: "1f6b6a0e-6a0e-4b53-9d0f-7a1d5f0a9c22"}
@@ -353,19 +352,6 @@ def configured(folder: Path, **environ: str) -> App:
     path = folder / "plant3d-sync.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return make_app(path, {"SYNAPSE_API_KEY": SECRET, **environ})
-
-
-@functools.cache
-def empty_state() -> bytes:
-    """A state database with its schema and nothing in it, made once."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state.db"
-        state = State(f"sqlite:///{path}")
-        state.ready()
-        with state.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        state.close()
-        return path.read_bytes()
 
 
 @contextmanager

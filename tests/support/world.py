@@ -32,7 +32,9 @@ from plant3d_sync.cli.main import run
 from plant3d_sync.model.fields import flat
 from plant3d_sync.sample import edits, write_sample
 from plant3d_sync.state.intents import fields_of
+from tests.support.apart import command
 from tests.support.faulty_http import Answer, ScriptedServer, Seen
+from tests.support.state import empty_state
 from tests.support.synapse_dev import RunningSynapse
 
 NAME = "mine"
@@ -123,6 +125,11 @@ class World:
         }
         self.config.write_text(yaml.safe_dump(document), encoding="utf-8")
 
+    def without_state(self) -> World:
+        """As on a machine where no command has run yet."""
+        self.state.unlink()
+        return self
+
     def through(self, url: str) -> None:
         """Reach SYNAPSE at another address from now on."""
         self.url = url
@@ -170,6 +177,19 @@ class World:
             check=False,
         )
         said = Said(code=done.returncode, out=done.stdout, err=done.stderr)
+        self.heard.append(said)
+        return said
+
+    def apart(self, *words: str, env: Mapping[str, str] | None = None) -> Said:
+        """As `process`, but forked: for a run that is killed, which costs no start of a program then."""
+        folder = self.folder / "apart"
+        folder.mkdir(exist_ok=True)
+        code, out, err = command(
+            ["--config", str(self.config), "--json", *words],
+            {**os.environ, **self.environment(env or {})},
+            folder,
+        )
+        said = Said(code=code, out=out, err=err)
         self.heard.append(said)
         return said
 
@@ -401,22 +421,46 @@ _templates: dict[tuple[int, float, int], Path] = {}
 
 
 def template(cache: Path, *, items: int, dirty: float = 0.0, seed: int = 0) -> Path:
-    """A sample database of this kind, written once per test process."""
+    """A sample database of this kind with a small catalogue, written once per test process."""
     key = (items, dirty, seed)
     if key not in _templates:
         path = cache / f"{uuid.uuid4().hex}.dcf"
         write_sample(path, items=items, dirty=dirty, seed=seed)
+        _forget_classes(path)
         _templates[key] = path
     return _templates[key]
+
+
+ADDED_BY_TESTS = ("GateValve", "HorizontalCentrifugalPump")
+
+
+def _forget_classes(path: Path) -> None:
+    """Leave out of the catalogue what no item is of: each run reads all seven hundred classes, and few say something."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        bases = dict(connection.execute("SELECT TableName, BaseTable FROM PnPTables"))
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        used = {name for (name,) in connection.execute("SELECT DISTINCT PnPClassName FROM PnPBase")}
+        kept: set[str | None] = set()
+        for name in (used | tables | {*ROOTS.values(), *ADDED_BY_TESTS}) & bases.keys():
+            above: str | None = name
+            while above is not None and above not in kept:
+                kept.add(above)
+                above = bases[above]
+        gone = [(name,) for name in bases if name not in kept]
+        for table in ("PnPTables", "PnPProperties", "PnPTableAttributes", "PnPColumnAttributes"):
+            connection.executemany(f"DELETE FROM {table} WHERE TableName = ?", gone)  # noqa: S608
 
 
 def new_world(
     folder: Path, synapse: RunningSynapse, dcf: Path, *, project: str | None = None, **options: Any
 ) -> World:
-    """A world with its own SYNAPSE project and a copy of this Plant 3D database."""
+    """A world with its own SYNAPSE project, a copy of this Plant 3D database, and a state in which nothing is yet."""
     folder.mkdir(parents=True, exist_ok=True)
     made = World(folder=folder, synapse=synapse, uuid=synapse.new_project(project), url=synapse.url)
     shutil.copyfile(dcf, made.dcf)
+    made.state.write_bytes(empty_state())  # what the first command would make, made once
     made.configure(**options)
     return made
 

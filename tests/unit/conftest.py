@@ -9,7 +9,7 @@ import pytest
 
 from plant3d_sync.state import State
 from plant3d_sync.state import projects as project_state
-from tests.support.webapp import empty_state
+from tests.support.state import empty_state
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from plant3d_sync.state import State, audit
 from plant3d_sync.state.tables import audit as entries
 from plant3d_sync.state.tables import audit_head
-from tests.support.webapp import empty_state
+from tests.support.state import empty_state
 
 
 @pytest.fixture

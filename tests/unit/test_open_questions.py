@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plant3d_sync.state import State, findings
-from tests.support.webapp import empty_state
+from tests.support.state import empty_state
 
 QUESTION: dict[str, Any] = {
     "link_id": 5,

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from plant3d_sync.state import State, audit
 from plant3d_sync.state.retention import DAY, prune
 from plant3d_sync.state.tables import change, finding, intent, plan, run, slot
-from tests.support.webapp import empty_state
+from tests.support.state import empty_state
 
 NOW = 1_800_000_000.0
 OLD, YOUNG = NOW - 100 * DAY, NOW - 10 * DAY

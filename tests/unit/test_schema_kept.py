@@ -12,7 +12,7 @@ from plant3d_sync.run.schema import Look, remember
 from plant3d_sync.state import State, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.schemas import Kept
-from tests.support.webapp import empty_state
+from tests.support.state import empty_state
 
 BEFORE, NOW = (
     Schema(mapping="m", classes={"Pump": Used(base="Equipment", columns={"Description": facts})})
