@@ -143,5 +143,7 @@ class SqlServerSource:
         whole = max(1, math.ceil(self.deadline))
         silence = min(LONGEST_SILENCE, whole)
         return Limits(
-            login=min(Limits.login, whole), statement=silence, lock_ms=min(Limits.lock_ms, silence * 500)
+            login=min(DEFAULT_LIMITS.login, whole),
+            statement=silence,
+            lock_ms=min(DEFAULT_LIMITS.lock_ms, silence * 500),
         )
