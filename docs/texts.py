@@ -88,6 +88,9 @@ SHORT = (
     "{message} (and {n} more)",
     "{one}, or: {other}",
     "must be {expected}",
+    "A project",
+    "(or `{name}_FILE`)",
+    "Database name, usually `<project>_PnId`.",
 )
 """What is too short to be known for a message, or is put together from pieces."""
 API = "web/description.py"

@@ -66,6 +66,8 @@ def test_what_a_synapse_cannot_do_is_on_the_page_and_in_the_status(service: Desk
     assert "417" not in page("en"), "figures are for holders of a key"
     for part in ("Ce que ce SYNAPSE ne peut pas faire", "écrans de SYNAPSE", "synapse-integration.fr.md"):
         assert part in page("fr")
+    assert "/health</a>\N{NO-BREAK SPACE}: l'état" in page("fr"), "French has a blank before a colon"
+    assert "/health</a>: how" in page("en")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from plant3d_sync.cli.main import run
-from plant3d_sync.cli.settings_page import settings_page
+from plant3d_sync.cli.settings_page import MEANINGS, settings_page
 from plant3d_sync.errors import ConfigError
+from plant3d_sync.language import speaking
 from plant3d_sync.settings import Settings, load_settings
 from plant3d_sync.words import bare, said
 
@@ -75,6 +76,18 @@ def test_the_default_state_database_is_shown_with_its_place(
 def test_the_page_of_settings_is_the_one_the_program_makes() -> None:
     written = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
     assert written == settings_page(), "run: plant3d-sync settings page > docs/reference/settings.md"
+
+
+def test_the_page_of_settings_says_the_same_of_the_same_names_in_french() -> None:
+    english = settings_page()
+    with speaking("fr"):
+        french = settings_page()
+    names = [re.findall(r"^\| `(\w+)`", page, re.MULTILINE) for page in (english, french)]
+    assert names[0] == names[1]
+    said_of = [*MEANINGS.values(), *(info.description or "" for info in Settings.model_fields.values())]
+    assert [text for text in said_of if text in french] == []
+    same = {line for line in english.splitlines() if len(line.split()) > 1} & set(french.splitlines())
+    assert same == {"### `synapse:`"}, "no other line is left in English"
 
 
 # ---------------------------------------------------------------- check-config

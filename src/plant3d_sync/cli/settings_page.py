@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 
 from plant3d_sync.address import shown
 from plant3d_sync.bootstrap import App
+from plant3d_sync.cli.output import heads
+from plant3d_sync.language import heading, tr
 from plant3d_sync.settings import (
     SECRET_NAMES,
     ConfigFile,
@@ -79,50 +81,63 @@ PARTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("`conflict:` of a project", "conflict.", ConflictFile),
 )
 
-INTRODUCTION = """# Settings
+_INTRODUCTION = (
+    "Made by `plant3d-sync settings page` from the program itself; do not edit it by hand.",
+    "Values come from the environment; the configuration file (`--config`, `P3DSYNC_CONFIG`, or `plant3d-sync.yml` in the\n"
+    "current folder) describes the projects. Secrets may come from a file: `<NAME>_FILE` holds its path. An unknown name\n"
+    "that begins with `P3DSYNC_` is an error, so a typo is found at the start. `plant3d-sync check-config` names\n"
+    "every problem at once, `plant3d-sync settings show` tells the values in force and where they come from.",
+    "Every text is looked at where it enters: variables, the configuration file, mapping files, secrets and command lines\n"
+    "are UTF-8 (a file with a byte order mark may be UTF-16). Half a character (a lone surrogate), NUL and, in settings, line\n"
+    "breaks and other control characters are refused with exit code 78 and the place where they stand. Characters that a JSON\n"
+    "library wrote as two halves (`\\ud83d\\udd25`) are put together.",
+    "The service refuses to start with the secrets of the examples or the login `sa`, unless `DEBUG=true`.",
+    "Each active project needs a `synapse_project_id` of its own. Where two share one, a tag that one of them brought is refused\n"
+    "to the other, item by item; nothing is overwritten. So it is an error of `check-config` and a warning of `doctor`, and runs\n"
+    "are not stopped, unless both bring copies of one database: then the second is refused (`source_shared`).",
+)
+"""Paragraphs before the tables."""
 
-Made by `plant3d-sync settings page` from the program itself; do not edit it by hand.
-
-Values come from the environment; the configuration file (`--config`, `P3DSYNC_CONFIG`, or `plant3d-sync.yml` in the
-current folder) describes the projects. Secrets may come from a file: `<NAME>_FILE` holds its path. An unknown name
-that begins with `P3DSYNC_` is an error, so a typo is found at the start. `plant3d-sync check-config` names
-every problem at once, `plant3d-sync settings show` tells the values in force and where they come from.
-
-Every text is looked at where it enters: variables, the configuration file, mapping files, secrets and command lines
-are UTF-8 (a file with a byte order mark may be UTF-16). Half a character (a lone surrogate), NUL and, in settings, line
-breaks and other control characters are refused with exit code 78 and the place where they stand. Characters that a JSON
-library wrote as two halves (`\\ud83d\\udd25`) are put together.
-
-The service refuses to start with the secrets of the examples or the login `sa`, unless `DEBUG=true`.
-
-Each active project needs a `synapse_project_id` of its own. Where two share one, a tag that one of them brought is refused
-to the other, item by item; nothing is overwritten. So it is an error of `check-config` and a warning of `doctor`, and runs
-are not stopped, unless both bring copies of one database: then the second is refused (`source_shared`).
-
-## Environment
-
-| Name | Type | Default | Meaning |
-|---|---|---|---|
-"""
+_HEADS = heads("Name", "Type", "Default", "Meaning")
+_TITLES = heads("Settings", "Environment")
+_KINDS = {
+    str: heads("text"),
+    int: heads("whole number"),
+    float: heads("number"),
+    bool: heads("true or false"),
+    SecretStr: heads("secret"),
+    BaseModel: heads("section"),
+}
+"""What a value is, in words."""
+_REQUIRED = heads("required")
 
 
 def settings_page() -> str:
-    """The page, Markdown."""
-    lines = [
-        f"| `{name.upper()}`{' (or `' + name.upper() + '_FILE`)' if name.upper() in SECRET_NAMES else ''} "
-        f"| {_type(info.annotation)} | {_default(info)} | {info.description} |"
+    """The page, Markdown, in the language of this context."""
+    title, environment = map(heading, _TITLES)
+    rows = [
+        f"| `{name.upper()}`{_or_file(name.upper())} | {_type(info.annotation)} | {_default(info)} "
+        f"| {tr(info.description or '')} |"
         for name, info in Settings.model_fields.items()
     ]
-    parts = [INTRODUCTION + "\n".join(lines), "## Configuration file"]
-    for title, prefix, model in PARTS:
+    parts = [f"# {title}", *map(tr, _INTRODUCTION), f"## {environment}", _table(rows)]
+    parts.append(f"## {tr('Configuration file')}")
+    for name, prefix, model in PARTS:
         rows = [
-            f"| `{name}` | {_type(info.annotation)} | {_default(info)} | {MEANINGS[prefix + name]} |"
-            for name, info in model.model_fields.items()
+            f"| `{field}` | {_type(info.annotation)} | {_default(info)} | {tr(MEANINGS[prefix + field])} |"
+            for field, info in model.model_fields.items()
         ]
-        parts.append(
-            f"### {title}\n\n| Name | Type | Default | Meaning |\n|---|---|---|---|\n" + "\n".join(rows)
-        )
+        parts += [f"### {tr(name)}", _table(rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _or_file(name: str) -> str:
+    """That a secret may come from a file."""
+    return " " + tr(f"(or `{name}_FILE`)") if name in SECRET_NAMES else ""
+
+
+def _table(rows: Sequence[str]) -> str:
+    return "\n".join(["| " + " | ".join(map(heading, _HEADS)) + " |", "|---|---|---|---|", *rows])
 
 
 def _type(annotation: Any) -> str:
@@ -132,20 +147,19 @@ def _type(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return _type(next(one for one in arguments if one is not type(None)))
     if origin is tuple:
-        return "`[number, number]`"
+        return f"`[{_type(float)}, {_type(float)}]`"
     if origin is list:
-        return f"list of {_type(arguments[0])}"
+        return tr(f"list of {_type(arguments[0])}")
     if origin is dict:
-        return f"names with {_type(arguments[1])}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "section"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false", SecretStr: "secret"}
-    return names[annotation]
+        return tr(f"names with {_type(arguments[1])}")
+    kind = BaseModel if isinstance(annotation, type) and issubclass(annotation, BaseModel) else annotation
+    (word,) = _KINDS[kind]
+    return heading(word)
 
 
 def _default(info: FieldInfo) -> str:
     if info.is_required():
-        return "required"
+        return heading(_REQUIRED[0])
     value = info.get_default(call_default_factory=True, validated_data={})
     if value is None or value == "" or value == [] or value == {} or isinstance(value, BaseModel):
         return "–"

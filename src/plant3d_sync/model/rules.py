@@ -164,6 +164,11 @@ class RuleSet(msgspec.Struct, frozen=True):
             for name, rule in self.classes.items()
         }
 
+    def is_same(self, name: str, one: Value, other: Value) -> bool:
+        """Whether two values of a field are one value, perhaps in two spellings."""
+        same = self.same.get(name)
+        return one == other or (same is not None and same(one, other))
+
     def is_tagged(self, tag: Value) -> bool:
         """Whether a text can be the tag of an asset."""
         return self.reading.tags.usable(tag) is not None

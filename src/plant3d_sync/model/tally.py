@@ -75,10 +75,6 @@ class StepCounts(msgspec.Struct):
         """Add what another one counted."""
         self._ends.update(other._ends)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._ends.clear()
-
     def entities(self) -> frozenset[str]:
         """The kinds of asset of which a step was counted."""
         return frozenset(entity for entity, _op, _end in self._ends)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import msgspec
 
 from plant3d_sync.model.change import Change, LeftAlone, WrittenRow
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Hold, Link, LinkState, known
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import INFORMATION
@@ -28,7 +29,7 @@ from plant3d_sync.model.version import is_counted
 
 Inverse = Update | Restore | Archive | Push
 
-_HELD_AS_A_WHOLE = {"*": Hold(side="synapse", value=None)}
+_HELD_AS_A_WHOLE = {WHOLE: Hold(side="synapse", value=None)}
 
 
 class Reversal(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +45,9 @@ def reverse(change: Change, link: Link | None, row: WrittenRow, *, write_mode: s
     A field goes back only while it still holds what was written. `write_mode`: `write` of the project.
     """
     if link is None:
-        return _left("*", None, "the pair is not linked any more")
+        return _left(WHOLE, None, "the pair is not linked any more")
     if link.archived_in_synapse and change.op not in ("create", "archive", "restore"):
-        return _left("*", link.tag, "archived since")
+        return _left(WHOLE, link.tag, "archived since")
     if change.side == "plant3d":
         return _push(change, link, row, write_mode)
     match change.op:
@@ -72,21 +73,21 @@ def _is_edited(link: Link) -> bool:
 
 def _create(change: Change, link: Link) -> Reversal:
     if link.state is LinkState.ARCHIVED:
-        return _left("*", link.tag, "already archived")
+        return _left(WHOLE, link.tag, "already archived")
     if (is_counted(link.asset_version) and link.asset_version != 1) or _is_edited(link):
-        return _left("*", link.tag, "edited since")
+        return _left(WHOLE, link.tag, "edited since")
     return Reversal(step=_archived("undo_create", change, link))
 
 
 def _archive(change: Change, link: Link) -> Reversal:
     """The asset lives again with what it held. It stays, until its item is seen in Plant 3D and vanishes anew."""
     if link.state is not LinkState.ARCHIVED or not link.archived_in_synapse:
-        return _left("*", link.tag, "not archived any more")
+        return _left(WHOLE, link.tag, "not archived any more")
     return Reversal(
         step=Restore(
             **head(link),
             after=After(holds=_HELD_AS_A_WHOLE),
-            why={"*": "undo"},
+            why={WHOLE: "undo"},
             undo_change=change.change_id,
         )
     )
@@ -95,9 +96,9 @@ def _archive(change: Change, link: Link) -> Reversal:
 def _restore(change: Change, link: Link) -> Reversal:
     """The asset is archived again."""
     if link.archived_in_synapse:
-        return _left("*", link.tag, "already archived")
+        return _left(WHOLE, link.tag, "already archived")
     if _is_edited(link):
-        return _left("*", link.tag, "edited since")
+        return _left(WHOLE, link.tag, "edited since")
     return Reversal(step=_archived("undo", change, link))
 
 
@@ -105,7 +106,7 @@ def _archived(why: str, change: Change, link: Link) -> Archive:
     return Archive(
         **head(link),
         after=After(state=LinkState.ARCHIVED, holds=_HELD_AS_A_WHOLE),
-        why={"*": why},
+        why={WHOLE: why},
         undo_change=change.change_id,
     )
 

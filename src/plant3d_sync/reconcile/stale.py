@@ -7,8 +7,9 @@ from typing import assert_never
 
 import msgspec
 
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Link
-from plant3d_sync.model.record import PlantItem, Value
+from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.step import (
     Absent,
@@ -88,13 +89,13 @@ def _stale_fields(step: Update | Restore | Adopt, link: Link | None, rules: Rule
         return "The item is not linked any more."
     held = link.synapse_fields()
     for name, value in step.was.items():
-        if name in step.set and not _same(rules, name, held.get(name), value):
+        if name in step.set and not rules.is_same(name, held.get(name), value):
             return f"{name} changed in SYNAPSE."
     return None
 
 
 def _undoes(step: Step) -> bool:
-    return isinstance(step, Update | Restore | Archive | Adopt | Push) and step.why.get("*") in UNDOING
+    return isinstance(step, Update | Restore | Archive | Adopt | Push) and step.why.get(WHOLE) in UNDOING
 
 
 def _why_undo_is_stale(step: Step, link: Link | None, rules: RuleSet) -> str | None:
@@ -110,7 +111,7 @@ def _stale_cells(step: Push, item: PlantItem | None, link: Link | None, rules: R
         return "The asset was archived in SYNAPSE."
     held = link.synapse_fields() if link is not None else {}
     for cell in step.cells:
-        if link is not None and not _same(rules, cell.field, held.get(cell.field), cell.synapse):
+        if link is not None and not rules.is_same(cell.field, held.get(cell.field), cell.synapse):
             return f"{cell.field} changed in SYNAPSE."
         if item is None:
             continue  # unchanged since: the writer compares value and stamp again
@@ -119,10 +120,3 @@ def _stale_cells(step: Push, item: PlantItem | None, link: Link | None, rules: R
         if item.timestamp != cell.ticks:
             return "The item was saved in Plant 3D since."
     return None
-
-
-def _same(rules: RuleSet, name: str, one: Value, two: Value) -> bool:
-    if one == two:
-        return True
-    same = rules.same.get(name)
-    return same is not None and same(one, two)

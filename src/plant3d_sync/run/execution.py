@@ -8,7 +8,7 @@ import msgspec
 
 from plant3d_sync.errors import LeaseLost
 from plant3d_sync.model.plan import RowError
-from plant3d_sync.model.record import Finding, Value
+from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.step import ToSynapse
 from plant3d_sync.model.tally import StepCounts
@@ -64,11 +64,6 @@ class Execution(msgspec.Struct, kw_only=True):
     """Whether the chunks are those of the stored plan, so that an intent can point at its steps."""
     just_read: Container[str] = frozenset()
     """Identities whose assets SYNAPSE showed in this run before it was decided; the others' are what we remember."""
-
-    def same(self, name: str, one: Value, other: Value) -> bool:
-        """Whether two values of a field are one value, perhaps in two spellings."""
-        same = self.rules.same.get(name)
-        return one == other or (same is not None and same(one, other))
 
     def new_link_id(self) -> int:
         """The id of a link that is made now."""

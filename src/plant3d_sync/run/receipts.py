@@ -163,7 +163,7 @@ class _Receipts(msgspec.Struct, kw_only=True):
             if by_person:
                 made = advance.accepted(step, asset, link_id=link_id)
             elif self.found and isinstance(step, Create):
-                made = advance.found(step, asset, link_id=link_id, same=self.execution.same)
+                made = advance.found(step, asset, link_id=link_id, same=self.execution.rules.is_same)
             else:
                 made = advance.created(step, asset, link_id=link_id)
             self.made.append(made)
@@ -204,7 +204,6 @@ class _Receipts(msgspec.Struct, kw_only=True):
         outcome.misses += result.status == "conflict"
         if result.status == "conflict" and asset is not None:
             outcome.refused.append(step)
-        if result.status == "conflict" and asset is not None:
             if link is not None:
                 last_read = self.execution.known.feed_read_at
                 self.moved.append(advance.refused(link, asset, at=self.at, last_read=last_read))
@@ -271,10 +270,7 @@ def _altered(execution: Execution, step: ToSynapse, asset: Asset) -> None:
     held = asset.fields
     for name, value in sent_by(step).items():
         stored = held.get(name)
-        if stored == value:
-            continue
-        same = execution.rules.same.get(name)
-        if same is not None and same(stored, value):
+        if execution.rules.is_same(name, stored, value):
             continue
         execution.outcome.findings.append(
             Finding(

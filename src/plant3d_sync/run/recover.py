@@ -59,7 +59,8 @@ class _Seen(msgspec.Struct, frozen=True):
 def recover_synapse(execution: Execution, feed: Feed) -> int:
     """Settle every open intent towards SYNAPSE. Returns how many items were found applied.
 
-    What SYNAPSE made of their values stays in the execution's findings.
+    What SYNAPSE made of their values stays in the execution's findings; its counts are nobody's: the runs that wrote are
+    counted anew.
     """
     with execution.world.state.read() as connection:
         waiting = [
@@ -69,8 +70,6 @@ def recover_synapse(execution: Execution, feed: Feed) -> int:
     for intent in waiting:
         found += _settle(execution, feed, intent)
         failpoint("recover.receipts_stored")
-    execution.outcome.counts.clear()
-    execution.outcome.errors.clear()
     return found
 
 
@@ -170,7 +169,9 @@ def _holds(execution: Execution, step: ToSynapse, asset: Asset) -> bool:
         case Create() if asset.version > 1:
             return True  # it was made, and somebody has edited or archived it since
         case Create() | Adopt() | Update() | Restore():
-            return all(execution.same(name, asset.fields.get(name), sent) for name, sent in step.set.items())
+            return all(
+                execution.rules.is_same(name, asset.fields.get(name), sent) for name, sent in step.set.items()
+            )
         case _:
             assert_never(step)
 
@@ -214,9 +215,6 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
     for intent in waiting:
         found += _settle_cells(execution, intent, written[intent.intent_id], items)
         failpoint("recover.receipts_stored")
-    execution.outcome.errors.clear()
-    execution.outcome.push.clear()
-    execution.outcome.cells_written = 0
     return found
 
 

@@ -147,6 +147,7 @@ def settle_counts(report: Report, outcome: Outcome, *, approved: bool = False) -
 
 
 def outcome_of(report: Report) -> str:
+    """Whether something is left for somebody to do, by the names of `RunOutcome`."""
     if report.guards:
         return "guarded"
     if report.errors or report.stats["errors"] or report.stats["conflicts"]:
@@ -177,6 +178,7 @@ def _slim(report: Report) -> Document:
 
 
 def by_code(found: Sequence[Finding]) -> dict[str, int]:
+    """Code -> how many, in the order of codes."""
     counts: dict[str, int] = {}
     for item in found:
         counts[item.code] = counts.get(item.code, 0) + 1
@@ -195,6 +197,7 @@ def superseded(stored: StoredPlan) -> str:
 
 
 def stale_error(step: Step, why: str) -> RowError:
+    """What is reported of a step of a stored plan that does not hold any more."""
     return RowError(
         code="stale",
         message=f"{why} Not written: the plan was made before.",

@@ -97,7 +97,7 @@ def _is_still_said(execution: Execution, step: Push) -> bool:
         for cell in cells
         if asset is None
         or asset.archived
-        or not execution.same(cell.field, asset.fields.get(cell.field), cell.synapse)
+        or not execution.rules.is_same(cell.field, asset.fields.get(cell.field), cell.synapse)
     ]
     if not moved:
         return True

@@ -13,6 +13,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.record import Finding, Value
 from plant3d_sync.state import acknowledgements, seals
@@ -494,7 +495,7 @@ def _close_choices(connection: Connection, project: str, fates: Mapping[str, str
 
 def _is_carried_out(choice: Row[Any]) -> bool:
     """Whether the link says so: a write that was planned may have been refused."""
-    if choice.field != "*":
+    if choice.field != WHOLE:
         return choice.field not in load_map(choice.pending)
     kept = load(choice.chosen)[0] == "synapse"
     if choice.kind == "gone_from_plant3d":

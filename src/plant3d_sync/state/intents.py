@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.change import Change
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.fields import flat
 from plant3d_sync.model.ours import Origin, Ours
 from plant3d_sync.model.record import Value
@@ -431,13 +432,13 @@ def _change(row: Any) -> dict[str, Any]:
 
 def fields_with_why(fields: Mapping[str, Sequence[object]], why: Mapping[str, object]) -> dict[str, Any]:
     """What a change stores: field -> [old, new, the rule that decided], and `*` for what concerns the whole item."""
-    whole = why.get("*")
+    whole = why.get(WHOLE)
     stored: dict[str, Any] = {}
     for name, (old, new) in fields.items():
         reason = why.get(name) or whole
         stored[name] = [old, new] if reason is None else [old, new, reason]
     if whole is not None and not fields:
-        stored["*"] = [None, None, whole]
+        stored[WHOLE] = [None, None, whole]
     return stored
 
 
@@ -445,18 +446,18 @@ def fields_of(op: str, text: str | None) -> dict[str, Any]:
     """The fields of a change as field -> [old, new]; a creation stores only the new values, as its base does."""
     fields = load_map(text)
     if op != "create":
-        return {name: value[:2] for name, value in fields.items() if name != "*"}
+        return {name: value[:2] for name, value in fields.items() if name != WHOLE}
     made: dict[str, Any] = flat(fields)
     return {
         name: value[:2] if isinstance(value, list) else [None, value]
         for name, value in made.items()
-        if value is not None and name != "*"
+        if value is not None and name != WHOLE
     }
 
 
 def why_of(op: str, text: str | None) -> dict[str, str]:
     """The rule that decided each field of a change, `*` for the whole item. Older changes may not say it."""
     if op == "create":
-        return {"*": "new_item"}
+        return {WHOLE: "new_item"}
     fields = load_map(text)
     return {name: value[2] for name, value in fields.items() if isinstance(value, list) and len(value) > 2}

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.fields import flat
 from plant3d_sync.model.link import Flip, Hold, InSynapse, Interval, Link, LinkState, Missing, Open
 from plant3d_sync.model.record import Asset, FieldInfo
@@ -166,7 +167,7 @@ def absences(connection: Connection, number: int) -> list[Missing]:
             link.c.project == number, link.c.state == LinkState.MISSING, link.c.missing.is_not(None)
         )
     )
-    found = (load(row.missing) for row in rows if "*" not in load_map(row.holds))
+    found = (load(row.missing) for row in rows if WHOLE not in load_map(row.holds))
     return [
         Missing(since=one[0], reads=one[1], last_counted=one[2], signature=one[3]) for one in found if one
     ]

@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.state import acknowledgements, schemas
 from plant3d_sync.state import projects as project_state
@@ -103,7 +104,7 @@ def _conflicts(connection: Connection, project: str) -> Iterator[Waits]:
             kind="conflict",
             id=row.id,
             message=f"Somebody has to say what becomes of {row.asset_tag} ({row.kind})."
-            if row.field == "*"
+            if row.field == WHOLE
             else f"Somebody has to choose the value of {row.field} of {row.asset_tag} ({row.kind}).",
             since=row.detected_at,
             tag=row.asset_tag,
@@ -156,7 +157,7 @@ def _archives(connection: Connection, number: int, asked: Container[tuple[int, s
         .order_by(link.c.id)
     )
     for row in rows:
-        if (row.id, "*") in asked:
+        if (row.id, WHOLE) in asked:
             continue
         missing = load(row.missing)
         yield Waits(

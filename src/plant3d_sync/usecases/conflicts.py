@@ -66,6 +66,8 @@ SUGGESTED = {
 
 
 class ConflictDocument(TypedDict):
+    """A question as people and programs see it; its members are those of the interface."""
+
     id: str
     project_id: str
     asset_id: str | None
@@ -100,16 +102,12 @@ class ConflictDocument(TypedDict):
     version: int
 
 
-"""A question as people and programs see it; its members are those of the interface."""
-
-
 class Resolved(TypedDict):
+    """A stored choice: the value, and how far it got on each side."""
+
     status: str
     applied_value: Value
     applied_to: dict[str, str]
-
-
-"""A stored choice: the value, and how far it got on each side."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

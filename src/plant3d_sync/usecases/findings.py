@@ -20,13 +20,12 @@ NAMED_IN_AUDIT = 200
 
 
 class Listed(TypedDict):
+    """Findings one by one and by cause; `total`: how many match, `acknowledged`: how many somebody acknowledged."""
+
     findings: list[Document]
     total: int
     groups: list[Document]
     acknowledged: int
-
-
-"""Findings one by one and by cause; `total`: how many match, `acknowledged`: how many somebody acknowledged."""
 
 
 def list_findings(

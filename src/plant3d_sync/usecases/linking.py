@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 
 from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.record import Asset, PlantItem, Value
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus
 from plant3d_sync.model.side import ASSET_TYPES
@@ -478,7 +479,7 @@ def _store_links(
         call = Call(known.number, run_id, intent_id, now)
         made, changes = [], []
         for place, pair in enumerate(pairs):
-            step = _step(pair, {"plant3d_id": pair.plant3d_id}, {"*": "link_accepted"})
+            step = _step(pair, {"plant3d_id": pair.plant3d_id}, {WHOLE: "link_accepted"})
             link_id = project_state.link_id(known.number, known.next_link + place)
             made.append(advance.accepted(step, answers[pair.plant3d_id], link_id=link_id))
             if pair.plant3d_id in told:

@@ -45,11 +45,10 @@ class Example(TypedDict):
 
 
 class FieldDiff(TypedDict):
+    """What would change in one field, with a few examples."""
+
     changes: int
     examples: list[Example]
-
-
-"""What would change in one field, with a few examples."""
 
 
 class Some(TypedDict):

@@ -152,11 +152,8 @@ def _plan(
         per = by_entity.setdefault(step.entity, dict.fromkeys(STAT_NAMES, 0))
         for counts in (per, total):
             counts[name] += 1
-            if name == "updated":
-                counts["total"] += 1
-            else:
-                counts["total"] += 1
-                counts["unchanged"] += 1
+            counts["total"] += 1
+            counts["unchanged"] += name == "archived"
     push = dict.fromkeys(STAT_NAMES, 0)
     push["total"] = push["updated"] = sum(1 for step in undo.steps if isinstance(step, Push))
     digest = hashlib.blake2b(digest_size=16)

@@ -38,6 +38,7 @@ _WELCOME = {
         "docs": "Where the documentation is",
         "reference": "The API reference: every address, with a field for the key, to try it out",
         "plain": "the same on one page, without scripts",
+        "colon": ":",
         "health": "how the service is (JSON)",
         "folder": "Guides and every command, setting and error: the folder <code>docs/</code> of the program.",
         "limits": "What this SYNAPSE cannot do",
@@ -54,6 +55,7 @@ _WELCOME = {
         "docs": "Où est la documentation",
         "reference": "La référence de l'API : chaque adresse, avec un champ pour la clé, à essayer (les boutons sont en anglais)",
         "plain": "la même sur une page, sans script",
+        "colon": "\N{NO-BREAK SPACE}:",
         "health": "l'état du service (JSON)",
         "folder": "Guides, commandes, réglages et erreurs : le dossier <code>docs/</code> du programme.",
         "limits": "Ce que ce SYNAPSE ne peut pas faire",
@@ -148,7 +150,7 @@ def welcome(version: str, lang: str, limits: Sequence[str] = ()) -> str:
         f"<h2>{text['docs']}</h2><ul>"
         f'<li><a href="/docs">{text["reference"]}</a> (<a href="/docs/plain">{text["plain"]}</a>)</li>'
         f"<li>{text['folder']}</li>"
-        f'<li><a href="/health">/health</a>: {text["health"]}</li></ul>'
+        f'<li><a href="/health">/health</a>{text["colon"]} {text["health"]}</li></ul>'
         f"{told}<h2>{text['in']}</h2><p>{text['key']}</p>"
         "<pre>plant3d-sync keys create NAME --scopes read</pre>"
         f"<p>{text['send']}</p></main></body></html>"
