@@ -17,6 +17,7 @@ from plant3d_sync.state.store import State
 from plant3d_sync.synapse_dev.v02.main import Running
 from plant3d_sync.synapse_dev.v02.traps import Traps
 from plant3d_sync.usecases import health
+from plant3d_sync.usecases.status import read_status
 from tests.support.journey import KILLED_AT, SETTINGS, Journey, Seen
 from tests.support.synapse_dev import RunningSynapse
 from tests.support.synapse_v02 import synapse_v02
@@ -268,7 +269,7 @@ def told_limits(world: World) -> dict[str, str]:
     """What the status says that this SYNAPSE cannot do: code -> sentence."""
     watched = health.Watched(name=NAME, active=True, interval=300.0)
     with closing(State(f"sqlite:///{world.state}")) as state, state.read() as connection:
-        found = health.read_status(connection, watched, now=time.time())
+        found = read_status(connection, watched, now=time.time())
     assert all("docs/howto/synapse-integration.md" in limit.hint for limit in found.limits)
     return {limit.code: limit.message for limit in found.limits}
 

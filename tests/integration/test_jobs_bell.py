@@ -26,6 +26,7 @@ from plant3d_sync.jobqueue import JOB_PREFIX, MAX_PAYLOAD, QUEUE, Bell, RedisBel
 from plant3d_sync.state import State, audit
 from plant3d_sync.state.retention import SYSTEM
 from plant3d_sync.usecases import health, queue
+from plant3d_sync.usecases.status import read_status
 from plant3d_sync.worker.main import Worker
 from plant3d_sync.worker.process import Presence
 from plant3d_sync.worker.reconciler import REASONS_KEPT, Refusals
@@ -305,7 +306,7 @@ def test_what_a_worker_finds_of_redis_is_a_reason_in_the_status(worker: Worker) 
 
     def reasons() -> dict[str, str]:
         with worker.world.state.read() as connection:
-            found = health.read_status(connection, watched, now=worker.world.clock())
+            found = read_status(connection, watched, now=worker.world.clock())
         return {reason.code: reason.message for reason in found.reasons}
 
     with Presence(worker.world, "worker", worker._facts) as presence:

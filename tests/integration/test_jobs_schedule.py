@@ -19,6 +19,7 @@ from plant3d_sync.state import audit, projects, retention, runs
 from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, idempotency, intent, plan, run_event, slot
 from plant3d_sync.usecases import health, queue
+from plant3d_sync.usecases.status import read_status
 from plant3d_sync.worker.process import Stop
 from plant3d_sync.worker.scheduler import (
     Planned,
@@ -142,7 +143,7 @@ def test_a_scheduler_whose_clock_jumps_years_ahead_starts_the_next_slot_says_so_
     def reasons() -> list[str]:
         watched = health.Watched(name="p", active=True, interval=300.0)
         with app.state.read() as connection:
-            found = health.read_status(connection, watched, now=time.time())
+            found = read_status(connection, watched, now=time.time())
         return [reason.code for reason in found.reasons]
 
     with time_machine.travel(datetime(2026, 6, 1, tzinfo=UTC)) as clock:

@@ -25,10 +25,8 @@ from plant3d_sync.model.step import (
 MAX_STRETCH = 1000
 """A chain of renames is never cut below this many items (SYNAPSE judges tags on the state after a batch)."""
 
-
 QUIET_AT_ONCE = 1000
 """Steps that are only remembered, in one transaction."""
-
 
 Chunk = Callable[[], Sequence[Step]]
 """Gives the steps of one chunk of a plan."""

@@ -221,12 +221,10 @@ class _Receipts(msgspec.Struct, kw_only=True):
 
 _AGAIN = "The next run compares again and decides anew."
 
-
 _WAITS = (
     "Correct the value in Plant 3D or in SYNAPSE: it is tried at once when it moves, else at growing distances. "
     "`plant3d-sync quarantine list` shows it; `quarantine retry` tries it now, `quarantine ignore` leaves it alone."
 )
-
 
 _REFUSALS = {
     "field_version_mismatch": "Somebody edited the description in SYNAPSE since the plan was made. Not overwritten.",

@@ -26,7 +26,7 @@ from plant3d_sync.model.side import Direction
 from plant3d_sync.state import Connection, audit, gauges, tally, waiting
 from plant3d_sync.state import quarantine as refused_rows
 from plant3d_sync.state.store import SCHEMA
-from plant3d_sync.usecases import health
+from plant3d_sync.usecases.status import read_components
 from plant3d_sync.web.context import Context
 
 CACHED_SECONDS = 10.0
@@ -248,7 +248,7 @@ def _backups(connection: Connection) -> Iterator[Metric]:
 
 
 def _service(connection: Connection) -> Iterator[Metric]:
-    seen = health.read_components(connection)
+    seen = read_components(connection)
     for name, text, at in (
         ("worker_last_seen_timestamp_seconds", "When a worker last showed itself.", seen.worker),
         ("scheduler_last_tick_timestamp_seconds", "When a scheduler last showed itself.", seen.scheduler),

@@ -17,6 +17,7 @@ from plant3d_sync.state.keys import ApiKey
 from plant3d_sync.state.store import SCHEMA
 from plant3d_sync.usecases import health
 from plant3d_sync.usecases.health import Components, Health, Status
+from plant3d_sync.usecases.status import read_components, read_status
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import RateLimits
@@ -127,12 +128,10 @@ class Watch:
         try:
             with context.state.read() as connection:
                 statuses = [
-                    health.read_status(connection, context.watched(name), now=context.clock())
+                    read_status(connection, context.watched(name), now=context.clock())
                     for name in context.app.project_names()
                 ]
-                facts = Facts(
-                    readable=True, components=health.read_components(connection), projects=tuple(statuses)
-                )
+                facts = Facts(readable=True, components=read_components(connection), projects=tuple(statuses))
         except SyncError:
             return Facts(readable=False, components=self._last.components, projects=self._last.projects)
         self._last = facts

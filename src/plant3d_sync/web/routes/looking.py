@@ -14,11 +14,12 @@ from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import keys, links, lists, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.findings import Wanted
-from plant3d_sync.usecases import clocks, health
+from plant3d_sync.usecases import clocks
 from plant3d_sync.usecases.findings import acknowledge, document, every_finding, list_groups, take_back
 from plant3d_sync.usecases.findings_export import export
 from plant3d_sync.usecases.health import Status
 from plant3d_sync.usecases.schema import accept
+from plant3d_sync.usecases.status import read_status
 from plant3d_sync.web import documents
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import Call, Decides, Needs
@@ -64,7 +65,7 @@ def projects(call: CanRead, active: bool | None = None, limit: Limit = 100, offs
 def _status(call: Call, name: str) -> Status:
     context = call.context
     with context.state.read() as connection:
-        return health.read_status(connection, context.watched(name), now=context.clock())
+        return read_status(connection, context.watched(name), now=context.clock())
 
 
 def _project_info(call: Call, found: Status) -> dict[str, Any]:

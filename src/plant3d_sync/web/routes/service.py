@@ -12,7 +12,7 @@ from plant3d_sync import __version__
 from plant3d_sync.errors import SyncError
 from plant3d_sync.language import DEFAULT, LANGUAGES, accepted, known
 from plant3d_sync.state.keys import AUDIT_CHAIN
-from plant3d_sync.usecases.health import limits_of
+from plant3d_sync.usecases.status import limits_of
 from plant3d_sync.web import pages
 from plant3d_sync.web import schemas as s
 from plant3d_sync.web.auth import HEADER, Call, Needs

@@ -15,8 +15,9 @@ from plant3d_sync.model.run import is_over
 from plant3d_sync.model.side import Direction
 from plant3d_sync.state import runs
 from plant3d_sync.state.runs import Run
-from plant3d_sync.usecases import health, queue
+from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.naming import check_assets
+from plant3d_sync.usecases.status import read_status
 from plant3d_sync.usecases.undo import undo_plan
 from plant3d_sync.usecases.wish import Asker, Wish
 from plant3d_sync.web import documents
@@ -219,7 +220,7 @@ def status(call: CanRead, project_id: ProjectQuery) -> s.SyncStatus:
     context = call.context
     watched = context.watched(call.project(project_id))
     with context.state.read() as connection:
-        found = health.read_status(connection, watched, now=context.clock())
+        found = read_status(connection, watched, now=context.clock())
     return documents.status(found, context.queue_kind)
 
 
