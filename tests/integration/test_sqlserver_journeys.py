@@ -6,22 +6,30 @@ same journeys on a real one are in `test_sqlserver_real.py`.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from plant3d_sync.bootstrap import make_app
 from plant3d_sync.connectors.plant3d import sqlserver_drivers
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.writing import write_sqlserver
+from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.model.side import Direction
+from plant3d_sync.run.asked import Asked
+from plant3d_sync.run.engine import Engine, Request
 from tests.support.mssql import DRIVERS, url_for
 from tests.support.mssql_real import connected
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
@@ -295,7 +303,7 @@ def test_a_login_that_may_only_read_pulls_and_its_push_writes_nothing(site: Site
     pushed = site.world.cli("push", NAME)
     assert pushed.code != 0, pushed.out
     assert (
-        "GRANT UPDATE ON OBJECT::[dbo].[engineeringitems] ([description])"
+        "GRANT UPDATE ON OBJECT::[dbo].[EngineeringItems] ([Description])"
         in site.world.cli("doctor", NAME).out
     )
     assert changed_cells(before, site.world.dcf) == {}
@@ -498,3 +506,34 @@ def test_with_a_save_every_second_each_of_five_runs_ends_complete_but_for_what_i
         assert designers.saves > 0
     office.world.pulled()
     assert mixtures(office.world) == []
+
+
+# ---------------------------------------------------------------- a backup by the server
+
+
+def test_a_backup_that_the_server_never_answers_ends_with_the_runs_deadline(site: Site) -> None:
+    site.world.configure(backups="D:\\backups")
+    site.server.rights.powers = frozenset({"BACKUP DATABASE"})
+    site.world.pulled()
+    before, (pnpid,) = kept(site.world), equipment(site.world, 1)
+    user_describes(site.world, pnpid, "kept for later")
+    request = Request(asked=Asked(direction=Direction.BOTH), deadline=time.monotonic() + 600)
+
+    def silent(sql: str) -> Answer | None:
+        if not sql.startswith("BACKUP DATABASE ["):
+            return None
+        object.__setattr__(request, "deadline", time.monotonic() + 1)  # met while it waits, not before
+        return Stall()
+
+    site.server.instead = silent
+    with patch.dict(os.environ, site.world.environment({})):
+        app = make_app(site.world.config)
+        with pytest.raises(RetryLaterError) as late:
+            Engine(app.world(), app.project(NAME)).run(request)
+        app.state.close()
+    assert late.value.error_code == "deadline"
+    assert any(sql.startswith("BACKUP DATABASE [") for sql, _ in site.endpoint.statements)
+    assert changed_cells(before, site.world.dcf) == {}
+    site.server.instead = {}.get
+    site.world.configure(backups=None)
+    assert push(site.world)["writes"]["plant3d"] == 1

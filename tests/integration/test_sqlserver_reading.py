@@ -20,6 +20,7 @@ import pytest
 from plant3d_sync.connectors.plant3d import open_source
 from plant3d_sync.connectors.plant3d.reading import sqlserver_read
 from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import STATE_STATEMENT
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from tests.support.dcf import Dcf
 from tests.support.mssql import DRIVERS, error_of, url_for
@@ -327,6 +328,34 @@ def test_a_deadlock_or_a_lock_repeats_the_table_and_not_the_run(
     snapshot.close()
 
 
+@pytest.mark.parametrize("number", [1205, 1222])
+@pytest.mark.parametrize(
+    "word", [" IN (", "SELECT [PnPID], [PnPTimestamp], [PnPRevision]", "INFORMATION_SCHEMA"]
+)
+def test_a_deadlock_while_something_is_read_again_repeats_that_piece(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str, number: int, word: str
+) -> None:
+    item, saved, failed = pumps_of(server)[2], [], set()
+
+    def work(table: str) -> None:
+        if table == "Equipment" and not saved:
+            saved.append(True)
+            save(server, item, 7, behind=HOUR)
+
+    def once_each(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        if word in sql and sql not in failed and not sql.startswith("SELECT [TABLE_NAME] FROM"):
+            failed.add(sql)
+            return ServerError(number, "Transaction was deadlocked")
+        return server(sql, parameters)
+
+    server.before = work
+    endpoint.handler = once_each
+    snapshot = read(endpoint, driver)
+    assert failed
+    assert states(items_of(snapshot, "CentrifugalPump")[item]) == {"state 7"}
+    snapshot.close()
+
+
 # ---------------------------------------------------------------- no wait without an end
 
 
@@ -374,7 +403,42 @@ def test_rows_that_keep_coming_move_the_deadline(
     assert "millisecond a row" in error.message
 
 
+# ---------------------------------------------------------------- a database that lets nobody in
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "kind"),
+    [
+        (["RESTORING", "MULTI_USER"], "source_away", RetryLaterError),
+        (["OFFLINE", "MULTI_USER"], "source_away", RetryLaterError),
+        (["ONLINE", "SINGLE_USER"], "source_away", RetryLaterError),
+        (["ONLINE", "MULTI_USER"], "source_database_unknown", ConfigError),
+        (None, "source_database_unknown", ConfigError),
+    ],
+)
+def test_a_database_that_is_closed_is_told_from_one_that_is_not_there(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str, state: list[str] | None, code: str, kind: type
+) -> None:
+    """The login meets 4060 and 18456 in every case; `sys.databases` shows names and states to every login."""
+    endpoint.databases = ("master",)
+    question = f"{STATE_STATEMENT} WHERE [name] = N'mine_PnId'"
+    server.answers[question] = Rows([("", str), ("", str)], [state] if state else [])
+    error = error_of(url_for(endpoint, driver))
+    assert (error.error_code, type(error)) == (code, kind)
+    if kind is RetryLaterError:
+        assert (state or [])[0 if state and state[0] != "ONLINE" else 1] in error.message
+
+
 # ---------------------------------------------------------------- rights
+
+
+def test_a_table_that_is_denied_is_named(server: PlantServer, endpoint: TdsEndpoint, driver: str) -> None:
+    server.failing["EngineeringItems"] = ServerError(
+        229, "The SELECT permission was denied on the object 'EngineeringItems', database 'mine_PnId'.", 14
+    )
+    error = error_of(url_for(endpoint, driver))
+    assert (error.error_code, type(error)) == ("source_unreadable", ConfigError)
+    assert "may not read EngineeringItems of" in error.message
 
 
 def test_a_table_the_login_may_not_see_is_not_an_empty_one(
@@ -447,6 +511,64 @@ def test_every_column_name_survives_as_in_a_file(dcf: Dcf, tmp_path: Path, drive
         assert [f.code for f in on_server.findings()] == [f.code for f in in_file.findings()]
         on_server.close()
         in_file.close()
+
+
+KINDS = {
+    "datetime2": "CONVERT(nvarchar(40), [Odd], 121)",
+    "datetimeoffset": "CONVERT(nvarchar(40), [Odd], 121)",
+    "time": "CONVERT(nvarchar(40), [Odd], 121)",
+    "geometry": "CAST([Odd] AS nvarchar(max))",
+    "their_own": "CAST([Odd] AS nvarchar(max))",
+    "": "CAST([Odd] AS nvarchar(max))",
+    "sql_variant": "CAST([Odd] AS nvarchar(4000))",
+    "decimal": "[Odd]",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_of_a_kind_that_drivers_refuse_is_asked_for_as_text(
+    dcf: Dcf, driver: str, kind: str
+) -> None:
+    """ODBC types -155 (datetimeoffset) and -151 (geometry, a type of a site's own) end pyodbc's whole answer with HY106."""
+    dcf.declare("OddPump", "CentrifugalPump", {"Odd": "String"})
+    dcf.add("OddPump", Tag="P-99", Odd="2026-11-27 22:40:00.1234567 +01:00")
+    server = PlantServer(dcf.path)
+    server.columns = [[t, c, kind if c == "Odd" else k] for t, c, k in server.columns]
+    with TdsEndpoint(server) as endpoint:
+        on_server, in_file = read(endpoint, driver), open_source(dcf.path).snapshot()
+        assert items_of(on_server, "OddPump") == items_of(in_file, "OddPump")  # type: ignore[arg-type]
+        asked = [sql for sql, _ in endpoint.statements if sql.endswith("FROM [dbo].[OddPump]")]
+        assert any(f"[PnPID], {KINDS[kind]}" in sql for sql in asked)
+        on_server.close()
+        in_file.close()
+
+
+@pytest.mark.parametrize("length", [4000, 4001, 70_000])
+def test_a_text_of_any_length_is_read_whole(dcf: Dcf, driver: str, length: int) -> None:
+    text = ("wörter 長さ " * 7000)[:length]
+    pump = dcf.sql("SELECT PnPID FROM CentrifugalPump")[0][0]
+    dcf.sql("UPDATE EngineeringItems SET Description = ? WHERE PnPID = ?", text, pump)
+    with TdsEndpoint(PlantServer(dcf.path)) as endpoint:
+        on_server, in_file = read(endpoint, driver), open_source(dcf.path).snapshot()
+        assert items_of(on_server, "CentrifugalPump") == items_of(in_file, "CentrifugalPump")  # type: ignore[arg-type]
+        on_server.close()
+        in_file.close()
+
+
+@pytest.mark.parametrize("isolation", [0, 1])
+def test_a_name_with_nul_costs_its_column_and_nothing_else(
+    dcf: Dcf, server: PlantServer, endpoint: TdsEndpoint, driver: str, isolation: int
+) -> None:
+    server.isolation = isolation
+    server.columns.append(["CentrifugalPump", "Nul\x00name", "nvarchar"])
+    snapshot, in_file = read(endpoint, driver), open_source(dcf.path).snapshot()
+    assert items_of(snapshot, "CentrifugalPump").keys() == set(pumps_of(server))
+    more = [one for one in snapshot.findings() if one.code == "unusable_name"]
+    assert [(one.class_name, one.column) for one in more] == [("CentrifugalPump", r"Nul\0name")]
+    assert "is not read" in more[0].message
+    assert [one for one in snapshot.findings() if one not in more] == list(in_file.findings())
+    snapshot.close()
+    in_file.close()
 
 
 @pytest.mark.parametrize(

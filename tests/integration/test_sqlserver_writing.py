@@ -26,7 +26,7 @@ from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
 from plant3d_sync.errors import ConfigError
 from tests.support.catalogs import catalog
 from tests.support.mssql import DRIVERS, url_for
-from tests.support.tds_endpoint import Answer, Count, Rows, ServerError, Stall, TdsEndpoint
+from tests.support.tds_endpoint import Answer, Count, Rows, ServerError, Stall, TdsEndpoint, Told
 
 WRITING = DRIVERS[:2]
 """FreeTDS through pyodbc prepares statements in a way that the endpoint does not script."""
@@ -275,7 +275,7 @@ def test_the_questions_of_rights_have_the_form_that_is_documented(
     (missing,) = grants.check_rights(engine, catalog=CATALOG, allowed=ALLOWED, writer=True)
     engine.dispose()
     assert missing.code == "column_right_missing"
-    assert "GRANT UPDATE ON OBJECT::[dbo].[engineeringitems] ([comment])" in missing.hint
+    assert "GRANT UPDATE ON OBJECT::[dbo].[EngineeringItems] ([Comment])" in missing.hint
     assert not any("DB_NAME()" in sql for sql, _ in endpoint.statements)
 
 
@@ -286,3 +286,21 @@ def test_a_backup_that_never_ends_is_left(server: Server, endpoint: TdsEndpoint,
     made = backup_on_server(engine, database="mine_PnId", file="D:\\a.bak")
     engine.dispose()
     assert not made.done
+
+
+@pytest.mark.parametrize(
+    ("end", "done"),
+    [(ServerError(3013, "BACKUP DATABASE is terminating abnormally."), False), (Count(), True)],
+    ids=["fails", "ends well"],
+)
+def test_a_backup_counts_when_its_last_message_was_heard_and_not_its_first(
+    server: Server, endpoint: TdsEndpoint, driver: str, end: Answer, done: bool
+) -> None:
+    """SQL Server tells how many pages it has processed, and the end after that. (BACKUP, Microsoft's documentation.)"""
+    server.powers.add("BACKUP DATABASE")
+    server.fail["BACKUP DATABASE ["] = Told(["Processed 344 pages for database 'mine_PnId'"] * 3, end)
+    engine = engine_for(url_for(endpoint, driver), limits=Limits(statement=5), autocommit=True)
+    made = backup_on_server(engine, database="mine_PnId", file="D:\\a.bak")
+    engine.dispose()
+    assert made.done is done, made.reason
+    assert done or "3013" in made.reason

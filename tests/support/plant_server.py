@@ -30,7 +30,8 @@ TYPES: dict[str, tuple[str, type]] = {
 }
 _NAME = r"\[(?:[^\]]|\]\])+\]"
 _COLUMN = re.compile(
-    rf"(?:CAST\((?P<cast>{_NAME}) AS (?:varbinary\(max\)|binary\(16\))\)|(?P<plain>{_NAME}))(?:, )?"
+    rf"(?:CAST\((?P<cast>{_NAME}) AS (?:varbinary\(max\)|binary\(16\))\)|(?:CONVERT\(nvarchar\(40\), |CAST\()?"
+    rf"(?P<plain>{_NAME})(?:, 121\)| AS nvarchar\((?:max|4000)\)\))?)(?:, )?"
 )
 _SELECT = re.compile(
     rf"SELECT (?P<columns>.+) FROM \[dbo\]\.(?P<table>{_NAME})(?: WHERE (?P<key>{_NAME}) IN \((?P<ids>[\d, -]+)\))?",

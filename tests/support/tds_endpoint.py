@@ -65,7 +65,15 @@ class Stall:
     attention: bool = False
 
 
-Answer = Rows | Count | ServerError | Drop | Stall
+@dataclass(frozen=True)
+class Told:
+    """Messages of the server without an error (severity 0), and then its answer."""
+
+    words: Sequence[str]
+    then: Answer
+
+
+Answer = Rows | Count | ServerError | Drop | Stall | Told
 Handler = Callable[[str, tuple[Any, ...]], Answer | None]
 
 
@@ -397,18 +405,25 @@ class _Session:
         self, sql: str, parameters: tuple[Any, ...], *, in_procedure: bool, handle: int | None = None
     ) -> bytes | Stall | None:
         answer = self.endpoint.answer(sql, parameters, self.handler)
+        told = b""
+        if isinstance(answer, Told):
+            told = b"".join(_message(words) for words in answer.words)
+            answer = answer.then
         if isinstance(answer, Drop):
             return None
         if isinstance(answer, Stall):
             return answer
         more = 0x01 if in_procedure else 0
         token = 0xFF if in_procedure else 0xFD
+        if isinstance(answer, Told):
+            raise TypeError("messages within messages")
         if isinstance(answer, ServerError):
             tokens = _error(answer) + _done(0x02 | more, token=token)
         elif isinstance(answer, Rows):
             tokens = _result(answer) + _done(0x10 | more, rows=len(answer.rows), command=0xC1, token=token)
         else:
             tokens = _done(0x10 | more, rows=answer.rows, command=0xC5, token=token)
+        tokens = told + tokens
         if not in_procedure:
             return tokens
         tokens += b"\x79" + struct.pack("<i", 0)
@@ -508,6 +523,11 @@ def _done(status: int, *, rows: int = 0, command: int = 0, token: int = 0xFD) ->
     return bytes([token]) + struct.pack("<HHQ", status, command, rows)
 
 
+def _message(words: str) -> bytes:
+    """INFO of BACKUP DATABASE."""
+    return b"\xab" + _error(ServerError(4035, words, 0))[1:]
+
+
 def _error(error: ServerError) -> bytes:
     body = struct.pack("<IBB", error.number, 1, error.severity) + _us_varchar(error.message)
     body += _b_varchar("scripted") + _b_varchar("") + struct.pack("<I", 1)
@@ -525,12 +545,32 @@ _TYPE_INFO = {
 
 
 def _result(answer: Rows) -> bytes:
+    long = {
+        place
+        for place, (_, kind) in enumerate(answer.columns)
+        if kind is str and any(row[place] is not None and len(row[place]) > _LONGEST for row in answer.rows)
+    }
     out = [b"\x81" + struct.pack("<H", len(answer.columns))]
-    out += [struct.pack("<IH", 0, 1) + _TYPE_INFO[kind] + _b_varchar(name) for name, kind in answer.columns]
+    for place, (name, kind) in enumerate(answer.columns):
+        info = b"\xe7\xff\xff" + COLLATION if place in long else _TYPE_INFO[kind]
+        out.append(struct.pack("<IH", 0, 1) + info + _b_varchar(name))
     for row in answer.rows:
         out.append(b"\xd1")
-        out += [_cell(kind, value) for (_, kind), value in zip(answer.columns, row, strict=True)]
+        for place, ((_, kind), value) in enumerate(zip(answer.columns, row, strict=True)):
+            out.append(_long_cell(value) if place in long else _cell(kind, value))
     return b"".join(out)
+
+
+_LONGEST = 4000
+"""Characters of an nvarchar; a column with a longer text is one of nvarchar(max)."""
+
+
+def _long_cell(value: str | None) -> bytes:
+    """In one piece, after its length."""
+    if value is None:
+        return b"\xff" * 8
+    raw = value.encode("utf-16-le", "surrogatepass")
+    return struct.pack("<QI", len(raw), len(raw)) + raw + bytes(4)
 
 
 def _cell(kind: type, value: Any) -> bytes:

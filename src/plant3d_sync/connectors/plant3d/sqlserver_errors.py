@@ -17,6 +17,7 @@ _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
 _LOOK_AT_THE_SERVERS_MESSAGE = 20018
 _DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
+_OBJECT = re.compile(r"on the object '([^']+)'")
 _NO_SERVER_STATES = ("08", "HYT", "IM")
 """SQLSTATE classes of the ODBC driver itself: connection, timeout, driver manager. Their number is not the server's."""
 _ENCRYPTION_WORDS = ("certificate", "ssl provider", "encryption not supported", "tls")
@@ -86,9 +87,12 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
     if number in _DATABASE_UNKNOWN:
         return database_unknown(address, number=number)
     if number in _RIGHTS_MISSING:
+        denied = _OBJECT.search(words)
         return ConfigError(
-            f"The login {address.user!r} may not read a table of {name}. Nothing was written.",
-            hint="Give the login db_datareader on the database.",
+            f"The login {address.user!r} may not read {denied[1]} of {name}. Nothing was written."
+            if denied
+            else f"The login {address.user!r} may not read a table of {name}. Nothing was written.",
+            hint="Run the script that `plant3d-sync grants PROJECT --role reader` prints; a DENY wins over every GRANT.",
             code="source_unreadable",
             details=details,
         )
@@ -125,6 +129,20 @@ def database_unknown(address: ServerAddress, *, number: int | None) -> ConfigErr
         hint="The P&ID database is usually named PREFIX_PnId. `doctor` lists the databases this login sees.",
         code="source_database_unknown",
         details={"number": number, "source": str(address)},
+    )
+
+
+def database_closed(
+    address: ServerAddress, state: str, access: str, *, number: int | None
+) -> RetryLaterError:
+    """The database is there and open to nobody now. `state`, `access`: as `sys.databases` calls them."""
+    what = state if state != "ONLINE" else access
+    return RetryLaterError(
+        f"The database {address.database!r} lets nobody in now: SQL Server calls it {what} ({address}). "
+        "Nothing was read or written.",
+        hint="The next run tries again. If it lasts, ask whoever runs the server (restore, maintenance, single user).",
+        code="source_away",
+        details={"number": number, "source": str(address), "state": what},
     )
 
 

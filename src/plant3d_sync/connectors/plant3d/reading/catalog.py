@@ -116,7 +116,7 @@ def _read_tables(connection: sqlite3.Connection, draft: _Draft) -> None:
     for table, column in connection.execute(statement):
         if not (quotable(table) and quotable(column)):
             read = readable(table) and readable(column)
-            draft.findings.append(_unusable_name(table, column, read=read))
+            draft.findings.append(unusable_name(table, column, read=read))
             if not read:
                 continue
         lower = table.lower()
@@ -129,7 +129,12 @@ def _read_tables(connection: sqlite3.Connection, draft: _Draft) -> None:
             columns[column.lower()] = column
 
 
-def _unusable_name(table: str, column: str, *, read: bool) -> Finding:
+def unusable_name(table: str, column: str, *, read: bool) -> Finding:
+    """A name with a character that cannot be quoted everywhere. `read`: whether it can be quoted at all.
+
+    NUL is written as `\\0`: not every state database takes it.
+    """
+    table, column = (name.replace("\x00", "\\0") for name in (table, column))
     return Finding(
         code="unusable_name",
         message=f"The name {table}.{column} holds a character that not every program can quote; "

@@ -15,7 +15,7 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.drawing_names import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading import hazards
-from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery, discover
+from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery, discover, unusable_name
 from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.reading.reader import Scan
 from plant3d_sync.connectors.plant3d.reading.relations import (
@@ -84,9 +84,12 @@ class Snapshot:
         copy_kind: str | None,
         journal_mode: str | None = None,
         unsettled: frozenset[int] = frozenset(),
+        unreadable: Sequence[tuple[str, str]] = (),
         changed_at: float | None = None,
     ) -> Snapshot:
         """Discover the catalog and the identity of a copy. The copy is removed if that fails.
+
+        `unreadable`: tables and columns of the source that are not in the copy for their names.
 
         Raises ConfigError `source_not_plant3d`; RetryLaterError `source_damaged`.
         """
@@ -110,7 +113,7 @@ class Snapshot:
         finally:
             if not done:
                 copy.close()
-        return cls(
+        snapshot = cls(
             copy,
             name=name,
             lock_ms=lock_ms,
@@ -119,6 +122,9 @@ class Snapshot:
             journal_mode=journal_mode,
             unsettled=unsettled,
         )
+        for table, column in unreadable:
+            snapshot._note(unusable_name(table, column, read=False))
+        return snapshot
 
     def __enter__(self) -> Snapshot:
         return self

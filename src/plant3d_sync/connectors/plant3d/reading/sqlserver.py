@@ -18,7 +18,7 @@ from plant3d_sync.connectors.plant3d.elsewhere import in_a_thread
 from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.reading.sqlserver_look import look
-from plant3d_sync.connectors.plant3d.reading.sqlserver_read import Reading
+from plant3d_sync.connectors.plant3d.reading.sqlserver_read import Reading, Taken
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import DEFAULT_LIMITS, Limits, recipe_for
@@ -110,7 +110,7 @@ class SqlServerSource:
         copy = LocalCopy()
         done = False
         try:
-            unsettled = in_a_thread(self.name, lambda: self._transferred(copy, started), math.inf)
+            taken = in_a_thread(self.name, lambda: self._transferred(copy, started), math.inf)
             copy.open()
             done = True
         except sqlite3.Error as error:
@@ -126,17 +126,18 @@ class SqlServerSource:
             change_counter=None,
             signature=None,
             copy_kind=None,
-            unsettled=unsettled,
+            unsettled=taken.unsettled,
+            unreadable=taken.unreadable,
         )
 
-    def _transferred(self, copy: LocalCopy, started: float) -> frozenset[int]:
-        """Fill the copy; every statement has an end of its own. Returns what did not stand still."""
+    def _transferred(self, copy: LocalCopy, started: float) -> Taken:
+        """Fill the copy; every statement has an end of its own."""
         with Session(self.address, limits=self._limits()) as session:
             failpoint("source.copy_begun")
             reading = Reading(session, copy, self.name, until=started + self.deadline, deadline=self.deadline)
             taken = reading.take()
         failpoint("source.copy_closed")
-        return taken.unsettled
+        return taken
 
     def _limits(self) -> Limits:
         """No single wait is longer than the whole reading may be."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from plant3d_sync.connectors.plant3d.names import bracketed, readable
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
-from plant3d_sync.connectors.plant3d.reading.sqlserver_values import WIDE_KINDS
+from plant3d_sync.connectors.plant3d.reading.sqlserver_values import DATE_KINDS, TAKEN_KINDS, WIDE_KINDS
 
 SCHEMA: Final = "dbo"
 ROOT: Final = "pnpbase"
@@ -84,6 +84,8 @@ class Layout(msgspec.Struct):
     """Class -> (base class, table)."""
     relations: frozenset[str] = frozenset()
     """Tables of relations."""
+    unreadable: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    """Tables and columns whose names cannot stand in a statement; they are left out."""
 
     def needed(self) -> list[str]:
         """Tables to copy: the catalogue and whatever it names, if it is there. Relations come first, PnPBase next."""
@@ -146,11 +148,16 @@ class Layout(msgspec.Struct):
 
 def selected(name: str, kind: str, *, as_bytes: bool) -> str:
     """One column as it is asked for. A GUID comes as its 16 bytes, in the order in which SQL Server and a file keep it."""
+    column = bracketed(name)
     if kind == "uniqueidentifier":
-        return f"CAST({bracketed(name)} AS binary(16))"
-    return (
-        f"CAST({bracketed(name)} AS varbinary(max))" if as_bytes and kind in WIDE_KINDS else bracketed(name)
-    )
+        return f"CAST({column} AS binary(16))"
+    if kind in DATE_KINDS:
+        return f"CONVERT(nvarchar(40), {column}, 121)"
+    if kind == "sql_variant":
+        return f"CAST({column} AS nvarchar(4000))"
+    if kind not in TAKEN_KINDS:
+        return f"CAST({column} AS nvarchar(max))"
+    return f"CAST({column} AS varbinary(max))" if as_bytes and kind in WIDE_KINDS else column
 
 
 def select_statement(table: str, columns: Iterable[str]) -> str:
@@ -162,12 +169,16 @@ def layout_of(session: Session) -> Layout:
     """The tables of the database that this login sees, and what its catalogue says of them."""
     columns: dict[str, list[tuple[str, str]]] = {}
     names: dict[str, str] = {}
+    unreadable: list[tuple[str, str]] = []
     for table, column, kind in session.all(TABLES_STATEMENT):
         if readable(table) and readable(column):
             names.setdefault(table.lower(), table)
-            columns.setdefault(table.lower(), []).append((column, kind.lower()))
+            columns.setdefault(table.lower(), []).append((column, (kind or "").lower()))
+        else:
+            unreadable.append((table, column))
     layout = Layout(
-        {lower: Table(names[lower], tuple(found), tuple(found)) for lower, found in columns.items()}
+        {lower: Table(names[lower], tuple(found), tuple(found)) for lower, found in columns.items()},
+        unreadable=unreadable,
     )
     for name, physical, base in _catalogue(
         session, layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")

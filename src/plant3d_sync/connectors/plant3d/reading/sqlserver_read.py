@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -58,11 +58,13 @@ RIGHTS_STATEMENT: Final = "SELECT HAS_PERMS_BY_NAME(N'dbo', N'SCHEMA', N'SELECT'
 RELATIONS_IN_USE_STATEMENT: Final = "SELECT DISTINCT [RelationshipTypeName] FROM [dbo].[PnPRowRelations]"
 
 _SNAPSHOT_ON = 1
-_LOCKED = frozenset({1205, 1222})
+_DEADLOCK = 1205
+_LOCKED = frozenset({_DEADLOCK, 1222})
 _NO_SNAPSHOT = frozenset({1205, 3951, 3952, 3957, 3961})
 """Errors of a database that does not let this transaction be a snapshot after all."""
 
 Mark = tuple[object, object]
+T = TypeVar("T")
 
 
 class Taken(msgspec.Struct):
@@ -72,6 +74,8 @@ class Taken(msgspec.Struct):
     one_moment: bool = False
     again: int = 0
     """Items that were read again."""
+    unreadable: Sequence[tuple[str, str]] = ()
+    """Tables and columns that were left out for their names."""
 
 
 class Reading:
@@ -89,6 +93,8 @@ class Reading:
         self._sums: list[Row] | None = None
         """Counts and sums from before the first row was read."""
         self._converters: dict[tuple[str, bool], Converter] = {}
+        self._one_moment = False
+        """Whether a snapshot transaction is open; a deadlock ends it, so nothing can be repeated in it."""
 
     def take(self) -> Taken:
         """Fill the copy.
@@ -98,14 +104,17 @@ class Reading:
         with closing(self.copy.writable()) as target:
             if self._snapshot_begun():
                 try:
+                    self._one_moment = True
                     self._lay_out()
                     self._read_all(target)
+                    self._one_moment = False
                     self.session.run(END_SNAPSHOT)
                     self._refuse_hidden_tables(target)
-                    return Taken(one_moment=True)
+                    return Taken(one_moment=True, unreadable=self.layout.unreadable)
                 except (RetryLaterError, ConfigError) as error:
                     if error.details.get("number") not in _NO_SNAPSHOT:
                         raise
+                    self._one_moment = False
                     self.session.run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
                     self.session.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     _empty(target)
@@ -125,7 +134,7 @@ class Reading:
     # ------------------------------------------------------------ the first pass
 
     def _lay_out(self) -> None:
-        self.layout = layout_of(self.session)
+        self.layout = self._repeated(lambda: layout_of(self.session))
         missing = [table for table in ("PnPTables", "PnPBase") if table.lower() not in self.layout.tables]
         if missing:
             raise errors.not_plant3d(self.name, missing)
@@ -139,14 +148,29 @@ class Reading:
         table = self.layout.tables[name]
         declared = ", ".join(declaration(column, kind) for column, kind in table.declared)
         target.execute(f"CREATE TABLE {quoted(table.name)} ({declared})")
-        for attempt in range(DEADLOCKS + 1):
+
+        def filled() -> None:
             try:
                 self._fill(target, table)
-                return
-            except RetryLaterError as error:
+            except RetryLaterError:
                 target.execute("ROLLBACK")
-                if error.details.get("number") not in _LOCKED or attempt == DEADLOCKS:
+                raise
+
+        self._repeated(filled)
+
+    def _repeated(self, piece: Callable[[], T]) -> T:
+        """What this piece of work gives, begun again after a deadlock or a lock that was not given."""
+        for _ in range(DEADLOCKS):
+            try:
+                return piece()
+            except RetryLaterError as error:
+                number = error.details.get("number")
+                if number not in _LOCKED or (self._one_moment and number == _DEADLOCK):
                     raise
+        return piece()
+
+    def _rows(self, pieces: Callable[[], Iterator[list[Row]]]) -> list[Row]:
+        return self._repeated(lambda: [row for rows in pieces() for row in rows])
 
     def _fill(self, target: sqlite3.Connection, table: Table) -> None:
         target.execute("BEGIN")
@@ -226,7 +250,8 @@ class Reading:
         table = self.layout.tables.get("pnprowrelations")
         if table is None or not table.has("RelationshipTypeName"):
             return []
-        return [str(row[0]) for row in self.session.all(RELATIONS_IN_USE_STATEMENT) if row[0]]
+        rows = self._rows(lambda: self.session.pieces(RELATIONS_IN_USE_STATEMENT))
+        return [str(row[0]) for row in rows if row[0]]
 
     def _sees_everything(self) -> bool:
         """Whether what this login does not see is not there: it may read the schema, and see every definition."""
@@ -237,7 +262,7 @@ class Reading:
     def _settle(self, target: sqlite3.Connection) -> Taken:
         """Read again what moved, until it stands still or it is time to leave it."""
         if self._sums is not None and self._sums == self._summed():
-            return Taken()
+            return Taken(unreadable=self.layout.unreadable)
         moving = self._moved(target)
         again = len(moving)
         before: dict[int, Bundle] = {}
@@ -250,7 +275,7 @@ class Reading:
                 self._replace(target, bundle)
             moving -= settled
             before = seen
-        return Taken(unsettled=frozenset(moving), again=again)
+        return Taken(unsettled=frozenset(moving), again=again, unreadable=self.layout.unreadable)
 
     def _summed(self) -> list[Row] | None:
         """Counts and sums of `PnPBase` and the relations; None where the server does not tell them now."""
@@ -267,9 +292,10 @@ class Reading:
         """Items whose mark or whose relations are not what they were when the reading began."""
         base = self.layout.tables[ROOT]
         stamps = [f"[{name}]" if base.has(name) else "NULL" for name in ("PnPTimestamp", "PnPRevision")]
-        now: dict[int, Mark] = {}
-        for rows in self.session.pieces(MARKS_STATEMENT):
-            now.update((row[0], (row[1], row[2])) for row in rows)
+        now: dict[int, Mark] = {
+            item: (stamp, revision)
+            for item, stamp, revision in self._rows(lambda: self.session.pieces(MARKS_STATEMENT))
+        }
         moved: set[int] = set()
         for item, stamp, revision in target.execute(
             f"SELECT [PnPID], {', '.join(stamps)} FROM {quoted(base.name)}"
@@ -288,9 +314,8 @@ class Reading:
         keys = [name for name, _ in table.columns if name.lower() == "pnpid"]
         columns = ", ".join(quoted(name) for name in (*keys, *roles))
         before = {tuple(row) for row in target.execute(f"SELECT {columns} FROM {quoted(table.name)}")}
-        now: set[tuple[object, ...]] = set()
-        for rows in self.session.pieces(select_statement(table.name, (*keys, *roles))):
-            now.update(tuple(row) for row in rows)
+        statement = select_statement(table.name, (*keys, *roles))
+        now = {tuple(row) for row in self._rows(lambda: self.session.pieces(statement))}
         return {one for row in before ^ now for one in row[len(keys) :] if isinstance(one, int)}
 
     def _bundles(self, target: sqlite3.Connection, items: Sequence[int]) -> dict[int, Bundle]:
@@ -317,11 +342,10 @@ class Reading:
             (i for i, (column, _) in enumerate(table.columns) if column.lower() == "pnpclassname"), None
         )
         classes: set[str] = set()
-        for rows in self._pieces(table, where_ids(key, ids), as_bytes=True):
-            for row in rows:
-                found[row[at]].rows.setdefault(name, set()).add(tuple(row))
-                if kind is not None and isinstance(row[kind], bytes):
-                    classes.add(row[kind].decode("utf-8", "replace"))
+        for row in self._rows(lambda: self._pieces(table, where_ids(key, ids), as_bytes=True)):
+            found[row[at]].rows.setdefault(name, set()).add(tuple(row))
+            if kind is not None and isinstance(row[kind], bytes):
+                classes.add(row[kind].decode("utf-8", "replace"))
         return classes
 
     def _replace(self, target: sqlite3.Connection, bundle: Bundle) -> None:

@@ -7,16 +7,24 @@ nor always allowed, and names go into statements as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any, Final
 
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress
-from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, Recipe, recipe_for
-from plant3d_sync.connectors.plant3d.sqlserver_errors import database_unknown, error_for, sql_error_number
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, recipe_for
+from plant3d_sync.connectors.plant3d.sqlserver_errors import (
+    database_closed,
+    database_unknown,
+    error_for,
+    sql_error_number,
+)
+from plant3d_sync.errors import SyncError
 
 ROWS: Final = 1000
 """Rows taken from the driver at a time."""
+
+STATE_STATEMENT: Final = "SELECT [state_desc], [user_access_desc] FROM [sys].[databases]"
 
 Row = Sequence[Any]
 
@@ -42,23 +50,32 @@ class Session:
             self._connection = self._recipe.connect(self._limits, autocommit=True)
         except self._errors as error:
             meant = error_for(error, self.address)
-            if meant.error_code == "source_login_failed" and self._is_let_into_master():
-                meant = database_unknown(self.address, number=sql_error_number(error))
+            if meant.error_code in ("source_login_failed", "source_database_unknown"):
+                meant = self._seen_from_master(sql_error_number(error)) or meant
             raise meant from error
         return self
 
-    def _is_let_into_master(self) -> bool:
-        """Whether only the database is wrong: SQL Server then refuses the login as well, and some drivers tell only that."""
-        if self.address.database.lower() in ("", "master"):
-            return False
-        try:
-            self._recipe_in_master().connect(self._limits, autocommit=True).close()
-        except self._errors:
-            return False
-        return True
+    def _seen_from_master(self, number: int | None) -> SyncError | None:
+        """What it means that the database did not let this login in, if `master` does; None if that does not either.
 
-    def _recipe_in_master(self) -> Recipe:
-        return recipe_for(self.address.in_database("master"))
+        SQL Server refuses the login as well where only the database's name is wrong, or the database is not open to
+        anybody now, and some drivers tell only that.
+        """
+        if self.address.database.lower() in ("", "master"):
+            return None
+        try:
+            connection = recipe_for(self.address.in_database("master")).connect(self._limits, autocommit=True)
+        except self._errors:
+            return None
+        words = self.address.database.replace("'", "''")
+        # who may not ask for the state is told of the name
+        with closing(connection), suppress(*self._errors):
+            cursor = connection.cursor()
+            cursor.execute(f"{STATE_STATEMENT} WHERE [name] = N'{words}'")
+            for state, access in cursor.fetchall():
+                if (state, access) != ("ONLINE", "MULTI_USER"):
+                    return database_closed(self.address, str(state), str(access), number=number)
+        return database_unknown(self.address, number=number)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -89,8 +106,7 @@ class Session:
             self._set_limit()
             with _closing(self._connection.cursor()) as cursor:
                 cursor.execute(statement)
-                while rows := cursor.fetchmany(ROWS):
-                    yield rows
+                yield from self._recipe.pieces(self._connection, cursor, ROWS)
         except self._errors as error:
             raise error_for(error, self.address) from error
 

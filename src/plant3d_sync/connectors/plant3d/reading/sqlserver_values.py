@@ -14,6 +14,15 @@ WIDE_KINDS: Final = frozenset({"nvarchar", "nchar"})
 """Text that the server keeps as UTF-16, well-formed or not."""
 TEXT_KINDS: Final = WIDE_KINDS | {"varchar", "char"}
 
+DATE_KINDS: Final = frozenset({"date", "time", "datetime", "datetime2", "smalldatetime", "datetimeoffset"})
+"""Asked for as text: the drivers give different objects for them, or, for some, refuse the whole answer."""
+TAKEN_KINDS: Final = TEXT_KINDS | {
+    *("bigint", "int", "smallint", "tinyint", "bit", "float", "real"),
+    *("decimal", "numeric", "money", "smallmoney"),
+    *("binary", "varbinary", "image", "timestamp", "rowversion", "text", "ntext", "xml"),
+}
+"""Kinds that every driver can fetch. Whatever else there is (`geometry`, a type of somebody's own) is asked for as text."""
+
 _AS_THEY_ARE: Final = TEXT_KINDS | {
     "uniqueidentifier",
     "bigint",

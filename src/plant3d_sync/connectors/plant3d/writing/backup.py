@@ -13,14 +13,14 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from plant3d_sync import patience
@@ -29,6 +29,7 @@ from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.copy import file_guard, hold, read_header
 from plant3d_sync.connectors.plant3d.reading.open import SqliteSource, open_source
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import untidy_errors
 from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.writing.write_sqlite import refuse_unsafe_places
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
@@ -526,6 +527,12 @@ def backup_on_server(engine: Engine, *, database: str, file: str) -> ServerBacku
     `engine`: in autocommit mode, because SQL Server makes no backup inside a transaction.
     """
     statement = backup_statement(database, file)
+    driver: Any = engine.dialect.loaded_dbapi
+    failures: tuple[type[Exception], ...] = (
+        SQLAlchemyError,
+        driver.Error,
+        *untidy_errors(engine.dialect.driver),
+    )
     try:
         with engine.connect() as connection:
             allowed = connection.execute(
@@ -538,14 +545,28 @@ def backup_on_server(engine: Engine, *, database: str, file: str) -> ServerBacku
                     reason="This login has no right to back up the database; only the before-images of the changed "
                     "rows are kept. Grant BACKUP DATABASE to it, or rely on the site's own backups.",
                 )
-            connection.exec_driver_sql(statement)
-    except SQLAlchemyError as error:
+            _to_its_end(connection, statement)
+    except failures as error:
         return ServerBackup(
             statement=statement,
             done=False,
             reason=f"SQL Server did not make the backup ({type(error).__name__}: {str(error).splitlines()[0]}).",
         )
     return ServerBackup(statement=statement, done=True)
+
+
+def _to_its_end(connection: Connection, statement: str) -> None:
+    """A statement whose answer is messages, heard to the last one: pyodbc returns with the first, and closing the cursor then
+    stops a backup that is still going on. Raises the driver's errors.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement)
+        while cursor.nextset():
+            pass
+    finally:
+        with suppress(Exception):  # a cursor of a lost connection says so again; the first error counts
+            cursor.close()
 
 
 # -- small things -------------------------------------------------------------------------------------------------

@@ -189,9 +189,7 @@ def check_rights(
 
 def _wanted(catalog: Catalog, allowed: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     pairs = {(table, name) for table, names in writable_columns(catalog, allowed).items() for name in names}
-    return frozenset((table.lower(), name.lower()) for table, name in pairs) | {
-        ("pnpbase", name.lower()) for name in _BASE_COLUMNS
-    }
+    return frozenset(pairs) | {("PnPBase", name) for name in _BASE_COLUMNS}
 
 
 def _yes(connection: Connection, query: str, **values: str) -> bool:
@@ -228,7 +226,9 @@ def _too_much(connection: Connection) -> list[RightFinding]:
 def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list[RightFinding]:
     rows: list[Any] = list(connection.execute(text(UPDATABLE_QUERY)).fetchall())
     present = {(str(table).lower(), str(name).lower()) for table, name in rows}
-    extra, missing = sorted(present - wanted), sorted(wanted - present)
+    needed = {(table.lower(), name.lower()): (table, name) for table, name in wanted}
+    extra = sorted(present - needed.keys())
+    missing = sorted(needed[one] for one in needed.keys() - present)
     found = []
     if extra:
         shown = ", ".join(f"{table}.{name}" for table, name in extra[:5])

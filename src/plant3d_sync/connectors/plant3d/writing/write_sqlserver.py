@@ -54,6 +54,8 @@ _BUSY: Final = frozenset({1205, 1222, 3960})
 _NO_RIGHT: Final = frozenset({229, 230})
 _NO_SUCH: Final = frozenset({207, 208})
 _TOO_LONG: Final = frozenset({2628, 8152})
+_READ_ONLY: Final = frozenset({3906, 3908})
+"""The database is read-only, or in emergency mode."""
 _LOGIN: Final = frozenset({4060, 18452, 18456})
 
 TABLE_NAMES: Final = "SELECT [TABLE_NAME] FROM [INFORMATION_SCHEMA].[TABLES] WHERE [TABLE_SCHEMA] = 'dbo' AND [TABLE_TYPE] = 'BASE TABLE'"
@@ -349,6 +351,12 @@ class SqlServerCells:
         if number in _LOGIN:
             return Outcome(
                 "waiting", "source_login_failed", f"{self.name} refused the login (error {number})."
+            )
+        if number in _READ_ONLY:
+            return Outcome(
+                "waiting",
+                "source_read_only",
+                f"{self.name} is read-only now (error {number}). Nothing was written; it is tried again.",
             )
         if number in _NO_RIGHT:
             return Outcome(
