@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 
 from plant3d_sync.bootstrap import make_app
@@ -387,8 +388,16 @@ def every_kind(site: Site, answer: Answer, *, part: int = 0, parts: int = 1) -> 
 
 
 @pytest.mark.long
-def test_a_lock_that_any_statement_meets_is_waited_out(site: Site) -> None:
-    every_kind(site, ServerError(1222, "Lock request time out period exceeded."))
+@pytest.mark.parametrize("number", [1205, 1222])
+def test_a_lock_or_a_deadlock_that_any_statement_meets_is_waited_out(site: Site, number: int) -> None:
+    every_kind(site, ServerError(number, "Lock request time out period exceeded, or a deadlock."))
+
+
+@pytest.mark.long
+def test_a_connection_that_is_cut_at_any_statement_as_when_the_server_restarts_is_made_again(
+    site: Site,
+) -> None:
+    every_kind(site, Drop())
 
 
 @pytest.mark.long
@@ -398,10 +407,15 @@ def test_a_server_that_falls_silent_at_any_statement_is_left(
 ) -> None:
     monkeypatch.setattr(write_sqlserver, "STATEMENT_SECONDS", 1)
     limits = sqlserver_drivers.DEFAULT_LIMITS  # of doctor's questions
+    before = msgspec.structs.asdict(limits)
     for name, value in (("login", 5), ("statement", 1), ("lock_ms", 500)):
-        monkeypatch.setitem(vars(limits), name, value)
+        msgspec.structs.force_setattr(limits, name, value)
     site.world.env["P3DSYNC_SOURCE_DEADLINE_SECONDS"] = "1"
-    every_kind(site, Stall(attention=True), part=part, parts=3)
+    try:
+        every_kind(site, Stall(attention=True), part=part, parts=3)
+    finally:
+        for name, value in before.items():
+            msgspec.structs.force_setattr(limits, name, value)
 
 
 # ---------------------------------------------------------------- while people work
@@ -522,7 +536,9 @@ def test_a_backup_that_the_server_never_answers_ends_with_the_runs_deadline(site
     def silent(sql: str) -> Answer | None:
         if not sql.startswith("BACKUP DATABASE ["):
             return None
-        object.__setattr__(request, "deadline", time.monotonic() + 1)  # met while it waits, not before
+        msgspec.structs.force_setattr(
+            request, "deadline", time.monotonic() + 1
+        )  # met while it waits, not before
         return Stall()
 
     site.server.instead = silent

@@ -285,7 +285,7 @@ def from_variables(
     if explicit is not None and server.port not in (None, explicit):
         raise _refused(host, f"PLANT3D_DB_PORT says {explicit}, PLANT3D_DB_HOST says {server.port}")
     if explicit is not None:
-        server = replace(server, port=explicit)
+        server = msgspec.structs.replace(server, port=explicit)
     module, odbc = _driver_words(driver)
     return ServerAddress(
         server=server,
@@ -368,7 +368,7 @@ def _module(scheme: str) -> str | None:
 def _server_of_url(text: str, port: str | None) -> ServerName | None:
     server = parse_server(unquote(text)) if text.strip() else None
     if server is not None and port is not None and server.port is None:
-        return replace(server, port=_port(port, text))
+        return msgspec.structs.replace(server, port=_port(port, text))
     return server
 
 
@@ -391,7 +391,7 @@ def _from_connection_string(text: str, driver: str | None) -> ServerAddress:
     odbc, dsn, port = _taken(pairs, "driver"), _taken(pairs, "dsn"), _taken(pairs, "port")
     server = parse_server(taken["server"]) if taken["server"] else None
     if server is not None and port is not None and server.port is None:
-        server = replace(server, port=_port(port, str(taken["server"])))
+        server = msgspec.structs.replace(server, port=_port(port, str(taken["server"])))
     if server is None and dsn is None:
         raise _not_understood("it names no server")
     return ServerAddress(
