@@ -164,6 +164,10 @@ class RuleSet(msgspec.Struct, frozen=True):
             for name, rule in self.classes.items()
         }
 
+    def comparators(self) -> dict[str, str]:
+        """Field -> the name of its comparator, which is one in all classes."""
+        return {name: one.compare for rule in self.classes.values() for name, one in rule.fields.items()}
+
     def is_same(self, name: str, one: Value, other: Value) -> bool:
         """Whether two values of a field are one value, perhaps in two spellings."""
         same = self.same.get(name)

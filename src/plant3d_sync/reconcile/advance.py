@@ -171,14 +171,17 @@ def pushed(link: Link, done: Sequence[tuple[Cell, Value]], *, at: float) -> Link
 
 
 def archived(link: Link, step: Archive, asset: Asset) -> Link:
-    """We archived the asset. How its item was missed is kept: if the item comes back, so does its asset."""
+    """We archived the asset. How its item was missed is kept: if the item comes back, so does its asset.
+
+    So is what is known to be nobody's edit: an older copy of the item is one still when it comes back.
+    """
     return replace(
         link,
         state=LinkState.ARCHIVED,
         asset_version=asset.version,
         in_synapse=InSynapse.ARCHIVED,
         missing=step.after.missing,
-        pending={},
+        pending={name: entry for name, entry in link.pending.items() if entry.no_edit},
         digest=b"",
         holds={**link.holds, **step.after.holds},
     )

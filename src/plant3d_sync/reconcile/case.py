@@ -25,6 +25,8 @@ ITEM_BACK = "the item is back in Plant 3D"
 ITEM_GONE = "the item is gone from Plant 3D"
 ASSET_LIVES = "the asset is not archived any more"
 AGREED = "both sides agree on another value"
+RULES_CHANGED = "the mapping decides the field otherwise now"
+ASSET_REMOVED = "the asset was removed from SYNAPSE"
 
 
 class Fate(StrEnum):

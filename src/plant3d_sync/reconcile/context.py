@@ -156,6 +156,11 @@ class Context:
         definitions = self.know.definitions
         return definitions is not None and definitions.changed(link, class_name, name)
 
+    def compared_otherwise(self, link: Link, name: str) -> bool:
+        """Whether the mapping compares the field otherwise since the link was compared."""
+        definitions = self.know.definitions
+        return definitions is not None and definitions.compared_otherwise(link, name)
+
     def selected(self, link: Link) -> bool:
         """Whether this run may push the item's values."""
         return self.know.only_assets is None or link.asset_id in self.know.only_assets

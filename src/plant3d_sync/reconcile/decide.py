@@ -9,7 +9,7 @@ from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Finding, PlantItem
 from plant3d_sync.model.rules import Translated
 from plant3d_sync.reconcile import archived, identity, newcomer, pair
-from plant3d_sync.reconcile.case import Case, Decision, Known, finding, row_error
+from plant3d_sync.reconcile.case import ASSET_REMOVED, Case, Decision, Known, finding, row_error
 from plant3d_sync.reconcile.context import Context, Kind
 
 
@@ -45,7 +45,12 @@ def _lost(case: Case, link: Link, on: Context) -> Decision:
         "The asset is not in SYNAPSE any more (removed there, or an older backup); created again.",
     )
     made = newcomer.decide(case, on, link_id=link.link_id)
-    return replace(made, findings=(told, *made.findings))
+    if not made.steps:
+        return replace(made, findings=(told, *made.findings))
+    # the new asset holds what Plant 3D holds: nothing is left of what was asked, or chosen, about the old one
+    choices = on.know.resolutions.items()
+    void = tuple((one.conflict_id, ASSET_REMOVED) for key, one in choices if key[0] == link.link_id)
+    return replace(made, findings=(told, *made.findings), choices=void, ends_questions=True)
 
 
 def set_aside(case: Case, other: Link | None) -> Decision | None:

@@ -18,9 +18,19 @@ from plant3d_sync.model.rules import FieldRule
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile import dating, older, ours, spelling
 from plant3d_sync.reconcile.advance import value_pair
-from plant3d_sync.reconcile.case import AGREED, FOLLOWED, SIDE_MOVED, Case
+from plant3d_sync.reconcile.case import AGREED, FOLLOWED, RULES_CHANGED, SIDE_MOVED, Case
 from plant3d_sync.reconcile.context import Context
-from plant3d_sync.reconcile.merge import NO_BASE, NoBase, Same, Situation, has_moved, merge_field
+from plant3d_sync.reconcile.definitions import COMPARED_OTHERWISE, MAPPING_CHANGED
+from plant3d_sync.reconcile.merge import (
+    NO_BASE,
+    NoBase,
+    Same,
+    Situation,
+    has_moved,
+    is_blank,
+    merge_field,
+    still_holds,
+)
 from plant3d_sync.reconcile.ours import Copy
 
 FLIP_LIMIT = 6
@@ -97,7 +107,10 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         plant3d=older.Moved(plant3d, older.row_went_back(link, pair.case.item)) if plant_away else None,
         synapse=older.Moved(synapse, _synapse_is_older(pair)) if synapse_away else None,
         redefined=plant_away and on.redefined(link, pair.case.item.class_name, name),
+        other_row=plant_away and rule.owner is Owner.SHARED and _is_of_another_row(pair, name, plant3d, on),
     )
+    if not (plant_away or synapse_away) and _is_compared_otherwise(pair, name, plant3d, synapse, on):
+        no_edit = COMPARED_OTHERWISE
     situation = Situation(
         rule=rule,
         base=base,
@@ -136,8 +149,36 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         flip=flip if wrote.is_news else None,
         given=UNSET if choice is None or not choice.given else (choice.chosen, synapse),
         no_edit=no_edit,
-        choice=None if stands or choice is None else (choice.conflict_id, _fate(outcome, choice, same)),
+        choice=None if stands or choice is None else (choice.conflict_id, _fate(situation, choice, outcome)),
     )
+
+
+def _is_of_another_row(pair: Pair, name: str, plant3d: Value, on: Context) -> bool:
+    """Whether the value stood all along in a row that stands for its line only since the line was compared, where both sides
+    agreed on words of SYNAPSE.
+
+    That nothing stands there was typed by nobody either, however late that row was saved.
+    """
+    item, link = pair.case.item, pair.link
+    if item.pnpid == link.pnpid or not on.kind(item.class_name).is_line:
+        return False
+    pushed = link.flips.get(name, Flip()).last in (Side.PLANT3D.value, REVERTED)
+    if not (pushed or author(pair, name).startswith(_OTHERS)):
+        return False
+    saved, seen, clocks = _row_stamp(pair), on.last_compared(link), on.know.clocks
+    if is_blank(plant3d) or saved is None or seen is None:
+        return True
+    return saved + max(clocks.tolerance, clocks.lag) < seen
+
+
+def _is_compared_otherwise(pair: Pair, name: str, plant3d: Value, synapse: Value, on: Context) -> bool:
+    """Whether two spellings that both sides agreed on count as different only since the mapping compares otherwise."""
+    if on.rules.same[name](plant3d, synapse):
+        return False
+    asked = pair.link.pending.get(name)
+    if asked is not None and asked.no_edit == COMPARED_OTHERWISE:
+        return asked.plant3d == plant3d and asked.synapse == synapse
+    return on.compared_otherwise(pair.link, name)
 
 
 def _choice(link: Link, rule: FieldRule, synapse: Value, on: Context) -> Resolution | None:
@@ -325,12 +366,15 @@ def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, written: Value | N
     return not isinstance(written, NoBase) and flip.pair == value_pair(plant3d, written)
 
 
-def _fate(outcome: FieldOutcome, choice: Resolution, same: Same) -> str:
+def _fate(at: Situation, choice: Resolution, outcome: FieldOutcome) -> str:
     """What becomes of a choice about a field that was compared."""
+    same = at.same
     if outcome.reason == "resolved":
         return FOLLOWED
     if outcome.verdict is Verdict.SETTLED:
         return FOLLOWED if choice.given or same(outcome.value, choice.chosen) else AGREED
+    if at.no_edit == MAPPING_CHANGED or still_holds(at, choice):
+        return RULES_CHANGED
     return SIDE_MOVED
 
 

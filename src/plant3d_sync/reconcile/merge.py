@@ -17,8 +17,10 @@ P put back            as above                     as above                    c
 P a late write        as above                     as above                    push S
 S a late write        write P                      as above                    write P
 P of another mapping  write S                      as above                    write S, or conflict
+P of another row      as above                     as above                    push S
 P of an older copy    conflict                     as above                    conflict
 S of an older backup  as above                     conflict                    conflict
+told apart since      write S                      push, or wait for CAD       conflict
 ====================  ===========================  ==========================  =======================
 
 "P put back": we wrote into Plant 3D, and it holds again what it held before, or an older value of ours. A session that
@@ -26,7 +28,9 @@ was still open may have saved its old copy, or a designer did it on purpose: the
 by itself (nor fills it a blank without a base). "P a late write", "S a late write": a run that was overtaken wrote it,
 and nobody since. (Only shared fields are ever pushed.)
 "Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
-edit, so it neither wins nor is overwritten by itself.
+edit, so it neither wins nor is overwritten by itself. "Of another row": another group stands for its line now, and
+SYNAPSE's words were written into the one before.
+"Told apart since": no side moved; two spellings that were the same are not for the comparator of today.
 """
 
 from __future__ import annotations
@@ -41,9 +45,9 @@ from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
-from plant3d_sync.reconcile.definitions import MAPPING_CHANGED
+from plant3d_sync.reconcile.definitions import COMPARED_OTHERWISE, MAPPING_CHANGED
 from plant3d_sync.reconcile.latest import newest, suggest
-from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
+from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE, OTHER_ROW
 
 Same = Callable[[Value, Value], bool]
 
@@ -116,6 +120,8 @@ def merge_field(at: Situation) -> FieldOutcome:
     plant_moved = has_moved(at.plant3d, at.base_plant, at.same)
     synapse_moved = has_moved(at.synapse, at.base, at.same)
     if not plant_moved and not synapse_moved:
+        if at.no_edit == COMPARED_OTHERWISE:
+            return _compared_otherwise(at)
         return _outcome(at, Verdict.SETTLED, "agreed_alteration", at.plant3d)
     return _nobodys_edit(at, synapse_moved) or _by_owner(at, plant_moved, synapse_moved)
 
@@ -144,10 +150,17 @@ def _nobodys_edit(at: Situation, synapse_moved: bool) -> FieldOutcome | None:
         return None
     if at.no_edit == MAPPING_CHANGED:
         return _of_another_mapping(at, synapse_moved)
+    if at.no_edit == OTHER_ROW:
+        return _resolved(at) or _put_right(at, OTHER_ROW)
     return _resolved(at) or _of_an_earlier_day(at)
 
 
-_OTHERS: Final = {OLDER_COPY: Owner.SYNAPSE, OLDER_SYNAPSE: Owner.PLANT3D, MAPPING_CHANGED: Owner.SYNAPSE}
+_OTHERS: Final = {
+    OLDER_COPY: Owner.SYNAPSE,
+    OLDER_SYNAPSE: Owner.PLANT3D,
+    MAPPING_CHANGED: Owner.SYNAPSE,
+    OTHER_ROW: Owner.SYNAPSE,
+}
 """Whose fields a side that nobody edited cannot decide: the other side owns them, and its rule stands."""
 
 
@@ -163,6 +176,23 @@ def _of_another_mapping(at: Situation, synapse_moved: bool) -> FieldOutcome | No
     return _resolved(at) or _ask(at, MAPPING_CHANGED, Side.SYNAPSE, "nobody_edited_plant3d")
 
 
+def _compared_otherwise(at: Situation) -> FieldOutcome:
+    """Both sides agreed on two spellings that are two values now: the owner's holds, and else a person says which."""
+    match at.rule.owner:
+        case Owner.PLANT3D:
+            return (
+                _blank_kept(at, at.synapse)
+                if _must_not_erase(at, at.plant3d)
+                else _to_synapse(at, at.no_edit)
+            )
+        case Owner.SYNAPSE:
+            if _must_not_erase(at, at.synapse):
+                return _blank_kept(at, at.plant3d)
+            return _into_plant3d(at, at.synapse, at.no_edit)
+        case Owner.SHARED:
+            return _resolved(at) or _ask(at, at.no_edit, *suggest(at.plant3d, at.synapse, at.times))
+
+
 def _of_an_earlier_day(at: Situation) -> FieldOutcome:
     """One side went back to an earlier day: a person has to say whether that is meant."""
     newer = Side.SYNAPSE if at.no_edit == OLDER_COPY else Side.PLANT3D
@@ -172,17 +202,17 @@ def _of_an_earlier_day(at: Situation) -> FieldOutcome:
 def _of_ours(at: Situation) -> FieldOutcome | None:
     """Plant 3D holds a value of ours; None: what it holds is an edit."""
     if at.late:
-        return _put_right(at)
+        return _put_right(at, "late_write_of_ours")
     if at.put_back or at.reverts >= REVERT_LIMIT:
         return _reverted(at, put_back=at.put_back)
     return None
 
 
-def _put_right(at: Situation) -> FieldOutcome:
-    """Only we moved Plant 3D, by a write that came too late: SYNAPSE's value holds."""
+def _put_right(at: Situation, reason: str) -> FieldOutcome:
+    """Nobody moved Plant 3D but we, by a write that came too late, or another row that stands for a line: SYNAPSE's value holds."""
     if _must_not_erase(at, at.synapse):
         return _blank_kept(at, at.plant3d)
-    return _into_plant3d(at, at.synapse, "late_write_of_ours")
+    return _into_plant3d(at, at.synapse, reason)
 
 
 def _reverted(at: Situation, *, put_back: bool) -> FieldOutcome:
@@ -293,18 +323,21 @@ def _resolved(at: Situation) -> FieldOutcome | None:
     A choice is carried out in steps (first one side, then the other); a side that already holds the
     chosen value is where the choice wants it, so it does not void the choice.
     """
-    choice, same = at.resolution, at.same
-    if choice is None:
+    choice = at.resolution
+    if choice is None or not still_holds(at, choice):
         return None
     chosen = choice.chosen
-    plant_ok = same(at.plant3d, choice.plant3d_value) or same(at.plant3d, chosen)
-    there = choice.given or same(at.synapse, chosen)
-    synapse_ok = there or same(at.synapse, choice.synapse_value)
-    if not (plant_ok and synapse_ok):
-        return None
-    if not there:
+    if not (choice.given or at.same(at.synapse, chosen)):
         return _outcome(at, Verdict.TO_SYNAPSE, "resolved", chosen, at.synapse)
     return _into_plant3d(at, chosen, "resolved")
+
+
+def still_holds(at: Situation, choice: Resolution) -> bool:
+    """Whether both sides hold what the choice was made on, or the chosen value already."""
+    same, chosen = at.same, choice.chosen
+    plant_ok = same(at.plant3d, choice.plant3d_value) or same(at.plant3d, chosen)
+    synapse_ok = choice.given or same(at.synapse, chosen) or same(at.synapse, choice.synapse_value)
+    return plant_ok and synapse_ok
 
 
 # ---------------------------------------------------------------- what is done

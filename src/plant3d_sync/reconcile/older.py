@@ -17,6 +17,8 @@ OLDER_COPY: Final = "older_copy"
 """The question about a field whose row went back in Plant 3D."""
 OLDER_SYNAPSE: Final = "older_synapse"
 """The question about a field whose asset went back in SYNAPSE."""
+OTHER_ROW: Final = "other_row"
+"""Why a field of a line goes into the row that stands for the line now: nobody edited what that row holds."""
 _NOTHING: Final = Open(why="")
 
 
@@ -51,18 +53,26 @@ def asset_went_back(link: Link, asset: Asset) -> bool:
 
 
 def question(
-    entry: Open | None, *, plant3d: Moved | None, synapse: Moved | None, redefined: bool = False
+    entry: Open | None,
+    *,
+    plant3d: Moved | None,
+    synapse: Moved | None,
+    redefined: bool = False,
+    other_row: bool = False,
 ) -> str:
-    """Which side's move of a field is no edit, as the kind of its question; "" if both are edits.
+    """Which side's move of a field is no edit, and why (mostly the kind of its question); "" if both are edits.
 
     `entry`: what is open on the field. A side that did not move is None. Once asked, it stays the question as long as
     that side keeps the value, whatever happens to the rest of the row or the asset. `redefined`: Plant 3D's value comes
-    from elsewhere since the link was compared.
+    from elsewhere since the link was compared. `other_row`: it comes from a row that did not stand for the item then, and
+    that nobody saved since.
     """
     asked = entry if entry is not None and entry.no_edit else _NOTHING
     stays = plant3d is not None and asked.plant3d == plant3d.value
     if plant3d is not None and (plant3d.went_back or (stays and asked.no_edit == OLDER_COPY)):
         return OLDER_COPY
+    if plant3d is not None and (other_row or (stays and asked.no_edit == OTHER_ROW)):
+        return OTHER_ROW
     if plant3d is not None and (redefined or (stays and asked.no_edit == MAPPING_CHANGED)):
         return MAPPING_CHANGED
     if synapse is not None and (

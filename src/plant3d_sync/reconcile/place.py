@@ -80,7 +80,7 @@ def decide(field: FieldCase, on: Context) -> FieldDecision:
             return _drifted(field)
         case Verdict.LEAVE:
             kept = field.pair.link.holds.get(field.name) if outcome.reason == "held_after_undo" else None
-            return _open(field, outcome.reason, hold=kept)
+            return _open(field, outcome.reason, hold=kept, finding=questions.kept_apart(field))
         case _:
             assert_never(outcome.verdict)
 

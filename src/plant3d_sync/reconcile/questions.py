@@ -115,6 +115,32 @@ def work_item(field: FieldCase) -> dict[str, object]:
     }
 
 
+def kept_apart(field: FieldCase) -> Finding:
+    """Two values that stay apart because a person, or the mapping, wants it."""
+    item, name, tag = field.pair.case.item, field.name, field.pair.link.tag
+    both = f"Plant 3D {said(field.plant3d)}, SYNAPSE {said(field.synapse)}"
+    if field.outcome.reason == "held_after_undo":
+        code = "kept_by_undo"
+        message = f"{name} of {tag} stays apart since a run was undone: {both}."
+        hint = "Type the value that holds on either side, or undo the undo."
+    else:
+        code = "blank_kept"
+        message = (
+            f"{name} of {tag} is empty on one side, and the mapping lets no blank erase a value: {both}."
+        )
+        hint = "Fill the empty side or empty the other one, or let the mapping allow it (`blank: allow`)."
+    return Finding(
+        code=code,
+        message=message,
+        hint=hint,
+        pnpid=item.pnpid,
+        class_name=item.class_name,
+        column=name,
+        tag=tag,
+        data={"plant3d": field.plant3d, "synapse": field.synapse, "drawing": item.drawing},
+    )
+
+
 def drift(field: FieldCase) -> Finding:
     """An edit on the side that does not own the field."""
     item, name, reason = field.pair.case.item, field.name, field.outcome.reason

@@ -168,12 +168,14 @@ def _definitions(
     """The mapping as it is, and the versions under which links were compared that are not it."""
     same = known.mapping_digest == mapping_digest
     current = known.mapping_version if same else None
+    earlier = mappings.earlier(connection, known.number, current)
     return Definitions(
         now=rules.definition,
         current=current,
         last=known.mapping_version,
         is_new=not same,
-        earlier=mappings.earlier(connection, known.number, current),
+        earlier=earlier,
+        comparators=rules.comparators() if earlier else {},
     )
 
 

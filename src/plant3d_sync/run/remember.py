@@ -11,7 +11,7 @@ from plant3d_sync.model.document import Document
 from plant3d_sync.model.outcome import LAG_SEEN
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.side import Direction
-from plant3d_sync.reconcile.definitions import UNKNOWN
+from plant3d_sync.reconcile.definitions import COMPARATORS, UNKNOWN
 from plant3d_sync.reconcile.draft import Draft
 from plant3d_sync.reconcile.guard import AMOUNTS
 from plant3d_sync.run import plans, refused, schema, telling
@@ -380,7 +380,8 @@ def _remember_compared(
         links.not_compared(connection, number, uncompared, at)
     else:
         links.not_compared(connection, number, uncompared, at, version or UNKNOWN)
-        version = mappings.add(connection, number, planned.sides.rules.definitions())
+        rules = planned.sides.rules
+        version = mappings.add(connection, number, {**rules.definitions(), COMPARATORS: rules.comparators()})
         project_state.update(connection, project.name, mapping_version=version)
         mappings.keep(
             connection,

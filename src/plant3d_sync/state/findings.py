@@ -397,7 +397,7 @@ def sync_conflicts(
         if choice is not None and choice.id not in planned_choices and _same_values(choice, draft):
             continue  # decided while this run was under way: the next one carries it out
         if choice is not None:
-            _end_choice(connection, choice, void="a side moved elsewhere")
+            _end_choice(connection, choice, void=fates.get(choice.id) or "a side moved elsewhere")
             touched.append(choice.seq)
         created.append(new_id())
         touched.append(_insert_conflict(connection, project, draft, created[-1], run_id, at))

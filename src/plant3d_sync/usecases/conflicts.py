@@ -34,6 +34,8 @@ KINDS = {
     "nobody's edit; neither value is written until somebody decides.",
     "mapping_changed": "The mapping takes the field from another place in Plant 3D, which nobody edited, and the field was "
     "edited in SYNAPSE.",
+    "compared_otherwise": "Both sides agreed on two spellings that counted as the same; the mapping tells them apart now. "
+    "Nobody edited the field.",
     "archived_in_synapse": "The asset is archived in SYNAPSE while the item lives in Plant 3D.",
     "gone_from_plant3d": "The item is gone from Plant 3D while the asset was edited in SYNAPSE.",
     "shows_through": "The field was emptied in SYNAPSE, and in Plant 3D another column of it stands behind the one that would "
