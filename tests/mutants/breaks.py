@@ -67,12 +67,12 @@ class Break:
             raise DoesNotApply(f"{self.name}: {self.where} holds {self.was!r} {body.count(self.was)} times")
         if self.was.strip() == self.to.strip():
             raise DoesNotApply(f"{self.name}: nothing is broken by it")
-        broken = "".join([*lines[:first], body.replace(self.was, self.to), *lines[last:]])
-        ast.parse(broken)
-        return broken
+        changed = body.replace(self.was, self.to)
+        ast.parse(f"if True:\n{changed}" if changed[:1].isspace() else changed)
+        return "".join([*lines[:first], changed, *lines[last:]])
 
 
-_parsed = functools.lru_cache(maxsize=8)(ast.parse)
+_parsed = functools.lru_cache(maxsize=64)(ast.parse)
 
 
 def _span(text: str, function: str, where: str) -> tuple[int, int]:
