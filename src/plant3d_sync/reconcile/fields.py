@@ -102,15 +102,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
     )
     flip = wrote.flip
     undecided = wrote.put_back or (flip.last == REVERTED and name in link.pending)
-    no_edit = older.question(
-        link.pending.get(name),
-        plant3d=older.Moved(plant3d, older.row_went_back(link, pair.case.item)) if plant_away else None,
-        synapse=older.Moved(synapse, _synapse_is_older(pair)) if synapse_away else None,
-        redefined=plant_away and on.redefined(link, pair.case.item.class_name, name),
-        other_row=plant_away and rule.owner is Owner.SHARED and _is_of_another_row(pair, name, plant3d, on),
-    )
-    if not (plant_away or synapse_away) and _is_compared_otherwise(pair, name, plant3d, synapse, on):
-        no_edit = COMPARED_OTHERWISE
+    no_edit = _no_edit(pair, rule, (plant3d, plant_away), (synapse, synapse_away), on)
     situation = Situation(
         rule=rule,
         base=base,
@@ -150,6 +142,25 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         given=UNSET if choice is None or not choice.given else (choice.chosen, synapse),
         no_edit=no_edit,
         choice=None if stands or choice is None else (choice.conflict_id, _fate(situation, choice, outcome)),
+    )
+
+
+def _no_edit(
+    pair: Pair, rule: FieldRule, plant3d: tuple[Value, bool], synapse: tuple[Value, bool], on: Context
+) -> str:
+    """Which side's value is nobody's edit, as the kind of its question; "" if both are edits. Both come as (value, whether it
+    is away).
+    """
+    name, link, item = rule.field, pair.link, pair.case.item
+    (value, plant_away), (held, synapse_away) = plant3d, synapse
+    if not (plant_away or synapse_away) and _is_compared_otherwise(pair, name, value, held, on):
+        return COMPARED_OTHERWISE
+    return older.question(
+        link.pending.get(name),
+        plant3d=older.Moved(value, older.row_went_back(link, item)) if plant_away else None,
+        synapse=older.Moved(held, _synapse_is_older(pair)) if synapse_away else None,
+        redefined=plant_away and on.redefined(link, item.class_name, name),
+        other_row=plant_away and rule.owner is Owner.SHARED and _is_of_another_row(pair, name, value, on),
     )
 
 
