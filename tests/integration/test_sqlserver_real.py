@@ -25,6 +25,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, par
 from plant3d_sync.connectors.plant3d.writing.grants import READER_ROLE, WRITER_ROLE, grant_script
 from plant3d_sync.errors import SyncError
 from plant3d_sync.sample.generate import write_sample
+from tests.support.mssql import DRIVERS, url_for
 from tests.support.mssql_real import (
     PREFIX,
     VARIABLE,
@@ -35,8 +36,10 @@ from tests.support.mssql_real import (
     database_of,
     literal,
     named_server,
+    refuse_useless,
 )
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
+from tests.support.tds_endpoint import Rows, ServerError, TdsEndpoint
 from tests.support.world import NAME, World, new_world
 
 ITEMS = 150
@@ -63,6 +66,26 @@ def test_a_database_of_somebody_else_is_refused(monkeypatch: pytest.MonkeyPatch)
     assert named_server() is None
 
 
+@pytest.mark.sqlserver
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_server_on_which_nothing_can_be_made_is_refused_in_words(driver: str) -> None:
+    """A login that may not create databases, one that is refused, and nobody at that address."""
+
+    def answers(sql: str, _parameters: tuple[Any, ...]) -> Rows | None:
+        return Rows([("", int), ("", str)], [[0, "reader"]]) if "CREATE ANY DATABASE" in sql else None
+
+    with TdsEndpoint(answers) as endpoint:
+        address = parse_address(url_for(endpoint, driver))
+        with pytest.raises(NotATestServer, match="reader may not create databases"):
+            refuse_useless(address)
+        endpoint.login_error = ServerError(18456, "Login failed for user 'reader'.", 14)
+        with pytest.raises(NotATestServer, match="refused the login") as refused:
+            refuse_useless(address)
+    with pytest.raises(NotATestServer, match="connection lost or not possible|error 20009") as away:
+        refuse_useless(address)
+    assert "p@ss" not in f"{refused.value}{away.value}"
+
+
 def test_the_statements_that_fill_a_database_parse_as_transact_sql(sample: Path) -> None:
     tool = shutil.which(
         "maxdop", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -87,6 +110,7 @@ def server() -> ServerAddress:
     address = named_server()
     if address is None:
         pytest.skip(f"{VARIABLE} names no SQL Server: nothing of this ran against a real one")
+    refuse_useless(address)
     return address
 
 

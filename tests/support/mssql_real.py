@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from plant3d_sync.connectors.plant3d.names import bracketed
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, recipe_for
+from plant3d_sync.connectors.plant3d.sqlserver_errors import error_for
 from tests.support.plant_server import TYPES
 
 VARIABLE = "P3D_TEST_MSSQL_URL"
@@ -43,6 +44,24 @@ def named_server() -> ServerAddress | None:
             f"Name `master`: the tests make databases of their own ({PREFIX}...)."
         )
     return address
+
+
+def refuse_useless(server: ServerAddress) -> None:
+    """Say at once, in words, why nothing can be tried there. Raises NotATestServer, without the password."""
+    master = server.in_database("master")
+    recipe = recipe_for(master)
+    try:
+        with connected(master) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT HAS_PERMS_BY_NAME(NULL, NULL, 'CREATE ANY DATABASE'), SUSER_SNAME()")
+            may, login = cursor.fetchall()[0]
+    except recipe.errors() as error:
+        meant = error_for(error, master)
+        raise NotATestServer(f"{VARIABLE}: {meant.message} {meant.hint}") from error
+    if may != 1:
+        raise NotATestServer(
+            f"{VARIABLE}: the login {login} may not create databases on {master}. Nothing was made there. "
+            "Name a login that may (dbcreator and securityadmin, or sa)."
+        )
 
 
 def create_statements(path: Path) -> Iterator[str]:
@@ -141,11 +160,13 @@ def database_of(server: ServerAddress, path: Path) -> Iterator[RealDatabase]:
         yield made
     finally:
         with connected(master) as connection:
-            _execute(
-                connection,
-                f"ALTER DATABASE {bracketed(name)} SET SINGLE_USER WITH ROLLBACK IMMEDIATE; "
-                f"DROP DATABASE {bracketed(name)}",
-            )
+            with suppress(
+                *recipe_for(master).errors()
+            ):  # not every server knows it; DROP alone then has to do
+                _execute(
+                    connection, f"ALTER DATABASE {bracketed(name)} SET SINGLE_USER WITH ROLLBACK IMMEDIATE"
+                )
+            _execute(connection, f"DROP DATABASE {bracketed(name)}")
 
 
 @contextmanager
