@@ -151,6 +151,24 @@ def test_a_500_that_was_committed_never_puts_an_old_text_back_into_plant_3d(make
         journey.both_hold(valve.pnpid, f"Neuf {valve.pnpid}")
 
 
+def test_a_screen_that_puts_back_just_what_we_read_before_our_write_is_heard(make_both: MakeBoth) -> None:
+    both = make_both(**SETTINGS)
+    journey = Journey(world=both.world, side=both.side)
+    journey.now()
+    (valve,) = journey.items("valve", 0, 1)
+    journey.redescribes(valve.pnpid, "Avant")
+    journey.now()
+    journey.now()
+    before = both.running.backend.by_tag(both.running.project, str(valve.tag))
+    journey.redescribes(valve.pnpid, "Neuf")
+    journey.now()
+    put_back = {name: before[name] for name in ("description", "mechanical")}
+    both.running.backend.edit(before["id"], **put_back)
+    journey.now()
+    journey.both_hold(valve.pnpid, "Avant")
+    journey.at_rest()
+
+
 @pytest.mark.parametrize(
     ("call", "harm"),
     [

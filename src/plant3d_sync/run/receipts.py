@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -27,6 +28,7 @@ from plant3d_sync.model.step import (
     Update,
 )
 from plant3d_sync.model.tally import End
+from plant3d_sync.model.version import is_counted
 from plant3d_sync.reconcile import advance
 from plant3d_sync.run.bookkeeping import Call, change_row
 from plant3d_sync.run.execution import Execution
@@ -91,6 +93,22 @@ def store_results(
             )
         ask_again(connection, execution, [*receipts.made, *receipts.moved])
         project_state.update(connection, execution.project.name, next_link=execution.next_link)
+        if any(not is_counted(link.asset_version) for link in (*receipts.made, *receipts.moved)):
+            _distrust_position(connection, execution)
+
+
+def _distrust_position(connection: Connection, execution: Execution) -> None:
+    """Where SYNAPSE counts no versions, its position is what it held when it was read, before this write: a person who puts
+    just that back has edited, and would look like nobody.
+    """
+    stored = project_state.get(connection, execution.project.name)
+    if stored is not None and stored.feed_cursor and not stored.feed_cursor.endswith(_WRITTEN_SINCE):
+        moved = stored.feed_cursor + _WRITTEN_SINCE
+        project_state.update(connection, execution.project.name, feed_cursor=moved)
+
+
+_WRITTEN_SINCE: Final = "+"
+"""Behind the position of a SYNAPSE without versions: we wrote there since, so it equals no position that is read."""
 
 
 def _store_history(connection: Connection, receipts: _Receipts) -> None:
