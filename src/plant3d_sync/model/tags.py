@@ -116,14 +116,32 @@ def misread_key(key: str) -> str:
     return key.translate(_AS_DIGITS)
 
 
-_AS_IT_IS = re.compile(r"[!-~]+(?: [!-~]+)*(?:\n[!-~]+(?: [!-~]+)*)*").fullmatch
-"""Lines of printable ASCII without outer or double blanks: of such texts only the capitals count."""
+_AT_ONCE = 1000
+"""Tags whose keys are made together: one text of all of them would be the largest thing a run of many items holds."""
+_UNUSUAL = ("  ", " \n", "\n ", "\n\n")
+
+
+def _is_as_it_is(text: str) -> bool:
+    """Lines of printable ASCII without outer or double blanks: of such texts only the capitals count."""
+    return (
+        text.isascii()
+        and text == text.strip()
+        and not any(one in text for one in _UNUSUAL)
+        and text.replace("\n", "").isprintable()
+    )
 
 
 def misread_keys(tags: Sequence[str]) -> list[str]:
     """The `misread_key` of the look-alike key of each tag, all at once if they are as tags usually are."""
+    keys: list[str] = []
+    for start in range(0, len(tags), _AT_ONCE):
+        keys += _keys_of_some(tags[start : start + _AT_ONCE])
+    return keys
+
+
+def _keys_of_some(tags: Sequence[str]) -> list[str]:
     text = "\n".join(tags)
-    if _AS_IT_IS(text):
+    if _is_as_it_is(text):
         keys = misread_key(text.upper()).split("\n")
         if len(keys) == len(tags):
             return keys

@@ -53,7 +53,7 @@ class Comparison:
         self._planner = planner
         self._recalled = recalled
         self._unread = UnreadFields(project.synapse, sides.rules)
-        self._seen: set[int] = set()
+        self._seen: dict[int, None] = {}  # of so many, a set would take three times the room
         self._waiting: list[PlantItem] = []
 
     def scan(self, only: frozenset[str] | None) -> Mapping[str, int]:
@@ -81,19 +81,19 @@ class Comparison:
         planner, briefs, seen = self._planner, self._recalled.briefs, self._seen
         if batch.unchanged:
             planner.see_unchanged([briefs[pnpid] for pnpid in batch.unchanged])
-            seen.update(batch.unchanged)
+            seen.update(dict.fromkeys(batch.unchanged))
         if batch.changed:
             there = batch.changed
             if briefs:
                 reading = self._recalled.reading
                 there = [item for item in there if not self._is_missed_line(item, reading)]
-                seen.update([item.pnpid for item in there])
-                seen.update([item.follows for item in there if item.follows is not None])
+                seen.update(dict.fromkeys([item.pnpid for item in there]))
+                seen.update(dict.fromkeys([item.follows for item in there if item.follows is not None]))
             self._waiting += there
             if len(self._waiting) >= AT_ONCE:
                 self._see_waiting()
         if batch.unsettled:  # there, but unknown this time: neither compared nor missed
-            seen.update(batch.unsettled)
+            seen.update(dict.fromkeys(batch.unsettled))
             planner.set_aside([briefs[one] for one in batch.unsettled if one in briefs])
 
     def _see_waiting(self) -> None:

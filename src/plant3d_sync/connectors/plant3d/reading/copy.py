@@ -32,7 +32,7 @@ SQLITE_MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
 _PAGES_PER_STEP = 4096
 """Pages between two looks at the deadline. The read transaction stays open, so no step starts over."""
-_BLOCK = 8 * 1024 * 1024
+_BLOCK = 1024 * 1024
 """Bytes asked for at once: few calls, however long each of them takes."""
 _PIECE, _SIDE_BY_SIDE = 1024 * 1024, 16
 """On a share: bytes asked for at once, the most that file systems ask a server for in one call, and how many such calls wait

@@ -350,10 +350,20 @@ def _registry(
     if table is None or row is None or tag is None:
         return {}
     statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
-    registry = dict(text_rows(connection, tolerant, statement))
+    registry = _texts(connection, tolerant, statement)
     for item in owners.keys() & registry.keys():
         registry[item] = plain_tag(registry[item], owners[item])
     return registry
+
+
+def _texts(connection: sqlite3.Connection, tolerant: sqlite3.Connection, statement: str) -> dict[int, str]:
+    """Id -> text of every row, without a list of all rows on the way."""
+    try:
+        return dict(connection.execute(statement))
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error).lower():
+            raise
+        return dict(tolerant.execute(statement))
 
 
 def text_rows(
