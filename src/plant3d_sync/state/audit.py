@@ -15,7 +15,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from plant3d_sync.state.codec import canonical, dump, insert_if_new, load_map, set_columns
+from plant3d_sync.state.codec import canonical, dump, insert_if_new, load_map, plainly
 from plant3d_sync.state.tables import audit, audit_head, component
 
 GENESIS = "0" * 64
@@ -39,29 +39,27 @@ def digest_of_lines(lines: Iterable[bytes]) -> str:
     return hashlib.sha256(b"\n".join([*lines, b""])).hexdigest()  # each line ends with a line break
 
 
-_HEAD = (
-    sa.select(audit_head.c.seq, audit_head.c.hash)
-    .where(audit_head.c.project == sa.bindparam("whose"))
-    .with_for_update()
-)
-_INSERT = sa.insert(audit)
+_HEAD = "SELECT seq, hash FROM audit_head WHERE project = ?"
+_INSERT = "INSERT INTO audit (project, seq, body, prev, hash) VALUES (?, ?, ?, ?, ?)"
+_FIRST = "INSERT INTO audit_head (project, seq, hash) VALUES (?, ?, ?)"
+_NEXT = "UPDATE audit_head SET seq = ?, hash = ? WHERE project = ?"
+"""As plain text: a run of many items adds four entries for each batch it sends."""
 
 
 def append(
     connection: Connection, project: str, *, action: str, actor: str, at: float, **facts: object
 ) -> int:
     """Add one entry in the caller's transaction, so that it tells exactly what was committed with it."""
-    head = connection.execute(_HEAD, {"whose": project}).first()
+    locked = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"  # SQLite has one writer at a time
+    head = plainly(connection, _HEAD + locked, (project,)).first()
     seq, prev = (head.seq, head.hash) if head else (0, GENESIS)
     body = canonical({"action": action, "actor": actor, "at": f"{at:.6f}", **facts})
     entry_hash = hash_of(prev, seq + 1, project, body)
-    connection.execute(
-        _INSERT, {"project": project, "seq": seq + 1, "body": body, "prev": prev, "hash": entry_hash}
-    )
+    plainly(connection, _INSERT, (project, seq + 1, body, prev, entry_hash))
     if head is None:
-        connection.execute(sa.insert(audit_head).values(project=project, seq=1, hash=entry_hash))
+        plainly(connection, _FIRST, (project, 1, entry_hash))
     else:
-        set_columns(connection, audit_head, "project", project, {"seq": seq + 1, "hash": entry_hash})
+        plainly(connection, _NEXT, (seq + 1, entry_hash, project))
     return int(seq) + 1
 
 

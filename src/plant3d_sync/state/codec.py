@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 from sqlalchemy import Table, Update, bindparam, update
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.errors import NeedsPersonError
@@ -74,6 +74,12 @@ def set_columns(
     given: dict[str, object] = {"to_" + name: value for name, value in values.items()}
     given["the_key"] = row
     return connection.execute(update_of(table, key, tuple(values)), given).rowcount
+
+
+def plainly(connection: Connection, query: str, given: Sequence[object]) -> CursorResult[Any]:
+    """A plain statement with a `?` for each value, where it is one of very many: a third of the cost of the usual way."""
+    text = query if connection.dialect.paramstyle == "qmark" else query.replace("?", "%s")
+    return connection.exec_driver_sql(text, tuple(given))
 
 
 def insert_if_new(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -121,14 +121,29 @@ def chain_name(kind: str, project: str) -> str:
 # ---------------------------------------------------------------- digests
 
 
+_LARGE = 1000
+"""Bytes above which a stored piece stands in the text under a seal as its own digest."""
+
+
 def _plain(value: object) -> object:
+    if isinstance(value, bytes) and len(value) > _LARGE:
+        return {"blake2b": digest_of(value)}
+    return _in_full(value)
+
+
+def _in_full(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else repr(value)
 
 
-def _digest(row: Row[Any], columns: Sequence[str]) -> str:
+def _digest(row: Row[Any], columns: Sequence[str], plain: Callable[[object], object] = _plain) -> str:
     """Over the columns that hold something, by name: a column that a later version adds changes no digest."""
     values = {name: value for name in columns if (value := getattr(row, name)) is not None}
-    return digest_of(orjson.dumps(values, default=_plain, option=orjson.OPT_SORT_KEYS))
+    return digest_of(orjson.dumps(values, default=plain, option=orjson.OPT_SORT_KEYS))
+
+
+def _is_sealed(row: Row[Any], columns: Sequence[str], sealed: str) -> bool:
+    """Whether a row is what was sealed; large pieces stood in full under the seals of earlier versions."""
+    return sealed == _digest(row, columns) or sealed == _digest(row, columns, _in_full)
 
 
 def digest_of(text: bytes) -> str:
@@ -447,7 +462,7 @@ def _of_row(
     key = row._mapping[what.key]
     sealed = found.get(f"{kind}:{key}")
     if sealed is not None:
-        holds = row.status in OVER if sealed == ENDED else sealed == _digest(row, what.columns)
+        holds = row.status in OVER if sealed == ENDED else _is_sealed(row, what.columns, sealed)
         return (None if holds else Altered(project, kind, str(key), CHANGED)), True
     if kind == "plan" and row.lines == 0 and row.chunks == 0:
         return None, True  # nothing can be written by it

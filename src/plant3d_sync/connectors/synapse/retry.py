@@ -69,6 +69,14 @@ class Retries:
         self._monotonic = monotonic
         self._sleep = sleep
         self._on_event = on_event
+        self._retrying = tenacity.Retrying(  # one for all calls: each holds itself, and would hold its call's body
+            stop=tenacity.stop_after_attempt(self._attempts),
+            wait=self._pause,
+            retry=tenacity.retry_if_exception_type(Transient),
+            before_sleep=self._tell_retry,
+            sleep=self._sleep,
+            reraise=True,
+        )
 
     def run(
         self,
@@ -81,7 +89,7 @@ class Retries:
         """Try one call until it is answered soundly, refused for good, or the attempts are used up."""
         tries = _Tries()
 
-        def attempt() -> T:
+        def attempt(call: Call) -> T:
             tries.made += 1
             if before is not None:
                 before()
@@ -93,17 +101,9 @@ class Retries:
                     raise Stop(self._gave_up(call, tries, failure)) from None
                 raise
 
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self._attempts),
-            wait=self._pause,
-            retry=tenacity.retry_if_exception_type(Transient),
-            before_sleep=lambda state: self._tell_retry(call, state),
-            sleep=self._sleep,
-            reraise=True,
-        )
         final: Exception
         try:
-            return retrying(attempt)
+            return self._retrying(attempt, call)
         except Transient as failure:
             final = self._gave_up(call, tries, failure)
         except Stop as stop:
@@ -120,7 +120,8 @@ class Retries:
             return self._delay
         return max(failure.retry_after, self._delay) if failure.patient else failure.retry_after
 
-    def _tell_retry(self, call: Call, state: tenacity.RetryCallState) -> None:
+    def _tell_retry(self, state: tenacity.RetryCallState) -> None:
+        call: Call = state.args[0]
         failure = state.outcome.exception() if state.outcome is not None else None
         self.tell(
             "synapse.retry",

@@ -93,6 +93,9 @@ def discover(connection: sqlite3.Connection) -> Discovery:
     )
 
 
+_TEXT_ALONE = {str}.issuperset
+
+
 def truth(value: object) -> bool:
     """Truth values of attributes are text in mixed case ('true', 'TRUE', 'false')."""
     return str(value).strip().lower() in ("true", "1", "yes")
@@ -108,7 +111,8 @@ def _rows(
     present = draft.table_columns[table.lower()]
     parts = [quoted(present[c.lower()]) if c.lower() in present else "NULL" for c in columns]
     for row in connection.execute(f"SELECT {', '.join(parts)} FROM {quoted(actual)}"):
-        yield tuple(None if v is None else str(v) for v in row)
+        text = _TEXT_ALONE(map(type, row))
+        yield row if text else tuple(None if v is None else str(v) for v in row)
 
 
 def _read_tables(connection: sqlite3.Connection, draft: _Draft) -> None:

@@ -194,7 +194,7 @@ def load_relations(
     relations.registry = _registry(connection, tolerant, discovery, relations.owner_of)
     relations.loose, relations.dangling = _loose_and_dangling(connection, discovery, relations.groups_of)
     wanted = _named_items(relations) | relations.loose
-    relations.tags = _tags(connection, tolerant, discovery, wanted, rule)
+    relations.tags = _tags(connection, tolerant, discovery, wanted, rule, relations.registry)
     for item in wanted.intersection(relations.registry).difference(relations.tags):
         tag = rule.usable(relations.registry[item])
         if tag is not None:
@@ -320,11 +320,13 @@ def _tags(
     discovery: Discovery,
     wanted: set[int],
     rule: TagRule,
+    registry: Mapping[int, str],
 ) -> dict[int, str]:
     """Complete tags of these items, from every class table that declares a column `Tag`."""
     tags: dict[int, str] = {}
     if not wanted:
         return tags
+    registered = registry.get
     for cls in discovery.catalog.classes.values():
         column = discovery.table_column(cls.physical, _TAG)
         key = discovery.table_column(cls.physical, "PnPID")
@@ -333,7 +335,8 @@ def _tags(
         statement = f"SELECT {key}, {column} FROM {quoted(cls.physical)} WHERE typeof({column}) = 'text'"
         for item, value in text_rows(connection, tolerant, statement):
             if item in wanted and (tag := rule.usable(value)) is not None:
-                tags.setdefault(item, tag)
+                known = registered(item)
+                tags.setdefault(item, known if known == tag else tag)  # one text, not two of the same
     return tags
 
 
