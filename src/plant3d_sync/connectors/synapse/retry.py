@@ -69,13 +69,15 @@ class Retries:
         self._monotonic = monotonic
         self._sleep = sleep
         self._on_event = on_event
-        self._retrying = tenacity.Retrying(  # one for all calls: each holds itself, and would hold its call's body
-            stop=tenacity.stop_after_attempt(self._attempts),
-            wait=self._pause,
-            retry=tenacity.retry_if_exception_type(Transient),
-            before_sleep=self._tell_retry,
-            sleep=self._sleep,
-            reraise=True,
+        self._retrying = (
+            tenacity.Retrying(  # one for all calls: each holds itself, and would hold its call's body
+                stop=tenacity.stop_after_attempt(self._attempts),
+                wait=self._pause,
+                retry=tenacity.retry_if_exception_type(Transient),
+                before_sleep=self._tell_retry,
+                sleep=self._sleep,
+                reraise=True,
+            )
         )
 
     def run(

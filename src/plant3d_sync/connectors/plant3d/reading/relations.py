@@ -177,21 +177,26 @@ def load_relations(
     """
     relations = Relations()
     note = relations.findings.append
+    relations.registry = _registry(connection, tolerant, discovery)
+    same = {
+        item: item for item in relations.registry
+    }.setdefault  # one number for an item, not one a relation
     for name in ASSET_RELATIONS:
-        _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line", note))
+        _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line", note, same))
     table, group, segment = GROUP_RELATION
-    relations.groups_of = _grouped(connection, discovery, table, segment, group, note)
+    relations.groups_of = _grouped(connection, discovery, table, segment, group, note, same)
     relations.segments_in = _inverted(relations.groups_of)
-    relations.starts = _grouped(connection, discovery, "LineStartAsset", "Line", "Asset", note)
-    relations.ends = _grouped(connection, discovery, "LineEndAsset", "Line", "Asset", note)
-    relations.start_lines = _grouped(connection, discovery, "LineStartLine", "Line1", "Line2", note)
-    relations.end_lines = _grouped(connection, discovery, "LineEndLine", "Line1", "Line2", note)
-    relations.nozzles = _grouped(connection, discovery, "LineNozzle", "Line", "Nozzle", note)
+    relations.starts = _grouped(connection, discovery, "LineStartAsset", "Line", "Asset", note, same)
+    relations.ends = _grouped(connection, discovery, "LineEndAsset", "Line", "Asset", note, same)
+    relations.start_lines = _grouped(connection, discovery, "LineStartLine", "Line1", "Line2", note, same)
+    relations.end_lines = _grouped(connection, discovery, "LineEndLine", "Line1", "Line2", note, same)
+    relations.nozzles = _grouped(connection, discovery, "LineNozzle", "Line", "Nozzle", note, same)
     table, owned, owner = OWNER_RELATION
-    for item, owners in _grouped(connection, discovery, table, owned, owner, note).items():
+    for item, owners in _grouped(connection, discovery, table, owned, owner, note, same).items():
         relations.owner_of[item] = owners[0]
     relations.owners = frozenset(relations.owner_of.values())
-    relations.registry = _registry(connection, tolerant, discovery, relations.owner_of)
+    for item in relations.owner_of.keys() & relations.registry.keys():
+        relations.registry[item] = plain_tag(relations.registry[item], relations.owner_of[item])
     relations.loose, relations.dangling = _loose_and_dangling(connection, discovery, relations.groups_of)
     wanted = _named_items(relations) | relations.loose
     relations.tags = _tags(connection, tolerant, discovery, wanted, rule, relations.registry)
@@ -223,10 +228,14 @@ def _grouped(
     key: str,
     value: str,
     note: Callable[[Finding], None],
+    same: Callable[[int, int], int],
 ) -> dict[int, Ids]:
-    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is reported."""
+    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is reported.
+
+    `same`: gives back the number that stands for an item already.
+    """
     rows = pairs(connection, discovery, table, key, value)
-    grouped: dict[int, Ids] = {item: (other,) for item, other in rows}
+    grouped: dict[int, Ids] = {same(item, item): (same(other, other),) for item, other in rows}
     if len(grouped) == len(rows):
         return grouped
     often = {item for item, count in Counter(map(itemgetter(0), rows)).items() if count > 1}
@@ -344,19 +353,15 @@ def _registry(
     connection: sqlite3.Connection,
     tolerant: sqlite3.Connection,
     discovery: Discovery,
-    owners: Mapping[int, int],
 ) -> dict[int, str]:
-    """Every registered tag by item, owned nozzles without the suffix of their owner."""
+    """Every registered tag by item."""
     table = discovery.table("PnPTagRegistry")
     row = discovery.table_column("PnPTagRegistry", "RowId")
     tag = discovery.table_column("PnPTagRegistry", "Tag")
     if table is None or row is None or tag is None:
         return {}
     statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
-    registry = _texts(connection, tolerant, statement)
-    for item in owners.keys() & registry.keys():
-        registry[item] = plain_tag(registry[item], owners[item])
-    return registry
+    return _texts(connection, tolerant, statement)
 
 
 def _texts(connection: sqlite3.Connection, tolerant: sqlite3.Connection, statement: str) -> dict[int, str]:
