@@ -31,6 +31,7 @@ def test_sealed_tables_are_written_where_their_seals_are_made() -> None:
             continue
         text = path.read_text(encoding="utf-8")
         writes = rf"(?:insert|update|delete)\((?:{SEALED})\)|(?:bulk_insert|set_columns|insert_if_new)\(\s*connection,\s*(?:{SEALED}),"
+        writes += rf"|(?:INSERT INTO|UPDATE|DELETE FROM) (?:{SEALED})\b"
         if re.search(writes, text):
             found.add(name)
     assert found == WRITERS
