@@ -256,7 +256,7 @@ def _worlds() -> str:
     lines = [
         "| what | runs with |",
         "|---|---|",
-        f"| {amounts.SEEDS} random worlds; every order of {amounts.CORE_LENGTH} of the core moves; every story that ever "
+        f"| {amounts.SEEDS:,} random worlds; every order of {amounts.CORE_LENGTH} of the core moves; every story that ever "
         "failed; the 29 stories that broke an early version | `python3 dev.py test` |",
         f"| {amounts.LONG_SEEDS - amounts.SEEDS:,} more; every order of {amounts.LONG_CORE_LENGTH} of the core moves, of "
         f"{amounts.SMALL_LENGTH} of all small moves, and of each theme, equal situations met once "

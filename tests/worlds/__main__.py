@@ -23,7 +23,7 @@ from tests.worlds.play import Failure, every_order, every_order_of, stage, timed
 from tests.worlds.themes import THEMES
 from tests.worlds.world import World
 
-AT_ONCE = 50
+AT_ONCE = 40
 """Seeds that a process plays on one stage."""
 
 

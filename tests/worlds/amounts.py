@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SEEDS, LONG_SEEDS = 400, 20_000
+SEEDS, LONG_SEEDS = 2_000, 20_000
 """Random worlds of the ordinary suite, and of all with `--long`."""
 CORE_LENGTH, LONG_CORE_LENGTH = 2, 4
 """How many of the core moves are played in every order, and with `--long`."""

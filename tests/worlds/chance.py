@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.worlds import moves, oracle
-from tests.worlds.play import Failure, Stage, Story, act, leads_to
+from tests.worlds.play import Failure, Stage, Story, act, leads_to, situation
 from tests.worlds.themes import THEMES, Theme
 from tests.worlds.world import CLOCK, World
 
-FAMILY = 5
+FAMILY = 8
 """So many worlds share a beginning."""
-TAIL = 1, 3
+TAIL = 1, 2
 """A world goes on alone for so many moves, from and to."""
+RARE = 3
+"""So many rare moves are made often in a family."""
 TRIES = 6
 """So often a move is drawn again, for each that is wanted."""
 
@@ -38,7 +40,8 @@ class Cast:
     def draws(self, world: World, chance: random.Random) -> tuple[str, str]:
         """A move and its item; one in ten of those that may be said to the API is."""
         if self.theme is not None:
-            pool: Sequence[str] = self.theme.moves if chance.random() < 0.85 else sorted(moves.SMALL)
+            of_its_own = chance.random() < 0.75
+            pool: Sequence[str] = self.theme.moves if of_its_own else sorted(chance.choice(self.pools))
             tag = self.theme.item
         else:
             pool = sorted(chance.choice(self.pools))
@@ -57,21 +60,36 @@ def families(
 ) -> Iterator[tuple[int, Story, Failure | None]]:
     """What happens in the worlds of these seeds, and which promise breaks there."""
     for number in range(seeds.start // FAMILY, (seeds.stop - 1) // FAMILY + 1):
-        mine = [seed for seed in range(number * FAMILY, (number + 1) * FAMILY) if seed in seeds]
-        yield from _family(on, number, mine, over_http)
+        elders = range(number * FAMILY, min((number + 1) * FAMILY, seeds.stop))
+        yield from (told for told in _family(on, number, elders, over_http) if told[0] in seeds)
+
+
+def _rare_moves(number: int) -> list[str]:
+    """The rare moves that this family makes often: each of them has its turn, in changing company."""
+    names = sorted(moves.RARE)
+    turns = -(-len(names) // RARE)
+    cycle, turn = divmod(number, turns)
+    random.Random(f"turns {cycle}").shuffle(names)
+    return names[turn * RARE : (turn + 1) * RARE]
 
 
 def _family(
-    on: Stage, number: int, seeds: list[int], over_http: bool
+    on: Stage, number: int, seeds: range, over_http: bool
 ) -> Iterator[tuple[int, Story, Failure | None]]:
     chance = random.Random(f"family {number}")
     theme = THEMES[chance.choice(sorted(THEMES))] if chance.random() < 0.5 else None
-    rare = chance.random() < 0.6
-    pools = [moves.PEOPLE] * 4 + [moves.COMMANDS] * 3 + [moves.MIDDLE] * 2 + [moves.DEATHS]
+    featured = {name: moves.RARE[name] for name in _rare_moves(number)}
     cast = Cast(
         theme=theme,
         own=chance.choice(on.tags),
-        pools=pools + [moves.RARE] * 2 if rare else pools,
+        pools=[
+            *[moves.PEOPLE] * 3,
+            *[moves.COMMANDS] * 3,
+            *[moves.MIDDLE] * 2,
+            moves.DEATHS,
+            moves.RARE,
+            *[featured] * 4,
+        ],
         over_http=over_http,
     )
     begins = on.begin()
@@ -83,23 +101,29 @@ def _family(
         for name, tag in [*first, *(leads_to(theme) if theme else ())]:
             act(begins, name, tag)
             story.append((name, tag))
-        more = chance.randint(0, 2) if theme else chance.randint(1, 4)
+        more = chance.randint(0, 3) if theme else chance.randint(2, 5)
         if failure := _goes_on(begins, story, chance, cast, more):
-            yield seeds[0], tuple(story), failure
+            yield from ((seed, tuple(story), failure) for seed in seeds[-1:])
             return
-        stands = CLOCK.now
+        stands, met = CLOCK.now, set[str]()
         for seed in seeds:
             CLOCK.now = stands
-            yield seed, *_own_way(on.copy(begins), [*story], random.Random(seed), cast)
+            yield seed, *_own_way(on.copy(begins), [*story], random.Random(seed), cast, met)
     finally:
         begins.close()
 
 
-def _own_way(world: World, story: Told, chance: random.Random, cast: Cast) -> tuple[Story, Failure | None]:
-    """Some moves more, and the rest."""
+def _own_way(
+    world: World, story: Told, chance: random.Random, cast: Cast, met: set[str]
+) -> tuple[Story, Failure | None]:
+    """Some moves more, until it stands where none of its elders stood, and the rest."""
     try:
         failure = _goes_on(world, story, chance, cast, chance.randint(*TAIL))
+        for _ in range(TAIL[1]):
+            if failure is None and situation(world) in met:
+                failure = _goes_on(world, story, chance, cast, 1)
         if failure is None:
+            met.add(situation(world))
             oracle.judge(world)
     except oracle.Broken as broken:
         failure = Failure(tuple(story), str(broken))

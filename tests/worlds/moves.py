@@ -732,6 +732,18 @@ def puts_yesterdays_file_back(world: World, _tag: str) -> bool:
         return True
     shutil.move(kept, world.dcf)
     world.told.saved_since.clear()
+    known = (
+        {}
+        if not world.state.exists()
+        else {
+            row["plant3d_id"]: row["revision"] or 0
+            for row in world.rows("SELECT plant3d_id, revision FROM link")
+        }
+    )
+    world.told.saves_behind = {
+        tag: known.get(guid, 0) - world._row("PnPBase", tag).get("PnPRevision", 0)
+        for tag, (_number, guid) in world.items.items()
+    }
     for (tag, _name), typed in world.told.words.items():
         if typed.side == "plant3d" and typed.counts and typed.arrived and world.held(tag) == typed.text:
             world.told.must_stay[tag] = typed.text

@@ -73,7 +73,10 @@ def _rest(world: World) -> Iterator[str]:
             if _sides(world) != sides:
                 yield "a run that says it wrote nothing changed a side"
             quiet += 1
-        if world.code == 0 or quiet > 1:  # after a row error the next run decides anew
+        waits = world.rows(
+            "SELECT 1 FROM run WHERE status = 'queued'"
+        )  # for this run to settle what another one left
+        if (world.code == 0 and not waits) or quiet > 1:  # after a row error the next run decides anew
             return
     yield f"after {RUNS_TO_REST} runs it still writes {said['writes']}"
 
@@ -124,7 +127,7 @@ def _words(world: World) -> Iterator[str]:
         if pending:
             if not any(text in row["data"] for row in pending) and text not in values:
                 yield f"the question about {name} of {tag} does not show {text!r}: {pending}"
-        elif values != (text, text) and not _in_error(world, tag) and tag not in world.told.left_alone:
+        elif values != (text, text) and not _in_error(world, tag) and not _left_alone(world, tag):
             yield f"{text!r} was typed last into {name} of {tag}, and the sides hold {values} without a question"
 
 
@@ -132,6 +135,14 @@ def _in_error(world: World, tag: str, code: str = "") -> bool:
     """Whether the last runs say that they could not do the item."""
     guid = world.items[tag][1]
     return any(guid in (said := json.dumps(one)) and code in said for one in world.errors)
+
+
+def _left_alone(world: World, tag: str) -> bool:
+    """Whether a person left alone what is refused of the item: `quarantine list` shows it with his reason."""
+    refused = world.rows("SELECT 1 FROM quarantine WHERE pnpid = ?", world.items[tag][0])
+    return bool(refused) and bool(
+        world.rows("SELECT 1 FROM acknowledgement WHERE kind = 'quarantine' AND ended_at IS NULL")
+    )
 
 
 def _other_plants(world: World) -> Iterator[str]:
@@ -219,11 +230,11 @@ def _asked(world: World, tag: str) -> bool:
 def _kept(world: World) -> Iterator[str]:
     """Words of a designer that had reached SYNAPSE stay there when an older copy of the file is put back.
 
-    A row that was saved there twice has a later stamp and more saves than the one we know: it cannot be told from one
-    in which a designer took his words back.
+    A row that was saved there as often as the one we know, and later, cannot be told from one in which a designer took
+    his words back.
     """
     for tag, text in world.told.must_stay.items():
-        if world.told.saved_since[tag] > 1:
+        if world.told.saved_since[tag] >= world.told.saves_behind.get(tag, 1):
             continue
         typed = world.told.words.get((tag, "description"))
         if typed is None or typed.text != text or not _lives_on_both(world, tag) or world.held(tag) == text:
@@ -287,7 +298,7 @@ def _told(world: World, tag: str) -> bool:
         "SELECT 1 FROM finding WHERE closed_at IS NULL AND (pnpid = ? OR data LIKE ?)", pnpid, f"%{guid}%"
     )
     holds = world.rows("SELECT 1 FROM link WHERE plant3d_id = ? AND holds NOT IN ('', '{}')", guid)
-    return bool(asked or found or holds or _in_error(world, tag) or tag in world.told.left_alone)
+    return bool(asked or found or holds or _in_error(world, tag) or _left_alone(world, tag))
 
 
 def _identities(world: World) -> Iterator[str]:

@@ -150,7 +150,8 @@ SPOILED: dict[str, tuple[tuple[str, ...], Spoils, str]] = {
     ),
     "words that an older copy overwrote": (
         TYPED,
-        all_of(known(lambda world: world.told.must_stay.update({TAG: "designer 1"})), user(description="x")),
+        all_of(known(lambda world: world.told.must_stay.update({TAG: "designer 1"})),
+            known(lambda world: world.told.saves_behind.update({TAG: 2})), user(description="x")),
         "an older copy overwrote 'designer 1' of P-1",
     ),
     "two assets of one item": (TYPED, a_second_asset, "P-1 has 2 assets"),

@@ -14,7 +14,7 @@ from tests.worlds.chance import FAMILY, families
 from tests.worlds.play import Stage, stage
 from tests.worlds.regressions import SAME_END
 
-PART = 4 * FAMILY
+PART = 2 * FAMILY
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ THEMES: dict[str, Theme] = {
         length=5,
     ),
     "a refused text": Theme(
+        before=("the user types two lines", "now"),
         moves=(
             "the user types two lines",
             "the user types",
@@ -80,7 +81,12 @@ THEMES: dict[str, Theme] = {
             "quarantine ignore",
             "now",
         ),
-        length=4,
+        length=3,
+    ),
+    "a plan that waits": Theme(
+        before=("the designer types", "plan"),
+        moves=("discard", "apply", "plan", "the user types", "the user takes it back", "now"),
+        length=3,
     ),
     "an undo": Theme(
         before=("the user types", "push"),

@@ -179,6 +179,8 @@ class Told:
     """Item -> words of a designer that SYNAPSE held when an older copy of the file was put back."""
     saved_since: Counter[str] = field(default_factory=Counter)
     """Item -> how often it was saved in Plant 3D since an older copy was put back."""
+    saves_behind: dict[str, int] = field(default_factory=dict)
+    """Item -> how many saves the older copy lacked of those we knew of."""
     never: set[str] = field(default_factory=set)
     """Texts of another plant: SYNAPSE must not hold them."""
     purged: bool = False
@@ -222,7 +224,8 @@ class World:
         """Whether what is said now is said to the API."""
         self._looks: dict[Path, sqlite3.Connection] | None = None
         self._seen: dict[str, dict[int, Row]] = {}
-        """Table -> its rows by number, while nobody acts."""
+        """Table -> its rows by number, as long as the file is as it was at the last look."""
+        self._seen_at: tuple[object, ...] = ()
 
     # ------------------------------------------------------------------ places
 
@@ -270,13 +273,20 @@ class World:
             yield
             return
         self._looks = {}
+        if (now := self._stands()) != self._seen_at:
+            self._seen, self._seen_at = {}, now
         try:
             yield
         finally:
             for connection in self._looks.values():
                 connection.close()
             self._looks = None
-            self._seen.clear()
+
+    def _stands(self) -> tuple[object, ...]:
+        """The file with its change counter: another one after each commit."""
+        with self.dcf.open("rb") as file:
+            counter, found = file.read(28)[24:], os.fstat(file.fileno())
+        return counter, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _opened(self, path: Path) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         if self._looks is None:

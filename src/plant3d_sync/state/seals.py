@@ -14,6 +14,7 @@ Not sealed: links and what a read found. What they say SYNAPSE holds goes into P
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -398,8 +399,11 @@ _systems: dict[str, _System] = {}
 """By the hash of the chain's head: the same head, the same entries. Asked at every request with a key."""
 
 
+_SYSTEM_HEAD = sa.select(audit_head.c.hash).where(audit_head.c.project == SYSTEM)
+
+
 def _system(connection: Connection) -> _System:
-    head = connection.execute(sa.select(audit_head.c.hash).where(audit_head.c.project == SYSTEM)).scalar()
+    head = connection.execute(_SYSTEM_HEAD).scalar()
     known = _systems.get(head) if head is not None else None
     if known is not None:
         return known
@@ -874,14 +878,17 @@ def verify(connection: Connection) -> Verified:
     return Verified(count, broken, older)
 
 
+_KEYS = {kind: sa.select(what.key) for kind, what in _KINDS.items()}
+_CELL_INTENTS = sa.select(plant_write.c.intent_id).where(plant_write.c.intent_id.is_not(None)).distinct()
+
+
 def _read_all(connection: Connection) -> _Found:
     found = _Found()
     there: set[str] = set()
-    for kind, what in _KINDS.items():
-        there |= {f"{kind}:{key}" for key in connection.execute(sa.select(what.key)).scalars()}
+    for kind, keys in _KEYS.items():
+        there |= {f"{kind}:{key}" for key in connection.execute(keys).scalars()}
     there |= {name.replace("plan:", "chunks:", 1) for name in there if name.startswith("plan:")}
-    cells = sa.select(plant_write.c.intent_id).where(plant_write.c.intent_id.is_not(None)).distinct()
-    there |= {f"cells:{number}" for number in connection.execute(cells).scalars()}
+    there |= {f"cells:{number}" for number in connection.execute(_CELL_INTENTS).scalars()}
     names = connection.execute(sa.select(audit_head.c.project)).scalars().all()
     for chain in sorted(names):
         if chain.startswith((f"{ROWS}:", f"{CHOICES}:", f"{REQUESTS}:", f"{LINES}:")):
@@ -911,12 +918,19 @@ def _verify_rows(
             altered += _of_chunks(connection, row.id, found.rows.get(f"chunks:{row.id}"), project)
 
 
+@functools.cache
+def _paged(table: sa.Table, key: sa.Column[Any]) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """The first page, and the one after a key."""
+    first = sa.select(table).order_by(key).limit(_AT_ONCE)
+    return first, first.where(key > sa.bindparam("last", type_=key.type))
+
+
 def _pages(connection: Connection, table: sa.Table, key: sa.Column[Any]) -> Iterator[Row[Any]]:
     """All rows by their key, a page at a time: other statements may run in between."""
+    first, further = _paged(table, key)
     last: Any = None
     while True:
-        statement = sa.select(table).order_by(key).limit(_AT_ONCE)
-        rows = connection.execute(statement if last is None else statement.where(key > last)).fetchall()
+        rows = connection.execute(*((first,) if last is None else (further, {"last": last}))).fetchall()
         yield from rows
         if len(rows) < _AT_ONCE:
             return
@@ -926,10 +940,7 @@ def _pages(connection: Connection, table: sa.Table, key: sa.Column[Any]) -> Iter
 def _verify_cells(
     connection: Connection, found: _Found, system: _System, altered: list[Altered], older: dict[str, int]
 ) -> None:
-    numbers = connection.execute(
-        sa.select(plant_write.c.intent_id).where(plant_write.c.intent_id.is_not(None)).distinct()
-    ).scalars()
-    for number in sorted(numbers):
+    for number in sorted(connection.execute(_CELL_INTENTS).scalars()):
         rows = _cells(connection, number)
         more, before = _of_cells(rows, found.rows.get(f"cells:{number}"), system)
         altered += more
