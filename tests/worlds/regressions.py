@@ -177,6 +177,11 @@ REGRESSIONS: list[Story] = [
     told("the user types two lines", "now", "quarantine ignore", "now, killed at push.intent_stored"),
     # a refused row that got another number: it stayed refused under the old one, too
     told("the designer copies the row", "now", "the designer copies the row"),
+    told(
+        "the designer copies the row",
+        "now, and before it writes the designer deletes the item",
+        "the user types a maker",
+    ),
     # what was asked for waits until a run has settled what one that died left open
     told("the user types", "now, killed at push.committed", "undo of the last run, over the API"),
     # an older copy in which the item was saved again is told as long as it has fewer saves than the one we know

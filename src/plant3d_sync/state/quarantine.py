@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, key_of
-from plant3d_sync.state import acknowledgements
+from plant3d_sync.state import acknowledgements, links
 from plant3d_sync.state.acknowledgements import Said
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.tables import change, link, quarantine
@@ -143,9 +143,9 @@ def keep(
     over = [
         row
         for row in left
-        if (identity := load_map(row.data).get("plant3d_id")) not in aside
+        if (identity := str(load_map(row.data).get("plant3d_id"))) not in aside
         or row.pnpid not in numbers.get(identity, {row.pnpid})
-        or not _lives_on_both(connection, number, row.pnpid, identity)
+        or not _lives_on_both(connection, number, identity)
         or _is_written(connection, row, run_id)
     ]
     _remove(connection, project, over, at)
@@ -153,14 +153,16 @@ def keep(
 
 _PAIR = sa.select(link.c.state, link.c.gone_in_synapse).where(
     link.c.project == sa.bindparam("whose"),
-    link.c.pnpid == sa.bindparam("row"),
+    link.c.guid_key == sa.bindparam("key"),
     link.c.plant3d_id == sa.bindparam("identity"),
 )
 
 
-def _lives_on_both(connection: Connection, number: int, pnpid: int, identity: str | None) -> bool:
+def _lives_on_both(connection: Connection, number: int, identity: str) -> bool:
     """Whether an item is in Plant 3D and its asset in SYNAPSE, as this run saw them; True without a link."""
-    pair = connection.execute(_PAIR, {"whose": number, "row": pnpid, "identity": identity}).first()
+    pair = connection.execute(
+        _PAIR, {"whose": number, "key": links.key_of(identity), "identity": identity}
+    ).first()
     return pair is None or (pair.state == LinkState.ACTIVE and pair.gone_in_synapse == InSynapse.LIVE)
 
 
