@@ -177,6 +177,7 @@ REGRESSIONS: list[Story] = [
     told("the user types two lines", "now", "quarantine ignore", "now, killed at push.intent_stored"),
     # a refused row that got another number: it stayed refused under the old one, too
     told("the designer copies the row", "now", "the designer copies the row"),
+    told("another mapping without pumps", "the designer copies the row", "links accept"),
     told(
         "the designer copies the row",
         "now, and before it writes the designer deletes the item",
