@@ -51,7 +51,7 @@ msgstr ""
 """
 _SQL = re.compile(
     r"\s*(SELECT|UPDATE|INSERT|DELETE|CREATE|WITH|PRAGMA|ALTER|SET|FROM|WHERE|BEGIN|GRANT|AND|OR|JOIN|LEFT|ORDER|GROUP|DROP|IF|"
-    r"COMMIT|EXEC|VALUES|ROLLBACK|DENY)\b(?! [a-z])"
+    r"COMMIT|EXEC|VALUES|ROLLBACK|DENY)\b(?! [a-z])|UPDATE [a-z_]+ SET "
 )
 _CODE = re.compile(
     r"\]\(|(?s:SELECT .*FROM)|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::|page_size|<\?xml"

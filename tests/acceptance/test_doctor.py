@@ -16,6 +16,7 @@ import redis
 from plant3d_sync.cli import doctor_source
 from plant3d_sync.cli.main import run
 from plant3d_sync.connectors.plant3d.reading import sqlserver
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import STATE_STATEMENT
 from plant3d_sync.sample import edits
 from tests.acceptance.conftest import CANARY
 from tests.support.plant_server import PlantServer
@@ -330,6 +331,8 @@ def test_a_wrong_database_name_comes_with_the_names_this_login_may_open(settled:
     def server(sql: str, _parameters: tuple[Any, ...]) -> Answer | None:
         if sql == sqlserver.DATABASES_STATEMENT:
             return Rows([("name", str)], [["master"], ["Mine_Piping"], ["Mine_PnId"]])
+        if sql.startswith(STATE_STATEMENT):
+            return Rows([("state_desc", str), ("user_access_desc", str)], [])
         return None
 
     with TdsEndpoint(server, databases=("master",)) as endpoint:

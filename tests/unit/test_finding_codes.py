@@ -14,7 +14,16 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
 PLACES = ("reconcile", "connectors/plant3d", "run", "usecases", "mapping", "model")
 NAMED = {"Finding", "RowError", "ConvertError", "SkipRecordError", "CellReceipt"}
 """Made with `code=`."""
-AT = {"skipped": 2, "finding": 2, "_finding": 1, "_error": 1, "Refusal": 1, "Oddity": 0, "Outcome": 1}
+AT = {
+    "skipped": 2,
+    "finding": 2,
+    "_finding": 1,
+    "_error": 1,
+    "row_error": 1,
+    "Refusal": 1,
+    "Oddity": 0,
+    "Outcome": 1,
+}
 """Functions and classes that take the code at this place."""
 NOT_OURS = {"mapping_invalid"}
 """Codes beside sentences that are about a file, not about a row."""
@@ -62,6 +71,8 @@ def in_node(node: ast.AST, module: str) -> Iterator[str]:
         case ast.Tuple(elts=[first, second, *_]) if module in WITH_PAIRS and says_something(second):
             yield from codes_of(first)
         case ast.Assign(targets=[ast.Name(id="IGNORED" | "SHOWS_THROUGH" | "SAME_LINE")], value=value):
+            yield from codes_of(value)
+        case ast.Assign(targets=[ast.Name(id="code")], value=value) if module == "questions":
             yield from codes_of(value)
         case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="reasons"), slice=name)]):
             yield from codes_of(name)
