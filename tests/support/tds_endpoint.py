@@ -251,6 +251,8 @@ class _Session:
                 tokens, welcome = self._login(body)
                 self._send(tokens)
                 if not welcome:
+                    while self.connection.recv(4096):
+                        pass  # the client goes first: a driver that meets the end before it has read why tells only the end
                     return
             elif kind == ATTENTION:
                 self._send(_done(0x20))
