@@ -12,6 +12,7 @@ from plant3d_sync.model.conflict import (
 )
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Finding, PlantItem, Value
+from plant3d_sync.reconcile.case import finding
 from plant3d_sync.reconcile.fields import FieldCase
 from plant3d_sync.reconcile.merge import NoBase
 from plant3d_sync.words import said
@@ -129,16 +130,8 @@ def kept_apart(field: FieldCase) -> Finding:
             f"{name} of {tag} is empty on one side, and the mapping lets no blank erase a value: {both}."
         )
         hint = "Fill the empty side or empty the other one, or let the mapping allow it (`blank: allow`)."
-    return Finding(
-        code=code,
-        message=message,
-        hint=hint,
-        pnpid=item.pnpid,
-        class_name=item.class_name,
-        column=name,
-        tag=tag,
-        data={"plant3d": field.plant3d, "synapse": field.synapse, "drawing": item.drawing},
-    )
+    data = {"plant3d": field.plant3d, "synapse": field.synapse, "drawing": item.drawing}
+    return finding(item, tag, code, message, hint, column=name, data=data)
 
 
 def drift(field: FieldCase) -> Finding:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import PureWindowsPath
+from typing import TypeVar
 
 import msgspec
 
@@ -45,6 +46,7 @@ NAMED, LISTED = 10, 1000
 
 AUDIT = "Run the project audit in Plant 3D."
 
+T = TypeVar("T")
 Ids = tuple[int, ...]
 Drawing = tuple[str | None, str | None, int | None]
 """Number, title, PnPID."""
@@ -178,9 +180,8 @@ def load_relations(
     relations = Relations()
     note = relations.findings.append
     relations.registry = _registry(connection, tolerant, discovery)
-    same = {
-        item: item for item in relations.registry
-    }.setdefault  # one number for an item, not one a relation
+    numbers = {item: item for item in relations.registry}
+    same = numbers.setdefault  # one number for an item, not one a relation
     for name in ASSET_RELATIONS:
         _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line", note, same))
     table, group, segment = GROUP_RELATION
@@ -361,17 +362,8 @@ def _registry(
     if table is None or row is None or tag is None:
         return {}
     statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
-    return _texts(connection, tolerant, statement)
-
-
-def _texts(connection: sqlite3.Connection, tolerant: sqlite3.Connection, statement: str) -> dict[int, str]:
-    """Id -> text of every row, without a list of all rows on the way."""
-    try:
-        return dict(connection.execute(statement))
-    except sqlite3.OperationalError as error:
-        if "decode" not in str(error).lower():
-            raise
-        return dict(tolerant.execute(statement))
+    # no list of all rows on the way
+    return _tolerantly(connection, tolerant, statement, (), dict[int, str])
 
 
 def text_rows(
@@ -380,13 +372,24 @@ def text_rows(
     statement: str,
     given: Sequence[object] = (),
 ) -> list[tuple[int, str]]:
-    """Rows of id and text: the fast way, or the tolerant one if any text is not UTF-8."""
+    """Rows of id and text."""
+    return _tolerantly(connection, tolerant, statement, given, list)
+
+
+def _tolerantly(
+    connection: sqlite3.Connection,
+    tolerant: sqlite3.Connection,
+    statement: str,
+    given: Sequence[object],
+    take: Callable[[sqlite3.Cursor], T],
+) -> T:
+    """What `take` makes of the rows: read the fast way, or the tolerant one if any text is not UTF-8."""
     try:
-        return connection.execute(statement, given).fetchall()
+        return take(connection.execute(statement, given))
     except sqlite3.OperationalError as error:
         if "decode" not in str(error).lower():
             raise
-        return tolerant.execute(statement, given).fetchall()
+        return take(tolerant.execute(statement, given))
 
 
 def _named(ids: Ids) -> str:

@@ -48,7 +48,7 @@ SAFETY_COPIES: Final = 10
 """How many copies made before a restore are kept."""
 
 _PAGES_PER_STEP: Final = 4096
-_BLOCK: Final = 8 * 1024 * 1024
+_BLOCK: Final = 1024 * 1024
 _BUSY_CODES: Final = frozenset({5, 6})
 _LEFTOVER_SECONDS: Final = 3600
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
