@@ -532,7 +532,7 @@ def refused_rows(verb: str) -> Move:
         words = ["--reason", "as agreed"] if verb == "ignore" else []
         for row in refused:
             world.cli("quarantine", verb, "mine", str(row["id"]), *words)
-            if verb == "ignore" and world.code == 0:
+            if verb == "ignore" and world.code == 0 and _was_seen(world, "*"):
                 world.told.left_alone |= {of for of, known in world.items.items() if known[0] == row["pnpid"]}
         return bool(refused)
 

@@ -175,6 +175,7 @@ REGRESSIONS: list[Story] = [
         "the designer brings the item back",
     ),
     told("the user types two lines", "now", "quarantine ignore", "now, killed at push.intent_stored"),
+    told("the user types two lines", "now", "the user types two lines", "quarantine ignore"),
     # a refused row that got another number: it stayed refused under the old one, too
     told("the designer copies the row", "now", "the designer copies the row"),
     told("another mapping without pumps", "the designer copies the row", "links accept"),
