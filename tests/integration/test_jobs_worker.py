@@ -28,8 +28,9 @@ from plant3d_sync.state.runs import Run
 from plant3d_sync.state.tables import change, component, slot
 from plant3d_sync.usecases import queue
 from plant3d_sync.usecases.undo import undo_plan
-from plant3d_sync.worker.main import AT_ONCE, Worker
+from plant3d_sync.worker.main import Heart, Progress, Worker
 from plant3d_sync.worker.probe import Prober
+from plant3d_sync.worker.process import Stop
 from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant, wait_until
 from tests.support.synapse_dev import RunningSynapse, new_database, postgresql, synapse_in_thread
@@ -78,13 +79,25 @@ def test_what_was_done_before_the_deadline_is_told(plant: Plant, phase: str, don
 
     def progress(now: str, _done: int, _total: int | None) -> None:
         if now == phase:
-            request.deadline = AT_ONCE
+            request.hurry.set()
 
     with pytest.raises(RetryLaterError) as late:
         Engine(app.world(progress), app.project("mine")).run(request)
     app.state.close()
     assert (late.value.error_code, late.value.details) == ("deadline", {"done": done})
     assert len(plant.assets("mine")) == done
+
+
+@pytest.mark.parametrize("during", [True, False])
+def test_a_process_that_is_asked_to_end_hurries_the_run_that_is_underway_and_no_other(
+    app: App, *, during: bool
+) -> None:
+    stop, request = Stop(), Request()
+    with Heart(app.world(), ask(app), request, Progress(), stop):
+        if during:
+            stop.ask()
+    stop.ask()
+    assert request.is_late() is during
 
 
 def stopped_after_its_first_batch(plant: Plant, meanwhile: Callable[[App, Run], object]) -> None:
@@ -98,8 +111,8 @@ def stopped_after_its_first_batch(plant: Plant, meanwhile: Callable[[App, Run], 
     assert claimed is not None
 
     def progress(now: str, _done: int, _total: int | None) -> None:
-        if now == "write" and request.deadline is None:
-            request.deadline = AT_ONCE
+        if now == "write" and not request.hurry.is_set():
+            request.hurry.set()
             meanwhile(app, claimed)
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -243,7 +242,7 @@ class Life:
         self._done = 0
 
         def ended() -> Exception | None:
-            if request.deadline is not None and time.monotonic() > request.deadline:
+            if request.is_late():
                 return _deadline_met(self._done)
             return Cancelled() if cancelled.is_set() else None
 
@@ -270,7 +269,7 @@ class Life:
     def stop(self, run_id: str, request: Request, done: int) -> None:
         """Called at a safe point: raises when the run must end. `done`: what it has done so far."""
         self._done = done
-        if request.deadline is not None and time.monotonic() > request.deadline:
+        if request.is_late():
             raise _deadline_met(done)
         with self._world.state.read() as connection:
             cancelled = runs.cancel_requested(connection, run_id)

@@ -47,9 +47,6 @@ LISTEN = 1.0
 REFUSED_AT_ONCE = 200
 """How many refused rings are taken in a row before the run table is checked again."""
 
-AT_ONCE = 0.0
-"""A deadline in the past: the run stops before its next batch."""
-
 
 @dataclass(slots=True)
 class Progress:
@@ -69,22 +66,21 @@ class Heart:
     def __init__(self, world: World, run: Run, request: Request, progress: Progress, stop: Stop) -> None:
         self._world = world
         self._run = run
-        self._request = request
+        self._hurry = request.hurry.set
         self._progress = progress
+        self._stop = stop
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=f"heart-{run.project}", daemon=True)
-        stop.then(self._hurry)
 
     def __enter__(self) -> Heart:
+        self._stop.then(self._hurry)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop.not_then(self._hurry)
         self._ended.set()
         self._thread.join(timeout=self._world.lease_seconds)
-
-    def _hurry(self) -> None:
-        self._request.deadline = AT_ONCE
 
     def _loop(self) -> None:
         pause = max(0.2, min(2.0, self._world.lease_seconds / 5))

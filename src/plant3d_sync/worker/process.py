@@ -70,6 +70,11 @@ class Stop:
         if asked:
             call()
 
+    def not_then(self, call: Callable[[], None]) -> None:
+        """Do not call this any more: what it is about has ended."""
+        with self._lock:
+            self._then.remove(call)
+
     def listen(self) -> None:
         """Listen to signals; only in the main thread."""
         for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
