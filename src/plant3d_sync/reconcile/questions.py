@@ -136,21 +136,11 @@ def kept_apart(field: FieldCase) -> Finding:
 
 def drift(field: FieldCase) -> Finding:
     """An edit on the side that does not own the field."""
-    item, name, reason = field.pair.case.item, field.name, field.outcome.reason
-    return Finding(
-        code="drift",
-        message=f"{name} of {field.pair.link.tag} was edited on the side that does not own it: "
+    item, name, reason, tag = field.pair.case.item, field.name, field.outcome.reason, field.pair.link.tag
+    message = (
+        f"{name} of {tag} was edited on the side that does not own it: "
         f"Plant 3D {said(field.plant3d)}, SYNAPSE {said(field.synapse)}."
-        + (" The owner's value was put back." if reason == "drift_restored" else ""),
-        hint="Correct one side, or change the drift policy of the field.",
-        pnpid=item.pnpid,
-        class_name=item.class_name,
-        column=name,
-        tag=field.pair.link.tag,
-        data={
-            "plant3d": field.plant3d,
-            "synapse": field.synapse,
-            "reason": reason,
-            "drawing": item.drawing,
-        },
-    )
+    ) + (" The owner's value was put back." if reason == "drift_restored" else "")
+    hint = "Correct one side, or change the drift policy of the field."
+    data = {"plant3d": field.plant3d, "synapse": field.synapse, "reason": reason, "drawing": item.drawing}
+    return finding(item, tag, "drift", message, hint, column=name, data=data)
