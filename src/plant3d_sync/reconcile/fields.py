@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from plant3d_sync.model.link import REVERTED, Flip, Interval, Link, Open
+from plant3d_sync.model.moment import posix
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
@@ -116,7 +116,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
             plant3d=_plant3d_side(link.observed.get(name, {}).get("p"), observed.get("p"), on),
             synapse=observed.get("s"),
             row_stamp=_row_stamp(pair),
-            synapse_stamp=posix(stamp(pair, name)),
+            synapse_stamp=said_at(stamp(pair, name)),
             skew=on.know.clocks.skew,
         ),
         resolution=choice,
@@ -360,7 +360,7 @@ def _dated(pair: Pair, name: str, side: str, last_sight: float | None, on: Conte
     """When a side was edited that is seen to hold another value now."""
     if side == "p":
         return dating.plant3d_edit(last_sight, on.know.now, _row_stamp(pair), on.clocks_for(pair.link))
-    return dating.synapse_edit(last_sight, on.know.now, posix(stamp(pair, name)), on.know.clocks)
+    return dating.synapse_edit(last_sight, on.know.now, said_at(stamp(pair, name)), on.know.clocks)
 
 
 def _seen_value(entry: Open, side: str) -> Value | UnsetType:
@@ -398,12 +398,11 @@ def ticks_posix(ticks: int | None) -> float | None:
     return (ticks - _EPOCH_TICKS) / 10_000_000 if ticks is not None and ticks > _EPOCH_TICKS else None
 
 
-def posix(stamp: str | None) -> float | None:
-    """POSIX seconds of an RFC 3339 time, None if missing or unreadable."""
+def said_at(stamp: str | None) -> float | None:
+    """POSIX seconds of a time that SYNAPSE tells, None if missing or unreadable."""
     if not stamp:
         return None
     try:
-        when = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        return posix(stamp)
     except ValueError:
         return None
-    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 
 from plant3d_sync.model.link import LinkState, Missing
+from plant3d_sync.model.moment import moment, posix
 from plant3d_sync.model.plan import MissingPolicy
 
 
@@ -60,7 +59,7 @@ def next_step(missing: Missing, policy: MissingPolicy) -> float:
     POSIX seconds. Later reads of the same source change nothing before that.
     """
     last = missing.last_counted if missing.reads < policy.reads else missing.since
-    return datetime.fromisoformat(last).timestamp() + policy.minutes * 60
+    return posix(last) + policy.minutes * 60
 
 
 def _counts(missing: Missing, policy: MissingPolicy, now: str, signature: str | None) -> bool:
@@ -71,4 +70,4 @@ def _counts(missing: Missing, policy: MissingPolicy, now: str, signature: str | 
 
 def _minutes(since: str, now: str) -> float:
     """Minutes between two ISO times; negative when the clock was set back."""
-    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds() / 60
+    return (moment(now) - moment(since)).total_seconds() / 60

@@ -18,7 +18,7 @@ from plant3d_sync.model.step import Cell
 from plant3d_sync.reconcile import questions
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.context import Context
-from plant3d_sync.reconcile.fields import FieldCase, author, posix, stamp
+from plant3d_sync.reconcile.fields import FieldCase, author, said_at, stamp
 from plant3d_sync.reconcile.limits import Refusal
 from plant3d_sync.reconcile.merge import NoBase
 from plant3d_sync.reconcile.showing import shows_through
@@ -195,7 +195,7 @@ def _to_plant3d(field: FieldCase, on: Context) -> FieldDecision:
     if on.know.write_mode is WriteMode.WORKBOOK and field.outcome.reason != "resolved":
         since = _waits_since(field, on)
         entry = msgspec.structs.replace(entry, since=since)
-        if on.know.now - (posix(since) or on.know.now) > on.know.workbook_days * 86_400:
+        if on.know.now - (said_at(since) or on.know.now) > on.know.workbook_days * 86_400:
             why = f"waiting for an import since {since}"
             asked_late = questions.of_field(field, "workbook_timeout", suggestion=Side.SYNAPSE.value, why=why)
     return FieldDecision(field=field, cell=found, entry=entry, conflict=asked_late, flip=field.flip)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -18,6 +17,7 @@ import msgspec
 from plant3d_sync import __version__
 from plant3d_sync.model.coverage import ProjectCoverage, ProjectCoverageDocument
 from plant3d_sync.model.document import Document
+from plant3d_sync.model.moment import posix
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.schema import StepDocument
 from plant3d_sync.model.side import Direction, Entity, WriteMode
@@ -212,7 +212,7 @@ def due_at(
     steps = [missing.next_step(one, config.missing) for one in links.absences(connection, number)]
     if config.write is WriteMode.WORKBOOK:
         age = config.workbook_days * 86_400
-        steps += [_posix(since) + age for since in links.waiting_since(connection, number)]
+        steps += [posix(since) + age for since in links.waiting_since(connection, number)]
     return min([*dates, *(step for step in steps if step >= read_at - 0.001)])
 
 
@@ -225,10 +225,6 @@ _DECIDED_ANEW: Final = frozenset(
 def lasts(error: RowError) -> bool:
     """Whether an error stays until somebody does something: neither a moment's trouble nor a drawing that is open."""
     return error.code not in _AT_ONCE | DRAWING_CODES | _DECIDED_ANEW
-
-
-def _posix(stamp: str) -> float:
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
 # ---------------------------------------------------------------- what is reported of it

@@ -6,7 +6,6 @@ Each thing stands in it once, under one kind; the counts are the same in CLI, AP
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import LinkState
+from plant3d_sync.model.moment import posix
 from plant3d_sync.state import acknowledgements, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
@@ -164,7 +164,7 @@ def _archives(connection: Connection, number: int, asked: Container[tuple[int, s
             kind="archive",
             id=str(row.id),
             message=f"{row.tag} is not in Plant 3D any more. It stays in SYNAPSE until somebody decides.",
-            since=_posix(missing[0]) if missing else None,
+            since=posix(missing[0]) if missing else None,
             tag=row.tag,
             pnpid=row.pnpid,
             class_name=row.class_name,
@@ -179,7 +179,7 @@ def _schema(connection: Connection, number: int) -> Iterator[Waits]:
             kind="schema_step",
             id=str(step["step"]),
             message=" ".join(change["message"] for change in step["changes"][:3]),
-            since=_posix(step["since"]),
+            since=posix(step["since"]),
         )
 
 
@@ -201,7 +201,7 @@ def _workbook(connection: Connection, number: int, asked: Container[tuple[int, s
                     kind="workbook",
                     id=f"{row.id}/{name}",
                     message=f"{name} of {row.tag} waits for the import of a workbook.",
-                    since=_posix(entry.get("since")),
+                    since=posix(since) if (since := entry.get("since")) else None,
                     tag=row.tag,
                     pnpid=row.pnpid,
                     field=name,
@@ -235,7 +235,3 @@ def _work(connection: Connection, number: int) -> Iterator[Waits]:
             class_name=data.get("class"),
             drawing=data.get("drawing"),
         )
-
-
-def _posix(stamp: str | None) -> float | None:
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() if stamp else None

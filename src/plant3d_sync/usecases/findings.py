@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TypedDict
 
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.document import Document
+from plant3d_sync.model.moment import posix
 from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
 from plant3d_sync.state import findings as kept
@@ -157,8 +157,7 @@ def _audit(
 def posix_day(text: str) -> float:
     """The beginning of a day (UTC), or a moment (RFC 3339), as POSIX seconds. Raises NotFoundError `date_invalid`."""
     try:
-        when = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-        return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+        return posix(text.strip())
     except (ValueError, OverflowError):
         raise NotFoundError(
             f"{text[:40]!r} is not a date. Nothing was done.",
