@@ -14,6 +14,7 @@ import pytest
 from docs import texts
 from plant3d_sync import language
 from plant3d_sync.cli.main import run
+from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.plant3d.writing import workbook
 from plant3d_sync.language import PSEUDO, Catalogue, accepted, known, of_environment, speaking, tr, tr_members
 from plant3d_sync.usecases.conflicts import KINDS, SUGGESTED
@@ -300,6 +301,40 @@ def test_a_question_is_explained_in_the_language_of_whoever_asks() -> None:
 def test_a_reason_a_list_and_each_line_are_translated_by_themselves(english: str, french: str) -> None:
     with speaking("fr"):
         assert tr(english) == french
+
+
+def test_a_label_has_the_colon_of_its_language(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("fr", "en"):
+        with speaking(name):
+            ProgressLine()("feed", 3, 9)
+    assert capsys.readouterr().err == "lecture de SYNAPSE : 3/9\nfeed: 3/9\n"
+
+
+def _english_colons(tree: ast.AST) -> list[str]:
+    """Texts that say something in the reader's language, then a colon as English has it, and are no message themselves."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and texts._template(node).strip() not in FRENCH:
+            spoken = False
+            for part in node.values:
+                spoken |= any(
+                    isinstance(one, ast.Name) and one.id in ("heading", "tr") for one in ast.walk(part)
+                )
+                if spoken and isinstance(part, ast.Constant) and str(part.value).startswith(":"):
+                    found.append(ast.unparse(node))
+    return found
+
+
+def test_no_text_has_an_english_colon_behind_what_was_translated() -> None:
+    assert _english_colons(ast.parse("put(f'{heading(phase)}: {amount}')"))
+    assert _english_colons(ast.parse("put(f'{tr(since)} {moment}: {amount}')"))
+    assert not _english_colons(ast.parse("put(f'{place}: {tr(message)}')"))
+    found = {
+        path.name: colons
+        for path in (texts.SOURCE / "cli").glob("*.py")
+        if (colons := _english_colons(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert not found
 
 
 def _chain(node: ast.expr) -> list[ast.expr]:

@@ -62,6 +62,15 @@ def heads(*words: str) -> tuple[str, ...]:
     return words
 
 
+(COLON,) = heads(": ")
+"""Between a label and what it is about; a language may want a blank before it."""
+
+
+def labelled(label: str, about: object) -> str:
+    """`label: about`, both in the reader's language already."""
+    return f"{label}{heading(COLON)}{about}"
+
+
 PHASES = heads("feed", "compare", "write", "push", "link")
 """What a run is at, as the progress line says it."""
 
@@ -87,7 +96,7 @@ def _cell(value: object) -> str:
 def print_error(error: SyncError, *, as_json: bool) -> None:
     """An error for a person (stderr) and, if asked, for a script (stdout)."""
     first, *more = MASK.text(tr(error.message)).split("\n")
-    sys.stderr.write(f"{tr('error')}[{error.error_code}]: {plain(first)}\n")
+    sys.stderr.write(labelled(f"{tr('error')}[{error.error_code}]", plain(first)) + "\n")
     for line in more:  # indented, so that no value can pass for a line of ours
         sys.stderr.write(f"  {plain(line)}\n")
     if error.hint:
@@ -113,11 +122,8 @@ class ProgressLine:
             sys.stderr.write("\n")
         self._phase, self._last = phase, now
         amount = f"{done}" if total is None else f"{done}/{total}"
-        shown = heading(phase)
-        if self._terminal:
-            sys.stderr.write(f"\r{shown}: {amount}   ")
-        else:
-            sys.stderr.write(f"{shown}: {amount}\n")
+        line = labelled(heading(phase), amount)
+        sys.stderr.write(f"\r{line}   " if self._terminal else f"{line}\n")
         sys.stderr.flush()
 
     def heard(self, name: str, facts: Mapping[str, object]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from plant3d_sync.cli.output import heads, plain, put, say, table
+from plant3d_sync.cli.output import heads, labelled, plain, put, say, table
 from plant3d_sync.cli.step_lines import step_lines
 from plant3d_sync.language import heading, tr
 from plant3d_sync.run.report import Report
@@ -174,7 +174,7 @@ def _finding(item: Mapping[str, Any]) -> None:
         item["drawing"],
     )
     where = "  ".join(plain(word) for word in words if word)
-    say(f"{where}  {tr('since')} {item['first_seen']}: {tr(plain(item['message']))}")
+    put(labelled(f"{where}  {tr('since')} {item['first_seen']}", tr(plain(item["message"]))))
     if item["hint"]:
         say(f"  what to do: {plain(item['hint'])}")
     if item["acknowledged"]:
@@ -189,7 +189,8 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> None:
         where = "  ".join(plain(word) for word in words if word)
         named = ", ".join(plain(item) for item in group["items"])
         more = ", …" if group["count"] > len(group["items"]) else ""
-        say(f"{group['count']} x {where}" + (f": {named}{more}" if named else ""))
+        many = f"{group['count']} x {where}"
+        put(labelled(many, f"{named}{more}") if named else many)
         if group["message"]:
             say(f"  {tr(plain(group['message']))}")
         else:
@@ -282,9 +283,9 @@ def waiting(amounts: Mapping[str, int], project: str) -> None:
 def run(document: Mapping[str, Any], missing: Iterable[str]) -> None:
     """One run. `missing`: what is said of items that it did not find."""
     for name in OF_A_RUN:
-        put(f"{heading(name)}: {plain(document.get(name))}")
+        put(labelled(heading(name), plain(document.get(name))))
     stats, project = document.get("stats") or {}, str(document.get("project"))
-    put(f"{heading(STATS)}: {_counts(stats)}")
+    put(labelled(heading(STATS), _counts(stats)))
     _found_applied(document.get("found_applied"), document.get("written_before") or 0)
     _missing(stats, document.get("waiting_for_person") or {}, project)
     for sentence in islice(missing, LINES_SHOWN):
@@ -306,7 +307,8 @@ def run(document: Mapping[str, Any], missing: Iterable[str]) -> None:
 def _change(change: Mapping[str, Any]) -> None:
     """One write: the fields with old and new value and the rule that decided; a new item on one line."""
     where = "into Plant 3D" if change["side"] == "plant3d" else "to SYNAPSE"
-    why, head = change["why"], f"{change['change_id']}: {change['op']:8} {plain(change['tag'])}"
+    why = change["why"]
+    head = labelled(str(change["change_id"]), f"{change['op']:8} {plain(change['tag'])}")
     if change["op"] == "create" or not change["fields"]:
         say(f"{head} · {where} · {why.get('*', '')}")
         return

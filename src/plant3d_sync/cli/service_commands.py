@@ -17,7 +17,7 @@ import typer
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.cli.checking import check_configuration
 from plant3d_sync.cli.common import CHOICES, JsonOption, app, wants_json
-from plant3d_sync.cli.output import heads, print_json, say, table
+from plant3d_sync.cli.output import heads, labelled, print_json, put, say, table
 from plant3d_sync.cli.settings_page import settings_page, settings_values
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.language import tr
@@ -371,7 +371,7 @@ def audit_set_aside(json: JsonOption = False) -> None:
         print_json({"set_aside": [_place(item) for item in found]})
         return
     for item in found:
-        say(f"{item.project}: {item.what}")
+        put(labelled(item.project, tr(item.what)))
     aside = counted(len(found), f"{len(found)} row was set aside.", f"{len(found)} rows were set aside.")
     say(aside if found else "Every row is as it was stored.")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
-from plant3d_sync.cli.output import heads, plain, print_json, put, say
+from plant3d_sync.cli.output import heads, labelled, plain, print_json, put, say
 from plant3d_sync.cli.step_lines import some, step_lines
 from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.failpoints import ALL_POINTS, PULL_POINTS
@@ -159,7 +159,7 @@ def mapping_check(
         )
     else:
         for problem in problems:
-            put(f"{heading(problem.severity.value)}: {problem.place}: {tr(plain(problem.told))}")
+            put(labelled(heading(problem.severity.value), f"{problem.place}: {tr(plain(problem.told))}"))
         _say_classes(classes)
         if bad:
             say(f"Errors: {len(bad)}. No run uses this mapping.")
@@ -296,7 +296,7 @@ def db_upgrade(json: JsonOption = False) -> None:
     if as_json:
         print_json({"before": before, "after": after, "state_db": state.shown})
     else:
-        put(f"{state.shown}: {before or heading(EMPTY)} -> {after}")
+        put(labelled(state.shown, f"{before or heading(EMPTY)} -> {after}"))
 
 
 def sample(

@@ -8,7 +8,7 @@ import typer
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
-from plant3d_sync.cli.output import ProgressLine, plain, print_json, say, table
+from plant3d_sync.cli.output import ProgressLine, labelled, plain, print_json, put, say, table
 from plant3d_sync.errors import NotFoundError, RetryLaterError
 from plant3d_sync.language import tr
 from plant3d_sync.model.side import Direction
@@ -55,7 +55,7 @@ def waiting(
         about = "  ".join(
             plain(item[word]) for word in ("kind", "id", "tag", "drawing") if item[word] is not None
         )
-        say(f"{about}  {tr('since')} {plain(item['since'])}: {tr(plain(item['message']))}")
+        put(labelled(f"{about}  {tr('since')} {plain(item['since'])}", tr(plain(item["message"]))))
         say(f"  what to do: {plain(item['hint'])}")
     if len(found) > len(items):
         say(f"… and {len(found) - len(items)} more (--limit {len(found)})")
@@ -114,7 +114,7 @@ def quarantine_list(
         ],
     )
     for item in items:
-        say(f"{item['id']}: {tr(plain(item['message']))}")
+        put(labelled(str(item["id"]), tr(plain(item["message"]))))
     say(f"Refused rows: {total}.")
 
 

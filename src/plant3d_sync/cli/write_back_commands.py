@@ -12,7 +12,7 @@ import typer
 
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
 from plant3d_sync.cli.common import JsonOption, ProjectArgument, app, wants_json
-from plant3d_sync.cli.output import ProgressLine, heads, plain, print_json, put, say, table
+from plant3d_sync.cli.output import ProgressLine, heads, labelled, plain, print_json, put, say, table
 from plant3d_sync.errors import ConfigError, NeedsPersonError, NotFoundError, RetryLaterError
 from plant3d_sync.language import TOLD, heading, tr
 from plant3d_sync.model.catalog import Catalog
@@ -113,7 +113,7 @@ def conflict(
     values: Mapping[str, object] = {**document}
     for name in OF_A_CONFLICT:
         value = values[name]
-        put(f"{heading(name)}: {tr(plain(value)) if name in TOLD else plain(value)}")
+        put(labelled(heading(name), tr(plain(value)) if name in TOLD else plain(value)))
 
 
 def resolve(

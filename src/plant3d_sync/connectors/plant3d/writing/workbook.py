@@ -57,7 +57,7 @@ _DRAWING_HEADERS: Final[Mapping[str, str]] = {"en": "DWG Number", "fr": "Numéro
 _CLASS_HEADERS: Final[Mapping[str, str]] = {"en": "Class Name", "fr": "Class Name"}
 _SEEN_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {"description": ("Description", "Beschreibung")}
 """Standard columns -> headers seen in exports of an English, French or German Plant 3D."""
-_WAS: Final[Mapping[str, str]] = {"en": "was", "fr": "avant"}
+_WAS: Final[Mapping[str, str]] = {"en": "was: ", "fr": "avant : "}
 _EMPTY: Final[Mapping[str, str]] = {"en": "(empty)", "fr": "(vide)"}
 _CHANGED_COLOUR: Final = "FFEB9C"
 _AUTHOR: Final = "plant3d-sync"
@@ -527,7 +527,7 @@ def _cut(name: str, units: int) -> str:
 
 
 def _note(old: str | None, language: Language) -> str:
-    return f"{_WAS[language]}: {_ILLEGAL_IN_XML.sub(chr(0xFFFD), old) if old else _EMPTY[language]}"
+    return f"{_WAS[language]}{_ILLEGAL_IN_XML.sub(chr(0xFFFD), old) if old else _EMPTY[language]}"
 
 
 # -- filled into a designer's export ------------------------------------------------------------------------------
