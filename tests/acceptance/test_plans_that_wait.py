@@ -86,3 +86,20 @@ def test_a_plan_can_be_discarded(world: World) -> None:
         assert answer.status_code == 200 and answer.json()["settled"]["why"] == "discarded"
     assert waiting(world) == []
     assert world.pulled()["stats"]["created"] > 0, "the next run decides anew"
+
+
+def test_steps_that_only_remember_are_counted_apart_where_plans_are_listed_and_shown(settled: World) -> None:
+    settled.change("UPDATE EngineeringItems SET Comment = 'no field of an asset'")
+    plan_id: str = settled.cli("push", NAME, "--dry-run").json["plan_id"]
+    [listed] = settled.cli("runs", NAME).json["plans"]
+    shown = settled.cli("show", plan_id)
+    assert (
+        listed["lines"] == listed["remembered"] == shown.json["remembered"] > 1 and shown.json["lines"] == []
+    )
+    said = settled.cli("show", plan_id, as_json=False).out
+    assert f"{listed['lines']} steps write nothing: they only update what is remembered." in said
+    with served(settled) as client:
+        answer = client.get(f"/api/v1/plans/{plan_id}").json()
+    assert (answer["lines_total"], answer["remembered"]) == (listed["lines"], listed["lines"])
+    settled.cli("discard", plan_id)
+    assert settled.cli("show", plan_id).json["settled"]["left"] == 0, "nothing of it was to be written"

@@ -256,9 +256,9 @@ def runs(
         return
     say("")
     say(f"Plans that wait: {plans_total} (plant3d-sync apply PLAN; a guarded one with --approve-guards)")
-    names = ("plan_id", "created_at", "direction", "status", "lines")
+    names = ("plan_id", "created_at", "direction", "status", "lines", "remembered")
     table(
-        ["plan", "made", "direction", "status", "steps"],
+        ["plan", "made", "direction", "status", "steps", "only remember"],
         [[plan[name] for name in names] for plan in plans],
     )
     if plans_total > len(plans):
@@ -344,6 +344,14 @@ def plan(document: Mapping[str, Any], steps: Iterable[str]) -> None:
         )
     for sentence in steps:
         say(plain(sentence))
+    if count := document["remembered"]:
+        say(
+            counted(
+                count,
+                f"{count} step writes nothing: it only updates what is remembered.",
+                f"{count} steps write nothing: they only update what is remembered.",
+            )
+        )
 
 
 def proposal(document: Mapping[str, Any]) -> None:

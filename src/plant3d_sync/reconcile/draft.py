@@ -124,6 +124,8 @@ class Draft(msgspec.Struct):
     waiting: int
     waiting_for_person: dict[str, int]
     """Operation -> steps that only a person carries out, by applying the plan."""
+    remembered: int = 0
+    """Steps that only update what is remembered."""
     examined: frozenset[tuple[str, str]] = frozenset()
     """Open questions whose own item was compared: asked again, or answered. The others stay as they are."""
     fates: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -35,6 +35,8 @@ class Piles:
         self._free, self._updates, self.creations, self._quiet = (Pile(pile()) for _pile in range(4))
         self.renames: dict[int, Rename] = {}
         """PnPID -> the step that gives its asset another tag."""
+        self.remembered = 0
+        """Steps that only update what is remembered."""
 
     def put(self, step: Step) -> None:
         """Lay a step on its pile."""
@@ -51,8 +53,11 @@ class Piles:
                 pile.put(step.entity, step.pnpid, to_text(step))
             case Archive():
                 self._free.add(to_text(step))
-            case Push() | Settle() | Touch() | Absent():
+            case Push() | Settle() | Absent():
                 self._quiet.add(to_text(step))
+            case Touch():
+                self._quiet.add(to_text(step))
+                self.remembered += 1
             case _:
                 assert_never(step)
 

@@ -281,6 +281,7 @@ class Planner:
             },
             waiting=self._ledger.waiting,
             waiting_for_person={op: count for op, count in self._ledger.for_person.items() if count},
+            remembered=self._piles.remembered,
             examined=frozenset(self._examined),
             reasons=self._ledger.reasons(),
             not_handed_over=self._ledger.not_handed_over(),

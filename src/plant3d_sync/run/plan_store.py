@@ -76,6 +76,7 @@ class PlanStore:
             "work_items": draft.work_items[:HEADER_ERRORS],
             "writes": draft.writes,
             "waiting_for_person": draft.waiting_for_person,
+            "remembered": draft.remembered,
             "reads_until_pending": self._project.config.missing.reads,
             "entity_types": sorted(entity.value for entity in request.asked.entities),
             "lock_ms": planned.sides.snapshot.lock_ms,

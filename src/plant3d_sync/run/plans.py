@@ -99,6 +99,6 @@ def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settle
         status=status.value,
         header={
             **stored.header,
-            "settled": {"written": 0, "left": stored.lines, "left_lines": [], **settled},
+            "settled": {"written": 0, "left": stored.lines - stored.remembered, "left_lines": [], **settled},
         },
     )

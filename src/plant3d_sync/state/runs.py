@@ -412,6 +412,11 @@ class StoredPlan(msgspec.Struct, kw_only=True):
         return self.header.get("writes")
 
     @property
+    def remembered(self) -> int:
+        """How many of its steps only update what is remembered; 0 in a plan that does not say."""
+        return int(self.header.get("remembered") or 0)
+
+    @property
     def guards(self) -> list[GuardHit]:
         """The guards that stopped it."""
         return [GuardHit(**hit) for hit in self.header.get("guards") or []]

@@ -62,6 +62,7 @@ def plan_brief(stored: StoredPlan) -> Document:
         "created_by": stored.created_by,
         "undo_of": stored.undo_of,
         "lines": stored.lines,
+        "remembered": stored.remembered,
     }
 
 
@@ -71,7 +72,10 @@ def plan_steps(connection: Connection, stored: StoredPlan) -> list[Step]:
 
 
 def plan_document(connection: Connection, stored: StoredPlan, steps: Sequence[Step]) -> Document:
-    """One plan with these steps (`lines`), and what of them waits for a person."""
+    """One plan with these steps (`lines`), and what of them waits for a person.
+
+    `remembered`: how many others it has, which only update what is remembered.
+    """
     by_person = stored.status not in WAITING and leftovers.applied_by_person(connection, stored)
     waiting = () if by_person else (step.op.value for step in steps if _needs(step) == "person")
     return {
@@ -83,6 +87,7 @@ def plan_document(connection: Connection, stored: StoredPlan, steps: Sequence[St
         "note": leftovers.note(connection, stored),
         **stored.header,
         "waiting_for_person": dict(Counter(waiting)),
+        "remembered": stored.lines - len(steps),
         "lines": [document(step) for step in steps],
     }
 

@@ -230,6 +230,7 @@ def plan_members(plan: StoredPlan) -> dict[str, Any]:
         "sync_id": plan.run_id,
         "fingerprint": plan.fingerprint,
         "lines_total": plan.lines,
+        "remembered": plan.remembered,
         "stats": stats(header.get("stats")),
         "push_stats": stats(header.get("push_stats")),
         "guards": header.get("guards") or [],

@@ -68,6 +68,7 @@ class PlanInfo(BaseModel):
     sync_id: str | None = None
     fingerprint: str
     lines_total: int
+    remembered: int = Field(0, description="Steps among them that only update what is remembered.")
     stats: Stats
     push_stats: Stats
     guards: list[Guard]
