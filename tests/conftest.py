@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import os
 import signal
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import yaml
 from sqlalchemy import Connection, Engine, event, util
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from plant3d_sync import bootstrap
+from plant3d_sync.mapping.file import STOCK, MappingFile
+from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.rules import RuleSet
 
 LONG = os.environ.get("P3DSYNC_LONG") == "1"
 
@@ -69,10 +76,42 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def mappings_read_once() -> Iterator[None]:
-    """The same mapping file is made into the same tree: building it takes longer than a small run."""
+    """The same text is made into the same tree, and the same mapping over the same catalogue into the same rules: building
+    them takes longer than a small run.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yaml, "compose", functools.lru_cache(yaml.compose))
+        patch.setattr(yaml, "safe_load", read_once(yaml.safe_load))
+        patch.setattr(bootstrap, "load_mapping", stock_loaded_once(bootstrap.load_mapping))
+        patch.setattr(bootstrap, "compile_rules", compiled_once(bootstrap.compile_rules))
         yield
+
+
+def read_once(safe_load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Each caller gets a document of its own."""
+    kept = functools.lru_cache(safe_load)
+    return lambda stream: copy.deepcopy(kept(stream)) if isinstance(stream, str) else safe_load(stream)
+
+
+def stock_loaded_once(load_mapping: Callable[..., MappingFile]) -> Callable[..., MappingFile]:
+    """The shipped mapping alone; files of a test may change."""
+    stock = functools.cache(lambda: load_mapping([STOCK], base_dir=Path()))
+    return lambda sources, **more: stock() if sources == [STOCK] else load_mapping(sources, **more)
+
+
+def compiled_once(compile_rules: Callable[[MappingFile, Catalog], RuleSet]) -> Callable[..., RuleSet]:
+    """Of what was compiled last, what is made from equal mappings and equal catalogues."""
+    kept: deque[tuple[tuple[object, ...], Catalog, RuleSet]] = deque(maxlen=8)
+
+    def compiled(mapping: MappingFile, catalog: Catalog) -> RuleSet:
+        made_of = mapping.token, mapping.sources
+        for known, like, rules in kept:
+            if known == made_of and like == catalog:
+                return rules
+        kept.append((made_of, catalog, compile_rules(mapping, catalog)))
+        return kept[-1][2]
+
+    return compiled
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

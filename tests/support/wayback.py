@@ -5,8 +5,10 @@ Nothing here shares code with the program: the database is compared cell by cell
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -66,10 +68,19 @@ def small_plant(path: Path) -> None:
     dcf.draw(drawing, *items)
 
 
+@functools.cache
+def _small_plant() -> bytes:
+    """The small project, drawn once a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.dcf"
+        small_plant(path)
+        return path.read_bytes()
+
+
 def small_worlds(folder: Path, synapse: RunningSynapse) -> MakeWorld:
     """`make_world(name=…, **project settings)` over the small project; it may be written to unless told otherwise."""
     template = folder / "small.dcf"
-    small_plant(template)
+    template.write_bytes(_small_plant())
 
     def make(*, name: str = "world", **options: Any) -> World:
         return new_world(

@@ -61,8 +61,15 @@ def designer_empties(world: World, tag: str) -> bool:
         return False
     for column in world.columns(tag, "description"):
         world.saves(tag, column, None, TABLES.get(column, "EngineeringItems"))
-    world.told.words[tag, "description"] = Typed("plant3d", None)
+    world.told.words[tag, "description"] = Typed("plant3d", None, counts=_is_remembered(world, tag))
     return True
+
+
+def _is_remembered(world: World, tag: str) -> bool:
+    """Whether our state knows the item: else nobody can tell a field that was emptied from one that never held anything."""
+    return world.state.exists() and bool(
+        world.rows("SELECT 1 FROM link WHERE plant3d_id = ?", world.items[tag][1])
+    )
 
 
 def designer_types_an_awkward_tag(world: World, tag: str) -> bool:
@@ -127,7 +134,7 @@ def designer_copies_the_row(world: World, tag: str) -> bool:
         return False
     old, guid = world.items[tag]
     with closing(sqlite3.connect(world.dcf, timeout=0)) as connection, connection:
-        ((new,),) = connection.execute("SELECT max(PnPID) + 1 FROM PnPBase")
+        new = _next_number(world)
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in names:
             columns = {row[1] for row in connection.execute(f"PRAGMA table_info([{table}])")}
@@ -141,6 +148,7 @@ def designer_copies_the_row(world: World, tag: str) -> bool:
             (CLOCK.ticks(), new),
         )
     world.items[tag] = new, guid
+    world.told.numbers.setdefault(tag, set()).add(old)
     world.told.relinked.discard(tag)
     return True
 
@@ -186,7 +194,8 @@ def designer_deletes(world: World, tag: str) -> bool:
                 removed[table] = columns, found
                 connection.execute(f"DELETE FROM [{table}] WHERE PnPID IN ({gone})")
     world.deleted[tag] = removed
-    world.told.deleted[tag] = CLOCK.now
+    world.told.deleted.setdefault(tag, CLOCK.now)
+    world.told.deleted_with.pop(tag, None)
     for typed in _words_in_plant3d(world, tag):
         if typed.counts:
             typed.counts, typed.deleted = False, True  # the designer deleted them himself
@@ -210,12 +219,29 @@ def designer_brings_back(world: World, tag: str) -> bool:
     return True
 
 
+def _next_number(world: World) -> int:
+    """Plant 3D counts on: it never gives a number twice, not even that of an item that was deleted."""
+    removed = [
+        row[columns.index("PnPID")]
+        for tables in world.deleted.values()
+        for columns, rows in tables.values()
+        for row in rows
+    ]
+    ((most,),) = world.sql("SELECT max(PnPID) FROM PnPBase")
+    return max(most, *removed) + 1 if removed else int(most) + 1
+
+
+def _draws(world: World, **cells: str) -> int:
+    dcf = Dcf.existing(world.dcf)
+    return dcf.add("CentrifugalPump", pnpid=_next_number(world), Tag="P-9", Manufacturer="KSB", **cells)
+
+
 def designer_draws_an_item(world: World, _tag: str) -> bool:
     """One more pump."""
     if "P-9" in world.items:
         return False
     text = _text(world, "designer")
-    made = Dcf.existing(world.dcf).add("CentrifugalPump", Tag="P-9", Description=text, Manufacturer="KSB")
+    made = _draws(world, Description=text)
     world.knows("P-9", made)
     world.told.words["P-9", "description"] = Typed("plant3d", text)
     return True
@@ -225,7 +251,7 @@ def designer_draws_an_item_without_words(world: World, _tag: str) -> bool:
     """One more pump, which has no description yet."""
     if "P-9" in world.items:
         return False
-    made = Dcf.existing(world.dcf).add("CentrifugalPump", Tag="P-9", Manufacturer="KSB")
+    made = _draws(world)
     world.knows("P-9", made)
     return True
 
@@ -255,13 +281,14 @@ def user_types(world: World, tag: str) -> bool:
 
 def user_takes_it_back(world: World, tag: str) -> bool:
     """Types again what stood there in the beginning. Where both sides agreed on just that last, and a designer typed
-    something since, only the designer edited.
+    something since, or deleted the item, only the designer edited.
     """
     row = world.asset(tag)
     if row is None or row["deleted_at"] is not None or row["description"] == world.first[tag]:
         return False
     first = world.first[tag]
-    nothing = world.told.agreed.get(tag, first) == first != world.cell(tag)
+    agreed = world.told.deleted_with.get(tag, world.told.agreed.get(tag, first))
+    nothing = agreed == first != world.cell(tag)
     world.told.words[tag, "description"] = Typed("synapse", first, counts=not nothing)
     return _edits(world, tag, description=world.first[tag])
 
@@ -302,7 +329,7 @@ def user_empties(world: World, tag: str) -> bool:
     row = world.asset(tag)
     if row is None or row["deleted_at"] is not None or not row["description"]:
         return False
-    world.told.words[tag, "description"] = Typed("synapse", None)
+    world.told.words[tag, "description"] = Typed("synapse", None, counts=_is_remembered(world, tag))
     return _edits(world, tag, description=None)
 
 
@@ -513,7 +540,9 @@ def while_plant3d_is_busy(world: World, _tag: str) -> bool:
 
 
 def state_is_lost(world: World, _tag: str) -> bool:
-    """The state database is gone; the next run adopts what it finds."""
+    """The state database is gone; the next run adopts what it finds. What was emptied and did not arrive counts no more."""
+    for typed in world.told.words.values():
+        typed.counts = typed.counts and (typed.text is not None or typed.arrived)
     fast.put_down(world.state)
     for path in world.folder.glob("state.db*"):
         path.unlink()

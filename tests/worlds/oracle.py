@@ -294,9 +294,11 @@ def _both_sides(world: World) -> Iterator[str]:
 def _told(world: World, tag: str) -> bool:
     pnpid, guid = world.items[tag]
     asked = world.rows("SELECT 1 FROM conflict WHERE status = 'pending' AND plant3d_id = ?", guid)
-    found = world.rows(
-        "SELECT 1 FROM finding WHERE closed_at IS NULL AND (pnpid = ? OR data LIKE ?)", pnpid, f"%{guid}%"
-    )
+    found = [
+        row
+        for row in world.rows("SELECT pnpid, data FROM finding WHERE closed_at IS NULL")
+        if row["pnpid"] in {pnpid, *world.told.numbers.get(tag, ())} or guid in row["data"]
+    ]
     holds = world.rows("SELECT 1 FROM link WHERE plant3d_id = ? AND holds NOT IN ('', '{}')", guid)
     return bool(asked or found or holds or _in_error(world, tag) or _left_alone(world, tag))
 

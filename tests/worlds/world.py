@@ -170,7 +170,11 @@ class Told:
     undone: dict[tuple[str, str], tuple[Value, Value]] = field(default_factory=dict)
     """(item, field) -> what the two sides held before a run that was undone; nobody did anything else since."""
     deleted: dict[str, float] = field(default_factory=dict)
-    """Item -> when a designer deleted it."""
+    """Item -> when a designer deleted it. Back and gone again between two runs is one absence: no run can know of two."""
+    deleted_with: dict[str, Value] = field(default_factory=dict)
+    """Item -> the description it held when a designer deleted it, once SYNAPSE held the same at the end of a command."""
+    numbers: dict[str, set[int]] = field(default_factory=dict)
+    """Item -> the numbers it had in Plant 3D before: a list may know it under one of them."""
     relinked: set[str] = field(default_factory=set)
     """Items that stand under another number in Plant 3D, which a person accepted."""
     wrong: list[str] = field(default_factory=list)
@@ -324,6 +328,14 @@ class World:
                 return str(held)
         return None
 
+    def last_cell(self, tag: str) -> Value:
+        """The description of an item that was deleted, as it held it then."""
+        for column in self.columns(tag, "description"):
+            names, rows = self.deleted.get(tag, {}).get(TABLES.get(column, "EngineeringItems"), ([], []))
+            if column in names and rows and (held := rows[0][names.index(column)]):
+                return str(held)
+        return None
+
     def writes(self, tag: str, name: str, text: Value) -> None:
         """A designer saves a field where it stands: in its first filled column, else in its first."""
         columns = self.columns(tag, name)
@@ -417,6 +429,11 @@ class World:
             for tag in self.items:
                 if (held := self.held(tag)) is not None and held == self.cell(tag):
                     self.told.agreed[tag] = held
+                if self.is_drawn(tag):
+                    if words[0] in RUNS:
+                        self.told.deleted.pop(tag, None)
+                elif held == self.last_cell(tag):
+                    self.told.deleted_with[tag] = held
         ran = answer.get("run_id") if words[0] in RUNS else answer.get("ran")
         if ran and words[0] != "plan":
             self.last = answer
