@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Literal
 
@@ -219,8 +219,9 @@ class _Translators(dict[str, Callable[[PlantItem], Translated]]):
 class _Definitions:
     """Where each field's value comes from, as a short digest; most classes share their plans."""
 
-    def __init__(self, plans: Mapping[str, ClassPlan]) -> None:
+    def __init__(self, plans: Mapping[str, ClassPlan], by_group: Container[str]) -> None:
         self._plans = plans
+        self._by_group = by_group
         self._of: dict[str, dict[str, str]] = {}
         self._made: dict[FieldPlan, str] = {}
 
@@ -229,6 +230,8 @@ class _Definitions:
         if known is None:
             plans = self._plans[class_name].fields
             known = self._of[class_name] = {plan.field: self._digest(plan) for plan in plans}
+            if class_name in self._by_group:  # what one line is, is said by its number and by this
+                known["tag"] = known.get("tag", "") + "/group"
         return known.get(name, "")
 
     def _digest(self, plan: FieldPlan) -> str:
@@ -253,6 +256,7 @@ class _Compiler:
         self._touched: dict[str, list[object]] = {}
         self._made: dict[tuple[object, ...], _Made] = {}
         self._by_number: list[str] = []
+        self._by_group: list[str] = []
         self._uses_of: dict[str, dict[str, tuple[str, ...]]] = {}
         self._used: dict[str, Used] = {}
         self._chains: dict[tuple[int, ...], _Chain] = {}
@@ -291,7 +295,7 @@ class _Compiler:
             used=self._used,
             uses=self._uses_of,
             warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
-            definition=_Definitions(self.plans),
+            definition=_Definitions(self.plans, frozenset(self._by_group)),
             spellings=CONVERTERS,
         )
 
@@ -407,8 +411,8 @@ class _Compiler:
         )
         if chain.entity is None:
             return
-        if chain.by == "number" and self._is_line_group(name):
-            self._by_number.append(name)
+        if self._is_line_group(name):
+            (self._by_number if chain.by == "number" else self._by_group).append(name)
         for one in chain.entries:
             one.use.classes.append(name)
         cls = self.catalog.classes[name]

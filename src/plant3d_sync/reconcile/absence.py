@@ -8,6 +8,7 @@ from plant3d_sync.model.conflict import ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D, 
 from plant3d_sync.model.link import Link, LinkState, Missing
 from plant3d_sync.model.plan import MissingPolicy
 from plant3d_sync.model.record import Finding
+from plant3d_sync.model.side import Entity
 from plant3d_sync.model.step import Absent, After, Archive, head
 from plant3d_sync.reconcile import missing, questions
 from plant3d_sync.reconcile.case import FOLLOWED, ITEM_GONE, SIDE_MOVED, Amounts, Decision
@@ -32,7 +33,10 @@ _NOTHING = Decision(uncompared=True, looked_at=(WHOLE,))
 
 
 def decide(link: Link, on: Context, *, older: bool = False) -> Decision:
-    """Missed, archived, asked about, or done with. `older`: this read showed rows of an earlier day."""
+    """Missed, archived, asked about, or done with. `older`: this read showed rows of an earlier day.
+
+    A line that is missed since the mapping tells lines apart otherwise is archived by a person only.
+    """
     if link.class_name not in on.rules.classes:
         if link.state is LinkState.OUT:
             return _NOTHING
@@ -71,12 +75,15 @@ def _missed(link: Link, on: Context, older: bool) -> Decision:
         older=older,
     )
     since, edited = absence.missing, dict(link.synapse_delta)
+    by_mapping = on.kind(link.class_name).entity is Entity.LINES and on.redefined(
+        link, link.class_name, "tag"
+    )
     after = After(state=absence.state, missing=since)
     told = _finding(
         link,
         "missing",
         f"Not in Plant 3D since {since.since} (counted reads: {since.reads}).{_of_line(link, on)}",
-        _hint(policy, since),
+        _hint(policy, since, by_mapping=by_mapping),
     )
     choice = on.choice(link, GONE_FROM_PLANT3D)
     choices = on.void(link, ARCHIVED_IN_SYNAPSE, ITEM_GONE)
@@ -97,7 +104,8 @@ def _missed(link: Link, on: Context, older: bool) -> Decision:
     if choice is not None:
         return _archive(missed, link, after, "resolved", unattended=True)
     if absence.archive and not edited:
-        return _archive(missed, link, after, "missing_confirmed", unattended=absence.unattended)
+        unattended = absence.unattended and not by_mapping
+        return _archive(missed, link, after, "missing_confirmed", unattended=unattended)
     asked = (questions.gone_from_plant3d(link, edited),) if absence.archive else ()
     return replace(missed, steps=(_absent(link, after),), conflicts=asked)
 
@@ -110,10 +118,15 @@ def _of_line(link: Link, on: Context) -> str:
     )
 
 
-def _hint(policy: MissingPolicy, since: Missing) -> str:
+def _hint(policy: MissingPolicy, since: Missing, *, by_mapping: bool) -> str:
     if since.older:
         return (
             "Rows of the database went back to an earlier day: perhaps it was drawn after that day. "
+            "Nothing is archived before a person applies the plan."
+        )
+    if by_mapping:
+        return (
+            "The mapping tells lines apart otherwise than when it was compared: perhaps it is part of another line now. "
             "Nothing is archived before a person applies the plan."
         )
     return "Nothing is archived before a person applies the plan." if policy.policy == "ask" else ""

@@ -129,7 +129,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         no_edit=no_edit,
     )
     outcome = merge_field(situation)
-    stands = choice is None or (no_edit and outcome.verdict is Verdict.WAIT)
+    stands = choice is None or _waits_for_a_designer(situation, choice, outcome)
     return FieldCase(
         pair=pair,
         rule=rule,
@@ -375,6 +375,13 @@ def _is_put_back(rule: FieldRule, flip: Flip, plant3d: Value, written: Value | N
     if rule.owner is not Owner.SHARED or flip.last not in (Side.PLANT3D.value, REVERTED):
         return False
     return not isinstance(written, NoBase) and flip.pair == value_pair(plant3d, written)
+
+
+def _waits_for_a_designer(at: Situation, choice: Resolution, outcome: FieldOutcome) -> bool:
+    """Whether the choice stands until a designer types it, since the mapping pushes nothing."""
+    if outcome.verdict is not Verdict.WAIT:
+        return False
+    return bool(at.no_edit) or (still_holds(at, choice) and at.same(outcome.value, choice.chosen))
 
 
 def _fate(at: Situation, choice: Resolution, outcome: FieldOutcome) -> str:

@@ -6,6 +6,7 @@ from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.run.plans import DISCARDED, close
 from plant3d_sync.state import State, audit, runs
+from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
 
 
@@ -27,6 +28,7 @@ def discard(state: State, plan_id: str, *, by: str, at: float) -> StoredPlan:
                 hint=f"`plant3d-sync show {plan_id}` says what became of it.",
                 code="plan_begun",
             )
+        project_state.update(connection, stored.project, force_compare=True)  # it may name this plan
         audit.append(connection, stored.project, action="plan.discarded", actor=by, at=at, plan=plan_id)
         found = runs.get_plan(connection, plan_id)
         if found is None:
