@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from plant3d_sync.model.plan import STAT_NAMES, Op
-from plant3d_sync.model.tally import End, StepCounts
+from plant3d_sync.model.plan import STAT_NAMES, Op, RowError
+from plant3d_sync.model.step import Restore
+from plant3d_sync.model.tally import End, StepCounts, statistic
+from plant3d_sync.run.execution import Outcome, Refused
 
 PLANNED = dict.fromkeys(STAT_NAMES, 5)
 
@@ -68,9 +70,37 @@ def test_one_kind_of_asset_is_counted_by_itself() -> None:
     assert stats == PLANNED
 
 
-def test_what_a_second_look_counted_joins_the_first() -> None:
-    counts, stats = one(Op.UPDATE, End.FAILED), dict(PLANNED)
-    counts.join(one(Op.UPDATE, End.FAILED))
-    counts.add("equipment", Op.UPDATE, End.FAILED, -1)
+@pytest.mark.parametrize("op", Op)
+def test_a_step_that_is_decided_anew_leaves_its_statistic_to_what_follows(op: Op) -> None:
+    counts, stats = one(op, End.ANEW), dict(PLANNED)
+    stats[statistic(op)] += 1  # as the second look plans it again
+    counts.join(one(op, End.DONE))
     counts.settle(stats, by_person=False)
-    assert stats["updated"] == 4
+    assert stats == PLANNED
+    counts.add_to(stats)
+    assert stats == PLANNED | ({DONE[op]: 6} if op in DONE else {}), (
+        "of a run that ended early it is counted once"
+    )
+
+
+def refused() -> Outcome:
+    step = Restore(entity="valves", pnpid=7, plant3d_id="g", class_name="GateValve", tag="HV-1")
+    return Outcome(refused=[Refused(step, RowError(code="moved", message="", plant3d_id="g"))])
+
+
+def test_what_was_refused_failed_once_it_is_known_that_nobody_decides_it_anew() -> None:
+    outcome, stats = refused(), dict(PLANNED)
+    outcome.counts.settle(stats, by_person=False)
+    assert (stats, outcome.errors, outcome.waiting) == (PLANNED, [], 0), "until then it is in no count"
+    outcome.leave_refused()
+    outcome.leave_refused()
+    outcome.counts.settle(stats, by_person=False)
+    assert (stats["errors"], len(outcome.errors), outcome.waiting) == (PLANNED["errors"] + 1, 1, 1)
+
+
+def test_what_was_refused_and_is_decided_anew_failed_in_nothing() -> None:
+    outcome = refused()
+    outcome.errors = [RowError(code=code, message="", plant3d_id=code) for code in ("g", "another")]
+    outcome.decide_refused_anew()
+    outcome.leave_refused()
+    assert ([error.code for error in outcome.errors], outcome.waiting) == (["another"], 0)

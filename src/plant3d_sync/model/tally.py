@@ -19,6 +19,8 @@ class End(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
+    ANEW = "anew"
+    """It was refused, and the same run decided its item anew: another step counts in its place."""
 
 
 STATISTIC: Final = MappingProxyType(
@@ -68,7 +70,7 @@ class StepCounts(msgspec.Struct):
     _ends: Counter[tuple[str, Op, End]] = msgspec.field(default_factory=Counter)
 
     def add(self, entity: str, op: Op, end: End, number: int = 1) -> None:
-        """Count steps; a negative number takes back what was counted."""
+        """Count steps."""
         self._ends[entity, op, end] += number
 
     def join(self, other: StepCounts) -> None:
@@ -80,7 +82,8 @@ class StepCounts(msgspec.Struct):
         return frozenset(entity for entity, _op, _end in self._ends)
 
     def settle(self, stats: dict[str, int], entity: str | None = None, *, by_person: bool) -> None:
-        """From what was planned to what happened, of one kind or of all: failed steps leave their statistic.
+        """From what was planned to what happened, of one kind or of all: steps that failed, and those that were decided
+        anew, leave their statistic.
 
         `by_person`: a person applied the plan, so exactly those assets are archived that were.
         """
@@ -90,6 +93,8 @@ class StepCounts(msgspec.Struct):
                 stats["errors"] += number
             elif op is Op.ARCHIVE and not by_person:
                 stats["archived"] -= number
+        for op, number in self._of(entity, End.ANEW):
+            stats[statistic(op)] -= number
         if by_person:
             stats["archived"] = sum(number for op, number in self._of(entity, End.DONE) if op is Op.ARCHIVE)
 

@@ -8,7 +8,6 @@ from plant3d_sync.errors import GuardStop
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.run import did_its_work
 from plant3d_sync.model.side import Direction
-from plant3d_sync.model.tally import End
 from plant3d_sync.run import leftovers, plan_store, second_look, telling
 from plant3d_sync.run.both_sides import Reader, Sides, asks_for_everything, greet, remembered
 from plant3d_sync.run.carry_out import Writing
@@ -147,6 +146,7 @@ class Engine:
             if not execution.outcome.refused:
                 break
             second_look.look_again(writing, self._plans, planned, report, execution, request)
+        execution.outcome.leave_refused()
         return memory.finish(planned, report, execution, inputs)
 
     def _apply_stored(self, stored: StoredPlan, underway: Underway) -> Report:
@@ -169,10 +169,9 @@ class Engine:
             found.tell(planned)
             self._life.so_far.begin(planned, execution.outcome)
             for step, why in stale:
-                execution.outcome.counts.add(step.entity, step.op, End.FAILED)
-                execution.outcome.errors.append(telling.stale_error(step, why))
-                execution.outcome.waiting += 1
+                execution.outcome.fail(step, telling.stale_error(step, why))
             writing.carry_out(execution, [lambda: fresh], len(fresh), sides.snapshot)
+            execution.outcome.leave_refused()
             memory = Memory(world, project, underway)
             return memory.finish_stored(stored, sides, execution, found, written_before=before)
 

@@ -10,12 +10,19 @@ from plant3d_sync.errors import LeaseLost
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
-from plant3d_sync.model.step import ToSynapse
-from plant3d_sync.model.tally import StepCounts
+from plant3d_sync.model.step import Step, ToSynapse
+from plant3d_sync.model.tally import End, StepCounts
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.projects import ProjectState
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A step whose condition did not hold any more when it came to SYNAPSE, and what is said of it if that stays so."""
+
+    step: ToSynapse
+    error: RowError
 
 
 class Outcome(msgspec.Struct):
@@ -34,8 +41,29 @@ class Outcome(msgspec.Struct):
     """Writes that changed nothing: SYNAPSE held the values already."""
     misses: int = 0
     """Writes to SYNAPSE whose condition did not hold any more."""
-    refused: list[ToSynapse] = msgspec.field(default_factory=list)
-    """The steps of those; their links show what SYNAPSE holds now, so they can be decided again."""
+    refused: list[Refused] = msgspec.field(default_factory=list)
+    """Those; their links show what SYNAPSE holds now, so they can be decided anew. Until it is known whether they are, they
+    stand in no count."""
+
+    def fail(self, step: Step, error: RowError) -> None:
+        """A step was not carried out, and waits."""
+        self.waiting += 1
+        self.counts.add(step.entity, step.op, End.FAILED)
+        self.errors.append(error)
+
+    def leave_refused(self) -> None:
+        """What was refused is not decided anew in this run: it failed."""
+        for one in self.refused:
+            self.fail(one.step, one.error)
+        self.refused = []
+
+    def decide_refused_anew(self) -> None:
+        """What was refused is decided anew: what follows counts in its place, also for what else failed of its items."""
+        whose = {one.step.plant3d_id for one in self.refused}
+        for one in self.refused:
+            self.counts.add(one.step.entity, one.step.op, End.ANEW)
+        self.errors = [error for error in self.errors if error.plant3d_id not in whose]
+        self.refused = []
 
     @property
     def progress(self) -> int:

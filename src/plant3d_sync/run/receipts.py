@@ -31,7 +31,7 @@ from plant3d_sync.model.tally import End
 from plant3d_sync.model.version import is_counted
 from plant3d_sync.reconcile import advance
 from plant3d_sync.run.bookkeeping import Call, change_row
-from plant3d_sync.run.execution import Execution
+from plant3d_sync.run.execution import Execution, Refused
 from plant3d_sync.run.recount import recount
 from plant3d_sync.state import Connection, audit, intents, links
 from plant3d_sync.state import projects as project_state
@@ -202,26 +202,28 @@ class _Receipts(msgspec.Struct, kw_only=True):
 
     def _unknown(self, step: ToSynapse) -> None:
         self.unknown.append(step)
-        outcome = self.execution.outcome
-        outcome.waiting += 1
-        outcome.counts.add(step.entity, step.op, End.FAILED)
-        outcome.errors.append(
-            row_error(
-                step,
-                "unknown_outcome",
-                "SYNAPSE's answer did not say what became of this item.",
-                "Nothing to do: the next run looks at the asset and continues.",
-            )
+        error = row_error(
+            step,
+            "unknown_outcome",
+            "SYNAPSE's answer did not say what became of this item.",
+            "Nothing to do: the next run looks at the asset and continues.",
         )
+        self.execution.outcome.fail(step, error)
 
     def _refused(self, step: ToSynapse, link: Link | None, result: WriteResult) -> None:
         """SYNAPSE did not take this item: a condition failed, or the values were refused."""
         outcome, asset, code = self.execution.outcome, result.asset, result.code or "refused"
-        outcome.waiting += 1
-        outcome.counts.add(step.entity, step.op, End.FAILED)
+        message = (
+            _REFUSALS.get(code)
+            or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
+        )
+        hint = _AGAIN if code in _REFUSALS or code == "not_found" else _WAITS
+        error = row_error(step, code, message, hint, field_name=result.field)
         outcome.misses += result.status == "conflict"
-        if result.status == "conflict" and asset is not None:
-            outcome.refused.append(step)
+        if result.status != "conflict" or asset is None:
+            outcome.fail(step, error)
+        else:
+            outcome.refused.append(Refused(step, error))
             if link is not None:
                 last_read = self.execution.known.feed_read_at
                 self.moved.append(advance.refused(link, asset, at=self.at, last_read=last_read))
@@ -229,12 +231,6 @@ class _Receipts(msgspec.Struct, kw_only=True):
                 self.made.append(advance.accepted(step, asset, link_id=self.execution.new_link_id()))
         if code == "not_found" and link is not None:
             self.moved.append(advance.lost(link))
-        message = (
-            _REFUSALS.get(code)
-            or f"SYNAPSE refused the item: {result.message or code}. Nothing was written for it."
-        )
-        hint = _AGAIN if code in _REFUSALS or code == "not_found" else _WAITS
-        outcome.errors.append(row_error(step, code, message, hint, field_name=result.field))
 
 
 _AGAIN = "The next run compares again and decides anew."

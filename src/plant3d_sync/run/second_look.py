@@ -7,13 +7,9 @@ the sum of both looks, as if the edit had come before the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec.structs import replace
 
 from plant3d_sync.failpoints import failpoint
-from plant3d_sync.model.step import ToSynapse
-from plant3d_sync.model.tally import End, statistic
 from plant3d_sync.run.carry_out import Writing
 from plant3d_sync.run.decide import Planned, make_plan
 from plant3d_sync.run.execution import Execution, Outcome
@@ -41,7 +37,7 @@ def look_again(
     """Decide anew, and write, what SYNAPSE refused because somebody edited it since it was read."""
     failpoint("run.refused")
     world, project, feed = execution.world, execution.project, planned.sides.feed
-    refused = execution.outcome.refused
+    refused = [one.step for one in execution.outcome.refused]
     seen = replace(
         planned.sides,
         known=replace(execution.known, next_link=execution.next_link, feed_read_at=feed.started_at),
@@ -51,10 +47,10 @@ def look_again(
         world, project, seen, request.asked, only=frozenset(step.plant3d_id for step in refused)
     )
     if again.draft.guards:
-        refused.clear()  # their errors stand; the next run decides
+        execution.outcome.leave_refused()  # the next run decides
         return
     plan_id = plans.put(again, request, run_id=None, follows=execution.plan_id)
-    take_back(report, execution.outcome, refused)
+    execution.outcome.decide_refused_anew()
     outcome = Outcome()
     second = replace(execution, plan_id=plan_id, outcome=outcome, stored_steps=False, just_read=frozenset())
     count = len(again.draft.lines)
@@ -63,20 +59,6 @@ def look_again(
     with world.state.write() as connection:
         runs.set_plan(connection, plan_id, status="applied")
     add_up(planned, report, execution.outcome, again, outcome)
-
-
-def take_back(report: Report, outcome: Outcome, refused: Iterable[ToSynapse]) -> None:
-    """Forget what was planned for the refused steps, and that they failed: they are decided anew."""
-    steps = list(refused)
-    whose = {step.plant3d_id for step in steps}
-    outcome.refused.clear()
-    outcome.errors = [error for error in outcome.errors if error.plant3d_id not in whose]
-    outcome.waiting -= len(steps)
-    for step in steps:
-        outcome.counts.add(step.entity, step.op, End.FAILED, -1)
-        for stats in (report.stats, report.by_entity.get(step.entity)):
-            if stats is not None:
-                stats[statistic(step.op)] -= 1
 
 
 def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, second: Outcome) -> None:

@@ -32,6 +32,7 @@ class SoFar(msgspec.Struct):
         """The run as far as it came. Records of the plan that it did not come to stand in no count but the total."""
         report = self.planned or Report(project=project, direction=direction)
         outcome = self.outcome
+        outcome.leave_refused()
         report = replace(
             report,
             plan_id=self.plan_id,

@@ -11,7 +11,6 @@ from plant3d_sync.errors import ConfigError, LeaseLost, SkipRecordError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.record import Asset
 from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, ToSynapse, Update
-from plant3d_sync.model.tally import End
 from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.portions import Chunk, Memories, Pushes, Writes, portions
 from plant3d_sync.run.quiet import remember_quiet
@@ -217,9 +216,7 @@ def _leave_out(execution: Execution, steps: Sequence[ToSynapse], error: SkipReco
     if not bad:
         raise error
     for step in bad:
-        execution.outcome.waiting += 1
-        execution.outcome.counts.add(step.entity, step.op, End.FAILED)
-        execution.outcome.errors.append(row_error(step, error.error_code, error.message, error.hint))
+        execution.outcome.fail(step, row_error(step, error.error_code, error.message, error.hint))
     rest = [step for step in steps if step.plant3d_id != culprit]
     if rest:
         _write_batch(execution, rest)
