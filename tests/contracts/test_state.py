@@ -698,13 +698,15 @@ class Desk:
             return findings.sync_conflicts(
                 connection,
                 "mine",
-                found,
+                findings.Comparison(
+                    run_id="r",
+                    at=1.0,
+                    drafts=found,
+                    examined=lambda _row: examined,
+                    fates=fates,
+                    planned_choices=["c1"] if planned else [],
+                ),
                 new_id=lambda: f"c{next(self.numbers)}",
-                run_id="r",
-                at=1.0,
-                examined=lambda _row: examined,
-                fates=fates,
-                planned_choices=["c1"] if planned else [],
             )
 
     def all(self, status: str = "pending") -> list[dict[str, Any]]:
@@ -726,12 +728,8 @@ class Desk:
             return findings.choose(
                 connection,
                 "c1",
+                findings.Chosen(resolution="plant3d", value=chosen, note=None, by="eve", at=2.0),
                 version=version,
-                resolution="plant3d",
-                chosen=chosen,
-                note=None,
-                by="eve",
-                at=2.0,
             )
 
     def resolutions(self) -> dict[tuple[int, str], Any]:
@@ -877,9 +875,9 @@ def test_an_intent_needs_the_current_fence_and_stays_open_until_closed(state: St
     }
     with Lease(state, "mine", "r") as held:
         with state.write() as connection:
-            number = intents.record(connection, held.fence, steps=[step_of(1)], **facts)
+            number = intents.record(connection, held.fence, intents.Meant(steps=[step_of(1)], **facts))
         with pytest.raises(LeaseLost), state.write() as connection:
-            intents.record(connection, Fence("mine", held.fence.number - 1), steps=[], **facts)
+            intents.record(connection, Fence("mine", held.fence.number - 1), intents.Meant(steps=[], **facts))
         with state.read() as connection:
             [one] = intents.still_open(connection, "mine")
         assert (one.intent_id, one.key, one.steps, one.fence) == (

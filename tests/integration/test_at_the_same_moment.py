@@ -95,9 +95,7 @@ def test_words_hold_while_others_say_theirs(state: State, *, writing: bool, abou
                 "mine",
                 "finding",
                 {about.format(number) if number else "the one": None},
-                reason=f"{number}",
-                by="she",
-                at=float(number),
+                acknowledgements.Word(reason=f"{number}", by="she", at=float(number)),
             )
 
     say()

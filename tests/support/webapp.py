@@ -241,13 +241,15 @@ class Desk:
             [made] = findings.sync_conflicts(
                 connection,
                 project,
-                [draft],
+                findings.Comparison(
+                    run_id="r",
+                    at=self.clock(),
+                    drafts=[draft],
+                    examined=lambda _row: False,
+                    fates={},
+                    planned_choices=(),
+                ),
                 new_id=lambda: uuid.uuid4().hex,
-                run_id="r",
-                at=self.clock(),
-                examined=lambda _row: False,
-                fates={},
-                planned_choices=(),
             )
         return made
 
@@ -268,11 +270,7 @@ class Desk:
                 connection,
                 number,
                 project,
-                [error],
-                at=self.clock(),
-                entity_of={},
-                drawing_of={},
-                settled=(),
+                quarantine.Looked(errors=[error], at=self.clock(), entity_of={}, drawing_of={}, settled=()),
             )
             return max(row.id for row in quarantine.rows_of(connection, number))
 

@@ -36,10 +36,7 @@ def knows(state: State, *, until: float | None = None) -> None:
             "mine",
             acknowledgements.FINDING,
             about,
-            reason="phase 2",
-            by="anna",
-            at=50.0,
-            until=until,
+            acknowledgements.Word(reason="phase 2", by="anna", at=50.0, until=until),
         )
 
 

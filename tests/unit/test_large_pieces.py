@@ -26,13 +26,7 @@ def open_intent(state: State) -> int:
         return intents.record(
             connection,
             held.fence,
-            run_id="run",
-            plan_id="plan",
-            side="synapse",
-            key="k",
-            body=BODY,
-            steps=[],
-            at=1.0,
+            intents.Meant(run_id="run", plan_id="plan", side="synapse", key="k", body=BODY, steps=[], at=1.0),
         )
 
 

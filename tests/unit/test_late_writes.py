@@ -32,13 +32,9 @@ def meant(state: State, link_id: int, text: str) -> int:
         number = intents.record(
             connection,
             held.fence,
-            run_id="run",
-            plan_id="plan",
-            side="synapse",
-            key="k",
-            body=b"{}",
-            steps=[step],
-            at=1.0,
+            intents.Meant(
+                run_id="run", plan_id="plan", side="synapse", key="k", body=b"{}", steps=[step], at=1.0
+            ),
         )
         intents.close(connection, number, status=NOT_APPLIED, at=2.0)
     return number

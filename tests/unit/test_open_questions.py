@@ -38,13 +38,17 @@ def compared(state: State, *found: dict[str, Any], only: str | None = None, **fa
         findings.sync_conflicts(
             connection,
             "mine",
-            found,
+            findings.Comparison(
+                run_id="r",
+                at=1.0,
+                drafts=found,
+                examined=lambda row: only is None or row["plant3d_id"] == only,
+                fates=fates,
+                planned_choices=[
+                    one["id"] for one in findings.conflicts(connection, "mine", status="all")[0]
+                ],
+            ),
             new_id=lambda: f"{found[0]['plant3d_id']} {next(numbers)}",
-            run_id="r",
-            at=1.0,
-            examined=lambda row: only is None or row["plant3d_id"] == only,
-            fates=fates,
-            planned_choices=[one["id"] for one in findings.conflicts(connection, "mine", status="all")[0]],
         )
 
 
@@ -58,12 +62,8 @@ def decide(state: State, version: int = 1) -> bool:
         return findings.choose(
             connection,
             "looked at 0",
+            findings.Chosen(resolution="plant3d", value="a", note=None, by="eve", at=2.0),
             version=version,
-            resolution="plant3d",
-            chosen="a",
-            note=None,
-            by="eve",
-            at=2.0,
         )
 
 

@@ -49,13 +49,15 @@ def met(
             connection,
             number,
             "mine",
-            errors,
-            at=at,
-            entity_of={},
-            drawing_of={},
-            settled=settled,
-            aside=aside,
-            left_alone=left_alone,
+            kept.Looked(
+                errors=errors,
+                at=at,
+                entity_of={},
+                drawing_of={},
+                settled=settled,
+                aside=aside,
+                left_alone=left_alone,
+            ),
         )
         if looks_at_words:
             kept.end_moved(connection, number, "mine", at=at)

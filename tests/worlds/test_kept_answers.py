@@ -133,13 +133,7 @@ def use_up(world: World, key: str) -> None:
         number = intents.record(
             connection,
             fence,
-            run_id="r",
-            plan_id="p",
-            side="synapse",
-            key=key,
-            body=b"",
-            steps=[],
-            at=CLOCK.now,
+            intents.Meant(run_id="r", plan_id="p", side="synapse", key=key, steps=[], at=CLOCK.now),
         )
         intents.close(connection, number, status=intents.NEVER_RECEIVED, at=CLOCK.now)
 

@@ -83,13 +83,14 @@ def store_results(
             intents.record(
                 connection,
                 execution.lease.fence,
-                run_id=run,
-                plan_id=execution.plan_id,
-                side="synapse",
-                key=f"unknown-{intent_id}",
-                body=b"",
-                steps=receipts.unknown,
-                at=now,
+                intents.Meant(
+                    run_id=run,
+                    plan_id=execution.plan_id,
+                    side="synapse",
+                    key=f"unknown-{intent_id}",
+                    steps=receipts.unknown,
+                    at=now,
+                ),
             )
         ask_again(connection, execution, [*receipts.made, *receipts.moved])
         project_state.update(connection, execution.project.name, next_link=execution.next_link)

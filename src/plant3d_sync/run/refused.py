@@ -31,16 +31,20 @@ def keep(connection: Connection, project: Project, asked: Asked, planned: Planne
         connection,
         number,
         name,
-        errors,
-        at=at,
-        entity_of=_entities(planned.sides.rules, errors),
-        drawing_of=planned.sides.snapshot.drawings_of(pnpids),
-        settled=[side for side, done in (("synapse", pulls), ("plant3d", pushes)) if done and asked.whole],
-        aside=planned.draft.uncompared,
-        run_id=report.run_id,
-        left_alone={
-            int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
-        },
+        quarantine.Looked(
+            errors=errors,
+            at=at,
+            entity_of=_entities(planned.sides.rules, errors),
+            drawing_of=planned.sides.snapshot.drawings_of(pnpids),
+            settled=[
+                side for side, done in (("synapse", pulls), ("plant3d", pushes)) if done and asked.whole
+            ],
+            aside=planned.draft.uncompared,
+            run_id=report.run_id,
+            left_alone={
+                int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
+            },
+        ),
     )
     if asked.whole and not pushes:
         quarantine.forget_pushes(connection, number, name, at=at)
@@ -54,11 +58,12 @@ def keep_of_stored(connection: Connection, sides: Sides, report: Report, executi
         connection,
         execution.known.number,
         execution.project.name,
-        errors,
-        at=report.completed_at or 0.0,
-        entity_of=_entities(execution.rules, errors),
-        drawing_of=sides.snapshot.drawings_of({error.pnpid for error in errors if error.pnpid}),
-        settled=(),
+        quarantine.Looked(
+            errors=errors,
+            at=report.completed_at or 0.0,
+            entity_of=_entities(execution.rules, errors),
+            drawing_of=sides.snapshot.drawings_of({error.pnpid for error in errors if error.pnpid}),
+        ),
     )
 
 

@@ -227,13 +227,15 @@ class Memory:
         finding_state.sync_conflicts(
             connection,
             self._project.name,
-            _with_link_ids(connection, draft, execution.known),
+            finding_state.Comparison(
+                run_id=self._run.run_id,
+                at=planned.read_at,
+                drafts=_with_link_ids(connection, draft, execution.known),
+                examined=lambda row: (row["plant3d_id"], row["field"]) in draft.examined,
+                fates=draft.fates,
+                planned_choices=planned.choices,
+            ),
             new_id=self._world.new_id,
-            run_id=self._run.run_id,
-            at=planned.read_at,
-            examined=lambda row: (row["plant3d_id"], row["field"]) in draft.examined,
-            fates=draft.fates,
-            planned_choices=planned.choices,
         )
 
     def _remember_read(self, connection: Connection, planned: Planned, execution: Execution) -> None:

@@ -164,13 +164,14 @@ def _write_group(
         intent_id = intents.record(
             connection,
             execution.lease.fence,
-            run_id=execution.run_id,
-            plan_id=execution.plan_id,
-            side="plant3d",
-            key=hashlib.sha256(execution.run_id.encode() + body).hexdigest(),
-            body=b"",
-            steps=steps,
-            at=world.clock(),
+            intents.Meant(
+                run_id=execution.run_id,
+                plan_id=execution.plan_id,
+                side="plant3d",
+                key=hashlib.sha256(execution.run_id.encode() + body).hexdigest(),
+                steps=steps,
+                at=world.clock(),
+            ),
         )
         journal.intend(
             connection,

@@ -143,14 +143,15 @@ def _record_intent(
         intent_id = intents.record(
             connection,
             execution.lease.fence,
-            run_id=execution.run_id,
-            plan_id=execution.plan_id,
-            side="synapse",
-            key=key,
-            body=b"",
-            steps=steps,
-            at=world.clock(),
-            refs=refs,
+            intents.Meant(
+                run_id=execution.run_id,
+                plan_id=execution.plan_id,
+                side="synapse",
+                key=key,
+                steps=steps,
+                at=world.clock(),
+                refs=refs,
+            ),
         )
     failpoint("pull.intent_stored")
     return key, intent_id

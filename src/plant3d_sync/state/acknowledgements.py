@@ -30,6 +30,15 @@ MOVED, TAKEN_BACK, OVER, REPLACED, GONE, ALTERED = (
 """Why a word ended."""
 
 
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says: why, who, when, and until when it is to stand (POSIX seconds; None: without an end)."""
+
+    reason: str
+    by: str
+    at: float
+    until: float | None = None
+
+
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """One word that stands. `digest`: of what it was said of; `until`: POSIX seconds, None without an end."""
 
@@ -71,20 +80,10 @@ def _said(row: Row[tuple[object, ...]]) -> Said:
     )
 
 
-def say(
-    connection: Connection,
-    project: str,
-    kind: str,
-    about: Mapping[str, str | None],
-    *,
-    reason: str,
-    by: str,
-    at: float,
-    until: float | None = None,
-) -> None:
+def say(connection: Connection, project: str, kind: str, about: Mapping[str, str | None], word: Word) -> None:
     """Note a word about each of these (key -> digest of what it is said of); one about the same thing is replaced."""
     before = standing(connection, project, kind)
-    end(connection, [before[key].number for key in about if key in before], REPLACED, at=at)
+    end(connection, [before[key].number for key in about if key in before], REPLACED, at=word.at)
     made = []
     for key, digest in about.items():
         done = connection.execute(
@@ -93,17 +92,17 @@ def say(
                 kind=kind,
                 key=key,
                 digest=digest,
-                reason=reason,
-                said_by=by,
-                at=at,
-                until=until,
+                reason=word.reason,
+                said_by=word.by,
+                at=word.at,
+                until=word.until,
             )
         )
         number = done.inserted_primary_key
         if number is None:
             raise AssertionError("an inserted row has a number")
         made.append(number[0])
-    seals.seal(connection, SEAL, made, at=at)
+    seals.seal(connection, SEAL, made, at=word.at)
 
 
 def end(connection: Connection, numbers: Iterable[int], why: str, *, at: float) -> None:

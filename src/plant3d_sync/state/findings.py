@@ -359,26 +359,32 @@ _WAITING_CHOICES = (
 )
 
 
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run, at this moment (POSIX seconds), found of the questions.
+
+    `drafts`: those it found. `examined`: whether it looked at one (identity and field). `fates`: what became of the choices
+    that were looked at, see `Draft.fates`. `planned_choices`: those known when the plan was made.
+    """
+
+    run_id: str
+    at: float
+    drafts: Sequence[Mapping[str, Any]]
+    examined: Callable[[Mapping[str, Any]], bool]
+    fates: Mapping[str, str]
+    planned_choices: Collection[str]
+
+
 def sync_conflicts(
-    connection: Connection,
-    project: str,
-    drafts: Sequence[Mapping[str, Any]],
-    *,
-    new_id: Callable[[], str],
-    run_id: str,
-    at: float,
-    examined: Callable[[Mapping[str, Any]], bool],
-    fates: Mapping[str, str],
-    planned_choices: Collection[str],
+    connection: Connection, project: str, found: Comparison, *, new_id: Callable[[], str]
 ) -> list[str]:
     """Make the open conflicts and choices agree with what a comparison found.
 
     Known ones keep their id and age; if a side moved since, the values are refreshed and the version grows. Ones that
-    were examined and not found again close themselves. `fates`: what became of the choices that were looked at, see
-    `Draft.fates`; a choice that was not looked at waits. `planned_choices`: those known when the plan was made; one
-    made since answers the same question found again, and waits for the next run.
+    were examined and not found again close themselves. A choice that was not looked at waits; so does one made since
+    the plan, if it answers the same question found again.
     Returns the ids that are new.
     """
+    at, fates = found.at, found.fates
     known = {
         (row.plant3d_id, row.field): row
         # held until the end: who decides meanwhile waits, and then sees what this run found
@@ -387,22 +393,22 @@ def sync_conflicts(
     created: list[str] = []
     touched: list[int] = []
     chosen = {(row.plant3d_id, row.field): row for row in _waiting_choices(connection, project)}
-    for draft in drafts:
+    for draft in found.drafts:
         row = known.pop((draft["plant3d_id"], draft["field"]), None)
         if row is not None:
             if _asked_again(connection, row, draft):
                 touched.append(row.seq)
             continue
         choice = chosen.get((draft["plant3d_id"], draft["field"]))
-        if choice is not None and choice.id not in planned_choices and _same_values(choice, draft):
+        if choice is not None and choice.id not in found.planned_choices and _same_values(choice, draft):
             continue  # decided while this run was under way: the next one carries it out
         if choice is not None:
             _end_choice(connection, choice, void=fates.get(choice.id) or "a side moved elsewhere")
             touched.append(choice.seq)
         created.append(new_id())
-        touched.append(_insert_conflict(connection, project, draft, created[-1], run_id, at))
+        touched.append(_insert_conflict(connection, project, draft, created[-1], found.run_id, at))
     for row in known.values():
-        if examined({"link_id": row.link_id, "plant3d_id": row.plant3d_id, "field": row.field}):
+        if found.examined({"link_id": row.link_id, "plant3d_id": row.plant3d_id, "field": row.field}):
             _converged(connection, row, at)
             touched.append(row.seq)
     touched += _close_choices(connection, project, fates)
@@ -647,17 +653,17 @@ def conflict_dict(row: Row[Any]) -> ConflictRow:
     }
 
 
-def choose(
-    connection: Connection,
-    conflict_id: str,
-    *,
-    version: int,
-    resolution: str,
-    chosen: object,
-    note: str | None,
-    by: str,
-    at: float,
-) -> bool:
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person chose, by which resolution, who and when (POSIX seconds)."""
+
+    resolution: str
+    value: object
+    note: str | None
+    by: str
+    at: float
+
+
+def choose(connection: Connection, conflict_id: str, chosen: Chosen, *, version: int) -> bool:
     """Store a person's choice, only if nobody decided or the values moved since `version`."""
     done = connection.execute(
         sa.update(conflict)
@@ -665,18 +671,18 @@ def choose(
         .values(
             status="resolved",
             carried_out=0,
-            resolution=resolution,
-            chosen=orjson.dumps([chosen]).decode(),
-            note=note,
-            resolved_by=by,
-            resolved_at=at,
+            resolution=chosen.resolution,
+            chosen=orjson.dumps([chosen.value]).decode(),
+            note=chosen.note,
+            resolved_by=chosen.by,
+            resolved_at=chosen.at,
             version=version + 1,
         )
     )
     if done.rowcount != 1:
         return False
     number = connection.execute(sa.select(conflict.c.seq).where(conflict.c.id == conflict_id)).scalar()
-    seals.seal(connection, "conflict", [number], at=at)
+    seals.seal(connection, "conflict", [number], at=chosen.at)
     return True
 
 

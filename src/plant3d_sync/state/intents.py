@@ -51,43 +51,44 @@ _OPEN = (
 )
 
 
-def record(
-    connection: Connection,
-    fence: Fence,
-    *,
-    run_id: str,
-    plan_id: str,
-    side: str,
-    key: str,
-    body: bytes,
-    steps: Sequence[Step],
-    at: float,
-    refs: Sequence[Sequence[int]] | None = None,
-) -> int:
-    """Store what is about to be written, under the current fence. Returns the intent's id.
+class Meant(msgspec.Struct, frozen=True, kw_only=True):
+    """One external call that is about to be made.
 
     `refs`: where the steps stand in the stored plan, as [chunk, first, last + 1]; then they are not stored again.
     """
+
+    run_id: str
+    plan_id: str
+    side: str
+    key: str
+    steps: Sequence[Step]
+    at: float
+    body: bytes = b""
+    refs: Sequence[Sequence[int]] | None = None
+
+
+def record(connection: Connection, fence: Fence, meant: Meant) -> int:
+    """Store what is about to be written, under the current fence. Returns the intent's id."""
     fence.check(connection)
     done = connection.execute(
         _INSERT,
         {
             "project": fence.project,
-            "run_id": run_id,
-            "plan_id": plan_id,
-            "side": side,
+            "run_id": meant.run_id,
+            "plan_id": meant.plan_id,
+            "side": meant.side,
             "fence": fence.number,
-            "idempotency_key": key,
-            "body": body,
-            "lines": orjson.dumps({"refs": refs}) if refs is not None else list_text(steps),
+            "idempotency_key": meant.key,
+            "body": meant.body,
+            "lines": orjson.dumps({"refs": meant.refs}) if meant.refs is not None else list_text(meant.steps),
             "status": "open",
-            "created_at": at,
+            "created_at": meant.at,
         },
     )
     key_row = done.inserted_primary_key
     if key_row is None:
         raise AssertionError("an inserted intent has an id")
-    seals.seal(connection, "intent", [key_row[0]], at=at)
+    seals.seal(connection, "intent", [key_row[0]], at=meant.at)
     return int(key_row[0])
 
 

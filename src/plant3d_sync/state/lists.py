@@ -111,22 +111,19 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     old_tag: str | None
 
 
-def search_items(
-    connection: Connection,
-    number: int,
-    text: str | None,
-    *,
-    limit: int,
-    offset: int,
-    entity: str | None = None,
-    state: str | None = None,
-    class_name: str | None = None,
-) -> tuple[list[Found], int]:
-    """Links whose present or former tag begins with `text` (upper and lower case are the same), by tag.
+class Only(msgspec.Struct, frozen=True, kw_only=True):
+    """Only links of this kind, in this state, of this class; None means all."""
 
-    `entity`, `state`, `class_name`: only these; None means all.
-    """
-    given = {link.c.entity: entity, link.c.state: state, link.c.class_name: class_name}
+    entity: str | None = None
+    state: str | None = None
+    class_name: str | None = None
+
+
+def search_items(
+    connection: Connection, number: int, text: str | None, only: Only, *, limit: int, offset: int
+) -> tuple[list[Found], int]:
+    """Links whose present or former tag begins with `text` (upper and lower case are the same), by tag."""
+    given = {link.c.entity: only.entity, link.c.state: only.state, link.c.class_name: only.class_name}
     where = [link.c.project == number, *(column == one for column, one in given.items() if one is not None)]
     former: dict[int, str] = {}
     if text is not None:

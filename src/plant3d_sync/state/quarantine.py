@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from msgspec import UNSET
@@ -97,34 +98,36 @@ def word_for(row: Row[Any], words: Mapping[str, Said]) -> Said | None:
     return said if said is not None and said.digest == row.digest else None
 
 
-def keep(
-    connection: Connection,
-    number: int,
-    project: str,
-    errors: Iterable[RowError],
-    *,
-    at: float,
-    entity_of: Mapping[int, str],
-    drawing_of: Mapping[int, str],
-    settled: Collection[str],
-    aside: Collection[str] = (),
-    left_alone: Collection[int] = (),
-    run_id: str | None = None,
-) -> None:
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run met until this moment (POSIX seconds), and how far it looked.
+
+    `entity_of`, `drawing_of`: of the items, by PnPID. `settled`: the sides of which this run found out everything; what it
+    did not meet there is over, but for items that it did not compare (`aside`, by identity) and rows that it met again and
+    a person left alone (`left_alone`, by id). `run_id`: what this run wrote is settled, whether or not it compared the item.
+    """
+
+    at: float
+    errors: Iterable[RowError]
+    entity_of: Mapping[int, str]
+    drawing_of: Mapping[int, str]
+    settled: Collection[str] = ()
+    aside: Collection[str] = ()
+    left_alone: Collection[int] = ()
+    run_id: str | None = None
+
+
+def keep(connection: Connection, number: int, project: str, run: Looked) -> None:
     """Make the rows agree with what a run met: tried once more, held back, new, or settled.
 
-    `settled`: the sides of which this run found out everything; what it did not meet there is over, but for items that
-    it did not compare (`aside`, by identity) and rows that it met again and a person left alone (`left_alone`, by id).
     An item that it met under another number is not refused under the old one any more; nor is one that is gone from
     Plant 3D, or whose asset is archived: between those two nothing is written.
-    `run_id`: what this run wrote is settled, whether or not it compared the item.
     """
     known = {
         Key(row.pnpid, row.field, row.code): row for row in connection.execute(_OF_PROJECT, {"whose": number})
     }
     met: set[Key] = set()
     numbers: dict[str | None, set[int]] = {}
-    for error in errors:
+    for error in run.errors:
         key = key_of(error)
         if key is not None:
             numbers.setdefault(error.plant3d_id, set()).add(key.pnpid)
@@ -134,21 +137,21 @@ def keep(
         before = known.get(key)
         if before is not None and error.held:
             continue
-        _put(connection, number, key, error, before, at, entity_of, drawing_of)
+        _put(connection, number, key, error, before, run)
     left = [
         row
         for key, row in known.items()
-        if key not in met and row.id not in left_alone and row.side in settled
+        if key not in met and row.id not in run.left_alone and row.side in run.settled
     ]
     over = [
         row
         for row in left
-        if (identity := str(load_map(row.data).get("plant3d_id"))) not in aside
+        if (identity := str(load_map(row.data).get("plant3d_id"))) not in run.aside
         or row.pnpid not in numbers.get(identity, {row.pnpid})
         or not _lives_on_both(connection, number, identity)
-        or _is_written(connection, row, run_id)
+        or _is_written(connection, row, run.run_id)
     ]
-    _remove(connection, project, over, at)
+    _remove(connection, project, over, run.at)
 
 
 _PAIR = sa.select(link.c.state, link.c.gone_in_synapse).where(
@@ -203,14 +206,7 @@ def _remove(connection: Connection, project: str, rows: Collection[Row[Any]], at
 
 
 def _put(
-    connection: Connection,
-    number: int,
-    key: Key,
-    error: RowError,
-    before: Row[Any] | None,
-    at: float,
-    entity_of: Mapping[int, str],
-    drawing_of: Mapping[int, str],
+    connection: Connection, number: int, key: Key, error: RowError, before: Row[Any] | None, run: Looked
 ) -> None:
     digest = digest_of(error)
     again = before is not None and before.digest == digest
@@ -221,7 +217,7 @@ def _put(
         "plant3d_id": error.plant3d_id,
         "class": error.class_name,
         "tag": _clean(error.tag),
-        "drawing": drawing_of.get(key.pnpid),
+        "drawing": run.drawing_of.get(key.pnpid),
         "offered": bool(error.offer),
     }
     for name, value in (("plant3d", error.plant3d), ("synapse", error.synapse)):
@@ -229,13 +225,13 @@ def _put(
             data[name] = _clean(value) if isinstance(value, str) else value
     values = {
         "side": error.into,
-        "entity": entity_of.get(key.pnpid),
+        "entity": run.entity_of.get(key.pnpid),
         "data": orjson.dumps(data).decode(),
         "digest": digest,
         "attempts": attempts,
-        "first_at": before.first_at if before is not None and again else at,
-        "last_at": at,
-        "next_try_at": at + (retry_after(attempts) if error.offer else LOOK_AGAIN_SECONDS),
+        "first_at": before.first_at if before is not None and again else run.at,
+        "last_at": run.at,
+        "next_try_at": run.at + (retry_after(attempts) if error.offer else LOOK_AGAIN_SECONDS),
     }
     if before is None:
         connection.execute(

@@ -282,16 +282,11 @@ def resolve_conflict(
             raise _moved(row)
         chosen = choice.value_for(row)
         now = world.clock()
-        if not finding_state.choose(
-            connection,
-            conflict_id,
-            version=row["version"],
-            resolution=choice.resolution,
-            chosen=chosen,
-            note=choice.note,
-            by=by,
-            at=now,
-        ):  # somebody decided while we looked: tell what they decided
+        what = finding_state.Chosen(
+            resolution=choice.resolution, value=chosen, note=choice.note, by=by, at=now
+        )
+        if not finding_state.choose(connection, conflict_id, what, version=row["version"]):
+            # somebody decided while we looked: tell what they decided
             raise _moved(finding_state.get_conflict(connection, conflict_id) or row)
         _audit_choice(connection, row, choice, chosen, by=by, at=now)
         project_state.update(connection, row["project"], force_compare=True)

@@ -11,7 +11,7 @@ from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
 from plant3d_sync.state import findings as kept
 from plant3d_sync.state import projects as project_state
-from plant3d_sync.state.acknowledgements import FINDING, Said
+from plant3d_sync.state.acknowledgements import FINDING, Said, Word
 from plant3d_sync.state.findings import Wanted
 from plant3d_sync.usecases.quarantine import checked_reason
 
@@ -93,7 +93,8 @@ def acknowledge(
         seals.check_choices(connection, project, nothing="Nothing was done.", writing=True)
         found = _found(connection, project, wanted, now=at)
         about = {str(one["key"]): None for one in found}
-        acknowledgements.say(connection, project, FINDING, about, reason=why, by=by, at=at, until=until)
+        word = Word(reason=why, by=by, at=at, until=until)
+        acknowledgements.say(connection, project, FINDING, about, word)
         _audit(
             connection, project, "findings.acknowledged", found, by=by, at=at, reason=why, until=iso(until)
         )

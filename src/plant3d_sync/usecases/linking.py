@@ -426,13 +426,15 @@ def _tell_synapse(on: _Accepting, pairs: Sequence[Pair], answers: dict[str, Asse
         intent_id = intents.record(
             connection,
             on.lease.fence,
-            run_id=on.run.run_id,
-            plan_id="links",
-            side="synapse",
-            key=key,
-            body=batch.body,
-            steps=steps,
-            at=on.world.clock(),
+            intents.Meant(
+                run_id=on.run.run_id,
+                plan_id="links",
+                side="synapse",
+                key=key,
+                body=batch.body,
+                steps=steps,
+                at=on.world.clock(),
+            ),
         )
     for pair, result in zip(pairs, in_full(steps, synapse.send(batch, key=key)), strict=True):
         if result.asset is not None and result.status in ("created", "updated", "unchanged"):

@@ -14,7 +14,7 @@ from plant3d_sync.run.project import iso
 from plant3d_sync.state import Connection, State, acknowledgements, audit, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
-from plant3d_sync.state.acknowledgements import QUARANTINE, Said
+from plant3d_sync.state.acknowledgements import QUARANTINE, Said, Word
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.findings import fits
 from plant3d_sync.state.quarantine import Kept
@@ -156,7 +156,7 @@ def ignore(
         seals.check_choices(connection, project, nothing="Nothing was done.", writing=True)
         rows = _rows(connection, project, ids)
         about = {_word(row): str(row.digest) for row in rows}
-        acknowledgements.say(connection, project, QUARANTINE, about, reason=why, by=by, at=at)
+        acknowledgements.say(connection, project, QUARANTINE, about, Word(reason=why, by=by, at=at))
         if rows:
             project_state.update(connection, project, force_compare=True)
             audit.append(

@@ -493,15 +493,9 @@ def items(
     """Pairs whose present or former tag begins with `tag`; all of them without it. Ordered by tag."""
     name = call.project(project_id)
     with call.context.state.read() as connection:
+        only = lists.Only(entity=entity, state=None if state is None else state.value, class_name=class_name)
         found, total = lists.search_items(
-            connection,
-            _number(call, name),
-            tag,
-            limit=limit,
-            offset=offset,
-            entity=entity,
-            state=None if state is None else state.value,
-            class_name=class_name,
+            connection, _number(call, name), tag, only, limit=limit, offset=offset
         )
     return s.Items(
         items=[
