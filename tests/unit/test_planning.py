@@ -21,7 +21,7 @@ from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.advance import value_pair
 from plant3d_sync.reconcile.fields import FLIP_LIMIT
 from plant3d_sync.reconcile.merge import is_blank
-from plant3d_sync.reconcile.planning import Draft
+from plant3d_sync.reconcile.planning import Draft, Planner
 from tests.support.builders import (
     WRITING,
     asset,
@@ -31,6 +31,7 @@ from tests.support.builders import (
     column,
     field_rules,
     item,
+    knowledge,
     lines,
     link,
     plan,
@@ -361,6 +362,38 @@ def test_a_guid_on_another_row_is_refused_and_is_not_an_absence() -> None:
     draft = plan([moved], [link(item(1, "P-1"))])
     assert codes(draft) == ["identity_mismatch"]
     assert not lines(draft), "neither written, nor counted as missing"
+
+
+MISSED = Missing(since="2026-03-08T06:00:00Z", reads=1, last_counted="2026-03-08T06:00:00Z", signature=None)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        structs.replace(item(5, "P-1"), guid=item(1).guid),
+        item(1, "P-1", class_name="Gauge"),
+        item(1, "P-1", "x" * 4001),
+        item(1, None),
+        item(1, "P-1"),
+    ],
+    ids=["another row", "another kind", "a value that is refused", "no tag", "as it was"],
+)
+def test_an_item_that_was_missed_and_is_there_is_named_whatever_is_decided(now: PlantItem) -> None:
+    known = link(
+        item(1, "P-1"),
+        state=LinkState.MISSING,
+        missing=MISSED,
+    )
+    draft = plan([now], [known])
+    assert draft.there == {known.plant3d_id}
+    assert plan([], [known]).there == plan([now], [link(item(1, "P-1"))]).there == frozenset()
+
+
+def test_an_item_that_could_not_be_read_whole_is_there() -> None:
+    known = link(item(1, "P-1"), state=LinkState.MISSING)
+    planner = Planner(rule_set(), knowledge())
+    planner.set_aside([known])
+    assert planner.finish().there == {known.plant3d_id}
 
 
 @pytest.mark.parametrize("linked", [False, True])

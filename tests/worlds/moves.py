@@ -66,10 +66,11 @@ def designer_empties(world: World, tag: str) -> bool:
 
 
 def _is_remembered(world: World, tag: str) -> bool:
-    """Whether our state knows the item: else nobody can tell a field that was emptied from one that never held anything."""
-    return world.state.exists() and bool(
-        world.rows("SELECT 1 FROM link WHERE plant3d_id = ?", world.items[tag][1])
-    )
+    """Whether our state knows what both sides agreed on: else nobody can tell a field that was emptied from one that never
+    held anything.
+    """
+    known = "SELECT 1 FROM link WHERE plant3d_id = ? AND base LIKE '%\"description\"%'"
+    return world.state.exists() and bool(world.rows(known, world.items[tag][1]))
 
 
 def designer_types_an_awkward_tag(world: World, tag: str) -> bool:
@@ -793,6 +794,7 @@ def puts_yesterdays_state_back(world: World, _tag: str) -> bool:
         path.unlink()
     shutil.move(kept, world.state)
     world.told.unclear |= set(world.items)
+    world.told.deleted |= dict.fromkeys(world.items, 0.0)  # since when it is missed there, nobody knows
     world.plan = None
     world.ran.clear()
     world.done.clear()

@@ -352,4 +352,28 @@ def test_an_item_that_is_archived_before_its_time_is_seen(world: World) -> None:
     before = world.sides()
     user(deleted_at="2027-01-15T00:00:00Z")(world)
     world._watch("run", before, unattended=True)
-    assert "was archived before its item was missing for half an hour" in world.told.wrong[0]
+    assert "was archived before its item was missing for half an hour" in world.told.wrong[1]
+
+
+def test_an_asset_that_is_archived_while_its_item_lives_is_seen(world: World) -> None:
+    before = world.sides()
+    user(deleted_at="2027-01-15T00:00:00Z")(world)
+    world.told.moves.append("apply")
+    world._watch("run", before, unattended=False)
+    assert world.told.wrong == ["the asset of P-1 was archived, and its item lives"]
+
+
+def test_an_absence_begins_anew_once_a_run_saw_the_item(world: World) -> None:
+    since = CLOCK.now
+    happens(world, "the designer deletes the item", "now", "the designer brings the item back")
+    happens(world, "the designer deletes the item")
+    assert world.told.deleted[TAG] <= since + 600.0, "nobody saw that it was back"
+    happens(world, "the designer brings the item back", "now", "the designer deletes the item")
+    assert world.told.deleted[TAG] == CLOCK.now
+
+
+def test_a_blank_counts_as_soon_as_a_base_is_known_again(world: World) -> None:
+    happens(world, "the state is lost", "the user empties the description")
+    assert not world.told.words[TAG, "description"].counts
+    happens(world, "now", "the user empties the description")
+    assert world.told.words[TAG, "description"].counts

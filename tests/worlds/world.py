@@ -71,6 +71,10 @@ MAPPINGS = {
     "without.yml": {**SHARED_MODEL, "CentrifugalPump": {"entity": "none"}},
 }
 """The mapping, and others: the description of pumps comes from elsewhere, or from elsewhere first; no pumps."""
+LOOKS = frozenset({"now", "pull", "push"})
+"""Commands that read all of Plant 3D."""
+ENDED = 0, 3
+"""Exit codes of runs that came to their end: well, or with rows in error."""
 RUNS = frozenset({"now", "pull", "push", "apply"})
 """Commands that write."""
 STRICT = {"create": [0.0, 9], "update": [0.0, 2], "blank": [0.0, 1], "archive": [0.0, 1]}
@@ -430,7 +434,7 @@ class World:
                 if (held := self.held(tag)) is not None and held == self.cell(tag):
                     self.told.agreed[tag] = held
                 if self.is_drawn(tag):
-                    if words[0] in RUNS:
+                    if before.get((tag, "*"), (False,))[0] and words[0] in LOOKS and self.code in ENDED:
                         self.told.deleted.pop(tag, None)
                 elif held == self.last_cell(tag):
                     self.told.deleted_with[tag] = held
@@ -473,6 +477,8 @@ class World:
         changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
         self.done[run_id] = changed
         for tag in {tag for tag, name in changed if name == "*" and not after[tag, "*"][1]}:
+            if after[tag, "*"][0] and not (self.told.moves and self.told.moves[-1].startswith("undo")):
+                self.told.wrong.append(f"the asset of {tag} was archived, and its item lives")
             if self.options.get("missing") == LATE and CLOCK.now < self.told.deleted.get(tag, 0.0) + 1800:
                 self.told.wrong.append(
                     f"the asset of {tag} was archived before its item was missing for half an hour"

@@ -192,6 +192,11 @@ def gone(link: Link, step: Absent | Archive) -> Link:
     return replace(link, state=step.after.state, missing=step.after.missing, digest=b"")
 
 
+def there(link: Link) -> Link:
+    """The item was seen, though nothing came of it (an error of its row, a write that was refused): it is not missed."""
+    return replace(link, state=LinkState.ACTIVE, missing=None)
+
+
 def row_moved(link: Link, pnpid: int) -> Link:
     """The item has another row in Plant 3D; what is remembered of its values stays, and is compared again.
 

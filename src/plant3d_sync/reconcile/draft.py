@@ -140,3 +140,5 @@ class Draft(msgspec.Struct):
     """PnPID and tag of the row that shows it."""
     uncompared: frozenset[str] = frozenset()
     """Identities that this read did not compare: absent, or set aside with an error or a finding of the row."""
+    there: frozenset[str] = frozenset()
+    """Identities of items that were missed, or could not be read whole, and are there, whatever is decided about them."""

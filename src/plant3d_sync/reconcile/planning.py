@@ -56,6 +56,7 @@ class Planner:
         self._examined: set[tuple[str, str]] = set()
         self._uncompared: set[str] = set()
         self._disputed: set[str] = set()
+        self._there: set[str] = set()
         self._strays = dict(know.strays)
         self._sees_older_copy = False
         self._lag = 0.0
@@ -92,7 +93,9 @@ class Planner:
 
     def set_aside(self, items: Sequence[Unchanged]) -> None:
         """Items that are there and could not be read whole this time: not compared, and not missed."""
-        self._uncompared.update(item.plant3d_id for item in items)
+        whose = [item.plant3d_id for item in items]
+        self._uncompared.update(whose)
+        self._there.update(whose)
         self.see_unchanged(items)
 
     def see(
@@ -149,6 +152,8 @@ class Planner:
         on = self._on
         if self._strays:
             self._strays.pop(item.guid, None)
+        if known.link is not None and known.link.missing is not None:
+            self._there.add(item.guid)
         if kind.asked:
             self._ledger.stats[kind.name]["total"] += 1
         if on.know.schema is not None:
@@ -287,6 +292,7 @@ class Planner:
             not_handed_over=self._ledger.not_handed_over(),
             fates=self._told.choices,
             uncompared=frozenset(self._uncompared | self._disputed),
+            there=frozenset(self._there),
             lag=self._lag,
             lag_shown_by=self._lag_shown_by,
         )

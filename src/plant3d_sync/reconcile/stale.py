@@ -31,6 +31,7 @@ class Today(msgspec.Struct, frozen=True, kw_only=True):
     """What both sides hold now of the items of a plan.
 
     `seen`: rows that are there; `moved`: those that changed since the plan; `items`: rows of the plan that were read.
+    `there`: identities that some row carries, of items that the plan misses.
     `news`: identities of which SYNAPSE showed something new; `loose`: tags of live assets without a link.
     """
 
@@ -38,6 +39,7 @@ class Today(msgspec.Struct, frozen=True, kw_only=True):
     moved: Container[int]
     items: Mapping[int, PlantItem]
     links: Mapping[str, Link]
+    there: Container[str]
     news: Container[str]
     loose: Container[str]
     rules: RuleSet
@@ -61,7 +63,8 @@ def why_stale(step: Step, today: Today) -> str | None:
     if _undoes(step):
         return _why_undo_is_stale(step, link, rules)  # whether the item lives in Plant 3D does not matter
     if isinstance(step, Archive | Absent):
-        return "The item is back in Plant 3D." if step.pnpid in today.seen else None
+        back = step.pnpid in today.seen or step.plant3d_id in today.there
+        return "The item is back in Plant 3D." if back else None
     if step.pnpid not in today.seen:
         return "The item is gone from Plant 3D."
     if isinstance(step, Push):

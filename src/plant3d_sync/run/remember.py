@@ -8,9 +8,11 @@ from msgspec.structs import replace
 
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.document import Document
+from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.outcome import LAG_SEEN
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.side import Direction
+from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.definitions import COMPARATORS, UNKNOWN
 from plant3d_sync.reconcile.draft import Draft
 from plant3d_sync.reconcile.guard import AMOUNTS
@@ -32,6 +34,7 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
 from plant3d_sync.state.runs import StoredPlan
 
+_MISSED = (LinkState.MISSING, LinkState.PENDING)
 OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
 """What may become of a record, by the names of the statistics."""
 
@@ -94,6 +97,7 @@ class Memory:
                 self._lease.fence.check(connection)
                 number = project_state.ensure(connection, self._project.name).number
                 finding_state.replace_findings(connection, number, planned.draft.findings, planned.read_at)
+                _end_absences(connection, planned.draft, number)
             runs.end(connection, self._run.run_id, telling.ending(report))
             telling.tell_what_was_done(report, recount(connection, self._run.run_id))
             if self._asked.whole and of_amounts:
@@ -138,6 +142,7 @@ class Memory:
             self._remember_questions(connection, planned, execution, found)
             if self._asked.all_kinds and self._asked.compares_all:
                 self._remember_read(connection, planned, execution)
+            _end_absences(connection, planned.draft, execution.known.number)
             refused.keep(connection, self._project, self._asked, planned, report)
             runs.end(connection, self._run.run_id, telling.ending(report))
             runs.set_plan(connection, str(report.plan_id), status="applied")
@@ -393,6 +398,12 @@ def _remember_compared(
             at=planned.read_at,
         )
     mappings.forget(connection, number, version)
+
+
+def _end_absences(connection: Connection, draft: Draft, number: int) -> None:
+    """What is there is not missed, also where no step of the run says so."""
+    found = links.by_items(connection, number, sorted(draft.there), [])
+    links.save(connection, [advance.there(link) for link in found if link.state in _MISSED])
 
 
 def count_records(project: Project, report: Report) -> None:

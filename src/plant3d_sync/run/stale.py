@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plant3d_sync.model.record import PlantItem
-from plant3d_sync.model.step import (
-    Push,
-    Step,
-)
+from plant3d_sync.model.step import Absent, Archive, Push, Step
 from plant3d_sync.reconcile.stale import Today, why_stale, with_conditions_of_today
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.lines import reading_of
@@ -29,7 +26,9 @@ def split_stale(
     moved: set[int] = set()
     seen: set[int] = set()
     items: dict[int, PlantItem] = {}
+    there: set[str] = set()
     wanted = {step.pnpid for step in steps}
+    missed = {step.plant3d_id for step in steps if isinstance(step, Archive | Absent)}
     with world.state.read() as connection:
         reading = reading_of(connection, known.name, known.number, rules)
     for batch in sides.snapshot.scan(sorted(rules.classes), digests, reading):
@@ -40,6 +39,8 @@ def split_stale(
             if reading.is_undrawn(item):
                 continue  # a line without a segment is not there
             seen.add(item.pnpid)
+            if item.guid in missed:
+                there.add(item.guid)  # in another row, perhaps
             if item.pnpid in digests:
                 moved.add(item.pnpid)
             if item.pnpid in wanted:
@@ -50,7 +51,16 @@ def split_stale(
             for link in links.by_items(connection, known.number, [step.plant3d_id for step in steps], [])
         }
         loose = {row[2]: row[0] for row in links.unlinked(connection, known.number) if not row[4]}
-    today = Today(seen=seen, moved=moved, items=items, links=linked, news=feed.news, loose=loose, rules=rules)
+    today = Today(
+        seen=seen,
+        moved=moved,
+        items=items,
+        links=linked,
+        there=there,
+        news=feed.news,
+        loose=loose,
+        rules=rules,
+    )
     fresh: list[Step] = []
     stale: list[tuple[Step, str]] = []
     for step in steps:

@@ -1,0 +1,64 @@
+"""An item that was missed and is there again is not missed any more, whatever a run could make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.worlds.play import Stage, act, stage
+from tests.worlds.world import World
+
+TAG = "P-1"
+MISSED = ("missing items are archived late", "the designer deletes the item", "now")
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Stage]:
+    with stage() as made:
+        yield made
+
+
+@pytest.fixture
+def world(on: Stage) -> Iterator[World]:
+    made = on.begin()
+    yield made
+    made.close()
+
+
+def happens(world: World, *names: str) -> None:
+    for name in names:
+        assert act(world, name, TAG), name
+
+
+def absence(world: World) -> tuple[str, object]:
+    (row,) = world.rows("SELECT state, missing FROM link WHERE plant3d_id = ?", world.items[TAG][1])
+    return row["state"], row["missing"]
+
+
+def lives(world: World) -> bool:
+    row = world.asset(TAG)
+    return row is not None and row["deleted_at"] is None
+
+
+def test_an_error_of_its_row_ends_its_absence(world: World) -> None:
+    happens(world, *MISSED, "the designer brings the item back", "the designer copies the row", "now")
+    assert [error["code"] for error in world.last["errors"]] == ["identity_mismatch"]
+    assert absence(world) == ("active", None)
+    happens(world, "the designer deletes the item", "three saves within seconds")
+    assert lives(world), "it was there before those three saves"
+
+
+def test_a_run_that_a_guard_stopped_saw_it_too(world: World) -> None:
+    happens(world, *MISSED, "the designer brings the item back", "guards are strict")
+    happens(world, "the designer empties all descriptions", "now")
+    assert world.last["outcome"] == "guarded"
+    assert absence(world) == ("active", None)
+
+
+def test_apply_leaves_an_item_alone_that_is_back_under_another_number(world: World) -> None:
+    happens(world, "missing items are asked about", "the designer deletes the item", "now", "now", "now")
+    assert absence(world)[0] == "pending"
+    happens(world, "plan", "the designer brings the item back", "the designer copies the row", "apply")
+    assert [error["code"] for error in world.last["errors"]] == ["stale"]
+    assert lives(world)
