@@ -1,4 +1,4 @@
-"""An item that was missed and is there again is not missed any more, whatever a run could make of it."""
+"""What a run sees ends what it does not decide: that an item is missed, that a cell waits to be written."""
 
 from __future__ import annotations
 
@@ -62,3 +62,17 @@ def test_apply_leaves_an_item_alone_that_is_back_under_another_number(world: Wor
     happens(world, "plan", "the designer brings the item back", "the designer copies the row", "apply")
     assert [error["code"] for error in world.last["errors"]] == ["stale"]
     assert lives(world)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [("the user archives the asset",), ("missing items are asked about", "the designer deletes the item")],
+)
+def test_a_pull_ends_the_wait_of_a_cell_whose_asset_or_item_is_gone(
+    world: World, gone: tuple[str, ...]
+) -> None:
+    happens(world, "the user types two lines", "now")
+    assert world.rows("SELECT code FROM quarantine") == [{"code": "control_character"}]
+    happens(world, *gone, "pull")
+    assert world.rows("SELECT code FROM quarantine") == []
+    assert world.cli("waiting", "mine")["counts"].get("quarantine", 0) == 0

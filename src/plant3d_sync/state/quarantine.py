@@ -166,7 +166,11 @@ def _lives_on_both(connection: Connection, number: int, identity: str) -> bool:
     pair = connection.execute(
         _PAIR, {"whose": number, "key": links.key_of(identity), "identity": identity}
     ).first()
-    return pair is None or (pair.state == LinkState.ACTIVE and pair.gone_in_synapse == InSynapse.LIVE)
+    return pair is None or _lives(pair.state, pair.gone_in_synapse)
+
+
+def _lives(state: str, in_synapse: int) -> bool:
+    return state == LinkState.ACTIVE and in_synapse == InSynapse.LIVE
 
 
 def _is_written(connection: Connection, row: Kept, run_id: str | None) -> bool:
@@ -180,14 +184,18 @@ def _is_written(connection: Connection, row: Kept, run_id: str | None) -> bool:
 
 
 def forget_pushes(connection: Connection, number: int, project: str, *, at: float) -> None:
-    """Cells that nobody wants to write any more: their link has nothing open there. For runs that write none."""
+    """Cells that nobody wants to write any more: their link has nothing open there, or does not live on both sides any
+    more. For runs that write none.
+    """
     rows = connection.execute(_PUSHES, {"whose": number}).fetchall()
     over = []
     for row in rows:
-        pending = connection.execute(
-            sa.select(link.c.pending).where(link.c.project == number, link.c.pnpid == row.pnpid)
-        ).scalars()
-        if not any(row.field in load_map(text) for text in pending):
+        pairs = connection.execute(
+            sa.select(link.c.state, link.c.gone_in_synapse, link.c.pending).where(
+                link.c.project == number, link.c.pnpid == row.pnpid
+            )
+        )
+        if not any(_lives(state, held) and row.field in load_map(text) for state, held, text in pairs):
             over.append(row)
     _remove(connection, project, over, at)
 
