@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
+from plant3d_sync.bootstrap import make_app
+from plant3d_sync.errors import RetryLaterError
+from plant3d_sync.model.side import Direction
+from plant3d_sync.run.asked import Asked
+from plant3d_sync.run.engine import Engine, Request
 from tests.support.story import Story, Tell, promise
+from tests.support.world import NAME
 
 COUNTED = ("created", "updated", "unchanged", "skipped", "errors")
 
@@ -60,3 +66,32 @@ def test_an_asset_edited_just_before_it_is_archived_becomes_a_question(tell: Tel
     promise(report["stats"]["archived"] == 0, f"archived over an unseen edit: {report['stats']}")
     then.lives("P-1")
     promise([one["field"] for one in story.world.conflicts()] == ["*"], "nobody is asked")
+
+
+def test_a_run_that_ends_while_it_looks_again_tells_what_it_wrote(tell: Tell) -> None:
+    story = tell()
+    designer, user, _run, _then = story.cast
+    for tag in ("P-1", "P-2"):
+        designer.types(tag, "manufacturer", "KSB")
+    world = story.world
+    app = make_app(world.config, world.environment({"SYNC_BATCH_SIZE": "1"}))
+    request = Request(asked=Asked(direction=Direction.BOTH))
+    looks = 0
+
+    def progress(phase: str, done: int, _total: int | None) -> None:
+        nonlocal looks
+        looks += phase == "compare"
+        if phase == "compare" and looks == 1:
+            for tag in ("P-1", "P-2"):
+                user.types(tag, "description", "Typed in between")
+        if phase == "write" and looks == 2 and done == 1:
+            request.hurry.set()
+
+    ours = app.world()
+    ours.progress = progress
+    with pytest.raises(RetryLaterError):
+        Engine(ours, app.project(NAME)).run(request)
+    app.state.close()
+    [last, *_] = world.cli("runs", NAME).json["items"]
+    promise(last["writes"]["synapse"] == 1, f"it wrote one of the two: {last['writes']}")
+    promise(last["stats"]["updated"] == 1 and last["stats"]["errors"] == 0, f"{last['stats']}")

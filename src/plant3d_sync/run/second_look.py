@@ -54,11 +54,13 @@ def look_again(
     outcome = Outcome()
     second = replace(execution, plan_id=plan_id, outcome=outcome, stored_steps=False, just_read=frozenset())
     count = len(again.draft.lines)
-    writing.carry_out(second, plans.chunks(plan_id, count), count, planned.sides.snapshot)
+    try:
+        writing.carry_out(second, plans.chunks(plan_id, count), count, planned.sides.snapshot)
+    finally:  # what ends the run here has to tell what was written until then
+        add_up(planned, report, execution.outcome, again, outcome)
     execution.next_link = second.next_link
     with world.state.write() as connection:
         runs.set_plan(connection, plan_id, status="applied")
-    add_up(planned, report, execution.outcome, again, outcome)
 
 
 def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, second: Outcome) -> None:
