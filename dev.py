@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -167,10 +168,14 @@ def pip(*arguments: str | Path) -> tuple[int, str]:
     return captured(venv_python(), "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments)
 
 
-def captured(*command: str | Path) -> tuple[int, str]:
+def captured(
+    *command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> tuple[int, str]:
     """Run a program: its exit code and what it printed on both channels."""
     done = subprocess.run(
         [str(part) for part in command],
+        cwd=cwd,
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -268,6 +273,11 @@ def python(*arguments: str | Path, cwd: Path | None = ROOT, env: dict[str, str] 
     return run(venv_python(), *arguments, cwd=cwd, env=env)
 
 
+def quietly(*arguments: str | Path) -> tuple[int, str]:
+    """As `python`, beside something else: its exit code and what it printed."""
+    return captured(venv_python(), *arguments, cwd=ROOT, env=environment())
+
+
 def all_of(steps: Sequence[tuple[str, Sequence[str | Path]]]) -> int:
     """Run every step, also after a failure, so that one round shows everything; 1 if any failed."""
     failed = []
@@ -282,13 +292,17 @@ def all_of(steps: Sequence[tuple[str, Sequence[str | Path]]]) -> int:
 
 # --- commands --------------------------------------------------------------------------------------
 
-CHECKS: tuple[tuple[str, Sequence[str | Path]], ...] = (
+Checks = tuple[tuple[str, Sequence[str | Path]], ...]
+QUICK_CHECKS: Checks = (
     ("style (ruff check)", ("-m", "ruff", "check", ".")),
     ("format (ruff format)", ("-m", "ruff", "format", "--check", ".")),
+)
+SLOW_CHECKS: Checks = (
     ("types (mypy)", ("-m", "mypy")),
     ("import rules (lint-imports)", ("-c", "from importlinter.cli import lint_imports_command as c; c()")),
     ("unused code (vulture)", ("-m", "vulture")),
 )
+CHECKS: Checks = (*QUICK_CHECKS, *SLOW_CHECKS)
 
 
 def demo(options: argparse.Namespace, rest: list[str]) -> int:
@@ -311,7 +325,7 @@ def check(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def test(options: argparse.Namespace, rest: list[str]) -> int:
-    """The checks, then the tests. Part of them: -k EXPR or paths; then without checks and coverage."""
+    """The checks and the tests. Part of the tests: -k EXPR or paths; then without checks and coverage."""
     ensure("dev")
     long = {"P3DSYNC_LONG": "1"} if options.long else {}
     selected = bool(options.k or rest)
@@ -320,7 +334,19 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
         arguments += ["-k", options.k]
     if selected:
         return python(*arguments, *rest, env=long)
-    failed = bool(all_of(CHECKS))
+    failed = bool(all_of(QUICK_CHECKS))
+    # each of the others keeps one core busy and would leave the second one idle
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        others = aside.submit(lambda: [(name, *quietly(*words)) for name, words in SLOW_CHECKS])
+        failed |= all_tests(options, arguments, long)
+        for name, code, output in others.result():
+            say(f"--- {name}\n{output.rstrip()}")
+            failed |= bool(code)
+    return int(failed)
+
+
+def all_tests(options: argparse.Namespace, arguments: list[str | Path], long: dict[str, str]) -> bool:
+    """Both parts of the suite, the first one measured; whether anything failed."""
     say("--- tests (pytest)")
     arguments += ["-q", "-n", options.workers, "--dist", "loadfile"]
     whole = [f"tests/{part}" for part in ("acceptance", "integration", "properties", "stories", "worlds")]
@@ -331,13 +357,12 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
         "term",
         *(part for name in whole for part in ("--ignore", name)),
     ]
-    failed |= bool(python(*measured, env=long))
+    failed = bool(python(*measured, env=long))
     # whole commands, services and killed processes: they prove behaviour, and measuring them only costs time
     say("--- acceptance, integration, properties, stories and worlds (pytest)")
-    # a third of their time they wait for a process or a clock: one more than there are cores keeps these busy
-    workers = str(int(options.workers) + 1) if options.workers.isdigit() else options.workers
-    failed |= bool(python(*arguments, "-n", workers, *whole, env=long))
-    return int(failed)
+    # a third of their time they wait for a process or a clock: two more than there are cores keep these busy
+    workers = str(int(options.workers) + 2) if options.workers.isdigit() else options.workers
+    return bool(python(*arguments, "-n", workers, *whole, env=long)) | failed
 
 
 def fix(options: argparse.Namespace, rest: list[str]) -> int:
