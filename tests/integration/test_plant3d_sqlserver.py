@@ -135,7 +135,7 @@ def test_only_plain_selects_of_the_projects_tables_are_sent(endpoint: TdsEndpoin
         (1205, "source_busy", RetryLaterError),
         (1222, "source_busy", RetryLaterError),
         (229, "source_unreadable", ConfigError),
-        (208, "source_not_plant3d", ConfigError),
+        (208, "source_busy", RetryLaterError),
     ],
 )
 def test_an_error_in_mid_read_is_told_by_its_number(

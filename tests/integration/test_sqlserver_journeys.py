@@ -10,11 +10,13 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -335,6 +337,127 @@ def test_a_login_with_rights_too_many_writes_only_where_the_project_names_it(sit
     assert changed_cells(before, site.world.dcf) == {}
     site.world.configure(allow_strong_login="reader")
     assert push(site.world)["writes"]["plant3d"] == 1
+
+
+# ---------------------------------------------------------------- a database that is not as Plant 3D made it
+
+
+def only_reads_refused(site: Site, code: str) -> str:
+    """A push that writes nothing; what it said."""
+    before = kept(site.world)
+    said = site.world.cli("push", NAME)
+    assert said.code != 0, said.out
+    assert code in said.out + said.err, said.out + said.err
+    assert changed_cells(before, site.world.dcf) == {}
+    assert "Traceback" not in said.out + said.err
+    return said.out + said.err
+
+
+def test_a_read_only_database_is_read_and_the_push_says_why_it_wrote_nothing(site: Site) -> None:
+    site.server.updateability = "READ_ONLY"
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits for the primary")
+    said = only_reads_refused(site, "source_read_only")
+    assert "READ_WRITE" in said
+    assert not any(sql.startswith("UPDATE") for sql, _ in site.endpoint.statements), "it was not even tried"
+    (check,) = [
+        one
+        for one in site.world.cli("doctor", NAME).json["checks"]
+        if one["check"] == "rights" and one["result"] == "failed"
+    ]
+    assert "read-only" in check["message"]
+    site.server.updateability = "READ_WRITE"
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_a_database_that_becomes_read_only_in_mid_push_lets_the_cells_wait(site: Site) -> None:
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits")
+    became = ServerError(3906, "Failed to update database because the database is read-only.")
+    site.server.instead = lambda sql: became if sql.startswith("UPDATE") else None
+    only_reads_refused(site, "source_read_only")
+    site.server.instead = {}.get
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+@pytest.mark.parametrize("why", ["is_computed", "is_identity"])
+def test_a_column_that_the_server_makes_is_not_written_and_doctor_says_so(site: Site, why: str) -> None:
+    """The other cells go on."""
+    site.server.fixed = {("EngineeringItems", "Description"): why}
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    checks = [one for one in site.world.cli("doctor", NAME).json["checks"] if one["check"] == "rights"]
+    assert [one["result"] for one in checks] == ["warning", "ok"], checks
+    assert "EngineeringItems.Description" in checks[0]["message"]
+    user_describes(site.world, pnpid, "nobody can write this")
+    only_reads_refused(site, "column_fixed")
+    assert not any(sql.startswith("UPDATE") and "[Description]" in sql for sql, _ in site.endpoint.statements)
+
+
+def test_a_view_in_a_tables_place_is_read_as_the_table_and_never_written(
+    tmp_path: Path, small: Path, synapse: RunningSynapse, driver: str
+) -> None:
+    """Beside it lies a view as Plant 3D makes them, which nobody reads."""
+    dcf = tmp_path / "with-view.dcf"
+    shutil.copyfile(small, dcf)
+    with closing(sqlite3.connect(dcf)) as db:
+        db.execute("ALTER TABLE EngineeringItems RENAME TO EngineeringItemsData")
+        db.execute("CREATE VIEW EngineeringItems AS SELECT * FROM EngineeringItemsData")
+        db.execute("CREATE VIEW Equipment_PNP AS SELECT * FROM Equipment")
+    world = new_world(tmp_path / "server", synapse, dcf, write="sql", drawings_unseen="closed")
+    file = new_world(tmp_path / "file", synapse, small, write="sql", drawings_unseen="closed")
+    server = TsqlServer(world.dcf)
+    with server.endpoint() as endpoint:
+        world.configure(source=url_for(endpoint, driver))
+        site = Site(server, endpoint, world, file)
+        site.grant()
+        world.pulled()
+        file.pulled()
+        assert shown(world) == shown(file)
+        assert not any("Equipment_PNP" in sql for sql, _ in endpoint.statements)
+        asset = world.assets()[0]
+        world.user_edits(asset["id"], description="into the view")
+        only_reads_refused(site, "column_fixed")
+        assert "its table is a view" in world.cli("doctor", NAME).out
+        assert not endpoint.unexpected, endpoint.unexpected[:3]
+
+
+def test_on_a_case_sensitive_server_every_name_is_spelled_as_it_was_made(site: Site) -> None:
+    site.server.case_sensitive = True
+    site.world.pulled()
+    site.file.pulled()
+    assert shown(site.world) == shown(site.file)
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "in exact letters")
+    run = push(site.world)
+    assert run["writes"]["plant3d"] == 1
+    assert site.world.apply(undone(site.world, run["run_id"])["plan_id"]).json["writes"]["plant3d"] == 1
+    assert [one for one in site.world.cli("doctor", NAME).json["checks"] if one["result"] == "failed"] == []
+
+
+def test_where_snapshots_are_allowed_saves_in_mid_read_are_seen_one_run_later(site: Site) -> None:
+    with closing(sqlite3.connect(site.world.dcf)) as db:
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+    site.server.snapshots = True
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    before, saves = description(site.world, pnpid), [0]
+
+    def designer(sql: str) -> None:
+        if "[EngineeringItems]" in sql and not saves[0]:
+            saves[0] += 1
+            site.designer(*saved(pnpid, "saved in mid-read"))
+
+    site.server.rights.updates = None
+    site.world.configure(write="off")
+    site.server.before = designer
+    site.world.pulled("--full")
+    assert (saves[0], description(site.world, pnpid)) == (1, before), "one moment, the one of the beginning"
+    assert site.world.findings("item_unsettled") == []
+    site.world.pulled()
+    assert description(site.world, pnpid) == "saved in mid-read"
 
 
 # ---------------------------------------------------------------- every statement may be the one that is held up

@@ -271,13 +271,14 @@ def test_columns_that_nobody_asks_are_not_read(endpoint: TdsEndpoint, driver: st
         table: {
             name for sql in sent if f"FROM [dbo].[{table}]" in sql for name in re.findall(r"\[(\w+)\]", sql)
         }
-        for table in ("PnPBase", "LineStartAsset", "PnPProperties")
+        for table in ("PnPBase", "LineStartAsset", "PnPProperties", "PnPDataLinks")
     }
     assert asked["PnPBase"] >= {"PnPID", "PnPClassName", "PnPGuid", "PnPRevision", "PnPTimestamp"}
     assert "PnPStatus" not in asked["PnPBase"]
     assert asked["LineStartAsset"] == {"dbo", "LineStartAsset", "PnPID", "Line", "Asset"}
     assert asked["PnPProperties"] >= {"TableName", "PropertyName", "PropertyType", "Length"}
     assert "Expression" not in asked["PnPProperties"]
+    assert asked["PnPDataLinks"] == {"dbo", "PnPDataLinks", "PnPID", "RowId", "DwgId"}
 
 
 def test_one_moment_is_read_where_the_database_allows_it(
@@ -427,6 +428,74 @@ def test_a_database_that_is_closed_is_told_from_one_that_is_not_there(
     assert (error.error_code, type(error)) == (code, kind)
     if kind is RetryLaterError:
         assert (state or [])[0 if state and state[0] != "ONLINE" else 1] in error.message
+
+
+# ---------------------------------------------------------------- a database that is not as Plant 3D made it
+
+
+def test_a_column_dropped_in_mid_read_ends_the_run_and_says_so(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    """Between the list of columns and the reading of the table: the next run finds another list."""
+    gone = "CentrifugalPump"
+    server.failing[gone] = ServerError(207, "Invalid column name 'D1'.")
+    error = error_of(url_for(endpoint, driver))
+    assert (error.error_code, type(error)) == ("source_busy", RetryLaterError)
+    assert "dropped or renamed while it was read" in error.message
+    assert "Nothing was written" in error.message
+    del server.failing[gone]
+    server.columns = [row for row in server.columns if row[:2] != [gone, "D1"]]
+    snapshot = read(endpoint, driver)
+    assert items_of(snapshot, gone).keys() == set(pumps_of(server))
+    snapshot.close()
+
+
+def test_without_stamps_each_item_is_looked_at_again_when_anything_moved(
+    server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    """PnPBase as a view that leaves the stamps out: no item is half of the old and half of the new all the same."""
+    columns, rows = server.tables["PnPBase"]
+    places = [at for at, (name, _) in enumerate(columns) if name not in ("PnPTimestamp", "PnPRevision")]
+    server.tables["PnPBase"] = ([columns[at] for at in places], [[row[at] for at in places] for row in rows])
+    server.columns = [row for row in server.columns if row[1] not in ("PnPTimestamp", "PnPRevision")]
+    item, done = pumps_of(server)[0], []
+
+    def work(table: str) -> None:
+        if table == "Equipment" and not done:  # after CentrifugalPump, before Pumps and EngineeringItems
+            done.append(True)
+            for name, column in (
+                ("EngineeringItems", "Description"),
+                ("Pumps", "Power"),
+                ("CentrifugalPump", "D1"),
+            ):
+                server.set(name, item, **{column: "state 5"})
+            server.insert("LineStartAsset", PnPID=991, Line=item, Asset=item)
+
+    server.before = work
+    snapshot = read(endpoint, driver)
+    assert states(items_of(snapshot, "CentrifugalPump")[item]) == {"state 5"}
+    snapshot.close()
+
+
+def test_names_that_differ_only_in_case_cost_themselves_and_nothing_else(
+    dcf: Dcf, server: PlantServer, endpoint: TdsEndpoint, driver: str
+) -> None:
+    """As a case-sensitive database may have them: the table is the one of the catalogue, wherever the other one sorts."""
+    others = [["CENTRIFUGALPUMP", "PnPID", "bigint"], ["CENTRIFUGALPUMP", "TAG", "nvarchar"]]
+    server.columns = [*others, *server.columns]
+    at = next(n for n, row in enumerate(server.columns) if row[:2] == ["CentrifugalPump", "D1"])
+    server.columns.insert(at + 1, ["CentrifugalPump", "d1", "nvarchar"])
+    snapshot, in_file = read(endpoint, driver), open_source(dcf.path).snapshot()
+    assert items_of(snapshot, "CentrifugalPump") == items_of(in_file, "CentrifugalPump")  # type: ignore[arg-type]
+    more = [one for one in snapshot.findings() if one.code == "column_case_clash"]
+    assert {(one.class_name, one.column) for one in more} == {
+        ("CENTRIFUGALPUMP", None),
+        ("CentrifugalPump", "d1"),
+    }
+    assert all("differs from it only in case" in one.message for one in more)
+    assert [one for one in snapshot.findings() if one not in more] == list(in_file.findings())
+    snapshot.close()
+    in_file.close()
 
 
 # ---------------------------------------------------------------- rights

@@ -54,13 +54,20 @@ class TsqlServer:
         self.before: Callable[[str], None] = lambda _sql: None
         self.instead: Callable[[str], Answer | None] = lambda _sql: None
         """Statements with an answer of their own, asked first."""
+        self.case_sensitive = False
+        """Whether a name that is not spelled as it was made names nothing."""
+        self.snapshots = False
+        """Whether the database allows snapshot isolation; then the file is in WAL mode, and a reader sees one moment."""
+        self.updateability = "READ_WRITE"
+        self.fixed: dict[tuple[str, str], str] = {}
+        """Columns (table, column) that the server computes or numbers: "is_computed", "is_identity"."""
         self.kinds: dict[tuple[str, str], str] = {}
         with closing(sqlite3.connect(path)) as db:
-            self.tables = [
-                name
-                for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-                if not name.startswith("sqlite_")
-            ]
+            found = db.execute(
+                "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
+            )
+            self.types = {name: kind for name, kind in found if not name.startswith("sqlite_")}
+            self.tables = list(self.types)
             for table in self.tables:
                 for _, name, declared, *_ in db.execute(f'PRAGMA table_info("{table}")'):
                     kind = TYPES.get(declared.lower(), ("nvarchar", str))[0]
@@ -105,23 +112,35 @@ class _Connection:
         run("CREATE TABLE sys.databases (name, database_id, snapshot_isolation_state)")
         run("CREATE TABLE sys.triggers (name, is_disabled, parent_class)")
         run("CREATE TABLE sys.objects (object_id, name, type, schema_id)")
-        run("CREATE TABLE sys.columns (object_id, name)")
-        run("INSERT INTO sys.databases VALUES (?, 5, 0)", (login.database,))
+        run("CREATE TABLE sys.columns (object_id, name, is_computed, is_identity, system_type_id)")
+        run("INSERT INTO sys.databases VALUES (?, 5, ?)", (login.database, int(server.snapshots)))
         for number, table in enumerate(server.tables):
             if table in rights.hidden:
                 continue
-            run("INSERT INTO INFORMATION_SCHEMA.TABLES VALUES ('dbo', ?, 'BASE TABLE')", (table,))
-            run("INSERT INTO sys.objects VALUES (?, ?, 'U', 1)", (number, table))
+            view = server.types[table] == "view"
+            run(
+                "INSERT INTO INFORMATION_SCHEMA.TABLES VALUES ('dbo', ?, ?)",
+                (table, "VIEW" if view else "BASE TABLE"),
+            )
+            run("INSERT INTO sys.objects VALUES (?, ?, ?, 1)", (number, table, "V" if view else "U"))
             for at, name, *_ in run(f'PRAGMA dbo.table_info("{table}")').fetchall():
                 run(
                     "INSERT INTO INFORMATION_SCHEMA.COLUMNS VALUES ('dbo', ?, ?, ?, ?)",
                     (table, name, server.kinds[table.lower(), name.lower()], at),
                 )
-                run("INSERT INTO sys.columns VALUES (?, ?)", (number, name))
+                kind = server.kinds[table.lower(), name.lower()]
+                fixed = server.fixed.get((table, name))
+                run(
+                    "INSERT INTO sys.columns VALUES (?, ?, ?, ?, ?)",
+                    (number, name, int(fixed == "is_computed"), int(fixed == "is_identity"), kind),
+                )
         db.create_function("DB_ID", 0, lambda: 5)
         db.create_function("HAS_DBACCESS", 1, lambda _name: 1)
         db.create_function("SUSER_SNAME", 0, lambda: login.user)
         db.create_function("SCHEMA_NAME", -1, lambda *_number: "dbo")
+        db.create_function("DB_NAME", 0, lambda: login.database)
+        db.create_function("TYPE_NAME", 1, lambda kind: kind)
+        db.create_function("DATABASEPROPERTYEX", 2, lambda _name, _of: server.updateability)
         db.create_function("QUOTENAME", 1, lambda name: f"[{name}]")
         db.create_function("IS_SRVROLEMEMBER", 1, lambda name: int(name in rights.powers))
         db.create_function("IS_ROLEMEMBER", 1, lambda name: int(name in rights.powers))
@@ -152,6 +171,9 @@ class _Connection:
             self.db.execute(f"PRAGMA busy_timeout = {found[1]}")
             return Count()
         word = sql.upper()
+        if "ISOLATION LEVEL SNAPSHOT" in word:
+            self.db.execute("BEGIN")
+            return Count()
         if word.startswith("BEGIN TRAN"):
             self.open = True
             return Count()
@@ -177,7 +199,7 @@ class _Connection:
         return Count()
 
     def _executed(self, sql: str, parameters: tuple[Any, ...], *, locks: bool) -> Answer | None:
-        refused = self._refused(sql)
+        refused = self._refused(sql) or self._misspelled(sql)
         if refused is not None:
             return refused
         values = {f"P{number}": value for number, value in enumerate(parameters, 1)}
@@ -195,8 +217,27 @@ class _Connection:
             else Count(cursor.rowcount)
         )
 
+    def _misspelled(self, sql: str) -> ServerError | None:
+        """A name of this database in other letters than its own."""
+        if not self.server.case_sensitive:
+            return None
+        known = {*self.server.tables, "dbo", "INFORMATION_SCHEMA", "TABLES", "COLUMNS", "sys"}
+        for schema, table in [("dbo", one) for one in self.server.tables] + [
+            ("INFORMATION_SCHEMA", "TABLES"),
+            ("INFORMATION_SCHEMA", "COLUMNS"),
+            *(("sys", one) for one in ("databases", "triggers", "objects", "columns")),
+        ]:
+            known |= {row[1] for row in self.db.execute(f'PRAGMA "{schema}".table_info("{table}")')}
+        folded = {one.lower() for one in known}
+        for name in re.findall(r'"((?:[^"]|"")+)"', sql):
+            if name not in known and name.lower() in folded:
+                return ServerError(208, f"Invalid object name '{name}'.")
+        return None
+
     def _refused(self, sql: str) -> ServerError | None:
         updated = _UPDATED.match(sql)
+        if updated and self.server.updateability == "READ_ONLY":
+            return ServerError(3906, "Failed to update database because the database is read-only.")
         if updated:
             for column in _COLUMN_SET.findall(updated[2]):
                 if not self.server.rights.may(updated[1], column):

@@ -42,6 +42,7 @@ _AT_ONCE: Final = frozenset(
         "source_hot_journal",
         "source_replaced",
         "source_io",
+        "source_read_only",
         "source_login_failed",
         "no_space",
         "connection_lost",

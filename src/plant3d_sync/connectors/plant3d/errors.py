@@ -184,6 +184,16 @@ def busy(name: str, seconds: float) -> RetryLaterError:
     )
 
 
+def reshaped(name: str, number: int) -> RetryLaterError:
+    """A table or a column went while the database was read."""
+    return RetryLaterError(
+        f"A table or column of {name} was dropped or renamed while it was read (error {number}). Nothing was written.",
+        hint="The next run reads the tables as they are then. If it lasts, a view may name a column that is gone.",
+        code="source_busy",
+        details={"number": number, "source": name},
+    )
+
+
 def server_slow(name: str, seconds: float) -> RetryLaterError:
     """Rows came slower than a thousand a second beyond the deadline."""
     return RetryLaterError(

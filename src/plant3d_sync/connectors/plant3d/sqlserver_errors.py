@@ -12,6 +12,8 @@ from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 _LOGIN_FAILED = frozenset({18456, 18452, 18470, 18487, 18488})
 _DATABASE_UNKNOWN = frozenset({4060, 911})
+_NO_SUCH = {207, 208, 4413}
+"""No such column, no such table, a view over one of them."""
 _RIGHTS_MISSING = frozenset({229, 230, 916})
 _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
@@ -110,8 +112,8 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
             code="source_encryption",
             details=details,
         )
-    if number == 208:
-        return errors.not_plant3d(name, ["PnPTables or PnPBase"])
+    if number in _NO_SUCH:  # only what the server itself has listed is asked for
+        return errors.reshaped(name, number)
     why = f"error {number}" if number else "connection lost or not possible"
     return RetryLaterError(
         f"Reading {name} failed ({why}). Nothing was written.",

@@ -149,6 +149,18 @@ def unusable_name(table: str, column: str, *, read: bool) -> Finding:
     )
 
 
+def named_twice(table: str, column: str, kept: str) -> Finding:
+    """A table (`column` empty) or a column of a case-sensitive server that differs from `kept` in case only."""
+    name = f"{table}.{column}" if column else table
+    return Finding(
+        code="column_case_clash",
+        message=f"{said(name)} is not read: {said(kept)}, which is, differs from it only in case.",
+        class_name=table,
+        column=column or None,
+        hint="Plant 3D makes no two such names: find out who added one of them.",
+    )
+
+
 def _case_clash(table: str, first: str, second: str) -> Finding:
     return Finding(
         code="column_case_clash",

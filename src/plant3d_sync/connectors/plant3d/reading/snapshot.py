@@ -15,7 +15,13 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.drawing_names import DRAWING_COLUMNS, drawing_names
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading import hazards
-from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery, discover, unusable_name
+from plant3d_sync.connectors.plant3d.reading.catalog import (
+    ROOT,
+    Discovery,
+    discover,
+    named_twice,
+    unusable_name,
+)
 from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.reading.reader import Scan
 from plant3d_sync.connectors.plant3d.reading.relations import (
@@ -85,11 +91,13 @@ class Snapshot:
         journal_mode: str | None = None,
         unsettled: frozenset[int] = frozenset(),
         unreadable: Sequence[tuple[str, str]] = (),
+        twice: Sequence[tuple[str, str, str]] = (),
         changed_at: float | None = None,
     ) -> Snapshot:
         """Discover the catalog and the identity of a copy. The copy is removed if that fails.
 
-        `unreadable`: tables and columns of the source that are not in the copy for their names.
+        `unreadable`: tables and columns of the source that are not in the copy for their names; `twice`: those of which
+        another one, the last of each, is there that differs in case only.
 
         Raises ConfigError `source_not_plant3d`; RetryLaterError `source_damaged`.
         """
@@ -124,6 +132,8 @@ class Snapshot:
         )
         for table, column in unreadable:
             snapshot._note(unusable_name(table, column, read=False))
+        for table, column, kept in twice:
+            snapshot._note(named_twice(table, column, kept))
         return snapshot
 
     def __enter__(self) -> Snapshot:

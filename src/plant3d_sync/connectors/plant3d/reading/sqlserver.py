@@ -128,6 +128,7 @@ class SqlServerSource:
             copy_kind=None,
             unsettled=taken.unsettled,
             unreadable=taken.unreadable,
+            twice=taken.twice,
         )
 
     def _transferred(self, copy: LocalCopy, started: float) -> Taken:

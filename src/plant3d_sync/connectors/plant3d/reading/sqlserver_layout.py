@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -27,6 +29,7 @@ CATALOGUE_TABLES: Final = (
     "PnPSys_RelationshipSystem_PnPID",
 )
 """Tables that describe the others. What else is read follows from `PnPTables` and `PnPRelationshipTypes`."""
+SYSTEM_TABLES: Final = frozenset({*CATALOGUE_TABLES, "PnPBase"})
 
 CATALOGUE_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "pnptables": frozenset({"pnpid", "tablename", "basetable", "physicalname"}),
@@ -36,12 +39,19 @@ CATALOGUE_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
 }
 """What is asked of the large ones among them; of every other one all its columns."""
 
+LINK_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
+    "pnpdatalinks": frozenset({"pnpid", "rowid", "dwgid"}),
+    "pnptagregistry": frozenset({"pnpid", "rowid", "tag"}),
+}
+"""What is asked of classes whose rows join items to something: no mapping can name them."""
+
 TABLES_STATEMENT: Final = (
     "SELECT c.[TABLE_NAME], c.[COLUMN_NAME], c.[DATA_TYPE] FROM [INFORMATION_SCHEMA].[COLUMNS] AS c "
     "JOIN [INFORMATION_SCHEMA].[TABLES] AS t ON t.[TABLE_SCHEMA] = c.[TABLE_SCHEMA] "
-    "AND t.[TABLE_NAME] = c.[TABLE_NAME] WHERE c.[TABLE_SCHEMA] = 'dbo' AND t.[TABLE_TYPE] = 'BASE TABLE' "
-    "ORDER BY c.[TABLE_NAME], c.[ORDINAL_POSITION]"
+    "AND t.[TABLE_NAME] = c.[TABLE_NAME] WHERE c.[TABLE_SCHEMA] = 'dbo' AND (t.[TABLE_TYPE] = 'BASE TABLE' "
+    "OR t.[TABLE_NAME] NOT LIKE '%!_PNP' ESCAPE '!') ORDER BY c.[TABLE_NAME], c.[ORDINAL_POSITION]"
 )
+"""A view that somebody put in a table's place is read as the table; the views that Plant 3D makes end in `_PNP`."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -86,6 +96,10 @@ class Layout(msgspec.Struct):
     """Tables of relations."""
     unreadable: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Tables and columns whose names cannot stand in a statement; they are left out."""
+    twice: list[tuple[str, str, str]] = msgspec.field(default_factory=list)
+    """Tables (with an empty column) and columns that differ from another one in case only, with that one; they are left
+    out. Only a case-sensitive server has such.
+    """
 
     def needed(self) -> list[str]:
         """Tables to copy: the catalogue and whatever it names, if it is there. Relations come first, PnPBase next."""
@@ -125,11 +139,13 @@ class Layout(msgspec.Struct):
         of_classes = {table for _, table in self.classes.values()} | self.classes.keys()
         for name, table in self.tables.items():
             asked = CATALOGUE_COLUMNS.get(name)
+            if name in LINK_COLUMNS and table.has("PnPID") and table.has("RowId"):
+                asked = LINK_COLUMNS[name]
             if name in self.relations:
                 asked = frozenset({"pnpid", *(role.lower() for role in self.roles(name))})
             if name == ROOT:
                 columns = [one for one in table.declared if one[0].lower() != "pnpstatus"]
-            elif asked is None or name in of_classes:
+            elif asked is None or (name in of_classes and name not in LINK_COLUMNS):
                 continue
             else:
                 columns = [one for one in table.declared if one[0].lower() in asked]
@@ -167,34 +183,55 @@ def select_statement(table: str, columns: Iterable[str]) -> str:
 
 def layout_of(session: Session) -> Layout:
     """The tables of the database that this login sees, and what its catalogue says of them."""
-    columns: dict[str, list[tuple[str, str]]] = {}
-    names: dict[str, str] = {}
+    spelled: dict[str, dict[str, Table]] = {}
     unreadable: list[tuple[str, str]] = []
-    for table, column, kind in session.all(TABLES_STATEMENT):
-        if readable(table) and readable(column):
-            names.setdefault(table.lower(), table)
-            columns.setdefault(table.lower(), []).append((column, (kind or "").lower()))
-        else:
-            unreadable.append((table, column))
+    twice: list[tuple[str, str, str]] = []
+    rows = session.all(TABLES_STATEMENT)
+    for table, group in groupby(rows, key=itemgetter(0)):
+        columns: dict[str, tuple[str, str]] = {}
+        for _, column, kind in group:
+            if not (readable(table) and readable(column)):
+                unreadable.append((table, column))
+            elif column.lower() in columns:
+                twice.append((table, column, f"{table}.{columns[column.lower()][0]}"))
+            else:
+                columns[column.lower()] = (column, (kind or "").lower())
+        if columns:
+            found = tuple(columns.values())
+            spelled.setdefault(table.lower(), {})[table] = Table(table, found, found)
     layout = Layout(
-        {lower: Table(names[lower], tuple(found), tuple(found)) for lower, found in columns.items()},
+        {lower: _chosen(tables, SYSTEM_TABLES) for lower, tables in spelled.items()},
         unreadable=unreadable,
+        twice=twice,
     )
+    words: set[str] = set()
     for name, physical, base in _catalogue(
         session, layout, "PnPTables", ("TableName", "PhysicalName", "BaseTable")
     ):
+        words |= {one for one in (name, physical) if one}
         if name:
             layout.classes[name.lower()] = (base.lower() if base else None, (physical or name).lower())
-    layout.relations = frozenset(
-        word.lower()
+    relations = {
+        word
         for row in _catalogue(
             session, layout, "PnPRelationshipTypes", ("RelationshipTypeName", "PhysicalName")
         )
         for word in row
         if word
-    )
+    }
+    layout.relations = frozenset(word.lower() for word in relations)
+    for lower, tables in spelled.items():
+        if len(tables) > 1:
+            layout.tables[lower] = _chosen(tables, SYSTEM_TABLES | words | relations)
+            kept = layout.tables[lower].name
+            layout.twice += [(name, "", kept) for name in tables if name != kept]
     layout.narrowed()
     return layout
+
+
+def _chosen(spelled: Mapping[str, Table], names: Collection[str]) -> Table:
+    """Of tables whose names differ in case only, the one that is named so."""
+    return next((table for name, table in spelled.items() if name in names), next(iter(spelled.values())))
 
 
 def _catalogue(

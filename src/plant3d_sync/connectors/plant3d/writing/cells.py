@@ -60,6 +60,10 @@ class CellStore(CellReads, Protocol):
         """Look once more, without a lock, whether this is the file to write to. Raises Outcome."""
         ...
 
+    def fixed(self, table: str, column: str) -> str | None:
+        """Why no write can change this column, or ours shall not; None if it may be."""
+        ...
+
     def drawings(self, pnpid: int) -> Sequence[str]:
         """Drawings that show the item: relative path, else name. Outside a transaction."""
         ...

@@ -7,7 +7,7 @@ schema. Nothing relies on DENY: a column GRANT may survive a table DENY.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -55,6 +55,15 @@ UPDATABLE_QUERY: Final = (
     "QUOTENAME('dbo') + '.' + QUOTENAME(o.[name]), 'OBJECT', 'UPDATE', c.[name], 'COLUMN') = 1 "
     "ORDER BY o.[name], c.[name]"
 )
+FIXED_QUERY: Final = (
+    "SELECT o.[name], c.[name], CASE WHEN o.[type] = 'V' THEN 'view' WHEN c.[is_computed] = 1 THEN 'computed' "
+    "WHEN c.[is_identity] = 1 THEN 'identity' ELSE 'rowversion' END AS [why] FROM sys.columns AS c "
+    "JOIN sys.objects AS o ON o.[object_id] = c.[object_id] WHERE SCHEMA_NAME(o.[schema_id]) = 'dbo' AND ("
+    "(o.[type] = 'V' AND o.[name] NOT LIKE '%!_PNP' ESCAPE '!') OR (o.[type] = 'U' AND (c.[is_computed] = 1 "
+    "OR c.[is_identity] = 1 OR TYPE_NAME(c.[system_type_id]) = 'timestamp')))"
+)
+"""Columns that no UPDATE can, or that ours shall not, change, and why; Plant 3D's own views end in `_PNP`."""
+READ_ONLY_QUERY: Final = "SELECT DATABASEPROPERTYEX(DB_NAME(), 'Updateability')"
 LOGIN_QUERY: Final = "SELECT SUSER_SNAME()"
 
 
@@ -70,6 +79,21 @@ class RightFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 TOO_STRONG: Final = frozenset({"login_too_strong", "column_right_too_much"})
 """Findings with which nothing is written."""
+
+
+FIXED: Final = {
+    "view": "its table is a view here",
+    "computed": "the server computes it",
+    "identity": "the server numbers it",
+    "rowversion": "the server stamps it",
+}
+"""Why a column is not written, for people."""
+
+
+def fixed_columns(connection: Connection) -> dict[tuple[str, str], str]:
+    """(Table, column), lower-cased, that are never written, with a word of `FIXED`."""
+    rows = connection.execute(text(FIXED_QUERY)).fetchall()
+    return {(str(table).lower(), str(name).lower()): str(why).strip() for table, name, why in rows}
 
 
 def writable_columns(catalog: Catalog, allowed: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
@@ -145,9 +169,12 @@ def refuse_strong_login(
 ) -> None:
     """Do not write as a login that can do more than it needs, unless the project names it (`tolerated`).
 
-    Raises ConfigError `login_too_strong`, `column_right_too_much`; RetryLaterError `source_away`.
+    Raises ConfigError `source_read_only`, `login_too_strong`, `column_right_too_much`; RetryLaterError `source_away`.
     """
     found = check_rights(engine, catalog=catalog, allowed=allowed, writer=True)
+    for one in found:
+        if one.code == "source_read_only":
+            raise ConfigError(f"{one.message} Nothing was written.", hint=one.hint, code=one.code)
     strong = [one for one in found if one.code in TOO_STRONG]
     if not strong or (tolerated is not None and strong[0].login.lower() == tolerated.lower()):
         return
@@ -171,7 +198,13 @@ def check_rights(
     wanted = _wanted(catalog, allowed) if writer else frozenset()
     try:
         with engine.connect() as connection:
-            found = [*_too_much(connection), *_columns(connection, wanted), *_too_little(connection)]
+            fixed = fixed_columns(connection)
+            found = [
+                *(_not_written(connection, wanted, fixed) if writer else ()),
+                *_too_much(connection),
+                *_columns(connection, wanted, fixed),
+                *_too_little(connection),
+            ]
     except SQLAlchemyError as error:
         raise RetryLaterError(
             f"The server could not be asked for the rights of this login ({type(error).__name__}). Nothing was written.",
@@ -223,10 +256,42 @@ def _too_much(connection: Connection) -> list[RightFinding]:
     ]
 
 
-def _columns(connection: Connection, wanted: frozenset[tuple[str, str]]) -> list[RightFinding]:
+def _not_written(
+    connection: Connection, wanted: frozenset[tuple[str, str]], fixed: Mapping[tuple[str, str], str]
+) -> list[RightFinding]:
+    """What no right can help: a database that is read-only, columns that only the server writes."""
+    found = []
+    if connection.execute(text(READ_ONLY_QUERY)).scalar() == "READ_ONLY":
+        found.append(
+            RightFinding(
+                level="red",
+                code="source_read_only",
+                message="The database is read-only (SQL Server says Updateability READ_ONLY).",
+                hint="Name the primary server if this is a copy of it, or ask whoever runs the server to set the database "
+                "READ_WRITE. What waits to be written goes on waiting; reading is not touched.",
+            )
+        )
+    for table, name in sorted(wanted):
+        why = fixed.get((table.lower(), name.lower()))
+        if why is not None:
+            found.append(
+                RightFinding(
+                    level="amber",
+                    code="column_fixed",
+                    message=f"The mapping lets {table}.{name} be written, but {FIXED.get(why, why)}: it is never written.",
+                    hint="Take `push` from that field of the mapping.",
+                )
+            )
+    return found
+
+
+def _columns(
+    connection: Connection, wanted: frozenset[tuple[str, str]], fixed: Mapping[tuple[str, str], str]
+) -> list[RightFinding]:
     rows: list[Any] = list(connection.execute(text(UPDATABLE_QUERY)).fetchall())
-    present = {(str(table).lower(), str(name).lower()) for table, name in rows}
+    present = {(str(table).lower(), str(name).lower()) for table, name in rows} - fixed.keys()
     needed = {(table.lower(), name.lower()): (table, name) for table, name in wanted}
+    needed = {one: names for one, names in needed.items() if one not in fixed}
     extra = sorted(present - needed.keys())
     missing = sorted(needed[one] for one in needed.keys() - present)
     found = []

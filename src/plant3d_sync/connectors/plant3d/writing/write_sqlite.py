@@ -122,6 +122,10 @@ class SqliteCells(SqliteReads):
         except ConfigError as error:
             raise Outcome("refused", error.error_code, error.message) from error
 
+    def fixed(self, table: str, column: str) -> str | None:
+        """See `CellStore`: a project file has columns of plain values only."""
+        return None
+
     def drawings(self, pnpid: int) -> Sequence[str]:
         """See `CellStore`. Groups are on the drawings of their segments; annotations of an item count as well."""
         names = {

@@ -41,6 +41,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
 from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
 from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
+from plant3d_sync.connectors.plant3d.writing.grants import FIXED, fixed_columns
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 SCHEMA: Final = "dbo"
@@ -196,6 +197,7 @@ class SqlServerCells:
         """Cells of the item in the open transaction, read under its lock; None outside."""
         self._held_base: BaseRow | None = None
         self._tables: frozenset[str] = frozenset()
+        self._fixed: dict[tuple[str, str], str] = {}
         self._drawing_columns: frozenset[str] = frozenset()
 
     @classmethod
@@ -222,6 +224,8 @@ class SqlServerCells:
                 store._tables = _table_names(connection)
                 store._drawing_columns = _column_names(connection, "PnPDrawings", store._tables)
                 _refuse_triggers(connection, store.name)
+                if engine.dialect.name == "mssql":
+                    store._fixed = fixed_columns(connection)
             if permit is not None and engine.dialect.name == "mssql":
                 permit(engine)
         except (SQLAlchemyError, SyncError) as error:
@@ -251,6 +255,11 @@ class SqlServerCells:
     def ready(self) -> None:
         """See `CellStore`."""
         self.rollback()
+
+    def fixed(self, table: str, column: str) -> str | None:
+        """See `CellStore`."""
+        why = self._fixed.get((table.lower(), column.lower()))
+        return None if why is None else FIXED.get(why, why)
 
     def base(self, pnpid: int) -> BaseRow | None:
         """See `CellReads`."""

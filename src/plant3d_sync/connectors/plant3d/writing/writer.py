@@ -236,6 +236,13 @@ class PlantWriter:
                 "column_missing",
                 f"The table {table.physical} has no column {column.name}, though the catalogue lists it.",
             )
+        fixed = self._need_store().fixed(table.physical, column.name)
+        if fixed is not None:
+            raise Outcome(
+                "refused",
+                "column_fixed",
+                f"{table.physical}.{column.name} cannot be written: {fixed}. It was not written.",
+            )
         return column
 
     def _check_value(self, cell: CellWrite, values: dict[str, Value]) -> None:
