@@ -107,10 +107,8 @@ def mapping_check(
 
     Example: plant3d-sync mapping check mine.yml --source P:/Mine
     """
-    from plant3d_sync.connectors.plant3d.reading.open import open_source
     from plant3d_sync.mapping import check_mapping, load_mapping
     from plant3d_sync.mapping.file import STOCK, Problem, Severity
-    from plant3d_sync.settings import load_settings
     from plant3d_sync.usecases.schema import look_now
 
     as_json = wants_json(json)
@@ -126,14 +124,7 @@ def mapping_check(
             look = look_now(made.kept_state, entry, made.clock())
         step = look.document
     if source:
-        with _paths_of_the_command_line():
-            deadline = load_settings().p3dsync_source_deadline_seconds
-            snapshot = open_source(source, deadline=deadline).snapshot()
-        try:
-            catalog = snapshot.catalog
-            rows = snapshot.counts(sorted(catalog.classes))
-        finally:
-            snapshot.close()
+        catalog, rows = _catalog_of(source)
     problems = check_mapping(mapping, catalog)
     problems += [
         Problem(
@@ -161,15 +152,32 @@ def mapping_check(
         for problem in problems:
             put(labelled(heading(problem.severity.value), f"{problem.place}: {tr(plain(problem.told))}"))
         _say_classes(classes)
-        if bad:
-            say(f"Errors: {len(bad)}. No run uses this mapping.")
-        elif unknown:
-            say(
-                f"Names that this project does not know: {len(unknown)}. What is said about them has no effect."
-            )
-        else:
-            say("The mapping is usable.")
+        _say_verdict(len(bad), len(unknown))
     raise typer.Exit(78 if bad or unknown else 0)
+
+
+def _catalog_of(source: str) -> tuple[Catalog, dict[str, int]]:
+    """The catalogue of a database that the command line names, and how many rows each class has."""
+    from plant3d_sync.connectors.plant3d.reading.open import open_source
+    from plant3d_sync.settings import load_settings
+
+    with _paths_of_the_command_line():
+        deadline = load_settings().p3dsync_source_deadline_seconds
+        snapshot = open_source(source, deadline=deadline).snapshot()
+    try:
+        return snapshot.catalog, dict(snapshot.counts(sorted(snapshot.catalog.classes)))
+    finally:
+        snapshot.close()
+
+
+def _say_verdict(bad: int, unknown: int) -> None:
+    """Whether the mapping can be used. `unknown`: names that the project lacks."""
+    if bad:
+        say(f"Errors: {bad}. No run uses this mapping.")
+    elif unknown:
+        say(f"Names that this project does not know: {unknown}. What is said about them has no effect.")
+    else:
+        say("The mapping is usable.")
 
 
 def _classes(mapping: MappingFile, catalog: Catalog, rows: Mapping[str, int]) -> list[dict[str, object]]:

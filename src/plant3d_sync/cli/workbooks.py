@@ -7,12 +7,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
-from plant3d_sync.connectors.base import CellWrite
-from plant3d_sync.connectors.plant3d.writing.workbook import Agrees, Guide, Left, build_workbook, fill_export
+from plant3d_sync.connectors.base import CellWrite, PlantSnapshot
+from plant3d_sync.connectors.plant3d.writing.workbook import (
+    Agrees,
+    Guide,
+    Language,
+    Left,
+    WorkbookReport,
+    build_workbook,
+    fill_export,
+)
 from plant3d_sync.errors import GuardStop, NotFoundError
 from plant3d_sync.language import DEFAULT, LANGUAGES, current
 from plant3d_sync.model.ours import Origin
@@ -36,6 +45,7 @@ from plant3d_sync.run.write_plant3d import cells_of
 from plant3d_sync.state import Connection, links, ours, runs, seals
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.words import said
 
 PUSHED = ("push_update", "push_blank")
@@ -51,14 +61,55 @@ def make_workbook(
 
     The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
     """
-    if language is None:
-        language = current() if current() in LANGUAGES else DEFAULT
+    spoken = _language_of(language)
+    project = app.project(name)
+    world = app.world(ProgressLine())
+    planned = _plan(app, project, world, approved=approved)
+    cells = [cell for step in planned.pushes for cell in cells_of(step)]
+    _remember(world, name, str(planned.plan.plan_id), cells)
+    report = _fill(app, project, planned, cells, export=export, out=out, language=spoken)
+    if planned.stored is not None:
+        with app.state.write() as connection:  # it was made to be looked at in Excel; nobody has to apply it
+            close(connection, planned.stored, PlanStatus.SUPERSEDED, {"why": IN_WORKBOOK, "run_id": None})
+    return {
+        "project": name,
+        "plan_id": planned.plan.plan_id,
+        "path": str(report.path) if report.path else None,
+        "sheets": list(report.sheets),
+        "written": sum(1 for cell in report.cells if cell.status == "written"),
+        "refused": list(_refused(report, cells, planned.asked)),
+        "errors": [error.to_dict() for error in planned.plan.errors],
+    }
+
+
+_Asked = dict[tuple[int, str], str]
+"""Row and column of a cell -> who wants its value."""
+
+
+class _Planned(msgspec.Struct, frozen=True):
+    """A dry run of a push: its report, the plan as stored, its steps, who wants their values, and what it left out."""
+
+    plan: Report
+    stored: StoredPlan | None
+    pushes: list[Push]
+    asked: _Asked
+    left: list[Left]
+
+
+def _language_of(asked: str | None) -> Language:
+    """The language of the workbook. Raises NotFoundError `language_unknown`."""
+    spoken = current() if current() in LANGUAGES else DEFAULT
+    language = spoken if asked is None else asked
     if language not in LANGUAGES:
         raise NotFoundError(
             f"{said(language)} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
         )
-    project = app.project(name)
-    world = app.world(ProgressLine())
+    return "fr" if language == "fr" else "en"
+
+
+def _plan(app: App, project: Project, world: World, *, approved: bool) -> _Planned:
+    """What a push would write. Raises GuardStop, and what `seals.check_plan` raises."""
+    name = project.name
     plan = Engine(world, project).plan(
         Request(asked=Asked(direction=Direction.PUSH), dry_run=True, trigger="workbook")
     )
@@ -75,75 +126,71 @@ def make_workbook(
                 check_amounts(_tally(connection, name, pushes), project.config.limits, first_sync=False), plan
             )
         asked = _who_asked(connection, name, pushes)
-        left = _left_out(project, connection, plan.errors)
-    cells = [cell for step in pushes for cell in cells_of(step)]
-    _remember(world, name, str(plan.plan_id), cells)
+        return _Planned(plan, stored, pushes, asked, _left_out(project, connection, plan.errors))
+
+
+def _fill(
+    app: App,
+    project: Project,
+    planned: _Planned,
+    cells: Sequence[CellWrite],
+    *,
+    export: Path | None,
+    out: Path,
+    language: Language,
+) -> WorkbookReport:
+    """Put the cells into an export, or into a workbook with the rows as they are now."""
     snapshot = project.source.snapshot()
     try:
-        wanted = {cell.pnpid for cell in cells}
-        rules = project.rules(snapshot.catalog)
+        rules, catalog = project.rules(snapshot.catalog), snapshot.catalog
         guide = Guide(
-            asked=asked,
-            step={key: sentence for step in pushes for key, sentence in _said(step)},
-            left=[replace(one, columns=_columns_of(rules, one)) for one in left],
+            asked=planned.asked,
+            step={key: sentence for step in planned.pushes for key, sentence in _said(step)},
+            left=[replace(one, columns=_columns_of(rules, one)) for one in planned.left],
         )
-        with app.state.read() as connection:
-            known = project_state.get(connection, name)
-            reading = rules.reading if known is None else reading_of(connection, name, known.number, rules)
-        rows = {
-            item.pnpid: _row(item)
-            for batch in snapshot.scan(sorted(rules.classes), {}, reading)
-            for item in batch.changed
-            if item.pnpid in wanted
-        }
         if export is not None:
-            report = fill_export(
-                export,
-                cells,
-                catalog=snapshot.catalog,
-                out=out,
-                language="fr" if language == "fr" else "en",
-                guide=guide,
-                agrees=_by_field(rules),
+            agrees = _by_field(rules)
+            return fill_export(
+                export, cells, catalog=catalog, out=out, language=language, guide=guide, agrees=agrees
             )
-        else:
-            report = build_workbook(
-                cells,
-                catalog=snapshot.catalog,
-                rows=rows,
-                out=out,
-                language="fr" if language == "fr" else "en",
-                guide=guide,
-            )
+        rows = _rows(app, project.name, snapshot, rules, {cell.pnpid for cell in cells})
+        return build_workbook(cells, catalog=catalog, rows=rows, out=out, language=language, guide=guide)
     finally:
         snapshot.close()
-    if stored is not None:
-        with app.state.write() as connection:  # it was made to be looked at in Excel; nobody has to apply it
-            close(connection, stored, PlanStatus.SUPERSEDED, {"why": IN_WORKBOOK, "run_id": None})
-    refused = [
-        {
-            "pnpid": cell.pnpid,
-            "tag": planned.tag,
-            "column": cell.column,
-            "status": cell.status,
-            "code": cell.code or cell.status,
-            "message": cell.message,
-            "old": planned.old,
-            "new": planned.new,
-            "asked_by": asked.get((cell.pnpid, cell.column.lower())),
-        }
-        for cell, planned in zip(report.cells, cells, strict=True)
-        if cell.status != "written"
-    ]
+
+
+def _rows(
+    app: App, name: str, snapshot: PlantSnapshot, rules: RuleSet, wanted: set[int]
+) -> dict[int, dict[str, object]]:
+    """These items as they are in Plant 3D now, by PnPID."""
+    with app.state.read() as connection:
+        known = project_state.get(connection, name)
+        reading = rules.reading if known is None else reading_of(connection, name, known.number, rules)
     return {
-        "project": name,
-        "plan_id": plan.plan_id,
-        "path": str(report.path) if report.path else None,
-        "sheets": list(report.sheets),
-        "written": sum(1 for cell in report.cells if cell.status == "written"),
-        "refused": refused,
-        "errors": [error.to_dict() for error in plan.errors],
+        item.pnpid: _row(item)
+        for batch in snapshot.scan(sorted(rules.classes), {}, reading)
+        for item in batch.changed
+        if item.pnpid in wanted
     }
+
+
+def _refused(
+    report: WorkbookReport, cells: Sequence[CellWrite], asked: _Asked
+) -> Iterator[dict[str, object]]:
+    """The values that did not get into a cell, and why."""
+    for cell, planned in zip(report.cells, cells, strict=True):
+        if cell.status != "written":
+            yield {
+                "pnpid": cell.pnpid,
+                "tag": planned.tag,
+                "column": cell.column,
+                "status": cell.status,
+                "code": cell.code or cell.status,
+                "message": cell.message,
+                "old": planned.old,
+                "new": planned.new,
+                "asked_by": asked.get((cell.pnpid, cell.column.lower())),
+            }
 
 
 def _said(step: Push) -> Iterator[tuple[tuple[int, str], str]]:
