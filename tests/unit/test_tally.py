@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plant3d_sync.model.plan import STAT_NAMES, Op, RowError
+from plant3d_sync.model.record import Finding
 from plant3d_sync.model.step import Restore
 from plant3d_sync.model.tally import End, StepCounts, statistic
 from plant3d_sync.run.execution import Outcome, Refused
@@ -104,3 +105,16 @@ def test_what_was_refused_and_is_decided_anew_failed_in_nothing() -> None:
     outcome.decide_refused_anew()
     outcome.leave_refused()
     assert ([error.code for error in outcome.errors], outcome.waiting) == (["another"], 0)
+
+
+def test_every_member_of_what_a_later_look_came_to_is_added() -> None:
+    error, finding = RowError(code="c", message=""), Finding(code="f", message="")
+    later = refused()
+    later.counts = one(Op.UPDATE, End.DONE)
+    later.errors, later.findings, later.push = [error], [finding], {"applied": 1}
+    later.written = later.cells_written = later.waiting = later.remembered = later.echoes = later.misses = 1
+    empty = Outcome()
+    alike = [name for name in Outcome.__struct_fields__ if getattr(later, name) == getattr(empty, name)]
+    assert not alike, "each member has something to add"
+    empty.join(later)
+    assert empty == later

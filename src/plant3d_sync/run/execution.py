@@ -65,6 +65,21 @@ class Outcome(msgspec.Struct):
         self.errors = [error for error in self.errors if error.plant3d_id not in whose]
         self.refused = []
 
+    def join(self, later: Outcome) -> None:
+        """What a later look of the same run came to is added; what that one was refused may be decided anew as well."""
+        self.counts.join(later.counts)
+        self.errors += later.errors
+        self.findings += later.findings
+        self.written += later.written
+        self.cells_written += later.cells_written
+        for end, number in later.push.items():
+            self.push[end] = self.push.get(end, 0) + number
+        self.waiting += later.waiting
+        self.remembered += later.remembered
+        self.echoes += later.echoes
+        self.misses += later.misses
+        self.refused += later.refused
+
     @property
     def progress(self) -> int:
         """Steps that need not be done again."""

@@ -88,14 +88,7 @@ def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, sec
     one.fates = {**one.fates, **two.fates}
     one.waiting += two.waiting
     first.choices |= again.choices
-    outcome.counts.join(second.counts)
-    for name, number in second.push.items():
-        outcome.push[name] = outcome.push.get(name, 0) + number
-    outcome.errors.extend(second.errors)
-    outcome.findings.extend(second.findings)
-    outcome.refused = second.refused
-    for name in ("written", "cells_written", "waiting", "remembered", "echoes", "misses"):
-        setattr(outcome, name, getattr(outcome, name) + getattr(second, name))
+    outcome.join(second)
 
 
 __all__ = ["LOOKS", "look_again"]
