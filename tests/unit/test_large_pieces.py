@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -48,12 +49,13 @@ def test_a_large_piece_under_a_seal_cannot_be_altered(state: State, open_intent:
     assert caught.value.error_code == "row_altered"
 
 
-def test_a_large_piece_that_an_earlier_version_sealed_in_full_is_held_by_its_seal(
-    state: State, open_intent: int
+@pytest.mark.parametrize("plain", [seals._with_blake2b, seals._in_full])
+def test_a_large_piece_that_an_earlier_version_sealed_otherwise_is_held_by_its_seal(
+    state: State, open_intent: int, plain: Callable[[object], object]
 ) -> None:
     with state.write() as connection:
         row = connection.execute(sa.select(intent).where(intent.c.id == open_intent)).one()
-        earlier = seals._digest(row, seals.columns("intent"), seals._in_full)
+        earlier = seals._digest(row, seals.columns("intent"), plain)
         audit.append(
             connection,
             seals.chain_name(seals.ROWS, "mine"),
@@ -66,6 +68,14 @@ def test_a_large_piece_that_an_earlier_version_sealed_in_full_is_held_by_its_sea
     alter(state, open_intent, BODY + b" ")
     with pytest.raises(NeedsPersonError):
         check(state)
+
+
+@pytest.mark.parametrize("digest", [seals.digest_of_piece(BODY), seals.digest_of(BODY)])
+def test_the_steps_of_a_plan_are_held_by_the_digest_of_this_version_and_of_an_earlier_one(
+    digest: str,
+) -> None:
+    assert seals.is_piece(BODY, digest)
+    assert not seals.is_piece(BODY + b" ", digest)
 
 
 def test_the_body_of_a_call_is_let_go_once_it_was_answered() -> None:

@@ -15,7 +15,6 @@ from hashlib import blake2b
 from typing import Literal
 
 import msgspec
-from msgspec.structs import replace
 
 from plant3d_sync.errors import ConfigError
 from plant3d_sync.mapping.compare import COMPARATORS
@@ -34,7 +33,15 @@ from plant3d_sync.mapping.file import (
     nearest,
     with_text,
 )
-from plant3d_sync.mapping.translate import CONST, ClassPlan, FieldPlan, Source, compile_class, of_segments
+from plant3d_sync.mapping.translate import (
+    CONST,
+    ClassPlan,
+    FieldPlan,
+    Source,
+    compile_class,
+    compile_tag,
+    of_segments,
+)
 from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.reading import LineRule, Reading
 from plant3d_sync.model.record import PlantItem
@@ -489,10 +496,7 @@ class _Compiler:
     def _line_rule(self, name: str) -> LineRule:
         """How groups of this class get their number: by the tag of the mapping, whatever it is made of."""
         plan = self.plans[name]
-        translate = compile_class(
-            replace(plan, fields=tuple(one for one in plan.fields if one.field == "tag"))
-        )
-        usable, rule = self._reading.tags.usable, self.rules[name]
+        rule = self.rules[name]
         pushed = {
             source.target.lower()
             for one in plan.fields
@@ -501,7 +505,7 @@ class _Compiler:
         }
         return LineRule(
             columns=tuple(one for one in rule.fields["tag"].columns if not one.startswith("@")),
-            number=lambda item: usable(translate(item).fields.get("tag")),
+            number=compile_tag(plan),
             from_segments="@segment_tag" in rule.fields["tag"].columns,
             pushed=frozenset(pushed),
         )

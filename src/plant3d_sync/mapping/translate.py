@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from plant3d_sync.errors import SkipRecordError
 from plant3d_sync.mapping.convert import CONVERTERS, plain_text
@@ -151,17 +152,24 @@ _Found = tuple[Value, str]
 """A value and the column to write it back to."""
 _Resolver = Callable[[PlantItem, Mapping[str, Value]], _Found | None]
 """Gives the raw value of a field, or None when it is unknown. May look at the fields found so far (the tag)."""
+_FoundTag = tuple[Value, str, bool]
+"""As `_Found` for the tag, and whether it is known to be one."""
+_TagResolver = Callable[[PlantItem], _FoundTag | None]
 _Getter = Callable[[PlantItem, Mapping[str, Value]], "Value | _Missing"]
 
 
 def compile_class(plan: ClassPlan) -> Callable[[PlantItem], Translated]:
     """The function that translates items of one class. Built once, called for every item."""
+    tag: tuple[str, _TagResolver] | None = None
     plain: list[tuple[str, str]] = []
     derived: list[tuple[str, Callable[[PlantItem], Value]]] = []
     constants: dict[str, Value] = {}
     resolvers: list[tuple[str, str, _Resolver, Callable[[Value], Value] | None]] = []
     targets = {one.field: one.target for one in plan.fields if one.target}
     for one in sorted(plan.fields, key=lambda each: each.field != "tag"):
+        if _is_usual_tag(one):
+            tag = one.target, _tag_resolver(one, plan)
+            continue
         first = one.sources[0] if len(one.sources) == 1 else None
         simple = first is not None and one.convert == "text" and one.field != "tag"
         if first is not None and simple and not first.derived and first.default is None:
@@ -173,10 +181,34 @@ def compile_class(plan: ClassPlan) -> Callable[[PlantItem], Translated]:
         else:
             convert = None if one.convert == "text" else CONVERTERS[one.convert].to_field
             resolvers.append((one.field, one.target, _resolver(one, plan), convert))
-    return _translator(tuple(plain), tuple(derived), constants, tuple(resolvers), targets)
+    return _translator(tag, tuple(plain), tuple(derived), constants, tuple(resolvers), targets)
+
+
+def compile_tag(plan: ClassPlan) -> Callable[[PlantItem], str | None]:
+    """The function that gives the tag alone of items of one class, None without a usable one."""
+    usable = plan.tags.usable
+    own = next((one for one in plan.fields if one.field == "tag"), None)
+    if own is None or not _is_usual_tag(own):
+        translate = compile_class(replace(plan, fields=() if own is None else (own,)))
+        return lambda item: usable(translate(item).fields.get("tag"))
+    resolve = _tag_resolver(own, plan)
+
+    def tag(item: PlantItem) -> str | None:
+        found = resolve(item)
+        if found is None:
+            return None
+        return found[0] if found[2] and type(found[0]) is str else usable(found[0])
+
+    return tag
+
+
+def _is_usual_tag(one: FieldPlan) -> bool:
+    """Whether this is the tag, and nothing is converted on the way."""
+    return one.field == "tag" and one.convert == "text"
 
 
 def _translator(
+    tag: tuple[str, _TagResolver] | None,
     plain: tuple[tuple[str, str], ...],
     derived: tuple[tuple[str, Callable[[PlantItem], Value]], ...],
     constants: dict[str, Value],
@@ -187,6 +219,12 @@ def _translator(
         fields = constants.copy()
         columns = targets
         problems: list[tuple[str, str, str]] = []
+        is_tagged = False
+        if tag is not None and (found_tag := tag[1](item)) is not None:
+            fields["tag"], source, is_tagged = found_tag
+            if source != tag[0]:
+                columns = targets.copy()
+                columns["tag"] = source
         values, unknown = item.values, item.unknown
         for name, column in plain if not unknown else [one for one in plain if one[1] not in unknown]:
             try:
@@ -215,7 +253,9 @@ def _translator(
                 if columns is targets:
                     columns = targets.copy()
                 columns[name] = source
-        return Translated(fields=fields, columns=columns, problems=tuple(problems))
+        return Translated(
+            fields=fields, columns=columns, problems=tuple(problems) if problems else (), is_tagged=is_tagged
+        )
 
     return translate
 
@@ -230,10 +270,11 @@ def _constant(name: str, plan: ClassPlan) -> Value:
 
 def _resolver(one: FieldPlan, plan: ClassPlan) -> _Resolver:
     """First filled candidate of one field; unknown as soon as an undecided one is unknown."""
-    getters = tuple((_getter(source, plan), source.target) for source in one.sources)
+    getters = _getters(one, plan)
     when_empty: Value = UNKNOWN if any(source.name.startswith("@isa_") for source in one.sources) else None
     if one.field == "tag":
-        return _tag_resolver(one, getters, plan.tags)
+        resolve_tag = _tag_resolver(one, plan)
+        return lambda item, fields: None if (found := resolve_tag(item)) is None else found[:2]
     if not any(source.derived for source in one.sources):
         return _column_resolver(one)
 
@@ -247,6 +288,10 @@ def _resolver(one: FieldPlan, plan: ClassPlan) -> _Resolver:
         return when_empty, one.target
 
     return resolve
+
+
+def _getters(one: FieldPlan, plan: ClassPlan) -> tuple[tuple[_Getter, str], ...]:
+    return tuple((_getter(source, plan), source.target) for source in one.sources)
 
 
 def _column_resolver(one: FieldPlan) -> _Resolver:
@@ -275,7 +320,7 @@ def _column_resolver(one: FieldPlan) -> _Resolver:
     return resolve
 
 
-def _tag_resolver(one: FieldPlan, getters: tuple[tuple[_Getter, str], ...], tags: TagRule) -> _Resolver:
+def _tag_resolver(one: FieldPlan, plan: ClassPlan) -> _TagResolver:
     """First usable tag; else the first text that is none, so that the reason of skipping can show it.
 
     A candidate that cannot be read leaves the tag unknown, unless the mapping names the registry further on: what
@@ -284,24 +329,25 @@ def _tag_resolver(one: FieldPlan, getters: tuple[tuple[_Getter, str], ...], tags
     """
     candidates = tuple(
         (get, REGISTRY_TAG if source.name == REGISTRY_TAG else target, source.name == REGISTRY_TAG)
-        for (get, target), source in zip(getters, one.sources, strict=True)
+        for (get, target), source in zip(_getters(one, plan), one.sources, strict=True)
     )
 
     first = one.sources[0] if one.sources else None
     at_once = first.name if first is not None and not first.derived and first.default is None else ""
     first_target = candidates[0][1] if candidates else ""
+    tags, no_fields = plan.tags, dict[str, Value]()
     usable = tags.usable
 
-    def resolve(item: PlantItem, fields: Mapping[str, Value]) -> _Found | None:
+    def resolve(item: PlantItem) -> _FoundTag | None:
         text = item.values.get(at_once)
         if type(text) is str and at_once not in item.unknown and usable(text) == text:
-            return text, first_target  # nearly always; what follows comes to the same
-        unusable: _Found | None = None
+            return text, first_target, True  # nearly always; what follows comes to the same
+        unusable: _FoundTag | None = None
         unread = False
         for get, column, is_registry in candidates:
             if unread and not is_registry:
                 continue
-            value = get(item, fields)
+            value = get(item, no_fields)
             if value is None:
                 continue
             if isinstance(value, _Missing):
@@ -309,11 +355,11 @@ def _tag_resolver(one: FieldPlan, getters: tuple[tuple[_Getter, str], ...], tags
                 continue
             text = value.strip() if type(value) is str else plain_text(value).strip()
             if tags.problem(text) is None:
-                return text, column
-            unusable = unusable or (text, column)
+                return text, column, True
+            unusable = unusable or (text, column, False)
         if item.number is not None:  # a line by its number, which stands on its other groups or its segments
-            return item.number, "@segment_tag"
-        return None if unread else unusable or (None, one.target)
+            return item.number, "@segment_tag", False
+        return None if unread else unusable or (None, one.target, False)
 
     return resolve
 

@@ -111,6 +111,8 @@ class Translated(msgspec.Struct, kw_only=True, gc=False):
     fields: dict[str, Value]
     columns: dict[str, str]
     problems: tuple[tuple[str, str, str], ...] = ()
+    is_tagged: bool = False
+    """Whether the tag is known to be one; else nobody asked yet."""
 
 
 class Spelling(Protocol):

@@ -130,7 +130,8 @@ class Planner:
         for item in items:
             kind = on.kind(item.class_name)
             translated = kind.translate(item)
-            tag = usable(translated.fields.get("tag"))
+            shown = translated.fields.get("tag")
+            tag = shown if translated.is_tagged and type(shown) is str else usable(shown)
             if (
                 usual
                 and tag is not None
@@ -322,7 +323,8 @@ class Planner:
                 self._told.findings.append(told)
         for asset_id, tag in self._strays.values():
             self._tags.stray(tag, asset_id)
-        for item, holder, held, told in self._tags.look_alikes(self._piles.creations.items()):
+        created = self._piles.creations
+        for item, holder, held, told in self._tags.look_alikes(created):
             if item is None:
                 self._told.findings.append(told)
             elif holder.entity in self._on.know.entities:
@@ -330,7 +332,7 @@ class Planner:
                     self._uncompared.add(holder.plant3d_id)
                     self._withdraw(item, holder.entity, Fate.SKIPPED, told.code)
                 self._told.findings.append(told)
-        for pnpid, entity, error in self._tags.refused(self._piles.renames, self._piles.creations.items()):
+        for pnpid, entity, error in self._tags.refused(self._piles.renames, created):
             self._uncompared.add(self._tags.holder(pnpid).plant3d_id)
             ignored = self._on.know.quarantine.ignored(error)
             if ignored is not None:

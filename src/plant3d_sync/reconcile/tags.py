@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -45,6 +45,14 @@ class Unchanged(Holder, Protocol):
     @property
     def tag(self) -> str:
         """Its tag."""
+        ...
+
+
+class Kinds(Container[int], Protocol):
+    """The items that have a step, with their kinds."""
+
+    def __getitem__(self, pnpid: int, /) -> str:
+        """The kind of an item that has one."""
         ...
 
 
@@ -225,7 +233,7 @@ class Tags:
         """A live asset that carries an identity which no item has."""
         self._strays[tag] = asset_id
 
-    def look_alikes(self, created: Collection[int]) -> Iterator[Alike]:
+    def look_alikes(self, created: Container[int]) -> Iterator[Alike]:
         """What is reported of tags that read the same."""
         for twins in self.twins(created):
             one = twins.one
@@ -233,7 +241,7 @@ class Tags:
             holder = NOBODY if pnpid is None else self._info[pnpid]
             yield Alike(pnpid, holder, twins.held, _looks_like(twins, holder))
 
-    def twins(self, created: Collection[int]) -> Iterator[Twins]:
+    def twins(self, created: Container[int]) -> Iterator[Twins]:
         """Tags that read the same. No second asset is made silently because one tag is written in two ways.
 
         An item that would be `created` waits while an asset of another item, or of none, or another item, holds a tag that
@@ -272,7 +280,7 @@ class Tags:
         strays = [Bearer(tag, None, asset_id, stray=True) for tag, asset_id in self._strays.items()]
         return [*kept, *loose, *strays]
 
-    def _of_items(self, group: Sequence[Bearer], created: Collection[int]) -> Iterator[Twins]:
+    def _of_items(self, group: Sequence[Bearer], created: Container[int]) -> Iterator[Twins]:
         for one in group:
             others = [other for other in group if other.tag != one.tag]
             if not one.is_item or not others:
@@ -297,9 +305,7 @@ class Tags:
                 yield Twins(one, other._replace(seen=False), held=False)
             before.append(one)
 
-    def refused(
-        self, renames: Mapping[int, Rename], created: Mapping[int, str]
-    ) -> Iterator[tuple[int, str, RowError]]:
+    def refused(self, renames: Mapping[int, Rename], created: Kinds) -> Iterator[tuple[int, str, RowError]]:
         """Items (with their kind) that want a tag which another live asset holds and keeps. Chains fail as a whole."""
         left = dict(renames)
         while True:

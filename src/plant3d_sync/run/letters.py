@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.mapping.isa import function_letters
 from plant3d_sync.model.record import Finding
@@ -13,6 +15,18 @@ FEWEST = 10
 _EXAMPLES = 3
 
 
+def _most_are_read(rules: RuleSet, snapshot: PlantSnapshot, classes: Sequence[str]) -> bool:
+    """Whether the tags of half of the instruments hold letters; the largest classes first, no more than it takes to know."""
+    rows = snapshot.counts(classes)
+    read, usable = 0, rules.reading.tags.usable
+    for name in sorted(filter(rows.__getitem__, rows), key=lambda one: -rows[one]):
+        tags = snapshot.column_values([name], "Tag").values()
+        read += sum(function_letters(tag) is not None and usable(tag) is not None for tag in tags)
+        if 2 * read >= sum(rows.values()):
+            return True
+    return False
+
+
 def unread_letters(rules: RuleSet, snapshot: PlantSnapshot) -> list[Finding]:
     """One finding if most instruments have no function letters, neither in the column Type nor in the tag."""
     classes = [
@@ -21,6 +35,8 @@ def unread_letters(rules: RuleSet, snapshot: PlantSnapshot) -> list[Finding]:
         if any(column.startswith("@isa_") for one in rule.fields.values() for column in one.columns)
     ]
     if not classes:
+        return []
+    if _most_are_read(rules, snapshot, classes):
         return []
     tags = {
         pnpid: tag

@@ -94,6 +94,8 @@ class _Heaps(msgspec.Struct):
 
     def put(self, number: int, index: int, step: Step) -> Portion | None:
         """One more step, with its chunk and its place in it; the portion that is full now, if one is."""
+        if type(step) is Create and step.is_usual:  # nearly all that a first pull has
+            return self._write((number, index, step))
         match step:
             case Push():
                 self.pushed.append(step)
@@ -104,9 +106,9 @@ class _Heaps(msgspec.Struct):
                 return self._remember(step)
             case Settle() | Touch() | Absent():
                 return self._remember(step)
-            case Create() if not step.is_usual:
+            case Create():
                 return self._write_apart((number, index, step))
-            case Create() | Update() | Restore() | Archive() | Adopt():
+            case Update() | Restore() | Archive() | Adopt():
                 return self._write((number, index, step))
             case _:
                 assert_never(step)

@@ -16,7 +16,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import sys
 import zlib
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -128,6 +130,12 @@ _LARGE = 1000
 
 def _plain(value: object) -> object:
     if isinstance(value, bytes) and len(value) > _LARGE:
+        return {"sha256": hashlib.sha256(value).hexdigest()}
+    return _in_full(value)
+
+
+def _with_blake2b(value: object) -> object:
+    if isinstance(value, bytes) and len(value) > _LARGE:
         return {"blake2b": digest_of(value)}
     return _in_full(value)
 
@@ -143,17 +151,33 @@ def _digest(row: Row[Any], columns: Sequence[str], plain: Callable[[object], obj
 
 
 def _is_sealed(row: Row[Any], columns: Sequence[str], sealed: str) -> bool:
-    """Whether a row is what was sealed; large pieces stood in full under the seals of earlier versions."""
-    return sealed == _digest(row, columns) or sealed == _digest(row, columns, _in_full)
+    """Whether a row is what was sealed; large pieces stood otherwise under the seals of earlier versions."""
+    return any(sealed == _digest(row, columns, plain) for plain in (_plain, _with_blake2b, _in_full))
 
 
 def digest_of(text: bytes) -> str:
-    """The digest of a stored piece, as hexadecimal text."""
+    """The digest of a short text, as hexadecimal text."""
     return hashlib.blake2b(text, digest_size=32).hexdigest()
 
 
+_SHA256 = "sha256:"
+
+
+def digest_of_piece(piece: bytes) -> str:
+    """The digest of a stored piece, however large it is. SHA-256, for which processors have instructions."""
+    return _SHA256 + hashlib.sha256(piece).hexdigest()
+
+
+def is_piece(piece: bytes, digest: str) -> bool:
+    """Whether it is the piece with this digest, of which earlier versions made another kind."""
+    return digest == (digest_of_piece(piece) if digest.startswith(_SHA256) else digest_of(piece))
+
+
 def _marks(lines: Iterable[bytes]) -> str:
-    return base64.b64encode(b"".join(zlib.crc32(line).to_bytes(4, "big") for line in lines)).decode()
+    marks = array("I", map(zlib.crc32, lines))
+    if sys.byteorder == "little":
+        marks.byteswap()
+    return base64.b64encode(marks.tobytes()).decode()
 
 
 # ---------------------------------------------------------------- sealing
@@ -487,14 +511,17 @@ def _of_chunks(
         .order_by(plan_chunk.c.n)
         .execution_options(yield_per=10)
     )
-    digests = {row.n: digest_of(row.lines if isinstance(row.lines, bytes) else b"") for row in rows}
+    holds: dict[int, bool] = {}
+    for n, stored in rows:
+        is_known = 0 <= n < len(sealed)
+        holds[n] = is_known and is_piece(stored if isinstance(stored, bytes) else b"", sealed[n])
     found = [
-        Altered(project, "plan_chunk", f"{plan_id}/{n}", CHANGED if n in digests else GONE)
-        for n, digest in enumerate(sealed)
-        if digests.get(n) != digest
+        Altered(project, "plan_chunk", f"{plan_id}/{n}", CHANGED if n in holds else GONE)
+        for n in range(len(sealed))
+        if not holds.get(n)
     ]
     return found + [
-        Altered(project, "plan_chunk", f"{plan_id}/{n}", ADDED) for n in sorted(digests) if n >= len(sealed)
+        Altered(project, "plan_chunk", f"{plan_id}/{n}", ADDED) for n in sorted(holds) if n >= len(sealed)
     ]
 
 

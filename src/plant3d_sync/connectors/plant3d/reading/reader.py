@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from math import inf, isfinite
-from operator import itemgetter
+from operator import contains, itemgetter
 
 import msgspec
 import orjson
@@ -96,6 +96,7 @@ _PLAIN_TYPES: dict[str, frozenset[type]] = {
     "System.Int64": frozenset({int, type(None)}),
     "System.Boolean": frozenset({int, type(None)}),
 }
+_NO_TYPE: frozenset[type] = frozenset({type(None)})
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -856,8 +857,7 @@ def _of(alias: str, column: str) -> str:
 
 
 def _all_plain(columns: Sequence[Column], types: tuple[type, ...]) -> bool:
-    nothing: frozenset[type] = frozenset({type(None)})
-    return all(kind in _PLAIN_TYPES.get(c.type, nothing) for c, kind in zip(columns, types, strict=True))
+    return all(map(contains, [_PLAIN_TYPES.get(column.type, _NO_TYPE) for column in columns], types))
 
 
 def _is_plain(plan: ClassPlan, row: Row, body: Row) -> bool:
