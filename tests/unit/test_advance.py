@@ -397,6 +397,16 @@ def test_a_row_that_moved_says_nothing_of_the_age_of_the_new_one() -> None:
     assert (moved.pnpid, moved.digest, moved.ticks, moved.revision) == (8, b"", None, None)
 
 
+@pytest.mark.parametrize("state", [LinkState.MISSING, LinkState.PENDING])
+def test_an_item_that_is_there_again_is_missed_no_more_also_in_another_row(state: LinkState) -> None:
+    since = Missing(since="2026", reads=3, last_counted="2026", signature=None)
+    missed = link(state=state, missing=since)
+    for known in (advance.there(missed), advance.row_moved(missed, 8)):
+        assert (known.state, known.missing, known.base) == (LinkState.ACTIVE, None, missed.base)
+    kept = advance.row_moved(link(state=LinkState.ARCHIVED, missing=since), 8)
+    assert (kept.state, kept.missing) == (LinkState.ARCHIVED, since)
+
+
 def test_an_archived_pair_remembers_how_its_item_was_missed() -> None:
     missed = Missing(since="2026", reads=3, last_counted="2026", signature=None)
     hold = {"*": Hold(side="synapse", value=None)}

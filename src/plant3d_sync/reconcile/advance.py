@@ -34,6 +34,9 @@ from plant3d_sync.reconcile import older
 Written = Create | Adopt | Update | Restore
 """Steps after which a live asset holds what they set."""
 
+MISSED = (LinkState.MISSING, LinkState.PENDING)
+"""States of a link whose item was not seen."""
+
 Observed = Mapping[str, Mapping[str, Interval]]
 
 
@@ -198,11 +201,12 @@ def there(link: Link) -> Link:
 
 
 def row_moved(link: Link, pnpid: int) -> Link:
-    """The item has another row in Plant 3D; what is remembered of its values stays, and is compared again.
+    """The item has another row in Plant 3D, so it is there; what is remembered of its values stays, and is compared again.
 
     The stamp and the revision were the old row's; they say nothing of the new one's age.
     """
-    return replace(link, pnpid=pnpid, digest=b"", ticks=None, revision=None)
+    seen_now = there(link) if link.state in MISSED else link
+    return replace(seen_now, pnpid=pnpid, digest=b"", ticks=None, revision=None)
 
 
 # ---------------------------------------------------------------- what is seen of SYNAPSE

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.document import Document
-from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.outcome import LAG_SEEN
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.side import Direction
@@ -34,7 +33,6 @@ from plant3d_sync.state.projects import ProjectState
 from plant3d_sync.state.quarantine import LOOK_AGAIN_SECONDS
 from plant3d_sync.state.runs import StoredPlan
 
-_MISSED = (LinkState.MISSING, LinkState.PENDING)
 OPERATIONS = ("created", "updated", "unchanged", "skipped", "errors", "archived")
 """What may become of a record, by the names of the statistics."""
 
@@ -403,7 +401,7 @@ def _remember_compared(
 def _end_absences(connection: Connection, draft: Draft, number: int) -> None:
     """What is there is not missed, also where no step of the run says so."""
     found = links.by_items(connection, number, sorted(draft.there), [])
-    links.save(connection, [advance.there(link) for link in found if link.state in _MISSED])
+    links.save(connection, [advance.there(link) for link in found if link.state in advance.MISSED])
 
 
 def count_records(project: Project, report: Report) -> None:
