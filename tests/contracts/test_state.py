@@ -41,6 +41,7 @@ from plant3d_sync.state import (
     seals,
     tables,
 )
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.lease import Fence, Lease
 from plant3d_sync.state.store import SCHEMA, _alembic_config
@@ -695,10 +696,10 @@ class Desk:
     ) -> list[str]:
         """`planned`: whether the run knew the choices when it planned. `fates`: what became of them, by id."""
         with self.state.write() as connection:
-            return findings.sync_conflicts(
+            return conflict_state.sync_conflicts(
                 connection,
                 "mine",
-                findings.Comparison(
+                conflict_state.Comparison(
                     run_id="r",
                     at=1.0,
                     drafts=found,
@@ -711,7 +712,7 @@ class Desk:
 
     def all(self, status: str = "pending") -> list[dict[str, Any]]:
         with self.state.read() as connection:
-            return findings.conflicts(connection, "mine", status=status)[0]
+            return conflict_state.conflicts(connection, "mine", status=status)[0]
 
     def waits(self, *fields: str) -> None:
         """The link with these fields open, as a run leaves it."""
@@ -725,16 +726,16 @@ class Desk:
 
     def choose(self, version: int, chosen: object = "a") -> bool:
         with self.state.write() as connection:
-            return findings.choose(
+            return conflict_state.choose(
                 connection,
                 "c1",
-                findings.Chosen(resolution="plant3d", value=chosen, note=None, by="eve", at=2.0),
+                conflict_state.Chosen(resolution="plant3d", value=chosen, note=None, by="eve", at=2.0),
                 version=version,
             )
 
     def resolutions(self) -> dict[tuple[int, str], Any]:
         with self.state.read() as connection:
-            return findings.resolutions(connection, "mine")
+            return conflict_state.resolutions(connection, "mine")
 
 
 def test_a_conflict_survives_ten_runs_with_its_id(state: State) -> None:

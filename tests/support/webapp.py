@@ -18,7 +18,8 @@ from starlette.testclient import TestClient
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.run.project import World
-from plant3d_sync.state import State, audit, findings, keys, quarantine, runs
+from plant3d_sync.state import State, audit, keys, quarantine, runs
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.codec import dump
 from plant3d_sync.state.links import key_of
@@ -238,10 +239,10 @@ class Desk:
         }
         with self.state.write() as connection:
             project_state.ensure(connection, project)
-            [made] = findings.sync_conflicts(
+            [made] = conflict_state.sync_conflicts(
                 connection,
                 project,
-                findings.Comparison(
+                conflict_state.Comparison(
                     run_id="r",
                     at=self.clock(),
                     drafts=[draft],

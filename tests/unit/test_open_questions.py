@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from plant3d_sync.state import State, findings
+from plant3d_sync.state import State
+from plant3d_sync.state import conflicts as conflict_state
 from tests.support.state import empty_state
 
 QUESTION: dict[str, Any] = {
@@ -35,17 +36,17 @@ def compared(state: State, *found: dict[str, Any], only: str | None = None, **fa
     """A run that found these questions; with `only` it looked at one item."""
     numbers = iter(range(100))
     with state.write() as connection:
-        findings.sync_conflicts(
+        conflict_state.sync_conflicts(
             connection,
             "mine",
-            findings.Comparison(
+            conflict_state.Comparison(
                 run_id="r",
                 at=1.0,
                 drafts=found,
                 examined=lambda row: only is None or row["plant3d_id"] == only,
                 fates=fates,
                 planned_choices=[
-                    one["id"] for one in findings.conflicts(connection, "mine", status="all")[0]
+                    one["id"] for one in conflict_state.conflicts(connection, "mine", status="all")[0]
                 ],
             ),
             new_id=lambda: f"{found[0]['plant3d_id']} {next(numbers)}",
@@ -54,15 +55,15 @@ def compared(state: State, *found: dict[str, Any], only: str | None = None, **fa
 
 def asked(state: State) -> list[str]:
     with state.read() as connection:
-        return [one["plant3d_id"] for one in findings.conflicts(connection, "mine")[0]]
+        return [one["plant3d_id"] for one in conflict_state.conflicts(connection, "mine")[0]]
 
 
 def decide(state: State, version: int = 1) -> bool:
     with state.write() as connection:
-        return findings.choose(
+        return conflict_state.choose(
             connection,
             "looked at 0",
-            findings.Chosen(resolution="plant3d", value="a", note=None, by="eve", at=2.0),
+            conflict_state.Chosen(resolution="plant3d", value="a", note=None, by="eve", at=2.0),
             version=version,
         )
 
@@ -84,7 +85,7 @@ def test_a_choice_that_no_run_looked_at_waits(state: State) -> None:
     assert decide(state)
     compared(state, only="passed over")
     with state.read() as connection:
-        assert findings.resolutions(connection, "mine").keys() == {(5, "description")}
+        assert conflict_state.resolutions(connection, "mine").keys() == {(5, "description")}
     compared(state, **{"looked at 0": "a side moved elsewhere"})
     with state.read() as connection:
-        assert findings.resolutions(connection, "mine") == {}
+        assert conflict_state.resolutions(connection, "mine") == {}

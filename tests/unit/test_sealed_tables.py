@@ -12,7 +12,7 @@ SEALED = "plan|plan_table|plan_chunk|intent|change|conflict|plant_write|api_key|
 WRITERS = {
     "state/runs.py",
     "state/intents.py",
-    "state/findings.py",
+    "state/conflicts.py",
     "state/acknowledgements.py",
     "state/keys.py",
     "state/lines.py",

@@ -43,7 +43,7 @@ from plant3d_sync.run.recall import GUARD_STATES
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.write_plant3d import cells_of
 from plant3d_sync.state import Connection, links, ours, runs, seals
-from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.runs import StoredPlan
 from plant3d_sync.words import said
@@ -201,7 +201,7 @@ def _said(step: Push) -> Iterator[tuple[tuple[int, str], str]]:
 
 def _who_asked(connection: Connection, name: str, pushes: Sequence[Push]) -> dict[tuple[int, str], str]:
     """Who wants each value: whoever decided a conflict so, else whoever typed it in SYNAPSE, with the time."""
-    decided = finding_state.resolutions(connection, name)
+    decided = conflict_state.resolutions(connection, name)
     asked: dict[tuple[int, str], str] = {}
     for step in pushes:
         for cell in step.cells:

@@ -23,7 +23,7 @@ from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World, iso
 from plant3d_sync.run.read_synapse import Feed, stored_unlinked, stray_assets
 from plant3d_sync.state import Connection, links, mappings, quarantine, seals
-from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
@@ -97,8 +97,8 @@ def recall(world: World, project: Project, sides: Sides, asked: Asked, mapping_d
             last_plant3d_read=known.plant_read_at,
             last_synapse_read=known.feed_read_at,
             unlinked=stored_unlinked(connection, known.number, feed),
-            resolutions=finding_state.resolutions(connection, project.name),
-            questions=finding_state.open_questions(connection, project.name),
+            resolutions=conflict_state.resolutions(connection, project.name),
+            questions=conflict_state.open_questions(connection, project.name),
             only_assets=asked.only_assets,
             workbook_days=project.config.workbook_days,
             definitions=_definitions(connection, known, rules, mapping_digest),

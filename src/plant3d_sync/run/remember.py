@@ -27,6 +27,7 @@ from plant3d_sync.run.recover import Recovered
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.standing import Inputs, LeftToDo, Standing, due_at, repeat, told_of
 from plant3d_sync.state import Connection, audit, lines, links, mappings, quarantine, runs
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.projects import ProjectState
@@ -227,10 +228,10 @@ class Memory:
         if self._asked.all_kinds:
             finding_state.replace_findings(connection, number, found, planned.read_at)
             finding_state.replace_work_items(connection, number, draft.work_items, planned.read_at)
-        finding_state.sync_conflicts(
+        conflict_state.sync_conflicts(
             connection,
             self._project.name,
-            finding_state.Comparison(
+            conflict_state.Comparison(
                 run_id=self._run.run_id,
                 at=planned.read_at,
                 drafts=_with_link_ids(connection, draft, execution.known),

@@ -16,6 +16,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.side import Side
 from plant3d_sync.run.project import World, iso
 from plant3d_sync.state import Connection, State, audit, links, seals
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.words import said
@@ -125,7 +126,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         """Whether anything but the status is asked for."""
         return (self.field, self.tag, self.kind) != (None, None, None)
 
-    def fits(self, row: finding_state.ConflictRow) -> bool:
+    def fits(self, row: conflict_state.ConflictRow) -> bool:
         """Whether it is one of those, whatever its status."""
         return (
             self.field in (None, row["field"])
@@ -143,12 +144,12 @@ def list_conflicts(
     """Conflicts, oldest first, and how many match."""
     if not wanted.is_narrow:
         with state.read() as connection:
-            rows, total = finding_state.conflicts(
+            rows, total = conflict_state.conflicts(
                 connection, project, status=wanted.status, limit=limit, offset=offset
             )
         return [conflict_document(row) for row in rows], total
     with state.read() as connection:
-        rows, _total = finding_state.conflicts(connection, project, status=wanted.status, limit=1_000_000)
+        rows, _total = conflict_state.conflicts(connection, project, status=wanted.status, limit=1_000_000)
     found = [row for row in rows if wanted.fits(row)]
     return [conflict_document(row) for row in found[offset : offset + limit]], len(found)
 
@@ -156,7 +157,7 @@ def list_conflicts(
 def find_conflict(state: State, conflict_id: str) -> ConflictDocument | None:
     """One conflict as a document, None if there is none."""
     with state.read() as connection:
-        row = finding_state.get_conflict(connection, conflict_id)
+        row = conflict_state.get_conflict(connection, conflict_id)
     return None if row is None else conflict_document(row)
 
 
@@ -168,7 +169,7 @@ def get_conflict(state: State, conflict_id: str) -> ConflictDocument:
     return found
 
 
-def conflict_document(row: finding_state.ConflictRow) -> ConflictDocument:
+def conflict_document(row: conflict_state.ConflictRow) -> ConflictDocument:
     """The plan's fields and ours: base, both values, both times, both authors where known, a suggestion with its reason.
 
     `plant3d_updated_at` is the row's `PnPTimestamp`; it dates the row, not the field. `plant3d_seen` is the interval
@@ -242,7 +243,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
                 code="resolution_unknown",
             )
 
-    def value_for(self, row: finding_state.ConflictRow) -> Value:
+    def value_for(self, row: conflict_state.ConflictRow) -> Value:
         """The value that it means; of a whole item, the side. Raises NotFoundError `resolution_unknown`."""
         if row["field"] != WHOLE:
             sides = {"plant3d": row["data"].get("plant3d"), "synapse": row["data"].get("synapse")}
@@ -272,7 +273,7 @@ def resolve_conflict(
     """
     choice.check()
     with world.state.write() as connection:
-        row = finding_state.get_conflict(connection, conflict_id)
+        row = conflict_state.get_conflict(connection, conflict_id)
         if row is None:
             raise NotFoundError(f"There is no conflict {conflict_id}. Nothing was decided.")
         seals.check_choices(
@@ -282,12 +283,12 @@ def resolve_conflict(
             raise _moved(row)
         chosen = choice.value_for(row)
         now = world.clock()
-        what = finding_state.Chosen(
+        what = conflict_state.Chosen(
             resolution=choice.resolution, value=chosen, note=choice.note, by=by, at=now
         )
-        if not finding_state.choose(connection, conflict_id, what, version=row["version"]):
+        if not conflict_state.choose(connection, conflict_id, what, version=row["version"]):
             # somebody decided while we looked: tell what they decided
-            raise _moved(finding_state.get_conflict(connection, conflict_id) or row)
+            raise _moved(conflict_state.get_conflict(connection, conflict_id) or row)
         _audit_choice(connection, row, choice, chosen, by=by, at=now)
         project_state.update(connection, row["project"], force_compare=True)
     failpoint("resolve.stored")
@@ -300,7 +301,7 @@ def resolve_conflict(
 
 def _audit_choice(
     connection: Connection,
-    row: finding_state.ConflictRow,
+    row: conflict_state.ConflictRow,
     choice: Choice,
     chosen: Value,
     *,
@@ -324,7 +325,7 @@ def _audit_choice(
     )
 
 
-def _moved(row: finding_state.ConflictRow) -> NeedsPersonError:
+def _moved(row: conflict_state.ConflictRow) -> NeedsPersonError:
     return NeedsPersonError(
         "The conflict was decided or one side moved since it was shown. Nothing was decided.",
         hint="Look at the new values and choose again.",
@@ -336,7 +337,7 @@ def _moved(row: finding_state.ConflictRow) -> NeedsPersonError:
 def applied_to(state: State, conflict_id: str, write_mode: str) -> dict[str, str]:
     """How far a choice got: applied, waiting, off (writing into Plant 3D is not allowed), or void: a side moved."""
     with state.read() as connection:
-        row = finding_state.get_conflict(connection, conflict_id)
+        row = conflict_state.get_conflict(connection, conflict_id)
         link = (
             links.by_ids(connection, [row["link_id"]]).get(row["link_id"])
             if row is not None and row["link_id"]

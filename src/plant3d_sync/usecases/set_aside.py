@@ -18,7 +18,7 @@ from plant3d_sync.state import (
     runs,
     seals,
 )
-from plant3d_sync.state import findings as finding_state
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.audit import Broken
 
@@ -49,7 +49,7 @@ def set_aside(world: World, *, by: str) -> list[Broken]:
         acknowledgements.end(connection, words, acknowledgements.ALTERED, at=now)
         acknowledgements.reseal(connection, words, at=now)
         numbers = [int(row) for row in by_table.get("conflict", ())]
-        finding_state.void(connection, numbers, "the row was altered from outside", at=now)
+        conflict_state.void(connection, numbers, "the row was altered from outside", at=now)
         _requests(connection, by_table.get("run", ()), now)
         for key_id in by_table.get("api_key", ()):
             keys.end_altered(connection, key_id, now=now)

@@ -10,7 +10,8 @@ from plant3d_sync.model.coverage import Coverage, CoverageDocument
 from plant3d_sync.model.limit import Limit
 from plant3d_sync.model.run import RunStatus
 from plant3d_sync.model.side import Direction
-from plant3d_sync.state import Connection, components, findings, run_queue, runs, schemas, waiting
+from plant3d_sync.state import Connection, components, run_queue, runs, schemas, waiting
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases.health import (
     AHEAD,
@@ -56,7 +57,7 @@ def read_status(connection: Connection, watched: Watched, *, now: float) -> Stat
         last_sync=_last_success(known),
         current=run_queue.oldest(connection, watched.name, RunStatus.RUNNING),
         waiting=run_queue.oldest(connection, watched.name, RunStatus.QUEUED),
-        pending_conflicts=findings.count_pending(connection, watched.name),
+        pending_conflicts=conflict_state.count_pending(connection, watched.name),
         waiting_counts=waiting.counts(connection, watched.name),
         coverage=covered(cast(dict[str, Counted], known.last_counts)) if known is not None else None,
         skew=skew if skew is not None else (known.skew if known is not None else None),
