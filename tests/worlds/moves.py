@@ -242,7 +242,7 @@ def designer_draws_an_item(world: World, _tag: str) -> bool:
     if "P-9" in world.items:
         return False
     text = _text(world, "designer")
-    made = _draws(world, Description=text)
+    made = _draws(world, **{world.columns("P-9", "description")[0]: text})
     world.knows("P-9", made)
     world.told.words["P-9", "description"] = Typed("plant3d", text)
     return True

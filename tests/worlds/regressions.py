@@ -263,6 +263,9 @@ REGRESSIONS: list[Story] = [
         ("links accept", "P-1"),
         ("the user empties the description", "P-9"),
     ),
+    # who draws an item types its description where the mapping of the day has it
+    told("another mapping", "the designer draws P-9"),
+    told("another first column", "the designer draws P-9"),
     # no number is given twice
     (
         ("the designer deletes the item", "HV-1"),
