@@ -75,6 +75,48 @@ def test_a_choice_that_waits_for_a_designer_ends_when_he_types_something_else(te
     then.is_asked("P-1", "description", "Something else", "The user's")
 
 
+# ---------------------------------------------------------------- copies of an earlier day
+
+
+def test_what_was_drawn_after_an_older_copy_is_archived_by_a_person_only(tell: Tell) -> None:
+    story = tell(missing={"reads": 2, "minutes": 0, "policy": "archive"})
+    designer, _user, run, then = story.cast
+    copy = designer.copies_file()
+    designer.adds("P-5", description="Drawn after the copy")
+    run.now()
+    designer.puts_back(copy)
+    run.apply(run.now().json["plan_id"], "--approve-guards")
+    for tag in ("P-1", "P-2", "P-3"):
+        designer.types(tag, "description", f"{tag}, typed into the copy")
+        run.now()
+        then.lives("P-5")
+        then.is_told("P-5")
+    run.apply(run.plan())
+    then.is_archived("P-5")
+
+
+# ---------------------------------------------------------------- classes that get another name
+
+
+def test_items_whose_class_got_another_name_are_not_said_to_be_left_alone(tell: Tell) -> None:
+    story = tell()
+    _designer, user, run, then = story.cast
+    dcf = Dcf.existing(story.world.dcf)
+    for table in ("PnPTables", "PnPProperties", "PnPTableAttributes"):
+        dcf.sql(f"UPDATE {table} SET TableName = 'SlurryPump' WHERE TableName = 'CentrifugalPump'")
+    dcf.sql("UPDATE PnPTables SET PhysicalName = 'SlurryPump' WHERE TableName = 'SlurryPump'")
+    dcf.sql("ALTER TABLE CentrifugalPump RENAME TO SlurryPump")
+    dcf.sql("UPDATE PnPBase SET PnPClassName = 'SlurryPump' WHERE PnPClassName = 'CentrifugalPump'")
+    dcf.sql("UPDATE PnPDatabase SET MetadataRevision = MetadataRevision + 1")
+    run.now()
+    run.command("schema", "accept", "mine")
+    user.types("P-1", "description", "The user's")
+    run.now()
+    then.both_sides_hold("P-1", "The user's")
+    told = {one["code"] for one in run.command("findings", "mine", "--each").json["findings"]}
+    promise(told == {"class_changed"}, told)
+
+
 # ---------------------------------------------------------------- lines that a mapping joins
 
 

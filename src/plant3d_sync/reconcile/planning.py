@@ -219,13 +219,16 @@ class Planner:
             self._settle(aside, case)
         return True
 
-    def gone(self, link: Link) -> None:
-        """A link whose item this complete read did not show, if there is anything to say about it."""
+    def gone(self, link: Link, *, older: bool = False) -> None:
+        """A link whose item this complete read did not show, if there is anything to say about it.
+
+        `older`: what was read is of an earlier day.
+        """
         self._uncompared.add(link.plant3d_id)
         asked = self._on.pulls and Entity(link.entity) in self._on.know.entities
         if asked and link.plant3d_id not in self._disputed:
             # a disputed one was seen in some row: that is an error of the row, not an absence
-            decision = absence.decide(link, self._on, older=self._sees_older_copy)
+            decision = absence.decide(link, self._on, older=older or self._sees_older_copy)
             decision = self._on.know.quarantine.settle(link.pnpid, decision)
             self._add(decision, link.pnpid, link.plant3d_id, link.entity)
 

@@ -174,8 +174,12 @@ class Comparison:
             found[pushed[link_id]].extend(held)
         return found
 
-    def see_gone(self) -> None:
-        """Links whose items this complete pass did not show."""
+    def showed(self, brief: Brief) -> bool:
+        """Whether this complete pass showed the item, of whatever class it is now."""
+        return brief.pnpid in self._seen
+
+    def see_gone(self, *, older: bool = False) -> None:
+        """Links whose items this complete pass did not show. `older`: the file itself is of an earlier day."""
         number, feed = self._sides.known.number, self._sides.feed
         absent = [
             brief.plant3d_id
@@ -187,7 +191,7 @@ class Comparison:
             with self._world.state.read() as connection:
                 found = links.by_items(connection, number, absent[start : start + links.CHUNK], [])
             for link in found:
-                self._planner.gone(link)
+                self._planner.gone(link, older=older)
 
 
 def _is_missed_line(item: PlantItem, briefs: Mapping[int, Brief], reading: Reading) -> bool:

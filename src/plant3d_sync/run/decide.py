@@ -65,10 +65,11 @@ def make_plan(
     live, lost = known.announce(planner)
     compared = Comparison(world, project, sides, planner, known if only is None else known.narrowed(only))
     whole = compared.scan(only)
-    compared.see_gone()
     hits: list[GuardHit] = []
     if only is None:
         hits += check_identity(sides.known.identity, snapshot.identity)
+    compared.see_gone(older=bool(hits))
+    if only is None:
         hits += check_synapse(links=live, missing_assets=lost, limits=project.config.limits)
     seen = [] if only is not None else snapshot.findings()  # now: with them the relations between items go
     draft = planner.finish(hits)
@@ -82,7 +83,7 @@ def make_plan(
                 *(
                     schema.out_of_mapping(brief)
                     for brief in schema.left_alone(known.briefs.values(), rules)
-                    if not is_archived(brief, sides.feed)
+                    if not (compared.showed(brief) or is_archived(brief, sides.feed))
                 ),
             ]
         )
