@@ -437,6 +437,19 @@ def test_on_a_case_sensitive_server_every_name_is_spelled_as_it_was_made(site: S
     assert [one for one in site.world.cli("doctor", NAME).json["checks"] if one["result"] == "failed"] == []
 
 
+def test_an_emoji_cut_in_half_costs_its_cell_and_nothing_else(site: Site) -> None:
+    """As nvarchar(255) cuts it; the same as from the file, with both drivers."""
+    (pnpid,) = equipment(site.world, 1)
+    cut = "cut \ud83d".encode("utf-8", "surrogatepass")
+    for world in (site.world, site.file):
+        world.change("UPDATE EngineeringItems SET Description = CAST(? AS TEXT) WHERE PnPID = ?", cut, pnpid)
+    seen = [world.pull() for world in (site.world, site.file)]
+    assert [one.code for one in seen] == [0, 0], seen[0].out + seen[0].err
+    assert shown(site.world) == shown(site.file)
+    codes = [[one["code"] for one in world.findings("invalid_utf8")] for world in (site.world, site.file)]
+    assert codes[0] == codes[1] != []
+
+
 def test_where_snapshots_are_allowed_saves_in_mid_read_are_seen_one_run_later(site: Site) -> None:
     with closing(sqlite3.connect(site.world.dcf)) as db:
         db.execute("PRAGMA journal_mode = WAL").fetchall()

@@ -266,9 +266,16 @@ def test_two_clients_an_hour_apart_saving_all_the_time_never_make_a_mixture(data
         "SELECT TOP 1 [COLUMN_NAME] FROM [INFORMATION_SCHEMA].[COLUMNS] WHERE [TABLE_NAME] = 'Equipment' "
         "AND [DATA_TYPE] = 'nvarchar' ORDER BY [ORDINAL_POSITION]"
     )[0][0]
-    over, saves = threading.Event(), [0]
+    over, saves, failed = threading.Event(), [0], list[BaseException]()
 
     def designer(behind: int) -> None:
+        try:
+            saving(behind)
+        except Exception as error:  # noqa: BLE001 - told at the end, by the test
+            failed.append(error)
+            over.set()
+
+    def saving(behind: int) -> None:
         dice = random.Random(behind)
         with connected(database.address) as connection:
             while not over.is_set():
@@ -287,7 +294,7 @@ def test_two_clients_an_hour_apart_saving_all_the_time_never_make_a_mixture(data
     for one in threads:
         one.start()
     try:
-        while saves[0] < 200:
+        while saves[0] < 200 and not over.is_set():
             items, _, _ = everything(database.url)
             for item in items:
                 said = {str(item.values.get(name)) for name in ("Description", column)}
@@ -297,6 +304,7 @@ def test_two_clients_an_hour_apart_saving_all_the_time_never_make_a_mixture(data
         over.set()
         for one in threads:
             one.join()
+    assert failed == [], "a client of the test was refused a save"
 
 
 def _script(sample: Path, role: Any) -> list[str]:

@@ -25,6 +25,7 @@ from tests.support.tds_endpoint import Answer, Count, Login, Rows, ServerError, 
 _TOKEN = re.compile(r"(N?'(?:[^']|'')*')|(\[(?:[^\]]|\]\])+\])|((?:(?!N')[^'\[])+|.)", re.DOTALL)
 _HINT = re.compile(r"\bWITH \((?:UPDLOCK|HOLDLOCK|, )+\)")
 _AS_BYTES = re.compile(r'CAST\(("(?:[^"]|"")+") AS (varbinary\(max\)|binary\(16\))\)')
+_LENGTH = re.compile(r'DATALENGTH\(("(?:[^"]|"")+")\)')
 _UPDATED = re.compile(r'UPDATE "dbo"\."((?:[^"]|"")+)" SET (.+?)(?: WHERE |$)', re.DOTALL)
 _COLUMN_SET = re.compile(r'(?:^|, )"((?:[^"]|"")+)"\s*=')
 _FROM = re.compile(r'(?:FROM|JOIN) "dbo"\."((?:[^"]|"")+)"')
@@ -278,7 +279,10 @@ class _Connection:
 def translated(sql: str) -> str:
     """The statement as SQLite spells it: names in double quotes, text without N, no lock hints."""
     made = "".join(_pieces(sql)).replace("QUOTENAME('dbo') + '.' + ", "'[dbo].' || ")
-    return _AS_BYTES.sub(lambda m: f"{'guid16' if m[2].startswith('bin') else 'utf16'}({m[1]})", made)
+    made = _LENGTH.sub(r"DATALENGTH(CAST(\1 AS BLOB))", made)
+    return _AS_BYTES.sub(
+        lambda m: f"guid16({m[1]})" if m[2].startswith("bin") else f"utf16(CAST({m[1]} AS BLOB))", made
+    )
 
 
 def _pieces(sql: str) -> Iterator[str]:
@@ -322,8 +326,9 @@ def _text(raw: bytes) -> str:
         return raw.decode("utf-8", "replace")
 
 
-def _utf16(value: Any) -> Any:
-    return value.encode("utf-16-le", "surrogatepass") if isinstance(value, str) else value
+def _utf16(raw: bytes | None) -> bytes | None:
+    """What nvarchar holds of a text; SQLite gives no function a text that is no UTF-8, so it comes as bytes."""
+    return None if raw is None else _text(raw).encode("utf-16-le", "surrogatepass")
 
 
 def _guid(raw: Any) -> uuid.UUID | None:
