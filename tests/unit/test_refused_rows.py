@@ -13,7 +13,7 @@ from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, offer_o
 from plant3d_sync.model.step import Archive
 from plant3d_sync.reconcile.case import Decision, Fate
 from plant3d_sync.reconcile.quarantine import Quarantine
-from plant3d_sync.state import State, acknowledgements, seals
+from plant3d_sync.state import State, acknowledgements, intents, seals
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
 from plant3d_sync.state.acknowledgements import QUARANTINE
@@ -40,6 +40,7 @@ def met(
     settled: Sequence[str] = ("synapse", "plant3d"),
     aside: Sequence[str] = (),
     left_alone: Sequence[int] = (),
+    run_id: str | None = None,
     looks_at_words: bool = True,
 ) -> None:
     """The end of a run that met these refusals."""
@@ -57,6 +58,7 @@ def met(
                 settled=settled,
                 aside=aside,
                 left_alone=left_alone,
+                run_id=run_id,
             ),
         )
         if looks_at_words:
@@ -117,6 +119,29 @@ def test_a_row_of_an_item_that_was_not_compared_stays(state: State) -> None:
     met(state, ONE)
     met(state, aside=["guid-1"])
     assert len(rows(state)) == 1
+
+
+def test_what_a_run_wrote_is_refused_no_more_though_the_rest_of_its_item_waits(state: State) -> None:
+    met(state, ONE)
+    written: intents.ChangeRow = {
+        "project": 1,
+        "run_id": "r",
+        "intent_id": 1,
+        "link_id": None,
+        "pnpid": 1,
+        "tag": "P-1",
+        "side": "synapse",
+        "op": "update",
+        "outcome": "updated",
+        "fields": "{}",
+        "at": 2.0,
+    }
+    with state.write() as connection:
+        intents.put_changes(connection, "mine", [written])
+    met(state, aside=["guid-1"], run_id="another")
+    assert len(rows(state)) == 1
+    met(state, aside=["guid-1"], run_id="r")
+    assert rows(state) == []
 
 
 def test_a_row_that_a_person_left_alone_stays_and_his_word_with_it(state: State) -> None:
