@@ -95,6 +95,27 @@ def test_what_was_drawn_after_an_older_copy_is_archived_by_a_person_only(tell: T
     then.is_archived("P-5")
 
 
+# ---------------------------------------------------------------- lists
+
+
+def test_a_copy_whose_original_was_deleted_waits_once_for_the_reason_of_today(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    guid = uuid.UUID(story.guids["P-1"]).bytes_le
+    copy = Dcf.existing(story.world.dcf).add("CentrifugalPump", Tag="P-1", Description="Copy", PnPGuid=guid)
+    run.now()
+    designer.deletes("P-1")
+    story.items["P-1"] = copy
+    run.now()
+    waiting = run.command("waiting", "mine").json["items"]
+    promise([one["code"] for one in waiting] == ["identity_mismatch"], waiting)
+    run.command("links", "accept", "mine")
+    user.types("P-1", "description", "The user's")
+    run.now()
+    promise(run.command("quarantine", "list", "mine").json["items"] == [], "it still waits")
+    then.arrived_or_asked("P-1", "The user's")
+
+
 # ---------------------------------------------------------------- classes that get another name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import orjson
@@ -11,6 +11,9 @@ from msgspec import UNSET
 
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
+
+OF_IDENTITY: Final = frozenset({"bad_guid", "duplicate_guid", "identity_mismatch", "kind_changed"})
+"""Codes of which an item has one at a time: why it cannot be told which asset is its own."""
 
 
 class Key(NamedTuple):

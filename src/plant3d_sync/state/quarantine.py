@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.plan import RowError
-from plant3d_sync.model.refused import Ignored, Key, Refused, digest_of, key_of
+from plant3d_sync.model.refused import OF_IDENTITY, Ignored, Key, Refused, digest_of, key_of
 from plant3d_sync.state import acknowledgements, links
 from plant3d_sync.state.acknowledgements import Said
 from plant3d_sync.state.codec import load_map
@@ -121,6 +121,7 @@ def keep(connection: Connection, number: int, project: str, run: Looked) -> None
 
     An item that it met under another number is not refused under the old one any more; nor is one that is gone from
     Plant 3D, or whose asset is archived: between those two nothing is written.
+    Whose identity is refused for another reason than before is not refused for that one any more.
     """
     known = {
         Key(row.pnpid, row.field, row.code): row for row in connection.execute(_OF_PROJECT, {"whose": number})
@@ -143,11 +144,13 @@ def keep(connection: Connection, number: int, project: str, run: Looked) -> None
         for key, row in known.items()
         if key not in met and row.id not in run.left_alone and row.side in run.settled
     ]
+    mistaken = {key.pnpid for key in met if key.code in OF_IDENTITY}
     over = [
         row
         for row in left
         if (identity := str(load_map(row.data).get("plant3d_id"))) not in run.aside
         or row.pnpid not in numbers.get(identity, {row.pnpid})
+        or (row.code in OF_IDENTITY and row.pnpid in mistaken)
         or not _lives_on_both(connection, number, identity)
         or _is_written(connection, row, run.run_id)
     ]
