@@ -503,10 +503,10 @@ def toggles(**options: Any) -> Move:
 def links_accepted(world: World, _tag: str) -> bool:
     world.cli("links", "accept", "mine")
     left_out = "P" if world.options.get("mapping") == ["./without.yml"] else "-"  # those are not offered now
-    followed = {tag for tag in world.items if not tag.startswith(left_out)}
+    followed = {tag for tag in world.items if not tag.startswith(left_out) and world.is_drawn(tag)}
     world.told.relinked |= followed
     for tag in followed:
-        if world.code == 0 and world.is_drawn(tag) and world.told.numbers.get(tag):
+        if world.code == 0 and world.told.numbers.get(tag):
             world.told.deleted.pop(tag, None)  # a person accepted that it stands in another row: it is there
     return True
 

@@ -263,6 +263,13 @@ REGRESSIONS: list[Story] = [
         ("links accept", "P-1"),
         ("the user empties the description", "P-9"),
     ),
+    # what is not drawn was not accepted
+    told(
+        "the designer copies the row",
+        "the designer deletes the item",
+        "links accept",
+        "the designer brings the item back",
+    ),
     # who draws an item types its description where the mapping of the day has it
     told("another mapping", "the designer draws P-9"),
     told("another first column", "the designer draws P-9"),
