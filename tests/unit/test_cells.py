@@ -60,6 +60,11 @@ def test_a_column_is_found_in_any_case_of_its_letters() -> None:
     assert (found.name, why) == ("Remark", "")
 
 
+def test_a_sign_that_takes_two_places_counts_twice() -> None:
+    assert checked("\N{FIRE}" * 10) is None
+    assert checked("\N{FIRE}" * 11) == "too_long"
+
+
 def test_a_text_longer_than_the_column_is_refused() -> None:
     assert checked("x" * 21) == "too_long"
     assert checked("x" * 5000, column("Remark", length=0)) is None, "a length of 0 is no limit"

@@ -65,8 +65,9 @@ def check_cell(catalog: Catalog, item: PlantItem, column: str, value: Value) -> 
         return None
     if not isinstance(value, str):
         return "not_text", f"{column} holds text; {said(value)} is not text."
-    if len(value) > found.length > 0:
-        return "too_long", f"{len(value)} characters, the column {column} holds {found.length}."
+    units = len(value.encode("utf-16-le", "surrogatepass")) // 2  # as Plant 3D and SQL Server count them
+    if units > found.length > 0:
+        return "too_long", f"{units} characters, the column {column} holds {found.length}."
     bad = next((char for char in value if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")), None)
     if bad is not None:
         return "control_character", (
