@@ -383,7 +383,7 @@ class _Session:
         for name, relation in RELATIONS.items():
             if name in tables:
                 for role, _ in relation.roles:
-                    self.unrelate(name, role, pnpid)
+                    self._take_out(name, role, pnpid)
         if "PnPDataLinks" in tables:
             links = self.sql.execute("SELECT PnPID FROM PnPDataLinks WHERE RowId = ?", (pnpid,)).fetchall()
             for (link,) in links:
@@ -410,8 +410,10 @@ class _Session:
         return [int(i) for (i,) in rows]
 
     def unrelate(self, relation: str, role: str, pnpid: int) -> None:
-        if relation not in existing_tables(self.sql):
-            return
+        if relation in existing_tables(self.sql):
+            self._take_out(relation, role, pnpid)
+
+    def _take_out(self, relation: str, role: str, pnpid: int) -> None:
         gone = self.sql.execute(
             f"SELECT PnPID FROM {quoted(relation)} WHERE {quoted(role)} = ?",  # noqa: S608
             (pnpid,),
