@@ -233,13 +233,13 @@ class Snapshot:
         run = self._copy.connection.execute
         self._note_told(wanted)
         drawn = list(
-            run(f"SELECT l.{row}, l.{dwg} FROM {links} AS l JOIN temp.told AS t ON t.pnpid = l.{row}")
+            run(f"SELECT l.{row}, l.{dwg} FROM temp.told AS t CROSS JOIN {links} AS l ON l.{row} = t.pnpid")
         )
         name, group, segment = GROUP_RELATION
         groups, of, part = self.discovery.table(name), column(name, group), column(name, segment)
         if groups is not None and of is not None and part is not None:
             drawn += run(
-                f"SELECT g.{of}, l.{dwg} FROM {groups} AS g JOIN temp.told AS t ON t.pnpid = g.{of} "
+                f"SELECT g.{of}, l.{dwg} FROM temp.told AS t CROSS JOIN {groups} AS g ON g.{of} = t.pnpid "
                 f"JOIN {links} AS l ON l.{row} = g.{part}"
             )
         known = self.drawings()
@@ -260,7 +260,7 @@ class Snapshot:
         with self._readable():
             self._note_told(wanted)
             rows = self._copy.connection.execute(
-                f"SELECT b.{key}, CAST(b.{of} AS BLOB) FROM {base} AS b JOIN temp.told AS t ON t.pnpid = b.{key}"
+                f"SELECT b.{key}, CAST(b.{of} AS BLOB) FROM temp.told AS t CROSS JOIN {base} AS b ON b.{key} = t.pnpid"
             )
             named = {pnpid: raw.decode("utf-8", "replace") for pnpid, raw in rows if raw}
         return {pnpid: name for pnpid, name in named.items() if "\ufffd" not in name}
