@@ -15,7 +15,6 @@ from plant3d_sync.errors import RetryLaterError
 from plant3d_sync.run.engine import Engine, Request
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.usecases import queue
-from plant3d_sync.worker.main import AT_ONCE
 from tests.support.asking import enqueue
 from tests.support.jobs import Plant, build_plant
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
@@ -86,20 +85,18 @@ def test_a_history_that_breaks_once_is_read_again(app: App, plant: Plant) -> Non
 
 
 def test_a_run_is_ended_between_two_pages(app: App) -> None:
-    """By its deadline, and by a person; what was read before need not be read again."""
+    """Told to hurry, and by a person; what was read before need not be read again."""
     Engine(app.world(), app.project("mine")).run(Request())
     request = Request(run_id=enqueue(app.world(), "mine", "pull", by="test").run_id, attempt=1)
     claimed = queue.claim(app.world(), "{}", ["mine"])
     assert claimed is not None
     request.deadline = time.monotonic() + 3600
 
-    def late() -> None:
-        request.deadline = AT_ONCE
-
     with pytest.raises(RetryLaterError) as caught:
-        engine(app, late).run(request)
+        engine(app, request.hurry.set).run(request)
     assert caught.value.error_code == "deadline"
     request.deadline = None
+    request.hurry.clear()
     report = engine(app, lambda: queue.cancel(app.world(), claimed.run_id)).run(request)
     assert report.outcome == "cancelled"
     with app.state.read() as connection:

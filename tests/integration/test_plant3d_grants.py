@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,14 +84,19 @@ def test_the_script_in_the_documentation_is_the_one_the_program_makes() -> None:
 
 def test_the_questions_and_the_backup_parse_as_transact_sql() -> None:
     queries = [value for name, value in vars(grants).items() if name.endswith("_QUERY")]
-    assert len(queries) == 6
+    assert len(queries) == 8
     for query in [*queries, backup_statement("plant_PnId", r"D:\backup\a.bak")]:
         assert parses(re.sub(r":(\w+)", r"@\1", query)), query
 
 
 @contextmanager
 def server(
-    *, columns: set[tuple[str, str]], powers: Mapping[str, int] | None = None, login: str = "p3dsync"
+    *,
+    columns: set[tuple[str, str]],
+    powers: Mapping[str, int] | None = None,
+    login: str = "p3dsync",
+    fixed: Collection[tuple[str, str, str]] = (),
+    updateability: str = "READ_WRITE",
 ) -> Iterator[Engine]:
     """A database that answers the questions as SQL Server would for a login with these rights."""
     can = {"SELECT": 1, "VIEW DEFINITION": 1, **(powers or {})}
@@ -104,6 +109,7 @@ def server(
         connection.create_function("IS_ROLEMEMBER", 1, lambda name: can.get(name, 0))
         connection.create_function("HAS_PERMS_BY_NAME", 3, lambda _thing, _kind, name: can.get(name, 0))
         connection.create_function("DB_NAME", 0, lambda: "plant_PnId")
+        connection.create_function("DATABASEPROPERTYEX", 2, lambda _name, _what: updateability)
 
     @event.listens_for(engine, "before_cursor_execute", retval=True)
     def updatable(
@@ -114,6 +120,11 @@ def server(
         _context: object,
         _many: bool,
     ) -> tuple[str, object]:
+        if statement == grants.FIXED_QUERY:
+            listed = " UNION ALL ".join(
+                f"SELECT '{table}', '{name}', '{why}'" for table, name, why in sorted(fixed)
+            )
+            return listed or "SELECT 1, 1, 1 WHERE 0", parameters
         if "sys.columns" in statement:
             listed = " UNION ALL ".join(f"SELECT '{table}', '{name}'" for table, name in sorted(columns))
             return listed or "SELECT 1, 1 WHERE 0", parameters
@@ -157,6 +168,18 @@ def test_a_column_too_many_or_too_few_is_red() -> None:
         assert codes(engine, writer=True) == ["red column_right_missing"]
     with server(columns=EXACT) as engine:
         assert codes(engine, writer=False) == ["red column_right_too_much"]
+
+
+@pytest.mark.parametrize("why", ["computed", "identity", "rowversion", "view"])
+def test_a_column_that_only_the_server_writes_is_amber_and_needs_no_right(why: str) -> None:
+    column = ("EngineeringItems", "Description")
+    with server(columns=EXACT - {column}, fixed=[(*column, why)]) as engine:
+        assert codes(engine, writer=True) == ["amber column_fixed", "green rights_fit"]
+
+
+def test_a_database_that_is_read_only_is_red() -> None:
+    with server(columns=EXACT, updateability="READ_ONLY") as engine:
+        assert "red source_read_only" in codes(engine, writer=True)
 
 
 def test_a_login_that_cannot_see_triggers_is_amber() -> None:

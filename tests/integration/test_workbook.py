@@ -158,9 +158,9 @@ def test_changed_cells_stand_out_and_tell_what_was_there(tmp_path: Path) -> None
     report = built(out, [planned(1, "new"), planned(2, None, old=None), planned(3, None)], language="fr")
     sheet = openpyxl.load_workbook(out).worksheets[1]
     assert [cell.comment.text for cell in (sheet["C2"], sheet["C3"], sheet["C4"])] == [
-        "avant: VESSEL",
-        "avant: (vide)",
-        "avant: VESSEL",
+        "avant : VESSEL",
+        "avant : (vide)",
+        "avant : VESSEL",
     ]
     assert sheet["C2"].fill.fgColor.rgb != sheet["D2"].fill.fgColor.rgb
     assert sheet["D2"].comment is None

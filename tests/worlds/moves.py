@@ -594,6 +594,10 @@ def asks_and_takes_it_back(world: World, _tag: str) -> bool:
 
 def points_elsewhere_and_back(world: World, _tag: str) -> bool:
     """The project is pointed at another project of SYNAPSE, which has an asset of that tag, and pointed back."""
+    if (
+        world.told.rolled_back and not world.ran
+    ):  # without a state, its first run would bind it to the other one
+        return False
     text = _text(world, "of another plant")
     with contextlib.suppress(ValueError):  # it has one already
         world.synapse[PROJECTS["second"]].user_create(str(world.tag_of(_tag)), description=text)

@@ -273,6 +273,8 @@ REGRESSIONS: list[Story] = [
     # who draws an item types its description where the mapping of the day has it
     told("another mapping", "the designer draws P-9"),
     told("another first column", "the designer draws P-9"),
+    # a project without a state is what it is pointed at
+    told("the designer draws P-9 without words", "the state is lost", "another SYNAPSE project"),
     # no number is given twice
     (
         ("the designer deletes the item", "HV-1"),
