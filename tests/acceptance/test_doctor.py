@@ -339,7 +339,7 @@ def test_a_wrong_database_name_comes_with_the_names_this_login_may_open(settled:
         settled.configure(
             source=f"mssql+pymssql://reader:geheim-9@127.0.0.1:{endpoint.port}/Mine?encryption=off"
         )
-        said = settled.process("doctor", NAME)  # in this process a driver remembers what other tests did
+        said = doctor(settled)
     assert failed_checks(said) == {"snapshot": ("source_database_unknown", 78)}
     assert "Mine_PnId." in checks(said)["snapshot"]["hint"]
     assert "Mine_Piping" not in checks(said)["snapshot"]["hint"]

@@ -184,6 +184,24 @@ def test_an_earlier_failed_login_is_not_told_again_when_the_server_is_away(
     assert isinstance(error_of(url, deadline=1), RetryLaterError)
 
 
+def test_a_refused_login_is_told_again_after_another_connection_was_found_dead(
+    script: PlantServer, driver: str
+) -> None:
+    pymssql = pytest.importorskip("pymssql")
+    refuses = ServerError(18456, "scripted refusal", 14)
+    with TdsEndpoint(script, login_error=refuses) as endpoint:
+        assert error_of(url_for(endpoint, driver)).error_code == "source_login_failed"
+    with TdsEndpoint(script) as before:
+        lost = pymssql.connect(
+            server="127.0.0.1", port=str(before.port), user="u", password="p", encryption="off"
+        )
+    with pytest.raises(pymssql.Error):
+        lost.cursor().execute("SELECT 1")
+    lost.close()
+    with TdsEndpoint(script, login_error=refuses) as endpoint:
+        assert error_of(url_for(endpoint, driver)).error_code == "source_login_failed"
+
+
 def test_a_connection_lost_in_mid_read_is_tried_again_later(
     script: PlantServer, endpoint: TdsEndpoint, driver: str
 ) -> None:

@@ -35,6 +35,27 @@ def test_a_url_that_cannot_work_is_refused_without_showing_the_password(url: str
     [
         ((1205, b"deadlock"), 1205),
         (((18456, b"login"), "x"), 18456),
+        (((18456, b"DB-Lib error message 20009, x\nDB-Lib error message 20009, x\n"),), 20009),
+        (((18456, b"DB-Lib error message 20018, x\nDB-Lib error message 20002, x\n"),), 18456),
+        (
+            (
+                (
+                    18456,
+                    b"DB-Lib error message 20047, x\nDB-Lib error message 20018, x\nDB-Lib error message 20002",
+                ),
+            ),
+            18456,
+        ),
+        (
+            (
+                (
+                    18456,
+                    b"DB-Lib error message 20047, x\nDB-Lib error message 20017, x\nDB-Lib error message 20002",
+                ),
+            ),
+            20017,
+        ),
+        ((20047, b"DB-Lib error message 20047, x\n"), 20047),
         (
             (
                 "40001",

@@ -114,6 +114,12 @@ def act(world: World, name: str, tag: str) -> bool:
     return False
 
 
+def happens(world: World, *names: str, tag: str = "P-1") -> None:
+    """These moves, each of which can be done."""
+    for name in names:
+        assert act(world, name, tag), name
+
+
 @contextmanager
 def stage(*tags: str) -> Iterator[Stage]:
     """A stage with these items (all of them unless told)."""

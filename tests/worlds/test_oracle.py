@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.worlds import fast, moves, oracle
-from tests.worlds.play import Stage, act, stage
+from tests.worlds.play import happens
 from tests.worlds.world import CLOCK, LATE, STRICT, Row, World
 
 TAG = "P-1"
 Spoils = Callable[[World], None]
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Stage]:
-    with stage() as made:
-        yield made
-
-
-@pytest.fixture
-def world(on: Stage) -> Iterator[World]:
-    made = on.begin()
-    yield made
-    made.close()
-
-
-def happens(world: World, *names: str) -> None:
-    for name in names:
-        assert act(world, name, TAG), name
 
 
 # ---------------------------------------------------------------- what somebody spoils

@@ -6,23 +6,15 @@ half is in `test_random_worlds_too.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.worlds.amounts import LONG_SEEDS, SEEDS
 from tests.worlds.chance import FAMILY, families
-from tests.worlds.play import Stage, stage
+from tests.worlds.play import Stage
 from tests.worlds.regressions import SAME_END
 
 PART = 2 * FAMILY
 HALF = SEEDS // 2 // PART * PART
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Stage]:
-    with stage() as made:
-        yield made
 
 
 def parts(first: int, last: int) -> list[range]:

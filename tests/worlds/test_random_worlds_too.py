@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.worlds.amounts import SEEDS
-from tests.worlds.play import Stage, stage
+from tests.worlds.play import Stage
 from tests.worlds.test_random_worlds import HALF, parts, play_well
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Stage]:
-    with stage() as made:
-        yield made
 
 
 @pytest.mark.parametrize("seeds", parts(HALF, SEEDS), ids=str)

@@ -10,7 +10,7 @@ import pytest
 
 from plant3d_sync.errors import SkipRecordError
 from tests.worlds import moves
-from tests.worlds.play import act, stage
+from tests.worlds.play import happens, stage
 from tests.worlds.world import POINTS, World
 
 
@@ -25,11 +25,6 @@ def world(begin: object) -> Iterator[World]:
     made: World = begin()  # type: ignore[operator]
     yield made
     made.close()
-
-
-def happens(world: World, *names: str) -> None:
-    for name in names:
-        assert act(world, name, "P-1"), name
 
 
 def codes(world: World) -> list[str]:

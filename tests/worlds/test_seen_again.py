@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.worlds.play import Stage, act, stage
+from tests.worlds.play import happens
 from tests.worlds.world import World
 
 TAG = "P-1"
 MISSED = ("missing items are archived late", "the designer deletes the item", "now")
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[Stage]:
-    with stage() as made:
-        yield made
-
-
-@pytest.fixture
-def world(on: Stage) -> Iterator[World]:
-    made = on.begin()
-    yield made
-    made.close()
-
-
-def happens(world: World, *names: str) -> None:
-    for name in names:
-        assert act(world, name, TAG), name
 
 
 def absence(world: World) -> tuple[str, object]:

@@ -27,12 +27,6 @@ from tests.worlds.world import Points
 
 
 @pytest.fixture(scope="module")
-def on() -> Iterator[Stage]:
-    with stage() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def small() -> Iterator[Stage]:
     """One item with a shared and an owned field."""
     with stage("P-1") as made:

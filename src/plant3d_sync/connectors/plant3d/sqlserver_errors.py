@@ -12,12 +12,14 @@ from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 _LOGIN_FAILED = frozenset({18456, 18452, 18470, 18487, 18488})
 _DATABASE_UNKNOWN = frozenset({4060, 911})
-_NO_SUCH = {207, 208, 4413}
+_NO_SUCH = frozenset({207, 208, 4413})
 """No such column, no such table, a view over one of them."""
 _RIGHTS_MISSING = frozenset({229, 230, 916})
 _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
 _LOOK_AT_THE_SERVERS_MESSAGE = 20018
+_NOT_CONNECTED = 20002
+"""Said of every login that came to nothing, behind the reason."""
 _DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
 _OBJECT = re.compile(r"on the object '([^']+)'")
 _NO_SERVER_STATES = ("08", "HYT", "IM")
@@ -54,13 +56,15 @@ def _dblib_number(arguments: tuple[object, ...]) -> int | None:
 
     When no connection could be made, pymssql may report the number of an *earlier* failure in the same process;
     then the text holds only words of its own library, whose number is the true one, unless they say that the server
-    itself has answered.
+    itself has answered. In front of them stands what nobody asked about: that another connection was found dead.
     """
     number = arguments[0]
     words = arguments[1] if len(arguments) > 1 else ""
-    own = _DBLIB_NUMBER.match(words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words))
-    if own and int(own[1]) != _LOOK_AT_THE_SERVERS_MESSAGE:
-        return int(own[1])
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+    if _DBLIB_NUMBER.match(text):
+        own = [int(found) for found in _DBLIB_NUMBER.findall(text)]
+        if _LOOK_AT_THE_SERVERS_MESSAGE not in own:
+            return next((one for one in reversed(own) if one != _NOT_CONNECTED), _NOT_CONNECTED)
     return number if isinstance(number, int) else None
 
 

@@ -24,8 +24,6 @@ from plant3d_sync.errors import SyncError
 ROWS: Final = 1000
 """Rows taken from the driver at a time."""
 
-_HUNG_UP: Final = 20047
-"""DB-Library: the connection is dead."""
 STATE_STATEMENT: Final = "SELECT [state_desc], [user_access_desc] FROM [sys].[databases]"
 
 Row = Sequence[Any]
@@ -49,24 +47,13 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            self._connection = self._connected()
+            self._connection = self._recipe.connect(self._limits, autocommit=True)
         except self._errors as error:
             meant = error_for(error, self.address)
             if meant.error_code in ("source_login_failed", "source_database_unknown"):
                 meant = self._seen_from_master(sql_error_number(error)) or meant
             raise meant from error
         return self
-
-    def _connected(self) -> Any:
-        """A connection. Of a server that hangs up right after it refused, pymssql tells the end alone, now and then: then
-        it is asked once more.
-        """
-        try:
-            return self._recipe.connect(self._limits, autocommit=True)
-        except self._errors as error:
-            if sql_error_number(error) != _HUNG_UP:
-                raise
-            return self._recipe.connect(self._limits, autocommit=True)
 
     def _seen_from_master(self, number: int | None) -> SyncError | None:
         """What it means that the database did not let this login in, if `master` does; None if that does not either.
