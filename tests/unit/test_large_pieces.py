@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -14,6 +13,7 @@ from plant3d_sync.connectors.synapse.exchange import Call
 from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.state import State, audit, intents, seals
 from plant3d_sync.state.lease import Lease
+from plant3d_sync.state.seals.digests import EARLIER, Form, digest_of_row
 from plant3d_sync.state.tables import intent
 
 BODY = b'{"items": [' + b"1," * 5000 + b"1]}"
@@ -49,13 +49,13 @@ def test_a_large_piece_under_a_seal_cannot_be_altered(state: State, open_intent:
     assert caught.value.error_code == "row_altered"
 
 
-@pytest.mark.parametrize("plain", [seals._with_blake2b, seals._in_full])
+@pytest.mark.parametrize("form", EARLIER)
 def test_a_large_piece_that_an_earlier_version_sealed_otherwise_is_held_by_its_seal(
-    state: State, open_intent: int, plain: Callable[[object], object]
+    state: State, open_intent: int, form: Form
 ) -> None:
     with state.write() as connection:
         row = connection.execute(sa.select(intent).where(intent.c.id == open_intent)).one()
-        earlier = seals._digest(row, seals.columns("intent"), plain)
+        earlier = digest_of_row(row, seals.columns("intent"), form)
         audit.append(
             connection,
             seals.chain_name(seals.ROWS, "mine"),

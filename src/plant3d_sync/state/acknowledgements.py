@@ -7,6 +7,7 @@ a refused row keeps values from being written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Connection, Row
 from plant3d_sync.state import seals
 from plant3d_sync.state.tables import acknowledgement
 
-SEAL = "acknowledgement"
+SEAL: Final = "acknowledgement"
 QUARANTINE, FINDING = "quarantine", "finding"
 """What a word is about."""
 

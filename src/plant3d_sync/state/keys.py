@@ -13,7 +13,7 @@ import hmac
 import secrets
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -32,7 +32,7 @@ SCOPES = ("read", "sync", "resolve", "write", "admin")
 AUDIT_CHAIN = SYSTEM
 """Chain of the audit entries that belong to no project. A project's entries stand in the chain of its name."""
 
-KIND = "api_key"
+KIND: Final = "api_key"
 """The name of a key's row among the seals."""
 
 PREFIX = "p3s"
