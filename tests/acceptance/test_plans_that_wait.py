@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
+
 from tests.acceptance.test_schema_steps import served
 from tests.support.world import NAME, World
 
@@ -88,18 +92,99 @@ def test_a_plan_can_be_discarded(world: World) -> None:
     assert world.pulled()["stats"]["created"] > 0, "the next run decides anew"
 
 
-def test_steps_that_only_remember_are_counted_apart_where_plans_are_listed_and_shown(settled: World) -> None:
-    settled.change("UPDATE EngineeringItems SET Comment = 'no field of an asset'")
-    plan_id: str = settled.cli("push", NAME, "--dry-run").json["plan_id"]
-    [listed] = settled.cli("runs", NAME).json["plans"]
-    shown = settled.cli("show", plan_id)
-    assert (
-        listed["lines"] == listed["remembered"] == shown.json["remembered"] > 1 and shown.json["lines"] == []
+def only_remembers(world: World) -> str:
+    """A plan whose steps would write nothing anywhere."""
+    world.change("UPDATE EngineeringItems SET Comment = 'no field of an asset'")
+    plan_id: str = world.cli("push", NAME, "--dry-run").json["plan_id"]
+    return plan_id
+
+
+def waits_everywhere(world: World) -> dict[str, object]:
+    """How many plans wait, as each place that counts or lists them says it."""
+    counts = world.cli("runs", NAME).json
+    listed = world.cli("waiting", NAME, "--kind", "plan").json
+    with served(world) as client:
+        at_api = client.get("/api/v1/waiting", params={"project_id": NAME, "kind": "plan"}).json()
+        status = client.get(f"/api/v1/projects/{NAME}").json()
+        metrics = client.get("/metrics").text
+    found = re.findall(
+        r'^plant3d_sync_(?:plan_pending\{project="mine"|waiting_for_person\{kind="plan",project="mine")\} (.*)$',
+        metrics,
+        re.MULTILINE,
     )
+    return {
+        "runs": (len(counts["plans"]), counts["plans_total"], counts["waiting"]["plan"]),
+        "waiting": (listed["total"], listed["counts"]["plan"]),
+        "api": (at_api["total"], status["waiting"]["plan"]),
+        "metrics": sum(map(float, found)),
+    }
+
+
+def test_a_plan_that_would_write_nothing_waits_for_nobody(settled: World) -> None:
+    plan_id = only_remembers(settled)
+    assert waits_everywhere(settled) == {"runs": (0, 0, 0), "waiting": (0, 0), "api": (0, 0), "metrics": 0.0}
+    assert settled.cli("show", plan_id).json["status"] == "draft", "whoever asks for it sees it"
+    assert settled.apply(plan_id).code == 0, "and may apply it"
+
+
+def test_a_plan_that_would_write_waits_with_the_steps_that_people_are_shown(settled: World) -> None:
+    settled.configure(write="sql", drawings_unseen="closed")
+    asset = settled.asset_of(settled.items("equipment")[0].pnpid)
+    settled.user_edits(asset["id"], description="Typed in SYNAPSE")
+    plan_id = only_remembers(settled)
+    assert waits_everywhere(settled) == {"runs": (1, 1, 1), "waiting": (1, 1), "api": (1, 1), "metrics": 2.0}
+    [waits] = settled.cli("waiting", NAME, "--kind", "plan").json["items"]
+    [listed] = settled.cli("runs", NAME).json["plans"]
+    shown = len(settled.cli("show", plan_id).json["lines"])
+    assert shown == listed["lines"] - listed["remembered"] < listed["lines"]
+    assert waits["message"] == f"Nobody applied a plan of {shown} steps (push)."
+
+
+def test_a_guarded_plan_waits_although_it_would_write_nothing(settled: World) -> None:
+    plan_id = only_remembers(settled)
+    forge(settled, "UPDATE plan SET status = 'guarded' WHERE id = ?", plan_id)
+    assert waiting(settled) == [plan_id], "no run goes on before somebody looked at it"
+
+
+def test_steps_that_only_remember_are_counted_apart_where_plans_are_listed_and_shown(settled: World) -> None:
+    plan_id = only_remembers(settled)
+    shown = settled.cli("show", plan_id)
+    assert shown.json["remembered"] > 1 and shown.json["lines"] == []
     said = settled.cli("show", plan_id, as_json=False).out
-    assert f"{listed['lines']} steps write nothing: they only update what is remembered." in said
-    with served(settled) as client:
-        answer = client.get(f"/api/v1/plans/{plan_id}").json()
-    assert (answer["lines_total"], answer["remembered"]) == (listed["lines"], listed["lines"])
+    assert f"{shown.json['remembered']} steps write nothing: they only update what is remembered." in said
+    assert at_the_api(settled, plan_id) == [shown.json["remembered"]] * 2
     settled.cli("discard", plan_id)
     assert settled.cli("show", plan_id).json["settled"]["left"] == 0, "nothing of it was to be written"
+
+
+def test_the_steps_of_a_plan_that_does_not_say_it_tell_how_many_only_remember(settled: World) -> None:
+    """Earlier versions stored plans without that number, and without what they would write."""
+    plan_id = only_remembers(settled)
+    count = settled.cli("show", plan_id).json["remembered"]
+    forge(
+        settled,
+        "UPDATE plan SET header = json_remove(header, '$.remembered', '$.writes') WHERE id = ?",
+        plan_id,
+    )
+    [listed] = settled.cli("runs", NAME).json["plans"]
+    assert listed["remembered"] is None, "a list reads no steps, and does not say that there are none"
+    assert settled.cli("show", plan_id).json["remembered"] == count
+    assert at_the_api(settled, plan_id) == [count, None]
+    settled.cli("discard", plan_id)
+    assert settled.cli("show", plan_id).json["settled"]["left"] == 0
+
+
+def at_the_api(world: World, plan_id: str) -> list[int | None]:
+    """`remembered` of the plan asked for by its id, and in the list."""
+    with served(world) as client:
+        alone = client.get(f"/api/v1/plans/{plan_id}").json()
+        listed = client.get("/api/v1/plans", params={"project_id": NAME}).json()["items"]
+    return [
+        alone["remembered"],
+        next(one["remembered"] for one in listed if one["plan_id"] == plan_id),
+    ]
+
+
+def forge(world: World, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(world.state)) as connection, connection:
+        connection.execute(statement, values)

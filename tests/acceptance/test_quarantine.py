@@ -202,6 +202,7 @@ def test_a_purged_asset_is_made_again_without_anybody_asking(plant: World) -> No
 def test_the_same_numbers_everywhere_and_the_verbs_over_http(plant: World) -> None:
     described(plant, "P-1", "x" * 4001)
     plant.pulled(code=3)
+    described(plant, "P-2", "Typed since")
     plant.pulled("--dry-run", code=3)
     with served(plant) as client:
         counts = client.get("/api/v1/waiting", params={"project_id": NAME}).json()["counts"]

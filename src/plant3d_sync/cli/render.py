@@ -65,7 +65,12 @@ def report(item: Report) -> None:
     if len(item.errors) > SHOWN:
         say(f"  … and {len(item.errors) - SHOWN} more: plant3d-sync show {item.run_id or item.plan_id}")
     if item.dry_run:
-        say(f"Plan id: {item.plan_id}   (plant3d-sync apply {item.plan_id})")
+        asks = item.guards or item.waiting_for_person or any(writes.values())
+        say(
+            f"Plan id: {item.plan_id}   (plant3d-sync apply {item.plan_id})"
+            if asks
+            else f"Plan id: {item.plan_id}   (it would write nothing, so it waits for nobody)"
+        )
     elif item.run_id:
         say(f"Run id: {item.run_id}")
 

@@ -29,7 +29,6 @@ from plant3d_sync.state import findings as finding_state
 from plant3d_sync.state import intents
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import runs as run_state
-from plant3d_sync.state.plans import WAITING
 from plant3d_sync.usecases.show import (
     missing_items,
     plan_brief,
@@ -37,6 +36,7 @@ from plant3d_sync.usecases.show import (
     plan_sentences,
     plan_steps,
     run_document,
+    waiting_briefs,
 )
 from plant3d_sync.words import said
 
@@ -246,7 +246,7 @@ def runs(
     offset: Annotated[int, typer.Option("--offset", min=0)] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Runs of a project, newest first, and the stored plans that nobody applied yet.
+    """Runs of a project, newest first, and the stored plans that wait for a person.
 
     Example: plant3d-sync runs mine
     """
@@ -259,9 +259,7 @@ def runs(
             items = run_state.history(connection, name, limit=limit, offset=offset)
             total = run_state.count(connection, name)
             documents = [run_document(item) for item in items]
-            waiting = run_state.plans(connection, name, limit=limit, statuses=WAITING)
-            plans = [plan_brief(stored) for stored in waiting]
-            plans_total = run_state.count_plans(connection, name, statuses=WAITING)
+            plans, plans_total = waiting_briefs(connection, name, limit=limit)
             waits = waiting_counts(connection, name)
     if as_json:
         found = {"items": documents, "total": total, "plans": plans, "plans_total": plans_total}

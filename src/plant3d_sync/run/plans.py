@@ -92,6 +92,7 @@ def _is_covered(stored: StoredPlan, direction: Direction) -> bool:
 
 def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settled: dict[str, object]) -> bool:
     """Close a plan that waits, with the reason; False if it does not wait any more."""
+    left = stored.lines - runs.remembered(connection, stored)
     return runs.set_plan(
         connection,
         stored.plan_id,
@@ -99,6 +100,6 @@ def close(connection: Connection, stored: StoredPlan, status: PlanStatus, settle
         status=status.value,
         header={
             **stored.header,
-            "settled": {"written": 0, "left": stored.lines - stored.remembered, "left_lines": [], **settled},
+            "settled": {"written": 0, "left": left, "left_lines": [], **settled},
         },
     )

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from plant3d_sync.model.run import LIVE
+from plant3d_sync.state import plans
 from plant3d_sync.state.codec import load_map
-from plant3d_sync.state.plans import WAITING
-from plant3d_sync.state.tables import audit_head, backup, conflict, finding, plan, project, run
+from plant3d_sync.state.tables import audit_head, backup, conflict, finding, project, run
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,13 +118,11 @@ def pending_conflicts(connection: Connection) -> list[tuple[str, int, float]]:
 
 
 def waiting_plans(connection: Connection) -> list[tuple[str, int, float]]:
-    """(project, plans, made first) of plans that nobody has begun."""
-    rows = connection.execute(
-        sa.select(plan.c.project, sa.func.count(), sa.func.min(plan.c.created_at))
-        .where(plan.c.status.in_(WAITING))
-        .group_by(plan.c.project)
-    )
-    return [(row[0], int(row[1]), float(row[2])) for row in rows]
+    """(project, plans, made first) of plans that wait for a person."""
+    found: dict[str, list[float]] = {}
+    for one in plans.waiting(connection):
+        found.setdefault(one.project, []).append(one.created_at)
+    return [(name, len(made), min(made)) for name, made in found.items()]
 
 
 def open_findings(connection: Connection) -> list[tuple[str, str, int]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -52,6 +55,82 @@ def asked_for(connection: Connection, project: str) -> set[str]:
     """Plans that a request which waits, or goes on, is to apply."""
     rows = connection.execute(_ASKED_FOR, {"whose": project}).scalars()
     return {str(options["plan_id"]) for text in rows if (options := load_map(text)).get("plan_id")}
+
+
+class Says(msgspec.Struct, frozen=True):
+    """What a stored plan says that it would do; None where an earlier version stored it and it does not say.
+
+    `writes`: side -> how much would be written there. `remembered`: steps that only update what is remembered.
+    """
+
+    writes: Mapping[str, int] | None = None
+    remembered: int | None = None
+    waiting_for_person: Mapping[str, int] = {}
+
+    @classmethod
+    def of(cls, header: str) -> Says:
+        """Only these of a header's members are read: it may hold thousands of row errors."""
+        try:
+            return _READ.decode(header)
+        except msgspec.MsgspecError:
+            return cls()  # altered from outside: it waits on, and whoever looks at it is told
+
+    def is_work(self, status: str) -> bool:
+        """Whether a person is asked for: a guard stopped it, or something would be written, or it does not say."""
+        stopped = status == PlanStatus.GUARDED
+        return stopped or self.writes is None or any(self.writes.values()) or any(self.waiting_for_person)
+
+
+_READ = msgspec.json.Decoder(Says)
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that waits for a person. `steps`: those that people are shown."""
+
+    plan_id: str
+    project: str
+    direction: str
+    status: str
+    created_at: float
+    steps: int
+
+
+_NOT_BEGUN = (
+    sa.select(
+        plan.c.id,
+        plan.c.project,
+        plan.c.direction,
+        plan.c.status,
+        plan.c.created_at,
+        plan.c.lines,
+        plan.c.header,
+    )
+    .where(plan.c.status.in_(WAITING))
+    .order_by(plan.c.created_at, plan.c.id)
+)
+
+
+def waiting(connection: Connection, project: str | None = None) -> list[Waiting]:
+    """Plans that nobody has begun and that are work for a person, oldest first; of all projects if none is named.
+
+    One that would write nothing is none: every run does by itself what it would do.
+    """
+    statement = _NOT_BEGUN if project is None else _NOT_BEGUN.where(plan.c.project == project)
+    found: list[Waiting] = []
+    for row in connection.execute(statement):
+        says = Says.of(row.header)
+        if says.is_work(row.status):
+            found.append(
+                Waiting(
+                    plan_id=row.id,
+                    project=row.project,
+                    direction=row.direction,
+                    status=row.status,
+                    created_at=row.created_at,
+                    steps=row.lines - (says.remembered or 0),
+                )
+            )
+    return found
 
 
 def newest(connection: Connection) -> str | None:

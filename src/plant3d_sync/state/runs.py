@@ -17,7 +17,7 @@ from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.plan import GuardHit, RowError
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.run import OVER, Ending, RunOutcome, RunStatus
-from plant3d_sync.model.step import Step, from_text
+from plant3d_sync.model.step import Step, Touch, from_text
 from plant3d_sync.model.tally import Counts
 from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
@@ -412,9 +412,10 @@ class StoredPlan(msgspec.Struct, kw_only=True):
         return self.header.get("writes")
 
     @property
-    def remembered(self) -> int:
-        """How many of its steps only update what is remembered; 0 in a plan that does not say."""
-        return int(self.header.get("remembered") or 0)
+    def remembered(self) -> int | None:
+        """How many of its steps only update what is remembered; None in a plan that does not say."""
+        count = self.header.get("remembered")
+        return None if count is None else int(count)
 
     @property
     def guards(self) -> list[GuardHit]:
@@ -494,13 +495,6 @@ def plans(
     return [_plan(row) for row in rows]
 
 
-def count_plans(connection: Connection, project: str, *, statuses: Sequence[str]) -> int:
-    """Number of plans in one of these statuses."""
-    statement = sa.select(sa.func.count()).select_from(plan)
-    statement = statement.where(plan.c.project == project, plan.c.status.in_(list(statuses)))
-    return int(connection.execute(statement).scalar() or 0)
-
-
 def _plan(row: Row[Any]) -> StoredPlan:
     identity = load(row.identity)
     return StoredPlan(
@@ -540,6 +534,13 @@ def all_steps(connection: Connection, item: StoredPlan) -> Iterator[Step]:
     """Every step in order."""
     for number in range(item.chunks):
         yield from steps_of(connection, item.plan_id, number)
+
+
+def remembered(connection: Connection, item: StoredPlan) -> int:
+    """How many of its steps only update what is remembered; the steps of a plan that does not say are read."""
+    if item.remembered is not None:
+        return item.remembered
+    return sum(isinstance(step, Touch) for step in all_steps(connection, item))
 
 
 _DATED = sa.select(plan.c.lines, plan.c.created_at, plan.c.applied_at).where(

@@ -14,16 +14,15 @@ from sqlalchemy.engine import Connection
 from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.moment import posix
-from plant3d_sync.state import acknowledgements, schemas
+from plant3d_sync.state import acknowledgements, plans, schemas
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state import quarantine as kept
 from plant3d_sync.state.codec import load, load_map
-from plant3d_sync.state.plans import WAITING
-from plant3d_sync.state.tables import conflict, link, plan, quarantine, work_item
+from plant3d_sync.state.tables import conflict, link, quarantine, work_item
 from plant3d_sync.words import counted
 
 KINDS = ("conflict", "plan", "archive", "schema_step", "quarantine", "workbook", "work_item")
-"""Kinds of things that wait, in the order they are listed: a question, a plan nobody applied, an item whose archiving has to
+"""Kinds of things that wait, in the order they are listed: a question, a plan that would write and that nobody applied, an item whose archiving has to
 be approved, a change of the schema, a refused row, a value for a workbook, work for a designer."""
 
 
@@ -115,28 +114,23 @@ def _conflicts(connection: Connection, project: str) -> Iterator[Waits]:
 
 
 def _plans(connection: Connection, project: str) -> Iterator[Waits]:
-    rows = connection.execute(
-        sa.select(plan.c.id, plan.c.status, plan.c.direction, plan.c.lines, plan.c.created_at)
-        .where(plan.c.project == project, plan.c.status.in_(WAITING))
-        .order_by(plan.c.created_at, plan.c.id)
-    )
-    for row in rows:
+    for one in plans.waiting(connection, project):
         yield Waits(
             kind="plan",
-            id=row.id,
+            id=one.plan_id,
             message=counted(
-                row.lines,
-                f"A guard stopped a plan of {row.lines} step ({row.direction}).",
-                f"A guard stopped a plan of {row.lines} steps ({row.direction}).",
+                one.steps,
+                f"A guard stopped a plan of {one.steps} step ({one.direction}).",
+                f"A guard stopped a plan of {one.steps} steps ({one.direction}).",
             )
-            if row.status == "guarded"
+            if one.status == "guarded"
             else counted(
-                row.lines,
-                f"Nobody applied a plan of {row.lines} step ({row.direction}).",
-                f"Nobody applied a plan of {row.lines} steps ({row.direction}).",
+                one.steps,
+                f"Nobody applied a plan of {one.steps} step ({one.direction}).",
+                f"Nobody applied a plan of {one.steps} steps ({one.direction}).",
             ),
-            since=row.created_at,
-            code=row.status,
+            since=one.created_at,
+            code=one.status,
         )
 
 

@@ -14,7 +14,7 @@ from plant3d_sync.model.step import Absent, Archive, Push, Step, Touch, document
 from plant3d_sync.run import leftovers
 from plant3d_sync.run.project import iso
 from plant3d_sync.run.report import always
-from plant3d_sync.state import Connection
+from plant3d_sync.state import Connection, plans
 from plant3d_sync.state import runs as run_state
 from plant3d_sync.state.plans import WAITING
 from plant3d_sync.state.runs import Run, StoredPlan
@@ -64,6 +64,13 @@ def plan_brief(stored: StoredPlan) -> Document:
         "lines": stored.lines,
         "remembered": stored.remembered,
     }
+
+
+def waiting_briefs(connection: Connection, project: str, *, limit: int) -> tuple[list[Document], int]:
+    """Plans of a project that wait for a person, newest first, and how many there are."""
+    found = plans.waiting(connection, project)
+    stored = (run_state.get_plan(connection, one.plan_id) for one in reversed(found[-limit:]))
+    return [plan_brief(one) for one in stored if one is not None], len(found)
 
 
 def plan_steps(connection: Connection, stored: StoredPlan) -> list[Step]:

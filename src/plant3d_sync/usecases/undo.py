@@ -177,6 +177,8 @@ def _plan(
             "push_stats": push,
             "guards": [],
             "errors": [],
+            "writes": {"synapse": total["total"], "plant3d": push["total"]},
+            "remembered": 0,
             "undo_of": run_id,
             "left_alone": undo.left,
         },

@@ -96,6 +96,7 @@ def plan(
     with call.context.state.read() as connection:
         lines = lists.plan_lines(connection, stored, limit=limit, offset=offset)
         note = leftovers.note(connection, stored)
+        remembered = runs.remembered(connection, stored)
     response.headers["ETag"] = f'"{stored.version}"'
     return s.PlanDetail.model_validate(
         documents.plan_members(stored)
@@ -108,6 +109,7 @@ def plan(
             },
             "left_alone": stored.header.get("left_alone") or [],
             "note": note,
+            "remembered": remembered,
         }
     )
 

@@ -68,7 +68,11 @@ class PlanInfo(BaseModel):
     sync_id: str | None = None
     fingerprint: str
     lines_total: int
-    remembered: int = Field(0, description="Steps among them that only update what is remembered.")
+    remembered: int | None = Field(
+        None,
+        description="Steps among them that only update what is remembered. Null in a list if an earlier version "
+        "stored the plan without it: ask for the plan.",
+    )
     stats: Stats
     push_stats: Stats
     guards: list[Guard]
