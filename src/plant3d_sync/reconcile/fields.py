@@ -96,6 +96,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
     plant_away, synapse_away = has_moved(plant3d, base_plant, same), has_moved(synapse, base, same)
     observed = _observed(pair, name, on, (plant3d, plant_away), (synapse, synapse_away))
     choice = _choice(link, rule, synapse, on)
+    taken_back = choice is not None and not choice.given and _was_given(link, name, choice.chosen)
     unlike = not same(plant3d, synapse) if isinstance(base, NoBase) else plant_away
     wrote = (
         _our_write(pair, rule, plant3d, base_plant, on) if unlike else _Wrote(link.flips.get(name, Flip()))
@@ -119,7 +120,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
             synapse_stamp=said_at(stamp(pair, name)),
             skew=on.know.clocks.skew,
         ),
-        resolution=choice,
+        resolution=None if taken_back else choice,
         hold=link.holds.get(name),
         frozen=flip.writes >= FLIP_LIMIT,
         put_back=wrote.put_back,
@@ -129,7 +130,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         no_edit=no_edit,
     )
     outcome = merge_field(situation)
-    stands = choice is None or _waits_for_a_designer(situation, choice, outcome)
+    stands = choice is None or (not taken_back and _waits_for_a_designer(situation, choice, outcome))
     return FieldCase(
         pair=pair,
         rule=rule,
@@ -141,7 +142,9 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         flip=flip if wrote.is_news else None,
         given=UNSET if choice is None or not choice.given else (choice.chosen, synapse),
         no_edit=no_edit,
-        choice=None if stands or choice is None else (choice.conflict_id, _fate(situation, choice, outcome)),
+        choice=None
+        if stands or choice is None
+        else (choice.conflict_id, SIDE_MOVED if taken_back else _fate(situation, choice, outcome)),
     )
 
 
@@ -204,6 +207,12 @@ def _choice(link: Link, rule: FieldRule, synapse: Value, on: Context) -> Resolut
     if known is not None and known.given == (choice.chosen, synapse):
         return replace(choice, given=True)
     return choice
+
+
+def _was_given(link: Link, name: str, chosen: Value) -> bool:
+    """Whether SYNAPSE was sent the choice already: what it holds now instead was typed by somebody since."""
+    known = link.pending.get(name)
+    return known is not None and known.given is not UNSET and known.given[0] == chosen
 
 
 class _Wrote(NamedTuple):

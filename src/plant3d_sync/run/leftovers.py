@@ -6,13 +6,14 @@ applied was left behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.run import is_live
 from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
 from plant3d_sync.run.project import World
 from plant3d_sync.state import Connection, audit, intents, runs
+from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state.lease import Fence
 from plant3d_sync.state.plans import BEGUN
 from plant3d_sync.state.runs import StoredPlan
@@ -67,6 +68,7 @@ def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None
                 header={**stored.header, "settled": settled},
             ):
                 continue
+            end_choices(connection, stored, at=world.clock())
             audit.append(
                 connection,
                 stored.project,
@@ -79,6 +81,17 @@ def settle(world: World, fence: Fence, run_id: str, plan_ids: list[str]) -> None
                 written=len(done),
                 left=left_total,
             )
+
+
+def end_choices(
+    connection: Connection, stored: StoredPlan, *, failed: Collection[str] = (), at: float
+) -> None:
+    """What a person chose, and this plan carried out, ends: it is not carried out again over what is typed since.
+
+    `failed`: identities of items of which a step was not carried out.
+    """
+    ids = frozenset(stored.header.get("carries_out") or ())
+    conflict_state.end_carried_out(connection, stored.project, ids, failed=failed, at=at)
 
 
 def applied_by_person(connection: Connection, stored: StoredPlan) -> bool:

@@ -18,7 +18,7 @@ from plant3d_sync.errors import (
 )
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.run import RunStatus
-from plant3d_sync.run import telling
+from plant3d_sync.run import leftovers, telling
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.recount import recount
 from plant3d_sync.run.report import Report
@@ -131,13 +131,17 @@ class Life:
                 silent_since=world.clock() - world.lease_seconds,
             ):
                 recount(connection, ended)
+            begun = stored_plans.begun(connection, name, but=applying)
+            for plan_id in begun:  # before SYNAPSE is read: what a person did there since is his newer word
+                if (left := runs.get_plan(connection, plan_id)) is not None:
+                    leftovers.end_choices(connection, left, at=world.clock())
             return Underway(
                 request=request,
                 run=run,
                 lease=lease,
                 known=project_state.ensure(connection, name),
                 open_intents=intents.any_open(connection, name),
-                begun_plans=stored_plans.begun(connection, name, but=applying),
+                begun_plans=begun,
             )
 
     def _start(self, request: Request) -> Run:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from plant3d_sync.errors import NeedsPersonError, NotFoundError
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.step import Step
+from plant3d_sync.reconcile.case import FOLLOWED
 from plant3d_sync.run import leftovers, preflight, telling
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
@@ -80,6 +81,7 @@ class PlanStore:
             "reads_until_pending": self._project.config.missing.reads,
             "entity_types": sorted(entity.value for entity in request.asked.entities),
             "lock_ms": planned.sides.snapshot.lock_ms,
+            "carries_out": sorted(choice for choice, fate in draft.fates.items() if fate == FOLLOWED),
         }
         return header if follows is None else {**header, "follows": follows}
 

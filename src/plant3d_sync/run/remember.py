@@ -15,7 +15,7 @@ from plant3d_sync.reconcile import advance
 from plant3d_sync.reconcile.definitions import COMPARATORS, UNKNOWN
 from plant3d_sync.reconcile.draft import Draft
 from plant3d_sync.reconcile.guard import AMOUNTS
-from plant3d_sync.run import plans, refused, schema, telling
+from plant3d_sync.run import leftovers, plans, refused, schema, telling
 from plant3d_sync.run.both_sides import Sides
 from plant3d_sync.run.decide import Planned
 from plant3d_sync.run.execution import Execution, Outcome
@@ -181,6 +181,8 @@ class Memory:
             execution.lease.fence.check(connection)
             runs.end(connection, self._run.run_id, telling.ending(report))
             runs.set_plan(connection, stored.plan_id, status="applied", applied_by=self._by)
+            failed = {error.plant3d_id for error in execution.outcome.errors if error.plant3d_id}
+            leftovers.end_choices(connection, stored, failed=failed, at=report.completed_at)
             links.gone_is_known(connection, execution.known.number)
             refused.keep_of_stored(connection, sides, report, execution)
             audit.append(

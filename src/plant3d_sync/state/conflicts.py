@@ -26,7 +26,7 @@ _CHOICES = sa.select(conflict).where(
     conflict.c.project == sa.bindparam("whose"), conflict.c.carried_out == 0, conflict.c.chosen.is_not(None)
 )
 _WAITING_CHOICES = (
-    sa.select(conflict, link.c.pending, link.c.state, link.c.gone_in_synapse)
+    sa.select(conflict, link.c.pending, link.c.state, link.c.gone_in_synapse, link.c.ticks)
     .join(link, link.c.id == conflict.c.link_id, isouter=True)
     .where(conflict.c.project == sa.bindparam("whose"), conflict.c.carried_out == 0)
 )
@@ -148,6 +148,23 @@ def _waiting_choices(connection: Connection, project: str) -> list[Row[Any]]:
     return list(connection.execute(_WAITING_CHOICES, {"whose": project}).fetchall())
 
 
+def end_carried_out(
+    connection: Connection, project: str, ids: Collection[str], *, failed: Collection[str] = (), at: float
+) -> None:
+    """End those of these choices, which a stored plan was to carry out, that it did carry out.
+
+    `failed`: identities of items of which a step was not carried out.
+    """
+    if not ids:
+        return
+    ended = []
+    for choice in _waiting_choices(connection, project):
+        if choice.id in ids and choice.plant3d_id not in failed and _is_carried_out(choice):
+            _end_choice(connection, choice)
+            ended.append(choice.seq)
+    seals.seal(connection, "conflict", ended, at=at)
+
+
 def _same_values(choice: Row[Any], draft: Mapping[str, Any]) -> bool:
     """Whether a choice was made on just the two values that were found."""
     made_on = load_map(choice.data)
@@ -179,7 +196,9 @@ def _is_carried_out(choice: Row[Any]) -> bool:
     kept = load(choice.chosen)[0] == "synapse"
     if choice.kind == "gone_from_plant3d":
         return bool(choice.state == ("unlinked" if kept else "archived"))
-    return kept or not choice.gone_in_synapse
+    if kept:  # nothing is written: that the item as it was asked about was looked at is what there is to do
+        return load_map(choice.data).get("plant3d_ticks") in (None, choice.ticks)
+    return not choice.gone_in_synapse
 
 
 def _end_choice(connection: Connection, choice: Row[Any], *, void: str = "") -> None:

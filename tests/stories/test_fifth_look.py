@@ -1,0 +1,122 @@
+"""Stories that a fifth player of the docs told: what comes after a person's word was carried out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.story import Story, Tell, promise
+
+# ---------------------------------------------------------------- a choice is carried out once
+
+
+def asked(tell: Tell, **options: object) -> Story:
+    """Both sides edited the description of P-1, and a person is to decide."""
+    story = tell(conflict={"policy": "ask"}, **options)
+    story.designer.types("P-1", "description", "The designer's")
+    story.user.types("P-1", "description", "The user's")
+    story.run.now()
+    return story
+
+
+def is_carried_out(story: Story, field: str = "description") -> None:
+    (done, *_) = story.conflicts("P-1", field, status="resolved")
+    promise(done["carried_out"] and not done["void_reason"], done)
+
+
+@pytest.mark.parametrize("choice", ["synapse", "plant3d", pytest.param("manual", marks=pytest.mark.long)])
+def test_a_choice_that_a_stored_plan_carried_out_is_not_carried_out_again(tell: Tell, choice: str) -> None:
+    story = asked(tell)
+    designer, user, run, then = story.cast
+    run.resolve("P-1", choice, carry_out=False, value="A third" if choice == "manual" else "")
+    run.apply(run.plan())
+    if choice == "manual":
+        run.apply(run.plan())
+    is_carried_out(story)
+    if choice == "plant3d":
+        user.types("P-1", "description", "The user's")
+        run.now()
+        then.arrived_or_asked("P-1", "The user's")
+    else:
+        designer.types("P-1", "description", "The designer's")
+        run.now()
+        then.arrived_or_asked("P-1", "The designer's")
+    is_carried_out(story)
+    then.all_is_well()
+
+
+def test_a_choice_that_was_stale_in_a_stored_plan_is_not_said_to_be_carried_out(tell: Tell) -> None:
+    story = asked(tell)
+    designer, _user, run, then = story.cast
+    run.resolve("P-1", "plant3d", carry_out=False)
+    plan = run.plan()
+    designer.types("P-1", "description", "Typed since")
+    run.apply(plan)
+    (waits,) = story.conflicts("P-1", status="resolved")
+    promise(not waits["carried_out"], waits)
+    run.now()
+    then.is_asked("P-1", "description", "Typed since", "The user's")
+
+
+@pytest.mark.parametrize("at", ["run.before_finish", "push.committed"])
+def test_a_choice_that_a_killed_run_carried_out_is_not_carried_out_again(tell: Tell, at: str) -> None:
+    story = asked(tell)
+    designer, _user, run, then = story.cast
+    run.resolve("P-1", "synapse", carry_out=False)
+    run.killed(at)
+    then.both_sides_hold("P-1", "The user's")
+    if at != "run.before_finish":
+        run.now()
+    designer.types("P-1", "description", "The designer's")
+    run.now()
+    then.arrived_or_asked("P-1", "The designer's")
+    is_carried_out(story)
+    then.all_is_well()
+
+
+def archived_by_a_user(tell: Tell) -> Story:
+    """The asset of P-1 was archived while its item was edited, and a person is to decide."""
+    story = tell()
+    story.user.archives("P-1")
+    story.designer.types("P-1", "description", "Typed while it was archived")
+    story.run.now()
+    return story
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_asset_restored_by_a_choice_and_archived_again_stays_archived(tell: Tell, *, killed: bool) -> None:
+    story = archived_by_a_user(tell)
+    _designer, user, run, then = story.cast
+    run.resolve("P-1", "plant3d", "*", carry_out=False)
+    if killed:
+        run.killed("run.before_finish")
+    else:
+        run.apply(run.plan())
+    then.lives("P-1")
+    user.archives("P-1")
+    for _ in range(2):
+        run.now()
+        then.is_archived("P-1")
+        then.is_told("P-1")
+    is_carried_out(story, "*")
+
+
+def test_a_choice_to_leave_an_asset_archived_is_not_asked_again_after_its_run_died(tell: Tell) -> None:
+    story = archived_by_a_user(tell)
+    _designer, _user, run, then = story.cast
+    run.resolve("P-1", "synapse", "*", carry_out=False)
+    run.killed("guards.passed")
+    run.now()
+    then.is_not_asked("P-1")
+    then.is_archived("P-1")
+    is_carried_out(story, "*")
+
+
+def test_who_types_his_words_again_over_a_third_value_is_heard(tell: Tell) -> None:
+    story = asked(tell, write="off")
+    _designer, user, run, then = story.cast
+    run.resolve("P-1", "manual", value="A third")
+    then.synapse_holds("P-1", "A third")
+    user.types("P-1", "description", "The user's")
+    run.now()
+    then.synapse_holds("P-1", "The user's")
+    then.is_asked("P-1", "description", "The designer's", "The user's")
