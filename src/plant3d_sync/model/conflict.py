@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import asdict
 
 from plant3d_sync.model.link import Interval
 from plant3d_sync.model.record import Value
@@ -39,7 +40,7 @@ class ConflictDraft(msgspec.Struct, kw_only=True):
 
     def to_dict(self) -> dict[str, object]:
         """JSON form."""
-        data: dict[str, object] = {name: getattr(self, name) for name in self.__struct_fields__}
+        data: dict[str, object] = asdict(self)
         for name in ("plant3d_seen", "synapse_seen"):
             seen = data[name]
             data[name] = [seen.at_base, seen.away] if isinstance(seen, Interval) else None

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict, replace
 
 from plant3d_sync.model.record import Value
 
@@ -103,9 +104,28 @@ class Stats(msgspec.Struct, kw_only=True):
     missing: int = 0
     findings: int = 0
 
+    def plus(self, other: Stats) -> Stats:
+        """Both together."""
+        return Stats(
+            total=self.total + other.total,
+            created=self.created + other.created,
+            updated=self.updated + other.updated,
+            unchanged=self.unchanged + other.unchanged,
+            skipped=self.skipped + other.skipped,
+            errors=self.errors + other.errors,
+            archived=self.archived + other.archived,
+            conflicts=self.conflicts + other.conflicts,
+            missing=self.missing + other.missing,
+            findings=self.findings + other.findings,
+        )
+
+    def decided_anew(self) -> Stats:
+        """What a second decision about some items adds: their total, absences and findings were counted by the first."""
+        return replace(self, total=0, missing=0, findings=0)
+
     def to_dict(self) -> dict[str, int]:
         """As in the JSON of a run."""
-        return {name: getattr(self, name) for name in self.__struct_fields__}
+        return asdict(self)
 
 
 STAT_NAMES = Stats.__struct_fields__

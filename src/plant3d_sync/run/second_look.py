@@ -7,9 +7,12 @@ the sum of both looks, as if the edit had come before the first.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from plant3d_sync.failpoints import failpoint
+from plant3d_sync.model.plan import Stats
 from plant3d_sync.run.carry_out import Writing
 from plant3d_sync.run.decide import Planned, make_plan
 from plant3d_sync.run.execution import Execution, Outcome
@@ -21,9 +24,6 @@ from plant3d_sync.state import runs
 
 LOOKS = 3
 """How often one run decides anew what was refused; what is edited even then is left to the next run."""
-
-DECIDED = ("created", "updated", "unchanged", "skipped", "errors", "archived", "conflicts")
-"""Statistics that the second decision replaces; totals, absences and findings were counted by the first."""
 
 
 def look_again(
@@ -66,19 +66,12 @@ def look_again(
 def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, second: Outcome) -> None:
     """The second look's decisions and outcomes join the first's."""
     one, two = first.draft, again.draft
-    for stats, more in (
-        (report.stats, two.stats),
-        *(
-            (report.by_entity[name], found)
-            for name, found in two.by_entity.items()
-            if name in report.by_entity
-        ),
-    ):
-        for name in DECIDED:
-            stats[name] += getattr(more, name)
+    report.stats = _both(report.stats, two.stats.decided_anew())
+    for name, more in two.by_entity.items():
+        if name in report.by_entity:
+            report.by_entity[name] = _both(report.by_entity[name], more.decided_anew())
     if report.push_stats is not None:
-        for name in ("total", "updated", "skipped", "errors"):
-            report.push_stats[name] += getattr(two.push_stats, name)
+        report.push_stats = _both(report.push_stats, two.push_stats)
     report.errors = [*report.errors, *two.errors]
     one.findings.extend(two.findings)
     one.conflicts.extend(two.conflicts)
@@ -89,6 +82,10 @@ def add_up(first: Planned, report: Report, outcome: Outcome, again: Planned, sec
     one.waiting += two.waiting
     first.choices |= again.choices
     outcome.join(second)
+
+
+def _both(told: Mapping[str, int], more: Stats) -> dict[str, int]:
+    return Stats(**told).plus(more).to_dict()
 
 
 __all__ = ["LOOKS", "look_again"]

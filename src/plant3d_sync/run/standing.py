@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from plant3d_sync import __version__
 from plant3d_sync.model.coverage import ProjectCoverage, ProjectCoverageDocument
-from plant3d_sync.model.document import Document
 from plant3d_sync.model.moment import posix
 from plant3d_sync.model.plan import STAT_NAMES, GuardHit, RowError
 from plant3d_sync.model.schema import StepDocument
@@ -162,14 +162,10 @@ def _settings(project: Project, known: ProjectState) -> str:
     """Digest of everything configured, and of whether SYNAPSE's clock can be compared with ours."""
     config = {
         name: sorted(map(str, value)) if isinstance(value, frozenset) else str(value)
-        for name, value in _plain(project.config).items()
+        for name, value in asdict(project.config).items()
     }
     text = repr((__version__, project.mapping_token(), sorted(config.items()), known.skew is None))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _plain(config: ProjectConfig) -> Document:
-    return {name: getattr(config, name) for name in ProjectConfig.__struct_fields__}
 
 
 # ---------------------------------------------------------------- how long it stands
