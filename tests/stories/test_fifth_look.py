@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.stories.conftest import TellRestorable
 from tests.support.story import Story, Tell, promise
 
 # ---------------------------------------------------------------- a choice is carried out once
@@ -120,3 +121,81 @@ def test_who_types_his_words_again_over_a_third_value_is_heard(tell: Tell) -> No
     run.now()
     then.synapse_holds("P-1", "The user's")
     then.is_asked("P-1", "description", "The designer's", "The user's")
+
+
+def test_a_run_in_which_nothing_moved_is_not_clean_while_an_archived_asset_is_asked_about(tell: Tell) -> None:
+    story = archived_by_a_user(tell)
+    for _ in range(2):
+        said = story.run.now()
+        promise(said.code == 3 and said.json["outcome"] == "with_issues", said)
+        story.then.is_asked("P-1")
+
+
+# ---------------------------------------------------------------- a field that is left out for a while
+
+
+def leaves_the_model_out(story: Story) -> None:
+    story.mapping({"EngineeringItems": {"fields": {"attributes.model": None}}})
+    story.run.now()
+
+
+def test_what_was_undone_stays_so_while_its_field_is_left_out(tell: Tell) -> None:
+    story = tell(share_model=True)
+    _designer, user, run, then = story.cast
+    user.types("P-1", "model", "The user's")
+    run.undone(run.now())
+    run.now()
+    leaves_the_model_out(story)
+    story.shares_model()
+    run.now()
+    then.plant3d_holds("P-1", "M-1", "model")
+    then.synapse_holds("P-1", "The user's", "model")
+    then.is_told("P-1")
+    user.types("P-1", "model", "A newer one")
+    run.now()
+    then.both_sides_hold("P-1", "A newer one", "model")
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_an_old_session_stays_a_question_when_its_field_is_left_out_for_a_while(
+    tell: Tell, *, asked_before: bool
+) -> None:
+    story = tell(share_model=True)
+    designer, user, run, then = story.cast
+    user.types("P-1", "model", "One")
+    run.now()
+    user.types("P-1", "model", "Two")
+    run.now()
+    if asked_before:
+        designer.saves_an_old_session("P-1", "model", "One")
+        run.now()
+    leaves_the_model_out(story)
+    if not asked_before:
+        designer.saves_an_old_session("P-1", "model", "One")
+        run.now()
+    story.shares_model()
+    for _ in range(2):
+        run.now()
+        then.synapse_holds("P-1", "Two", "model")
+        then.is_asked("P-1", "model", "One", "Two")
+
+
+def test_an_older_synapse_stays_a_question_when_its_field_is_left_out_for_a_while(
+    restorable: TellRestorable,
+) -> None:
+    world = restorable()
+    story = world.story
+    _designer, user, run, then = story.cast
+    story.shares_model()
+    run.now()
+    backup = world.backs_up()
+    user.types("P-1", "model", "The user's")
+    run.now()
+    world.restores(backup)
+    run.now()
+    then.is_asked("P-1", "model")
+    leaves_the_model_out(story)
+    story.shares_model()
+    run.now()
+    then.plant3d_holds("P-1", "The user's", "model")
+    then.is_asked("P-1", "model", "The user's", "M-1")

@@ -103,7 +103,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
     )
     flip = wrote.flip
     undecided = wrote.put_back or (flip.last == REVERTED and name in link.pending)
-    no_edit = _no_edit(pair, rule, (plant3d, plant_away), (synapse, synapse_away), on)
+    no_edit = _no_edit(pair, rule, (plant3d, plant_away), (synapse, synapse_away), on, is_ours=undecided)
     situation = Situation(
         rule=rule,
         base=base,
@@ -149,10 +149,16 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
 
 
 def _no_edit(
-    pair: Pair, rule: FieldRule, plant3d: tuple[Value, bool], synapse: tuple[Value, bool], on: Context
+    pair: Pair,
+    rule: FieldRule,
+    plant3d: tuple[Value, bool],
+    synapse: tuple[Value, bool],
+    on: Context,
+    *,
+    is_ours: bool,
 ) -> str:
     """Which side's value is nobody's edit, as the kind of its question; "" if both are edits. Both come as (value, whether it
-    is away).
+    is away). `is_ours`: Plant 3D's is an old one of ours, whatever became of the mapping.
     """
     name, link, item = rule.field, pair.link, pair.case.item
     (value, plant_away), (held, synapse_away) = plant3d, synapse
@@ -162,7 +168,7 @@ def _no_edit(
         link.pending.get(name),
         plant3d=older.Moved(value, older.row_went_back(link, item)) if plant_away else None,
         synapse=older.Moved(held, _synapse_is_older(pair)) if synapse_away else None,
-        redefined=plant_away and on.redefined(link, item.class_name, name),
+        redefined=plant_away and not is_ours and on.redefined(link, item.class_name, name),
         other_row=plant_away and rule.owner is Owner.SHARED and _is_of_another_row(pair, name, value, on),
     )
 

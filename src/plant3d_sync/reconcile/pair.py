@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from plant3d_sync.model.conflict import ARCHIVED_IN_SYNAPSE, GONE_FROM_PLANT3D, WHOLE
-from plant3d_sync.model.link import Flip, Hold, Interval, Link, Open
+from plant3d_sync.model.link import REVERTED, Flip, Hold, Interval, Link, Open
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Asset, Finding, Value
 from plant3d_sync.model.rules import INFORMATION, REGISTRY_TAG, ClassRule
@@ -74,7 +74,7 @@ def decide(case: Case, link: Link, on: Context, *, restore: str = "") -> Decisio
         errors=errors,
         conflicts=[one.conflict for one in sum_.decided if one.conflict is not None],
         work_items=[one.work_item for one in sum_.decided if one.work_item is not None],
-        waits=problem is not None or any(entry.plant3d is not UNSET for entry in sum_.pending.values()),
+        waits=problem is not None or _waits(case, sum_),
         uncompared=unread or problem is not None,
         looked_at=case.translated.fields if problem is None else (),
         choices=choices,
@@ -102,6 +102,9 @@ def _sum_of(pair: Pair, on: Context) -> tuple[_Sum, bool]:
     if case.translated.problems or len(case.translated.fields) < len(case.rule.fields):
         for name, why in _unknown(case, link).items():
             sum_.pending.setdefault(name, why)
+    for name, entry in link.pending.items():
+        if name not in case.rule.fields and _outlives_the_mapping(link, name):
+            sum_.pending[name] = entry
     if case.tag is None:
         sum_.pending["tag"] = Open(why="tag_lost")
     for one in sum_.decided:
@@ -263,7 +266,11 @@ class _Sum(msgspec.Struct):
         compared = {one.field.name for one in self.decided}
         compared.update(rule.groups.information)
         open_fields = {*link.pending, *link.observed}
-        over = {name for name in open_fields if name in compared or name not in rule.fields}
+        over = {
+            name
+            for name in open_fields
+            if name in compared or (name not in rule.fields and not _outlives_the_mapping(link, name))
+        }
         return sorted(over | {name for name in link.holds if name in compared or name == WHOLE})
 
     def is_newly_older(self, link: Link, kind: str) -> bool:
@@ -365,6 +372,22 @@ def _step(case: Case, link: Link, sum_: _Sum, restore: str, begun: Head) -> OfPa
         )
     kind = Settle if sum_.base_set or dict(link.pending) != sum_.pending else Touch
     return kind(**begun, after=after, drawing=drawing)
+
+
+def _outlives_the_mapping(link: Link, name: str) -> bool:
+    """Whether what is open on a field stays so while the mapping does not bring it: that a side's value was undone, or is
+    nobody's edit, is as true when the field comes back.
+    """
+    entry = link.pending.get(name)
+    nobodys = entry is not None and (entry.no_edit or link.flips.get(name, Flip()).last == REVERTED)
+    return bool(nobodys) or name in link.holds
+
+
+def _waits(case: Case, sum_: _Sum) -> bool:
+    """Whether a field of the mapping is open."""
+    return any(
+        name in case.rule.fields and entry.plant3d is not UNSET for name, entry in sum_.pending.items()
+    )
 
 
 def _push_fate(sum_: _Sum, on: Context) -> Fate | None:

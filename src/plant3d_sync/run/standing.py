@@ -262,7 +262,9 @@ def repeat(decided: Standing, asked: Asked, report: Report, errors: Sequence[Row
         report.coverage = covered = covered.of(report.by_entity)
     report.schema_step = told.schema_step
     below = covered is not None and covered.below
-    report.outcome = told.outcome if decided.waiting or below or told.schema_step is not None else "clean"
+    asked_or_refused = bool(errors) or report.stats["conflicts"] > 0
+    left = decided.waiting or asked_or_refused or below or told.schema_step is not None
+    report.outcome = told.outcome if left else "clean"
     report.waiting_for_person = dict(told.waiting_for_person)
     report.guards = told.guards
     report.errors = list(errors)
