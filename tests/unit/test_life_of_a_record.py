@@ -1,4 +1,4 @@
-"""The page that tells one item's way names functions: they exist, and they come in the order of the five steps."""
+"""The page that tells one item's way names functions that exist. That an item passes them: the acceptance test of this name."""
 
 from __future__ import annotations
 
@@ -31,19 +31,3 @@ def defined(file: str) -> set[str]:
 @pytest.mark.parametrize(("file", "name"), NAMED, ids=lambda one: one)
 def test_a_function_that_the_page_names_exists(file: str, name: str) -> None:
     assert name in defined(file)
-
-
-def test_the_way_goes_in_one_direction() -> None:
-    way = [f"{file}:{name}" for file, name in NAMED]
-    order = [
-        "run/read_synapse.py:read_feed",
-        "connectors/plant3d/reading/reader.py:Scan.run",
-        "run/compare.py:Comparison.scan",
-        "reconcile/decide.py:decide",
-        "usecases/show.py:plan_document",
-        "run/carry_out.py:Writing.carry_out",
-        "run/write_synapse.py:apply_steps",
-        "reconcile/advance.py:created",
-        "state/runs.py:end",
-    ]
-    assert [one for one in way if one in order] == order
