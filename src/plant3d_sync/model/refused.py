@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import msgspec
 import orjson
 from msgspec import UNSET
 
 from plant3d_sync.model.plan import RowError
-from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
+from plant3d_sync.model.step import Absent, Adopt, Archive, Create, Push, Restore, Settle, Step, Touch, Update
 
 OF_IDENTITY: Final = frozenset({"bad_guid", "duplicate_guid", "identity_mismatch", "kind_changed"})
 """Codes of which an item has one at a time: why it cannot be told which asset is its own."""
@@ -62,8 +62,10 @@ def offer_of(step: Step) -> bytes:
         case Push():
             cells = [[cell.table_class, cell.column, cell.new, cell.ticks] for cell in step.cells]
             facts = [step.op.value, cells]
-        case _:
+        case Settle() | Touch() | Absent():
             return b""
+        case _:
+            assert_never(step)
     return hashlib.blake2b(_text(facts), digest_size=16).digest()
 
 

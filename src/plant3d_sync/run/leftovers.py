@@ -7,10 +7,11 @@ applied was left behind.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import assert_never
 
 from plant3d_sync.model.plan import PlanStatus
 from plant3d_sync.model.run import is_live
-from plant3d_sync.model.step import Adopt, Archive, Create, Push, Restore, Step, Update
+from plant3d_sync.model.step import Absent, Adopt, Archive, Create, Push, Restore, Settle, Step, Touch, Update
 from plant3d_sync.run.project import World
 from plant3d_sync.state import Connection, audit, intents, runs
 from plant3d_sync.state import conflicts as conflict_state
@@ -106,14 +107,19 @@ def _writes(connection: Connection, stored: StoredPlan, *, by_person: bool) -> I
         match step:
             case Create() | Update() | Restore():
                 yield step
-            case Push() if step.needs is None:
-                yield step
-            case Adopt() if step.set:
-                yield step
-            case Archive() if by_person or step.needs is None:
-                yield step
-            case _:  # waits for somebody, or only our own memory changes
-                pass
+            case Push():
+                if step.needs is None:
+                    yield step
+            case Adopt():
+                if step.set:
+                    yield step
+            case Archive():
+                if by_person or step.needs is None:
+                    yield step
+            case Settle() | Touch() | Absent():
+                pass  # only our own memory changes
+            case _:
+                assert_never(step)
 
 
 def note(connection: Connection, stored: StoredPlan) -> str | None:

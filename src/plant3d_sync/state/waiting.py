@@ -6,6 +6,7 @@ Each thing stands in it once, under one kind; the counts are the same in CLI, AP
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from typing import Final, Literal, get_args
 
 import msgspec
 import sqlalchemy as sa
@@ -21,7 +22,8 @@ from plant3d_sync.state.codec import load, load_map
 from plant3d_sync.state.tables import conflict, link, quarantine, work_item
 from plant3d_sync.words import counted
 
-KINDS = ("conflict", "plan", "archive", "schema_step", "quarantine", "workbook", "work_item")
+WaitingKind = Literal["conflict", "plan", "archive", "schema_step", "quarantine", "workbook", "work_item"]
+KINDS: Final[tuple[WaitingKind, ...]] = get_args(WaitingKind)
 """Kinds of things that wait, in the order they are listed: a question, a plan that would write and that nobody applied, an item whose archiving has to
 be approved, a change of the schema, a refused row, a value for a workbook, work for a designer."""
 
@@ -29,7 +31,7 @@ be approved, a change of the schema, a refused row, a value for a workbook, work
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that waits. `since`: POSIX seconds. `hint`: what corrects it, where that depends on the thing."""
 
-    kind: str
+    kind: WaitingKind
     id: str
     message: str
     since: float | None
@@ -44,7 +46,7 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
 
 def counts(connection: Connection, project: str) -> dict[str, int]:
     """How much waits, by kind; every kind is there, and `total`."""
-    found = {kind: 0 for kind in KINDS}
+    found: dict[str, int] = dict.fromkeys(KINDS, 0)
     for one in waits(connection, project):
         found[one.kind] += 1
     return {**found, "total": sum(found.values())}

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TypedDict, assert_never
 
 from plant3d_sync.model.coverage import Coverage, CoverageDocument
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding, Value
-from plant3d_sync.model.step import Adopt, Archive, Create, Restore, Update, from_text
+from plant3d_sync.model.step import (
+    Absent,
+    Adopt,
+    Archive,
+    Create,
+    Push,
+    Restore,
+    Settle,
+    Touch,
+    Update,
+    from_text,
+)
 from plant3d_sync.run.both_sides import Reader, greet, remembered
 from plant3d_sync.run.decide import Planned, make_plan
 from plant3d_sync.run.life import Life
@@ -135,8 +146,10 @@ def _document(
                         )
             case Archive():
                 archived += step.needs is None
+            case Push() | Settle() | Touch() | Absent():
+                pass  # the preview is of SYNAPSE
             case _:
-                pass
+                assert_never(step)
     kept_out = _kept_out(planned, told)
     linked = {brief.pnpid for brief in briefs if brief.state in GUARD_STATES}
     left = [

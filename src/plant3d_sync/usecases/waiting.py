@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from plant3d_sync.run.project import iso
-from plant3d_sync.state.waiting import Waits
+from plant3d_sync.state.waiting import WaitingKind, Waits
 
 
 def document(one: Waits, project: str) -> dict[str, object]:
@@ -23,7 +25,7 @@ def document(one: Waits, project: str) -> dict[str, object]:
     }
 
 
-def what_to_do(kind: str, project: str, number: str) -> str:
+def what_to_do(kind: WaitingKind, project: str, number: str) -> str:
     """The way out of a thing that waits. `number`: its id."""
     match kind:
         case "conflict":
@@ -45,5 +47,7 @@ def what_to_do(kind: str, project: str, number: str) -> str:
             )
         case "workbook":
             return f"`plant3d-sync workbook {project} -o FILE`, then import it in the Data Manager and accept the cells."
-        case _:
+        case "work_item":
             return "Have the drawing changed by a designer, as the message says."
+        case _:
+            assert_never(kind)
