@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import openpyxl
 import pytest
 
 from tests.stories.conftest import TellRestorable
@@ -199,3 +202,69 @@ def test_an_older_synapse_stays_a_question_when_its_field_is_left_out_for_a_whil
     run.now()
     then.plant3d_holds("P-1", "The user's", "model")
     then.is_asked("P-1", "model", "The user's", "M-1")
+
+
+# ---------------------------------------------------------------- what else stands in a workbook
+
+
+def makes_a_workbook(story: Story, *words: str) -> Path:
+    path = story.world.folder / "to-import.xlsx"
+    story.run.command("workbook", "mine", "-o", str(path), *words)
+    return path
+
+
+def exports(story: Story, *tags: str) -> Path:
+    """A Data Manager export of these items."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["Tag", "Description", "PnPID", "PnPGuid"])
+    for tag in tags:
+        sheet.append([tag, story.cell(tag), str(story.items[tag]), story.guids[tag]])
+    path = story.world.folder / "export.xlsx"
+    book.save(path)
+    return path
+
+
+def test_a_workbook_shows_what_an_item_holds_where_another_one_gets_a_value(tell: Tell) -> None:
+    story = tell(share_model=True, write="workbook")
+    _designer, user, run, _then = story.cast
+    user.types("P-1", "model", "The user's")
+    user.types("P-2", "description", "The user's")
+    run.now()
+    shown = story.in_workbook(makes_a_workbook(story))
+    promise("M-2" in shown, f"a blank stands where P-2 has its model: {shown}")
+
+
+def test_a_workbook_imported_late_takes_back_nothing_that_stood_next_to_its_values(tell: Tell) -> None:
+    story = tell(share_model=True, write="workbook")
+    designer, user, run, then = story.cast
+    user.types("P-1", "model", "The user's")
+    run.now()
+    book = makes_a_workbook(story)
+    designer.types("P-1", "description", "Typed since")
+    run.now()
+    designer.imports(book)
+    run.now()
+    then.synapse_holds("P-1", "Typed since")
+    then.is_asked("P-1", "description", "Typed since", "Pump 1, as drawn")
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_a_filled_export_takes_back_nothing_that_a_designer_typed_since(tell: Tell, *, stale: bool) -> None:
+    story = tell(write="workbook")
+    designer, user, run, then = story.cast
+    export = exports(story, "P-1", "P-2")
+    if stale:
+        designer.types("P-1", "description", "Typed since")
+    user.types("P-2", "description", "The user's")
+    run.now()
+    book = makes_a_workbook(story, "--from", str(export))
+    if not stale:
+        designer.types("P-1", "description", "Typed since")
+        run.now()
+    designer.imports(book)
+    run.now()
+    then.both_sides_hold("P-2", "The user's")
+    then.synapse_holds("P-1", "Typed since")
+    then.is_asked("P-1", "description", "Typed since", "Pump 1, as drawn")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,23 +13,26 @@ from msgspec.structs import replace
 from plant3d_sync.bootstrap import App
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.base import CellWrite, PlantSnapshot
+from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.writing.workbook import (
     Agrees,
     Guide,
     Language,
     Left,
+    ShownRows,
     WorkbookReport,
     build_workbook,
     fill_export,
 )
 from plant3d_sync.errors import GuardStop, NotFoundError
 from plant3d_sync.language import DEFAULT, LANGUAGES, current
+from plant3d_sync.model.catalog import Catalog, Column
 from plant3d_sync.model.ours import Origin
 from plant3d_sync.model.plan import GuardHit, PlanStatus, RowError, Tally
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.sentence import sentences
-from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.model.side import Direction, Owner, WriteMode
 from plant3d_sync.model.step import Push
 from plant3d_sync.reconcile import spelling
 from plant3d_sync.reconcile.guard import check_amounts
@@ -67,7 +70,7 @@ def make_workbook(
     planned = _plan(app, project, world, approved=approved)
     cells = [cell for step in planned.pushes for cell in cells_of(step)]
     _remember(world, name, str(planned.plan.plan_id), cells)
-    report = _fill(app, project, planned, cells, export=export, out=out, language=spoken)
+    report = _fill(app, world, project, planned, cells, export=export, out=out, language=spoken)
     if planned.stored is not None:
         with app.state.write() as connection:  # it was made to be looked at in Excel; nobody has to apply it
             close(connection, planned.stored, PlanStatus.SUPERSEDED, {"why": IN_WORKBOOK, "run_id": None})
@@ -131,6 +134,7 @@ def _plan(app: App, project: Project, world: World, *, approved: bool) -> _Plann
 
 def _fill(
     app: App,
+    world: World,
     project: Project,
     planned: _Planned,
     cells: Sequence[CellWrite],
@@ -149,28 +153,97 @@ def _fill(
             left=[replace(one, columns=_columns_of(rules, one)) for one in planned.left],
         )
         if export is not None:
-            agrees = _by_field(rules)
+
+            def note(rows: ShownRows) -> None:
+                items = _items(
+                    app, project.name, snapshot, rules, {int(one) for one in rows if one.isdecimal()}
+                )
+                _remember_shown(world, project.name, planned, _shown_in(rows, items, rules, catalog))
+
             return fill_export(
-                export, cells, catalog=catalog, out=out, language=language, guide=guide, agrees=agrees
+                export,
+                cells,
+                catalog=catalog,
+                out=out,
+                language=language,
+                guide=guide,
+                agrees=_by_field(rules),
+                note=note,
             )
-        rows = _rows(app, project.name, snapshot, rules, {cell.pnpid for cell in cells})
+        items = _items(app, project.name, snapshot, rules, {cell.pnpid for cell in cells})
+        columns = {cell.column for cell in cells}
+        rows = {item.pnpid: _row(item, columns) for item in items}
+        others = _next_to(cells, items, rows, rules, catalog)
+        _remember_shown(world, project.name, planned, others)
         return build_workbook(cells, catalog=catalog, rows=rows, out=out, language=language, guide=guide)
     finally:
         snapshot.close()
 
 
-def _rows(
-    app: App, name: str, snapshot: PlantSnapshot, rules: RuleSet, wanted: set[int]
-) -> dict[int, dict[str, object]]:
-    """These items as they are in Plant 3D now, by PnPID."""
+def _items(
+    app: App, name: str, snapshot: PlantSnapshot, rules: RuleSet, wanted: Collection[int]
+) -> list[PlantItem]:
+    """These items as they are in Plant 3D now."""
     with app.state.read() as connection:
         known = project_state.get(connection, name)
         reading = rules.reading if known is None else reading_of(connection, name, known.number, rules)
-    return {
-        item.pnpid: _row(item)
+    return [
+        item
         for batch in snapshot.scan(sorted(rules.classes), {}, reading)
         for item in batch.changed
         if item.pnpid in wanted
+    ]
+
+
+def _shared(item: PlantItem, rules: RuleSet, catalog: Catalog) -> Iterator[Column]:
+    """The columns of an item that hold shared fields."""
+    for field in rules.classes[item.class_name].fields.values():
+        if field.owner is Owner.SHARED:
+            found = (catalog.column(item.class_name, name) for name in field.columns)
+            yield from (column for column in found if column is not None)
+
+
+def _shown_in(
+    rows: ShownRows, items: Sequence[PlantItem], rules: RuleSet, catalog: Catalog
+) -> Iterator[dict[str, object]]:
+    """What an export shows in the columns of shared fields."""
+    for item in items:
+        for row in rows[str(item.pnpid)]:
+            if row.guid and guid_text(row.guid) not in (item.guid, item.row_guid):
+                continue  # another project's
+            for column in _shared(item, rules, catalog):
+                if (text := row.text(column)) is not None:
+                    yield _cell(item, column, text or None)
+
+
+def _next_to(
+    cells: Sequence[CellWrite],
+    items: Sequence[PlantItem],
+    rows: Mapping[int, Mapping[str, object]],
+    rules: RuleSet,
+    catalog: Catalog,
+) -> Iterator[dict[str, object]]:
+    """What a workbook of our own shows in the columns of shared fields next to the planned cells."""
+    planned = {(cell.pnpid, cell.column) for cell in cells}
+    for item in items:
+        for column in _shared(item, rules, catalog):
+            value = rows[item.pnpid].get(column.name)
+            if (
+                column.name in rows[item.pnpid]
+                and (item.pnpid, column.name) not in planned
+                and (value is None or isinstance(value, str))
+            ):
+                yield _cell(item, column, value)
+
+
+def _cell(item: PlantItem, column: Column, text: str | None) -> dict[str, object]:
+    held = item.values.get(column.name)
+    return {
+        "pnpid": item.pnpid,
+        "table_name": column.table_class,
+        "column_name": column.name,
+        "old_value": held if isinstance(held, str) else None,
+        "new_value": text,
     }
 
 
@@ -328,10 +401,25 @@ def _remember(world: World, name: str, plan_id: str, cells: Sequence[CellWrite])
         )
 
 
-def _row(item: PlantItem) -> dict[str, object]:
-    """The columns an engineer needs to recognise the item, in the Data Manager's order."""
+def _remember_shown(
+    world: World, name: str, planned: _Planned, cells: Iterable[Mapping[str, object]]
+) -> None:
+    """What else stands in the workbook: whoever imports it late brings that back, too."""
+    with world.state.write() as connection:
+        ours.note_workbook(
+            connection, name, plan_id=str(planned.plan.plan_id), cells=list(cells), at=world.clock()
+        )
+
+
+def _row(item: PlantItem, columns: Collection[str]) -> dict[str, object]:
+    """The columns an engineer needs to recognise the item, in the Data Manager's order.
+
+    `columns`: those that some item gets a value in. What this one holds there stands there too, since an import may take
+    a blank for a value.
+    """
     shown: dict[str, object] = {"@drawing": item.drawing}
-    for name in ("Tag", "Size", "Spec", "Description", "Manufacturer", "Comment", "ClassName"):
+    usual = ("Tag", "Size", "Spec", "Description", "Manufacturer", "Comment", "ClassName")
+    for name in dict.fromkeys([*usual, *sorted(columns)]):
         if name in item.values:
             shown[name] = item.values[name]
     shown["PnPID"] = item.pnpid

@@ -104,6 +104,35 @@ Agrees = Callable[[CellWrite, str | None, str | None], bool]
 """Whether two texts mean the same in the field that a cell belongs to."""
 
 
+class _Place(msgspec.Struct):
+    """A row of the export that shows an item, with the header positions of its sheet (1-based)."""
+
+    sheet: Any
+    row: int
+    headers: dict[str, list[int]]
+    guid: str
+
+
+class ShownRow(msgspec.Struct, frozen=True):
+    """A row of a filled export that shows an item. `guid`: its PnPGuid there, "" without one."""
+
+    guid: str
+    _place: _Place
+    _headers: Mapping[str, str]
+
+    def text(self, column: Column) -> str | None:
+        """What the row shows in a column; None if the column is not there, or holds a formula."""
+        positions = _positions(self._place, column, self._headers)
+        if len(positions) != 1:
+            return None
+        target = self._place.sheet.cell(row=self._place.row, column=positions[0])
+        return None if isinstance(target, MergedCell) else _text_of(target)
+
+
+ShownRows = Mapping[str, Sequence[ShownRow]]
+"""PnPID (as text) -> the rows that show the item."""
+
+
 def _same_text(_cell: CellWrite, one: str | None, other: str | None) -> bool:
     return (one or "") == (other or "")
 
@@ -533,15 +562,6 @@ def _note(old: str | None, language: Language) -> str:
 # -- filled into a designer's export ------------------------------------------------------------------------------
 
 
-class _Place(msgspec.Struct):
-    """A row of the export that shows an item, with the header positions of its sheet (1-based)."""
-
-    sheet: Any
-    row: int
-    headers: dict[str, list[int]]
-    guid: str
-
-
 def fill_export(
     export: Path,
     cells: Sequence[CellWrite],
@@ -552,6 +572,7 @@ def fill_export(
     headers: Mapping[str, str] | None = None,
     guide: Guide = NO_GUIDE,
     agrees: Agrees = _same_text,
+    note: Callable[[ShownRows], None] = lambda _shown: None,
 ) -> WorkbookReport:
     """Fill the planned cells into a workbook that was exported from the Data Manager a moment ago.
 
@@ -559,7 +580,8 @@ def fill_export(
     (and PnPGuid), columns by the project's own display name, or by `headers` (column name -> header in this export),
     or by a header seen in exports of other languages; nothing is guessed: what cannot be identified is `refused`
     (`header_unknown`, `item_not_in_export`), a cell that holds another value than expected is `stale`. Headers are looked
-    for in the first rows of a sheet; `agrees` says whether two texts mean the same in their field.
+    for in the first rows of a sheet; `agrees` says whether two texts mean the same in their field. `note` is shown every
+    row of the workbook before that is there.
     Raises ConfigError `workbook_unreadable`; RetryLaterError `workbook_not_written`. `export` is never changed.
     """
     results = _Results(cells)
@@ -572,6 +594,12 @@ def fill_export(
         done = [cell for cell in results.done.values() if cell.status == "written"]
         told = bool(cells or guide.left)
         if told:
+            note(
+                {
+                    pnpid: [ShownRow(place.guid, place, headers or {}) for place in found]
+                    for pnpid, found in places.items()
+                }
+            )
             _insert_guide(book, _guide_rows(catalog, results, guide, language))
             with _whole_or_not_at_all(out) as temporary:
                 book.save(str(temporary))
