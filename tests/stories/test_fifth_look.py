@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import openpyxl
@@ -268,3 +269,47 @@ def test_a_filled_export_takes_back_nothing_that_a_designer_typed_since(tell: Te
     then.both_sides_hold("P-2", "The user's")
     then.synapse_holds("P-1", "Typed since")
     then.is_asked("P-1", "description", "Typed since", "Pump 1, as drawn")
+
+
+# ---------------------------------------------------------------- a refused row that a person left alone
+
+
+def leaves_pumps_out(story: Story) -> None:
+    story.mapping({"Pumps": {"entity": "none"}})
+    story.run.now()
+    story.mapping(None)
+
+
+def archives_and_restores(story: Story) -> None:
+    story.user.archives("P-1")
+    story.run.now()
+    story.user.unarchives("P-1")
+
+
+def deletes_and_brings_back(story: Story) -> None:
+    deleted = story.designer.deletes("P-1")
+    story.run.now()
+    story.designer.brings_back(deleted)
+
+
+@pytest.mark.parametrize("away", [leaves_pumps_out, archives_and_restores, deletes_and_brings_back])
+def test_what_a_person_left_alone_stays_so_while_its_pair_is_not_compared(
+    tell: Tell, away: Callable[[Story], None]
+) -> None:
+    story = tell(missing={"reads": 3, "minutes": 0, "policy": "ask"})
+    _designer, user, run, then = story.cast
+    user.types("P-1", "description", "Two\nlines")
+    run.now()
+    (refused,) = run.command("quarantine", "list", "mine").json["items"]
+    run.command("quarantine", "ignore", "mine", str(refused["id"]), "--reason", "as agreed")
+    run.now()
+    away(story)
+    for _ in range(2):
+        said = run.now()
+        promise(not said.json["errors"], said)
+        promise(run.command("quarantine", "list", "mine").json["items"] == [], "it is refused again")
+    user.types("P-1", "description", "Two\nother lines")
+    promise(run.now().json["errors"], "nobody left this one alone")
+    user.types("P-1", "description", "One line")
+    run.now()
+    then.both_sides_hold("P-1", "One line")

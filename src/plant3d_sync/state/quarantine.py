@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -154,7 +154,7 @@ def keep(connection: Connection, number: int, project: str, run: Looked) -> None
         or not _lives_on_both(connection, number, identity)
         or _is_written(connection, row, run.run_id)
     ]
-    _remove(connection, project, over, run.at)
+    _remove(connection, project, _awake(connection, number, project, over), run.at)
 
 
 _PAIR = sa.select(link.c.state, link.c.gone_in_synapse).where(
@@ -166,10 +166,14 @@ _PAIR = sa.select(link.c.state, link.c.gone_in_synapse).where(
 
 def _lives_on_both(connection: Connection, number: int, identity: str) -> bool:
     """Whether an item is in Plant 3D and its asset in SYNAPSE, as this run saw them; True without a link."""
-    pair = connection.execute(
+    pair = _pair_of(connection, number, identity)
+    return pair is None or _lives(pair.state, pair.gone_in_synapse)
+
+
+def _pair_of(connection: Connection, number: int, identity: str) -> Row[Any] | None:
+    return connection.execute(
         _PAIR, {"whose": number, "key": links.key_of(identity), "identity": identity}
     ).first()
-    return pair is None or _lives(pair.state, pair.gone_in_synapse)
 
 
 def _lives(state: str, in_synapse: int) -> bool:
@@ -200,7 +204,26 @@ def forget_pushes(connection: Connection, number: int, project: str, *, at: floa
         )
         if not any(_lives(state, held) and row.field in load_map(text) for state, held, text in pairs):
             over.append(row)
-    _remove(connection, project, over, at)
+    _remove(connection, project, _awake(connection, number, project, over), at)
+
+
+_RESTS: Final = frozenset((LinkState.ACTIVE, LinkState.OUT, LinkState.MISSING, LinkState.PENDING))
+"""States of a pair that may live again as it was: its class comes back, its item, or its asset."""
+
+
+def _awake(connection: Connection, number: int, project: str, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Those of these rows that are over. One that a person left alone rests while its pair is not compared: what it was said
+    of did not move.
+    """
+    words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
+    return [
+        row
+        for row in rows
+        if word_for(row, words) is None
+        or (pair := _pair_of(connection, number, str(load_map(row.data).get("plant3d_id")))) is None
+        or pair.state not in _RESTS
+        or _lives(pair.state, pair.gone_in_synapse)
+    ]
 
 
 def _remove(connection: Connection, project: str, rows: Collection[Row[Any]], at: float) -> None:
