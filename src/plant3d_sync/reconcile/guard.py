@@ -66,12 +66,12 @@ def _check(
     ]
 
 
-def _amount(name: str, limit: Limit, actual: int, of: int, what: str) -> GuardHit:
+def _amount(name: str, limit: Limit, n: int, of: int, what: str) -> GuardHit:
     return GuardHit(
         name=name,
         limit=f"{limit.share:.0%} and {limit.count}",
-        actual=f"{actual} of {of} ({actual / of:.0%})",
-        message=f"{actual} of {of} {what}. Nothing was written.",
+        actual=f"{n} of {of} ({n / of:.0%})",
+        message=f"{n} of {of} {what}. Nothing was written.",
     )
 
 
@@ -100,11 +100,11 @@ def check_older(tally: Tally) -> list[GuardHit]:
         GuardHit(
             name=name,
             limit=f"{OLDER.share:.0%} and {OLDER.count}",
-            actual=f"{actual} of {tally.links} ({actual / tally.links:.0%})",
-            message=f"{actual} {what} Nothing was written.",
+            actual=f"{n} of {tally.links} ({n / tally.links:.0%})",
+            message=f"{n} {what} Nothing was written.",
         )
-        for name, actual, what in checks
-        if OLDER.exceeded(actual, tally.links)
+        for name, n, what in checks
+        if OLDER.exceeded(n, tally.links)
     ]
 
 

@@ -80,7 +80,7 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     row: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.code})" if self.row is not None else f"entry {self.seq}: {self.what}"
+        return f"{self.what} (row_altered)" if self.row is not None else f"entry {self.seq}: {self.what}"
 
 
 def project_of(chain: str) -> str:

@@ -21,6 +21,7 @@ from plant3d_sync.model.step import Step, Touch, from_text
 from plant3d_sync.model.tally import Counts
 from plant3d_sync.state import seals
 from plant3d_sync.state.codec import dump, load, load_map, set_columns
+from plant3d_sync.state.seals.altered import CHANGED, Altered
 from plant3d_sync.state.tables import plan, plan_chunk, run, run_error, run_event
 
 CHUNK_LINES = 500
@@ -524,7 +525,7 @@ def steps_of(connection: Connection, plan_id: str, number: int, *, digest: str |
     text = connection.execute(_LINES, {"whose": plan_id, "number": number}).scalar()
     if digest is not None and not seals.is_piece(text or b"", digest):
         raise seals.refusal(
-            [f"plan_chunk {plan_id}/{number} was changed"],
+            [Altered("", "plan_chunk", f"{plan_id}/{number}", CHANGED).in_its_project()],
             "Nothing of it was written; the run stopped there.",
         )
     return from_text(text) if text else []

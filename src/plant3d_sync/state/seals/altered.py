@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, Literal, assert_never
 
 import msgspec
 import sqlalchemy as sa
@@ -21,6 +21,20 @@ from plant3d_sync.state.seals.digests import MARK, digest_of_row, is_piece, is_s
 from plant3d_sync.state.tables import audit as audit_table
 from plant3d_sync.state.tables import plan_chunk
 
+Deed = Literal[
+    "was changed",
+    "was added",
+    "was removed",
+    "was changed, moved or removed",
+    "was changed, added or removed",
+]
+"""What somebody did to a row, as far as its seal tells; each is said in a sentence of its own."""
+CHANGED: Final = "was changed"
+ADDED: Final = "was added"
+GONE: Final = "was removed"
+MOVED: Final = "was changed, moved or removed"
+TOUCHED: Final = "was changed, added or removed"
+
 
 class Altered(msgspec.Struct, frozen=True):
     """A row that is not what was stored, or that nobody of ours stored."""
@@ -28,13 +42,40 @@ class Altered(msgspec.Struct, frozen=True):
     project: str
     table: str
     row: str
-    what: str
+    what: Deed
 
     def __str__(self) -> str:
-        return f"{self.table} {self.row} of {self.project} {self.what}"
+        table, row, project = self.table, self.row, self.project
+        match self.what:
+            case "was changed":
+                return f"{table} {row} of {project} was changed"
+            case "was added":
+                return f"{table} {row} of {project} was added"
+            case "was removed":
+                return f"{table} {row} of {project} was removed"
+            case "was changed, moved or removed":
+                return f"{table} {row} of {project} was changed, moved or removed"
+            case "was changed, added or removed":
+                return f"{table} {row} of {project} was changed, added or removed"
+            case _:
+                assert_never(self.what)
 
-
-CHANGED, ADDED, GONE = "was changed", "was added", "was removed"
+    def in_its_project(self) -> str:
+        """The same, where the project is named already."""
+        table, row = self.table, self.row
+        match self.what:
+            case "was changed":
+                return f"{table} {row} was changed"
+            case "was added":
+                return f"{table} {row} was added"
+            case "was removed":
+                return f"{table} {row} was removed"
+            case "was changed, moved or removed":
+                return f"{table} {row} was changed, moved or removed"
+            case "was changed, added or removed":
+                return f"{table} {row} was changed, added or removed"
+            case _:
+                assert_never(self.what)
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -49,9 +90,14 @@ HOLDS, OLDER = Look(), Look(older=1)
 
 def refusal(found: Sequence[Altered | str], nothing: str) -> NeedsPersonError:
     """Says which rows were altered, and that nothing was done with them. `nothing`: what did not happen."""
-    rest = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    first, more = found[0], len(found) - 1
+    what = (
+        f"The state database was altered from outside: {first}, and {more} more."
+        if more
+        else f"The state database was altered from outside: {first}."
+    )
     return NeedsPersonError(
-        f"The state database was altered from outside: {found[0]}{rest}. {nothing}",
+        " ".join((what, nothing)),
         hint="`plant3d-sync audit verify` names every row. Restore the state database from a backup, or set the rows "
         "aside with `plant3d-sync audit set-aside`, then make a new plan.",
         code="row_altered",
@@ -131,7 +177,7 @@ def of_cells(rows: Sequence[Row[Any]], intent_id: int, seals: Seals) -> Look:
         if digest not in sealed
     ]
     if not found and digests != list(sealed):
-        where = f"of intent {rows[0].intent_id}" if rows else "of an intent"
+        where = f"(of intent {rows[0].intent_id})" if rows else "(of an intent)"
         found.append(Altered(rows[0].project if rows else "?", "plant_write", where, GONE))
     return Look(found)
 
@@ -159,7 +205,7 @@ def of_changes(
             continue
         if not part:
             if batch.at >= whose.pruned:
-                where = f"entries of run {batch.run}, intent {batch.intent}"
+                where = f"(of run {batch.run}, intent {batch.intent})"
                 found.append(Altered(whose.project, "change", where, GONE))
             continue
         found += _which(connection, part, lines, batch, whose.project)
@@ -187,6 +233,6 @@ def _which(
         if mark_of(line) not in sealed or (row.project, row.run_id) != (batch.project, batch.run):
             found.append(Altered(project, "change", str(row.id), CHANGED))
     if not found:
-        where = f"one of {rows[0].id} to {rows[-1].id}"
-        found.append(Altered(project, "change", where, "was changed, moved or removed"))
+        where = f"(one between {rows[0].id} and {rows[-1].id})"
+        found.append(Altered(project, "change", where, MOVED))
     return found

@@ -17,6 +17,7 @@ from plant3d_sync.state.seals.altered import (
     ADDED,
     CHANGED,
     GONE,
+    TOUCHED,
     Altered,
     Look,
     refusal,
@@ -55,9 +56,7 @@ def check_lines(connection: Connection, project: str, rows: Sequence[LineRow], *
         entry = newest(connection, chain_name(LINES, project))
     sealed = str(entry["digest"]) if entry is not None else _NO_LINES
     if sealed != _digest_of_lines(rows):
-        raise refusal(
-            [Altered(project, "line_members", "(one or more)", "was changed, added or removed")], nothing
-        )
+        raise refusal([Altered(project, "line_members", "(one or more)", TOUCHED)], nothing)
 
 
 def line_rows(connection: Connection, number: int) -> list[LineRow]:

@@ -59,16 +59,17 @@ def verify(connection: Connection) -> Verified:
         return Verified(count, broken, {})
     older: Counter[str] = Counter()
     for table, look in _looks(connection, seals):
-        broken += map(_as_broken, look.altered)
+        broken += map(broken_of, look.altered)
         older[table] += look.older
     return Verified(count, broken, dict(+older))
 
 
-def _as_broken(one: Altered) -> Broken:
+def broken_of(one: Altered) -> Broken:
+    """As what `audit verify` names."""
     return Broken(
         project=one.project,
         seq=0,
-        what=f"{one.table} {one.row} {one.what}",
+        what=one.in_its_project(),
         code="row_altered",
         table=one.table,
         row=one.row,
