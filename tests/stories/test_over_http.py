@@ -203,3 +203,13 @@ def test_the_plans_walk_meets_an_edit_between_question_and_run(tell: Tell, serve
     service.worker()
     story.then.is_asked("HV-1", "description", "Typed before the worker came", "The user's words")
     story.then.all_is_well()
+
+
+def test_a_question_that_nobody_decided_is_not_said_to_be_carried_out(tell: Tell, serve: Serve) -> None:
+    story, service, anna, _bert = both_edited(tell, serve)
+    seen = anna.conflict(story, "HV-1")
+    promise(not seen["carried_out"], seen)
+    anna.resolves(seen, "synapse")
+    service.worker()
+    _status, done = anna.asks("GET", f"/conflicts/{seen['id']}")
+    promise(done["carried_out"], done)

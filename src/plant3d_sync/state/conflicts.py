@@ -335,7 +335,7 @@ def conflict_dict(row: Row[Any]) -> ConflictRow:
         "resolution": row.resolution,
         "chosen": load(row.chosen)[0] if row.chosen else None,
         "has_choice": row.chosen is not None,
-        "carried_out": row.carried_out == 1,
+        "carried_out": row.status != "pending" and row.carried_out == 1,
         "void": load_map(row.data).get("void"),
         "note": row.note,
         "resolved_by": row.resolved_by,

@@ -53,8 +53,8 @@ class SynapseV02:
     """SYNAPSE 0.2, for one project (`SynapsePort`). Connects at the first call.
 
     `identities` gives asset id -> identity of all our links: an asset whose namespace somebody's stale screen removed is
-    known by it. `requests_per_second`: 0 for no limit. `fresh_seconds`: for how long a read of an asset is good enough to
-    rest a write on; a description is read again for each batch. The other arguments are those of `SynapseClient`.
+    known by it. `requests_per_second`: 0 for no limit. `fresh_seconds`: for how long a read of an asset is not
+    repeated within a batch; each batch begins with reads of its own. The other arguments are those of `SynapseClient`.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ from plant3d_sync.connectors.synapse_v02.wire import Raw
 BATCH: Final = 100
 """Items of one bulk call: as fast as 500, and rows are held a fifth as long."""
 FRESH: Final = 2.0
-"""Seconds for which a read of an asset counts as "right before the write"."""
+"""Seconds for which a read of an asset is not repeated within a batch, which begins with reads of its own."""
 LONGEST: Final = {"tag": 100, "asset_type": 50, "asset_subtype": 100, "description": 4000}
 ATTRIBUTES_BYTES: Final = 64 * 1024
 _CONSTRAINT: Final = re.compile(r"uix_project_tag|assets_pkey|assets_\w+_fkey")
@@ -152,6 +152,7 @@ class Writer:
                     self._prepare(job)
                 except _Refused as refusal:
                     job.refuse(refusal, job.before if refusal.status == "conflict" else None)
+        self._look_at_holders(jobs)
         self._judge_tags(jobs)
         self._make_room(jobs)
         self._update([job for job in jobs if job.is_open and not job.creates])
@@ -175,7 +176,7 @@ class Writer:
                 continue
             known = self._index.asset_of(job.plant3d_id)
             chosen = wire.asset_id_of(self._http.project_id, job.plant3d_id)
-            if known is None and (self._index.has(chosen) or not self._is_creation(job)):
+            if known is None and self._index.has(chosen):
                 known = chosen
             if known is None and job.item.get("link_by_tag"):
                 holder = self._index.holder(str(job.item["set"].get("tag")))
@@ -188,8 +189,7 @@ class Writer:
             if job.is_open and (not self._is_creation(job) or self._index.has(job.asset_id))
         ]
         for job in there:
-            if "description" in (job.item.get("set") or ()):
-                self._index.age(job.asset_id)  # nothing but a read of this moment protects somebody's words
+            self._index.age(job.asset_id)  # nothing but a read of this moment protects somebody's words
         status = self._freshen(job.asset_id for job in there)
         for job in there:
             if status.get(job.asset_id) == 500:
@@ -295,6 +295,12 @@ class Writer:
         return patch
 
     # ---------------------------------------------------------------- tags
+
+    def _look_at_holders(self, jobs: Sequence[_Job]) -> None:
+        """Read who holds a tag that is to be taken: somebody may have given the asset another one, or taken it up again."""
+        mine = {job.asset_id for job in jobs if not job.creates}
+        holders = {self._index.holder(job.takes) for job in jobs if job.is_open and job.takes is not None}
+        self._freshen_all(holder for holder in holders if holder is not None and holder not in mine)
 
     def _judge_tags(self, jobs: Sequence[_Job]) -> None:
         """Tags are judged on the state after the whole batch: who would hold one twice does not get it."""

@@ -90,7 +90,7 @@ class Conflict(BaseModel):
     note: str | None = None
     resolved_by: str | None = None
     resolved_at: datetime | None = None
-    carried_out: bool = True
+    carried_out: bool = False
     void_reason: str | None = Field(
         None, description="Why the decision was not carried out and never will be."
     )
