@@ -157,7 +157,7 @@ def keep(connection: Connection, number: int, project: str, run: Looked) -> None
     _remove(connection, project, _awake(connection, number, project, over), run.at)
 
 
-_PAIR = sa.select(link.c.state, link.c.gone_in_synapse).where(
+_PAIR: sa.Select[Any] = sa.select(link.c.state, link.c.gone_in_synapse).where(
     link.c.project == sa.bindparam("whose"),
     link.c.guid_key == sa.bindparam("key"),
     link.c.plant3d_id == sa.bindparam("identity"),
