@@ -164,6 +164,8 @@ def _text(node: ast.expr) -> str:
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(part) for part in node.values)
+    if isinstance(node, ast.IfExp):
+        return _text(node.body)  # the first of both
     if isinstance(node, ast.BinOp):
         return _text(node.left) + _text(node.right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "counted":

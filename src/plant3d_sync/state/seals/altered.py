@@ -91,13 +91,13 @@ HOLDS, OLDER = Look(), Look(older=1)
 def refusal(found: Sequence[Altered | str], nothing: str) -> NeedsPersonError:
     """Says which rows were altered, and that nothing was done with them. `nothing`: what did not happen."""
     first, more = found[0], len(found) - 1
-    what = (
-        f"The state database was altered from outside: {first}, and {more} more."
-        if more
-        else f"The state database was altered from outside: {first}."
-    )
     return NeedsPersonError(
-        " ".join((what, nothing)),
+        (
+            f"The state database was altered from outside: {first}, and {more} more."
+            if more
+            else f"The state database was altered from outside: {first}."
+        )
+        + f" {nothing}",
         hint="`plant3d-sync audit verify` names every row. Restore the state database from a backup, or set the rows "
         "aside with `plant3d-sync audit set-aside`, then make a new plan.",
         code="row_altered",
