@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from math import inf
@@ -120,6 +120,15 @@ def writable(copy: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     return connection
+
+
+def insert_all(connection: sqlite3.Connection, statement: str, rows: Iterable[Sequence[object]]) -> None:
+    """Insert many rows into a temporary table of the copy in one transaction: else each row is one of its own."""
+    connection.execute("BEGIN")
+    try:
+        connection.executemany(statement, rows)
+    finally:
+        connection.execute("COMMIT")
 
 
 def _tolerant_text(raw: bytes) -> str:

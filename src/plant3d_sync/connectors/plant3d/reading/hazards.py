@@ -207,8 +207,9 @@ def registry(
         if cls is None or name is None or key is None or not cls.has_table:
             continue
         for item, of_class, own, registered in tolerant.execute(
+            # the class is looked up last, for the few rows that differ
             f"SELECT t.{key}, b.{base_class}, t.{name}, r.{tag} FROM {quoted(cls.physical)} AS t "
-            f"JOIN {base} AS b ON b.{base_key} = t.{key} LEFT JOIN {table} AS r ON r.{row} = t.{key} "
+            f"LEFT JOIN {table} AS r ON r.{row} = t.{key} CROSS JOIN {base} AS b ON b.{base_key} = t.{key} "
             f"WHERE r.{tag} COLLATE BINARY IS NOT t.{name} COLLATE BINARY"
         ):
             finding = _compare_tags(

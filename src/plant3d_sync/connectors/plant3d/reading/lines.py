@@ -22,12 +22,17 @@ GuidOf = Callable[[int], str]
 
 
 class Group(msgspec.Struct, kw_only=True, gc=False):
-    """One row of a class of line groups. `number`: as the mapping reads it, None without a usable one."""
+    """One row of a class of line groups. `number`: as the mapping reads it, None without a usable one.
+
+    `guid`: its PnPGuid; empty if it has none, and where no line is known yet, since nothing is compared with it then.
+    `segment_tag`: the one tag that all its segments carry.
+    """
 
     pnpid: int
     class_name: str
     guid: str
     number: str | None
+    segment_tag: str | None
 
 
 class Line(msgspec.Struct, kw_only=True):
@@ -89,26 +94,24 @@ def find_lines(
     matched = _matched(by_number, known, guids)
     used: set[int] = set()
     plain = {group.pnpid: group.number for group in groups}
-    for number in sorted(by_number, key=lambda one: (one not in matched, one)):
+    taken = {link.identity for link in matched.values()}
+    for number in (*sorted(matched), *sorted(by_number.keys() - matched.keys())):
         line = by_number[number]
         link = matched.get(number)
         _choose_carrier(line, link, used)
         used.add(line.carrier)
         line.class_name = class_of.get(line.carrier) or (groups[0].class_name if groups else class_name)
-    taken = {link.identity for link in matched.values()}
-    for number, line in by_number.items():
-        link = matched.get(number)
-        own = guids.get(line.carrier) or guid_of(line.carrier)
-        if link is not None:
-            line.identity = link.identity if link.identity != own else ""
-            line.follows = link.pnpid if link.pnpid != line.carrier else None
-        elif own in taken:
-            line.identity = _free_identity(line, guids, guid_of, taken | {one.identity for one in known})
+        if taken:
+            own = guids.get(line.carrier) or guid_of(line.carrier)
+            if link is not None:
+                line.identity = link.identity if link.identity != own else ""
+                line.follows = link.pnpid if link.pnpid != line.carrier else None
+            elif own in taken:
+                line.identity = _free_identity(line, guids, guid_of, taken | {one.identity for one in known})
         if not _is_plain(line, relations, plain):
             found.special[line.carrier] = line
-    numbers = {link.identity for link in matched.values()}
     for link in known:  # a line that lost its number stays the line it was
-        if link.identity not in numbers and link.pnpid in numberless:
+        if link.identity not in taken and link.pnpid in numberless:
             own = guids[link.pnpid]
             if own != link.identity and own == link.row_guid:
                 segments = relations.segments_in.get(link.pnpid, ())
@@ -144,6 +147,12 @@ def _by_number(
     dangling = relations.dangling
     for group in groups:
         segments = relations.segments_in.get(group.pnpid, ())
+        if group.number is not None and not dangling and group.segment_tag == group.number:  # the usual line
+            usual = line(group.number)
+            usual.groups.append(group.pnpid)
+            usual.segments.extend(segments)
+            relations.numbers[group.pnpid] = group.number
+            continue
         if dangling and not dangling.isdisjoint(segments):
             segments = tuple(s for s in segments if s not in dangling)
         tags = {tag for s in segments if (tag := tag_of(s))} if from_segments else set()
@@ -176,8 +185,10 @@ def _by_number(
                 line(own).segments.append(segment)
                 relations.segment_numbers[segment] = own
     for made in lines.values():
-        made.groups.sort()
-        made.segments = sorted(set(made.segments))
+        if len(made.groups) > 1:
+            made.groups.sort()
+        if len(made.segments) > 1:
+            made.segments = sorted(set(made.segments))
     return lines, numberless
 
 
@@ -275,6 +286,9 @@ def _choose_carrier(line: Line, link: KnownLine | None, used: set[int]) -> None:
     """The row that stood for the line before; else its first group, else its first segment."""
     if link is not None and link.pnpid not in used and line.has(link.pnpid):
         line.carrier = link.pnpid
+        return
+    if line.groups and line.groups[0] not in used:
+        line.carrier = line.groups[0]
         return
     rows = [*line.groups, *sorted(line.mixed), *line.segments]
     line.carrier = next((one for one in rows if one not in used), rows[0])

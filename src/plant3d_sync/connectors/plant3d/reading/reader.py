@@ -25,6 +25,7 @@ from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, NIL, guid_bytes, gu
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
 from plant3d_sync.connectors.plant3d.reading.cellcheck import Oddity, check_cell, decode_or_keep, holds_text
+from plant3d_sync.connectors.plant3d.reading.copy import insert_all
 from plant3d_sync.connectors.plant3d.reading.lines import Group, Line, Lines, find_lines
 from plant3d_sync.connectors.plant3d.reading.relations import (
     GROUP_RELATION,
@@ -338,6 +339,7 @@ class Scan:
         ]
         cells = [(column, column.name, _FIXED + index, holds_text(column)) for column, index in found]
         registry_of, segment_tag = self.relations.registry.get, self.relations.segment_tag
+        compared = bool(self.reading.known_lines)
         light = PlantItem(
             pnpid=0, guid="", class_name=plan.class_name, timestamp=0, revision=0, values={}, unknown=_NOTHING
         )
@@ -349,23 +351,25 @@ class Scan:
                 continue
             previous = light.pnpid = pnpid
             values: dict[str, Value] = {}
-            unknown: set[str] = set()
+            unknown: list[str] = []
             for (column, name, level_key, of_text), raw in zip(cells, row[first:], strict=True):
                 if row[level_key] is None:
-                    unknown.add(name)
+                    unknown.append(name)
                 elif raw is None or (of_text and type(raw) is str and "\x00" not in raw):
                     values[name] = raw
                 elif (checked := check_cell(column, raw)).known:
                     values[name] = checked.value
                 else:
-                    unknown.add(name)
+                    unknown.append(name)
             light.values, light.unknown = values, frozenset(unknown) if unknown else _NOTHING
-            light.segment_tag, light.registry_tag = segment_tag(pnpid), registry_of(pnpid)
+            light.segment_tag = of_segments = segment_tag(pnpid)
+            light.registry_tag = registry_of(pnpid)
             yield Group(
                 pnpid=pnpid,
                 class_name=plan.class_name,
-                guid=guid_text(row[1]),
+                guid=guid_text(row[1]) if compared else "",
                 number=rule.number(light),
+                segment_tag=of_segments,
             )
 
     def _all_rows(self, statement: str, number: int) -> list[Row]:
@@ -484,7 +488,7 @@ class Scan:
         run("DELETE FROM temp.cls")
         self.connection.create_function("plant_guid", 1, _guid_in_text, deterministic=True)
         spellings = [(s, number) for number, name in enumerate(classes) for s in classes[name]]
-        self.connection.executemany("INSERT OR IGNORE INTO temp.cls VALUES (?, ?)", spellings)
+        insert_all(self.connection, "INSERT OR IGNORE INTO temp.cls VALUES (?, ?)", spellings)
         key, name, guid, stamp, revision = (
             self.discovery.table_column(ROOT, column) or "NULL"
             for column in ("PnPID", "PnPClassName", "PnPGuid", "PnPTimestamp", "PnPRevision")
@@ -515,8 +519,10 @@ class Scan:
                 f"INSERT OR IGNORE INTO temp.drawn SELECT {segment} FROM {lines} WHERE typeof({segment}) = 'integer'"
             )
         if self.reading.lines and self.relations.loose:
-            self.connection.executemany(
-                "INSERT OR IGNORE INTO temp.drawn VALUES (?)", [(one,) for one in self.relations.loose]
+            insert_all(
+                self.connection,
+                "INSERT OR IGNORE INTO temp.drawn VALUES (?)",
+                zip(self.relations.loose, strict=True),
             )
         found, drawings = self.drawing_of, self.drawings
         several: dict[int, list[Drawing]] = {}

@@ -236,7 +236,13 @@ def _grouped(
     `same`: gives back the number that stands for an item already.
     """
     rows = pairs(connection, discovery, table, key, value)
-    grouped: dict[int, Ids] = {same(item, item): (same(other, other),) for item, other in rows}
+    if not rows:
+        return {}
+    items, others = zip(*rows, strict=True)
+    # an item -> the one it is related to, without a step in Python for each of so many
+    grouped: dict[int, Ids] = dict(
+        zip(map(same, items, items), zip(map(same, others, others), strict=True), strict=True)
+    )
     if len(grouped) == len(rows):
         return grouped
     often = {item for item, count in Counter(map(itemgetter(0), rows)).items() if count > 1}
@@ -244,8 +250,8 @@ def _grouped(
     for item, other in rows:
         if item in often:
             several[item].append(other)
-    for item, others in several.items():
-        grouped[item] = tuple(sorted(set(others)))
+    for item, each in several.items():
+        grouped[item] = tuple(sorted(set(each)))
         if len(grouped[item]) > MOST:
             note(_too_many(table, key, value, item, len(grouped[item])))
             grouped[item] = grouped[item][:MOST]

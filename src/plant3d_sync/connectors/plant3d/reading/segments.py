@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
 
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
@@ -26,53 +27,50 @@ def segment_values(
     relations: Relations,
 ) -> SegmentValues:
     """The values of these columns on every segment. A default of the class counts as empty, as in any column."""
-    class_of = _classes(tolerant, discovery, set(relations.groups_of) | relations.loose)
+    segments = _classes(tolerant, discovery, set(relations.groups_of) | relations.loose)
     both = (connection, tolerant)
-    return {name: _column(both, discovery, name, class_of) for name in sorted(names)}
+    return {name: _column(both, discovery, name, segments) for name in sorted(names)}
 
 
-def _classes(tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int]) -> dict[int, str]:
-    """Segment -> its class, as the catalogue spells it. The class of some other row may be no text at all."""
+def _classes(tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int]) -> dict[str, set[int]]:
+    """Class, as the catalogue spells it -> its segments. The class of some other row may be no text at all."""
     key, name = (discovery.table_column(ROOT, column) for column in ("PnPID", "PnPClassName"))
     spelled = {one.lower(): one for one in discovery.catalog.descendants(SEGMENTS)}
     if not spelled or not wanted:
         return {}
     table = discovery.table(ROOT)
     stored = [one for (one,) in tolerant.execute(f"SELECT DISTINCT {name} FROM {table}")]
-    ours = [one for one in stored if isinstance(one, str) and one.lower() in spelled]
-    found: dict[int, str] = {}
-    for one in ours:
-        rows = tolerant.execute(f"SELECT {key} FROM {table} WHERE {name} = ?", (one,))
-        found.update(dict.fromkeys(wanted.intersection([pnpid for (pnpid,) in rows]), spelled[one.lower()]))
+    found: dict[str, set[int]] = {}
+    for one in stored:
+        if isinstance(one, str) and one.lower() in spelled:
+            rows = tolerant.execute(f"SELECT {key} FROM {table} WHERE {name} = ?", (one,))
+            mine = wanted.intersection(map(itemgetter(0), rows))
+            found.setdefault(spelled[one.lower()], set()).update(mine)
     return found
 
 
-def _column(both: _Both, discovery: Discovery, name: str, class_of: dict[int, str]) -> dict[int, Value]:
-    columns: dict[str, Column | None] = {
-        one: discovery.catalog.column(one, name) for one in set(class_of.values())
-    }
-    stored = {
-        table_class: _stored(both, discovery, table_class, name)
-        for table_class in {column.table_class for column in columns.values() if column is not None}
-    }
-    texts: dict[tuple[str, str], Value] = {}  # most segments hold the same few
+def _column(
+    both: _Both, discovery: Discovery, name: str, segments: Mapping[str, set[int]]
+) -> dict[int, Value]:
+    stored: dict[str, dict[int, Value]] = {}
     found: dict[int, Value] = {}
-    for segment, of_class in class_of.items():
-        column = columns[of_class]
+    for of_class, every in segments.items():
+        column = discovery.catalog.column(of_class, name)
         if column is None:
-            found[segment] = None
+            found.update(dict.fromkeys(every))
             continue
+        if column.table_class not in stored:
+            stored[column.table_class] = _stored(both, discovery, column.table_class, name)
         rows = stored[column.table_class]
-        if segment not in rows:
-            continue
-        value = rows[segment]
-        if not isinstance(value, str):
-            found[segment] = _filled(value, column)
-            continue
-        same = (of_class, value)
-        if same not in texts:
-            texts[same] = _filled(value, column)
-        found[segment] = texts[same]
+        texts: dict[str, Value] = {}  # most segments hold the same few
+        for segment in every & rows.keys():
+            value = rows[segment]
+            if not isinstance(value, str):
+                found[segment] = _filled(value, column)
+                continue
+            if value not in texts:
+                texts[value] = _filled(value, column)
+            found[segment] = texts[value]
     return found
 
 

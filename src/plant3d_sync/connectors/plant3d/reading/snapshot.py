@@ -22,7 +22,7 @@ from plant3d_sync.connectors.plant3d.reading.catalog import (
     named_twice,
     unusable_name,
 )
-from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
+from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy, insert_all
 from plant3d_sync.connectors.plant3d.reading.reader import Scan
 from plant3d_sync.connectors.plant3d.reading.relations import (
     GROUP_RELATION,
@@ -266,10 +266,10 @@ class Snapshot:
         return {pnpid: name for pnpid, name in named.items() if "\ufffd" not in name}
 
     def _note_told(self, wanted: Sequence[int]) -> None:
-        run = self._copy.connection
-        run.execute("CREATE TEMP TABLE IF NOT EXISTS told (pnpid INTEGER PRIMARY KEY)")
-        run.execute("DELETE FROM temp.told")
-        run.executemany("INSERT OR IGNORE INTO temp.told VALUES (?)", [(one,) for one in wanted])
+        copy = self._copy.connection
+        copy.execute("CREATE TEMP TABLE IF NOT EXISTS told (pnpid INTEGER PRIMARY KEY)")
+        copy.execute("DELETE FROM temp.told")
+        insert_all(copy, "INSERT OR IGNORE INTO temp.told VALUES (?)", zip(wanted, strict=True))
 
     def drawing_files(self) -> list[str]:
         """Path or file name of every drawing, by which a push looks for its lock files."""
