@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.errors import ConfigError, LeaseLost, NeedsPersonError, RetryLaterError
@@ -429,7 +430,7 @@ def row_of(one: Link, number: int, **more: Any) -> dict[str, Any]:
 
 
 def test_a_link_comes_back_as_it_was_stored(state: State) -> None:
-    one = full_link()
+    one = replace(full_link(), link_id=projects.link_id(1, 1))
     with state.write() as connection:
         links.insert_many(connection, [row_of(one, 1)])
     with state.read() as connection:
@@ -456,8 +457,8 @@ def test_what_an_older_version_remembered_of_a_field_s_writes_still_loads(state:
 
 
 def test_a_settled_link_is_not_open_and_an_empty_base_is_not_no_base(state: State) -> None:
-    settled = model_link(item(1, "A"), base={})
-    never = model_link(item(2, "B"), base=None)
+    settled = model_link(item(1, "A"), link_id=projects.link_id(1, 1), base={})
+    never = model_link(item(2, "B"), link_id=projects.link_id(1, 2), base=None)
     with state.write() as connection:
         links.insert_many(connection, [row_of(settled, 1, base="{}"), row_of(never, 1)])
     with state.read() as connection:

@@ -10,17 +10,24 @@ from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.state import Connection, lines
 from plant3d_sync.state.lines import Made
+from plant3d_sync.state.links import Brief
 
 
-def reading_of(connection: Connection, project: str, number: int, rules: RuleSet) -> Reading:
+def reading_of(
+    connection: Connection,
+    project: str,
+    number: int,
+    rules: RuleSet,
+    briefs: Iterable[Brief] | None = None,
+) -> Reading:
     """How to read a project of which some lines are known: each keeps its identity while a member of it lives.
 
-    Raises NeedsPersonError `row_altered`.
+    `briefs`: all links of the project, where they were read already. Raises NeedsPersonError `row_altered`.
     """
     reading = rules.reading
     if not reading.lines:
         return reading
-    return replace(reading, known_lines=lines.known(connection, project, number, reading.lines))
+    return replace(reading, known_lines=lines.known(connection, project, number, reading.lines, briefs))
 
 
 def made_of(items: Iterable[PlantItem], reading: Reading) -> dict[str, Made]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -78,8 +78,10 @@ def recall(world: World, project: Project, sides: Sides, asked: Asked, mapping_d
             connection, project.name, nothing="Nothing was planned or written.", writing=False
         )
         stirs = project_state.stirs(connection, known.name)  # first: a word that comes now counts as not seen
-        briefs = _by_row(links.briefs(connection, known.number))
-        reading = reading_of(connection, known.name, known.number, rules)
+        every = list(links.briefs(connection, known.number))
+        reading = reading_of(connection, known.name, known.number, rules, every)
+        briefs = _by_row(every)
+        del every
         look = schema.look_at(
             connection, known.number, mapping_digest.partition(":")[0], rules, sides.snapshot, now
         )
@@ -148,9 +150,8 @@ def _clocks(project: Project, known: ProjectState, source: SourceIdentity) -> Cl
     )
 
 
-def _by_row(briefs: Iterable[Brief]) -> dict[int, Brief]:
+def _by_row(every: Sequence[Brief]) -> dict[int, Brief]:
     """Links by the row of their item; a live one hides a dead one, whose row stands for another line now."""
-    every = list(briefs)
     found = {brief.pnpid: brief for brief in every}
     if len(found) == len(every):
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from plant3d_sync.model.link import LinkState
 from plant3d_sync.model.reading import KnownLine
 from plant3d_sync.state import seals
 from plant3d_sync.state.codec import bare_rows, bulk_insert
-from plant3d_sync.state.links import CHUNK
+from plant3d_sync.state.links import CHUNK, Brief
 from plant3d_sync.state.tables import line_members
 from plant3d_sync.state.tables import project as project_table
 
@@ -29,9 +29,14 @@ class Made(NamedTuple):
 
 
 def known(
-    connection: Connection, project: str, number: int, classes: Collection[str]
+    connection: Connection,
+    project: str,
+    number: int,
+    classes: Collection[str],
+    briefs: Iterable[Brief] | None = None,
 ) -> tuple[KnownLine, ...]:
-    """The lines that have an asset. One linked before members were remembered has its own row alone.
+    """The lines that have an asset, in the order in which they were linked. One linked before members were remembered has
+    its own row alone. `briefs`: all links of the project, where they were read already.
 
     Raises NeedsPersonError `row_altered`: a row that somebody else wrote could lead a value into another line's row.
     """
@@ -54,6 +59,12 @@ def known(
             live=state not in _DEAD,
         )
 
+    if briefs is not None:
+        return tuple(
+            line((one.plant3d_id, one.pnpid, one.tag, one.state))
+            for one in briefs
+            if one.class_name in classes
+        )
     query = _LINKED.format(marks=", ".join("?" * len(names)))
     return tuple(bare_rows(connection, query, (number, *names), line))
 
