@@ -64,7 +64,7 @@ class Kind(NamedTuple):
     """What is asked about each item of one class, and is the same for all of them.
 
     `name`: the entity as plain text. `asked`: whether this run is about it. `theirs`: fields that SYNAPSE owns.
-    `attributes`: as `Groups` has them. `is_line`: whether it is a line by its number.
+    `attributes`: as `Groups` has them, without those of SYNAPSE. `is_line`: whether it is a line by its number.
     """
 
     entity: Entity
@@ -100,7 +100,11 @@ class Context:
                 rule=rule,
                 translate=rules.translate[class_name],
                 theirs=rule.groups.of_synapse,
-                attributes=rule.groups.attributes,
+                attributes={
+                    name: key
+                    for name, key in rule.groups.attributes.items()
+                    if name not in rule.groups.of_synapse
+                },
                 is_line=class_name in rules.reading.lines,
             )
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 import msgspec
@@ -53,10 +53,10 @@ class Pile:
 
     def put(self, entity: str, pnpid: int, line: bytes) -> None:
         """Add the step of an item."""
-        places = self._places.get(entity)
-        if places is None:
-            places = self._places[entity] = {}
-        places[pnpid] = self._count
+        try:
+            self._places[entity][pnpid] = self._count
+        except KeyError:
+            self._places[entity] = {pnpid: self._count}
         self._count += 1
         self._lines.append(line)
 
@@ -70,9 +70,9 @@ class Pile:
         """Whether the item has a step."""
         return any(pnpid in places for places in self._places.values())
 
-    def __getitem__(self, pnpid: int) -> str:
-        """The kind of an item that has a step."""
-        return next(entity for entity, places in self._places.items() if pnpid in places)
+    def kinds(self) -> dict[int, str]:
+        """The items that have a step, with their kinds."""
+        return {pnpid: entity for entity, places in self._places.items() for pnpid in places}
 
     def count(self, entity: str) -> int:
         """How many items of a kind have a step."""
@@ -98,10 +98,7 @@ class Lines:
 
     def __iter__(self) -> Iterator[bytes]:
         """The lines."""
-        for pile in self._piles:
-            for line in pile:
-                if line:
-                    yield line
+        return filter(None, chain.from_iterable(self._piles))
 
     def __len__(self) -> int:
         """How many there are."""

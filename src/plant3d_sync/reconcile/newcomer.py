@@ -13,7 +13,14 @@ from plant3d_sync.model.step import AfterCreation, Create, blank_text, values_te
 from plant3d_sync.model.tags import MAX_TAG, TagRule, Unusable, control_character
 from plant3d_sync.reconcile.case import Case, Decision, Fate, refused, row_error, skipped
 from plant3d_sync.reconcile.context import Context, Kind
-from plant3d_sync.reconcile.limits import MAX_ATTRIBUTES, Refusal, attributes_refused, value_refused
+from plant3d_sync.reconcile.limits import (
+    MAX_ATTRIBUTES,
+    MAX_DESCRIPTION,
+    MAX_SUBTYPE,
+    Refusal,
+    attributes_refused,
+    value_refused,
+)
 from plant3d_sync.reconcile.pair import unread
 from plant3d_sync.words import said
 
@@ -55,21 +62,21 @@ def creation(
     for name, value in fields.items():
         if value is None:  # known to be empty, which is not the same as never agreed
             blank.append(name)
-        elif name in theirs:  # never overwritten from Plant 3D, not even at birth
-            continue
-        elif name in keys:
-            attributes[keys[name]] = value
-        else:
+        elif (key := keys.get(name)) is not None:
+            attributes[key] = value
+        elif name not in theirs:  # what is theirs is never overwritten from Plant 3D, not even at birth
             columns[name] = value
     columns["tag"] = tag
     if attributes:
         columns[ATTRIBUTES] = attributes
     text = values_text(columns)
-    problem = value_refused(columns)
-    if problem is None and len(text) > MAX_ATTRIBUTES // 2:
-        problem = attributes_refused(flat(columns))
-    if problem is not None:
-        return problem
+    kind_of_item = columns.get("asset_subtype")
+    if len(text) > MAX_DESCRIPTION or (type(kind_of_item) is str and len(kind_of_item) > MAX_SUBTYPE):
+        problem = value_refused(columns)  # nothing in the text is longer than all of it
+        if problem is None and len(text) > MAX_ATTRIBUTES // 2:
+            problem = attributes_refused(flat(columns))
+        if problem is not None:
+            return problem
     after = AfterCreation(digest=item.digest.hex(), ticks=item.timestamp, revision=item.revision)
     if blank:
         after.blank = _blank(tuple(blank))

@@ -104,8 +104,11 @@ class Planner:
             on.pulls and know.schema is None and not (self._strays or know.questions or know.quarantine.rows)
         )
         usable, unlinked, create = on.rules.reading.tags.usable, know.unlinked, self._fold.create
+        of_class, kind = "", None
         for item in items:
-            kind = on.kind(item.class_name)
+            if kind is None or item.class_name != of_class:
+                of_class = item.class_name
+                kind = on.kind(of_class)
             translated = kind.translate(item)
             shown = translated.fields.get("tag")
             tag = shown if translated.is_tagged and type(shown) is str else usable(shown)

@@ -48,11 +48,11 @@ class Unchanged(Holder, Protocol):
         ...
 
 
-class Kinds(Container[int], Protocol):
-    """The items that have a step, with their kinds."""
+class Steps(Container[int], Protocol):
+    """The items that have a step."""
 
-    def __getitem__(self, pnpid: int, /) -> str:
-        """The kind of an item that has one."""
+    def kinds(self) -> Mapping[int, str]:
+        """All of them with their kinds."""
         ...
 
 
@@ -273,7 +273,9 @@ class Tags:
         """Assets whose tag no item that was seen answers for."""
         kept = [
             Bearer(tag, pnpid, seen=False)
-            for tag, pnpid in (*self._live.items(), *self._left_alone.items())
+            for linked in (self._live, self._left_alone)
+            if not all(map(self._info.__contains__, linked.values()))  # nearly always: nobody is gone
+            for tag, pnpid in linked.items()
             if pnpid not in self._info and tag not in self._released
         ]
         loose = [Bearer(tag, None, asset_id) for tag, (asset_id, _kind) in self._unlinked.items()]
@@ -305,7 +307,7 @@ class Tags:
                 yield Twins(one, other._replace(seen=False), held=False)
             before.append(one)
 
-    def refused(self, renames: Mapping[int, Rename], created: Kinds) -> Iterator[tuple[int, str, RowError]]:
+    def refused(self, renames: Mapping[int, Rename], created: Steps) -> Iterator[tuple[int, str, RowError]]:
         """Items (with their kind) that want a tag which another live asset holds and keeps. Chains fail as a whole."""
         left = dict(renames)
         while True:
@@ -318,11 +320,12 @@ class Tags:
                 yield pnpid, rename.entity, self._error(pnpid, rename.new)
             if not taken:
                 break
-        if not self._live and not self._unlinked:
+        kinds = created.kinds() if self._live or self._unlinked else {}
+        if not kinds:
             return
         for tag, pnpid in self._holders.items():
-            if pnpid in created and self._is_held(tag, pnpid, free):
-                yield pnpid, created[pnpid], self._error(pnpid, tag)
+            if pnpid in kinds and self._is_held(tag, pnpid, free):
+                yield pnpid, kinds[pnpid], self._error(pnpid, tag)
 
     def _is_held(self, tag: str, pnpid: int, free: set[str]) -> bool:
         holder = self._live.get(tag)

@@ -36,10 +36,14 @@ Placed = tuple[int, int, ToSynapse]
 
 
 class Writes(msgspec.Struct, frozen=True):
-    """The steps of one call to SYNAPSE. `refs`: where in the plan they stand, as runs [chunk, first, behind the last]."""
+    """The steps of one call to SYNAPSE. `refs`: where in the plan they stand, as runs [chunk, first, behind the last].
+
+    `creations`: the same steps, if all of them are usual creations.
+    """
 
     steps: Sequence[ToSynapse]
     refs: Sequence[Sequence[int]]
+    creations: Sequence[Create] | None = None
 
     @classmethod
     def of(cls, placed: Sequence[Placed]) -> Writes:
@@ -50,7 +54,14 @@ class Writes(msgspec.Struct, frozen=True):
                 refs[-1][2] = index + 1
             else:
                 refs.append([chunk, index, index + 1])
-        return cls([step for _chunk, _index, step in placed], refs)
+        steps = [step for _chunk, _index, step in placed]
+        return cls(steps, refs, usual_creations(steps))
+
+
+def usual_creations(steps: Sequence[Step]) -> list[Create] | None:
+    """These steps, if all of them are usual creations."""
+    found = [step for step in steps if type(step) is Create and step.is_usual]
+    return found if len(found) == len(steps) else None
 
 
 class Memories(msgspec.Struct, frozen=True):
@@ -75,7 +86,13 @@ def portions(chunks: Sequence[Chunk], size: int, *, approved: bool) -> Iterator[
     """
     heaps = _Heaps(size, approved)
     for number, chunk in enumerate(chunks):
-        for index, step in enumerate(chunk()):
+        steps = chunk()
+        if len(steps) == size and not heaps.writes:
+            creations = usual_creations(steps)
+            if creations is not None:  # as a first pull has them, chunk after chunk
+                yield Writes(creations, [[number, 0, size]], creations)
+                continue
+        for index, step in enumerate(steps):
             full = heaps.put(number, index, step)
             if full is not None:
                 yield full

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
+from operator import itemgetter
 from typing import IO
 
 from plant3d_sync.errors import RetryLaterError
 
 IN_MEMORY = 2000
 """How many steps (about 2 MB) are kept in memory before a file is made."""
+_TOGETHER = 100
+"""Further ones that go into it in one call."""
+_WITHOUT_BREAK = itemgetter(slice(None, -1))
 
 
 class LineSpool:
@@ -21,25 +26,31 @@ class LineSpool:
 
     def __init__(self) -> None:
         self._head: list[bytes] = []
+        self._later: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._count = 0
         self._dropped: set[int] = set()
 
     def append(self, line: bytes) -> None:
         """Add one line; it holds no line break (JSON never does)."""
-        if self._count < IN_MEMORY:
-            self._head.append(line)
-        else:
-            self._write(line)
         self._count += 1
+        if self._count <= IN_MEMORY:
+            self._head.append(line)
+            return
+        later = self._later
+        later.append(line)
+        if len(later) >= _TOGETHER:
+            self._write_later()
 
-    def _write(self, line: bytes) -> None:
+    def _write_later(self) -> None:
+        self._later.append(b"")  # the last line has a break too
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="plant3d-sync-plan-", buffering=1 << 16)  # noqa: SIM115
-            self._file.write(line + b"\n")
+            self._file.write(b"\n".join(self._later))
         except OSError as error:
             raise _no_room(error) from error
+        self._later.clear()
 
     def __setitem__(self, index: int, line: bytes) -> None:
         """Drop a line: nothing but the empty line can take its place."""
@@ -53,19 +64,21 @@ class LineSpool:
 
     def __iter__(self) -> Iterator[bytes]:
         """The lines that were not dropped, in order."""
-        dropped = self._dropped
-        for index, line in enumerate(self._head):
-            if index not in dropped:
-                yield line
+        every = chain(self._head, self._stored())
+        if not self._dropped:
+            return every
+        return (line for index, line in enumerate(every) if index not in self._dropped)
+
+    def _stored(self) -> Iterator[bytes]:
+        if self._later:
+            self._write_later()
         if self._file is None:
-            return
+            return iter(())
         try:
             self._file.seek(0)
         except OSError as error:  # what is still buffered is written now
             raise _no_room(error) from error
-        for index, line in enumerate(self._file, len(self._head)):
-            if index not in dropped:
-                yield line[:-1]
+        return map(_WITHOUT_BREAK, self._file)
 
 
 def _no_room(error: OSError) -> RetryLaterError:

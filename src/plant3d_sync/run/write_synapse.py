@@ -43,9 +43,8 @@ def _write(execution: Execution, writes: Writes) -> None:
     """One call to SYNAPSE, the short way if it is nothing but usual creations of the stored plan."""
     steps = writes.steps
     refs = writes.refs if execution.stored_steps else None
-    creations = [step for step in steps if isinstance(step, Create) and step.is_usual]
-    if refs is not None and len(creations) == len(steps):
-        _create_batch(execution, creations, refs)
+    if refs is not None and writes.creations is not None:
+        _create_batch(execution, writes.creations, refs)
     else:
         _write_batch(execution, steps, refs)
 
