@@ -339,6 +339,45 @@ def test_a_login_with_rights_too_many_writes_only_where_the_project_names_it(sit
     assert push(site.world)["writes"]["plant3d"] == 1
 
 
+def test_a_deadlock_told_in_another_language_lets_the_cell_wait_until_the_next_push(site: Site) -> None:
+    """The transaction is gone, and the driver's own ROLLBACK meets words it does not know."""
+    site.world.pulled()
+    before, (pnpid,) = kept(site.world), equipment(site.world, 1)
+    user_describes(site.world, pnpid, "after the deadlock")
+    victims: list[str] = []
+
+    def french(sql: str) -> Answer | None:
+        if "UPDATE [dbo].[PnPBase]" in sql:
+            victims.append(sql)
+            return ServerError(1205, "La transaction a été bloquée", 13)
+        if victims and "ROLLBACK" in sql:
+            return ServerError(3903, "La requête ROLLBACK TRANSACTION n'a pas de BEGIN", 16)
+        return None
+
+    site.server.instead = french
+    said = site.world.cli("push", NAME)
+    assert victims, "no statement met the deadlock"
+    assert said.code == 3, said.out + said.err
+    assert "Traceback" not in said.out + said.err
+    assert changed_cells(before, site.world.dcf) == {}
+    site.server.instead = lambda _sql: None
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_a_read_may_last_longer_than_its_deadline_while_rows_come(office: Site) -> None:
+    """Each statement is answered within the deadline; together they take longer, and rows moved its end."""
+    slow: list[str] = []
+
+    def late(sql: str) -> None:
+        if re.search(r"FROM \[dbo\]\.\[PnP(RoleTypes|Sys_|TableAttributes)", sql) and "COUNT_BIG" not in sql:
+            slow.append(sql)
+            time.sleep(0.6)
+
+    office.server.before = late
+    ok(office.world.cli("now", NAME, env={"P3DSYNC_SOURCE_DEADLINE_SECONDS": "1"}))
+    assert len(slow) >= 3, "the read was no longer than its deadline"
+
+
 # ---------------------------------------------------------------- a database that is not as Plant 3D made it
 
 
