@@ -65,7 +65,7 @@ class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     `reads`: what the field says once the cell holds `new`, where its converter makes another value of the text.
     `hold`: an undo puts it back, and the field keeps `kept` until SYNAPSE's value moves.
-    `by`, `at`: who typed the value in SYNAPSE and when, where SYNAPSE says so.
+    `by`, `at`: who typed the value in SYNAPSE and when, where SYNAPSE says so. `ticks`, `revision`: the row's when it was read.
     """
 
     field: str
@@ -82,6 +82,7 @@ class Cell(msgspec.Struct, kw_only=True, omit_defaults=True):
     reads: Value | UnsetType = UNSET
     by: str = ""
     at: str = ""
+    revision: int | None = None
 
     @property
     def says(self) -> Value:

@@ -253,6 +253,7 @@ def _cell(field: FieldCase, column: str | None, shown: Value, on: Context) -> Ce
         new=cell.text,
         reads=cell.reads,
         ticks=item.timestamp,
+        revision=item.revision,
         plant3d=field.plant3d,
         synapse=field.synapse,
         why=field.outcome.reason,

@@ -221,12 +221,18 @@ def recover_plant3d(execution: Execution, snapshot: PlantSnapshot) -> int:
 def _settle_cells(
     execution: Execution, intent: Intent, steps: Sequence[Push], items: Mapping[int, PlantItem]
 ) -> int:
-    """Store the receipts of the rows that hold all that was meant. Returns how many cells hold it."""
+    """Store the receipts of the rows that hold all that was meant, or held it. Returns how many cells hold it."""
     receipts = [[_look_at_cell(items.get(step.pnpid), cell) for cell in step.cells] for step in steps]
     applied = [
         (step, group)
         for step, group in zip(steps, receipts, strict=True)
         if all(answer.status == "found_applied" for answer in group)
+    ]
+    applied += [
+        (msgspec.structs.replace(step, cells=back), [_taken_back(step, cell) for cell in back])
+        for step in steps
+        if (item := items.get(step.pnpid)) is not None
+        and (back := [cell for cell in step.cells if _is_taken_back(item, cell)])
     ]
     store_receipts(
         execution,
@@ -252,8 +258,7 @@ def _items(execution: Execution, snapshot: PlantSnapshot, wanted: set[int]) -> d
 
 def _look_at_cell(item: PlantItem | None, cell: Cell) -> CellReceipt:
     """Whether the cell holds what we meant to write."""
-    value = item.values.get(cell.column) if item is not None else None
-    text = value if isinstance(value, str) else None
+    text = _text(item, cell) if item is not None else None
     applied = item is not None and text == cell.new
     return CellReceipt(
         pnpid=item.pnpid if item else 0,
@@ -262,3 +267,25 @@ def _look_at_cell(item: PlantItem | None, cell: Cell) -> CellReceipt:
         value=text,
         timestamp=item.timestamp if item else None,
     )
+
+
+def _text(item: PlantItem, cell: Cell) -> str | None:
+    value = item.values.get(cell.column)
+    return value if isinstance(value, str) else None
+
+
+def _is_taken_back(item: PlantItem, cell: Cell) -> bool:
+    """Whether the cell is as it was before, in a row that was saved since, and not just once: our write may have been one of
+    the saves, and whoever typed the old value back the other. Once is somebody else, who left the cell alone.
+
+    What an undo put back and somebody typed again is as both sides agreed before.
+    """
+    if cell.hold or _text(item, cell) != (cell.old or None) or item.timestamp == cell.ticks:
+        return False
+    return cell.revision is None or item.revision != cell.revision + 1
+
+
+def _taken_back(step: Push, cell: Cell) -> CellReceipt:
+    """It counts as written: what the row holds is older than that, and a person is asked. No stamp of ours is known."""
+    new = cell.new if isinstance(cell.new, str) else None
+    return CellReceipt(pnpid=step.pnpid, column=cell.column, status="found_applied", value=new)

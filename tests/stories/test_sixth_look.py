@@ -1,0 +1,115 @@
+"""Stories that a sixth player of the docs told: a run died, and somebody typed the old value back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.story import Story, Tell
+
+AS_DRAWN = "Pump 1, as drawn"
+
+# ---------------------------------------------------------------- a write into Plant 3D that a run did not live to record
+
+
+def typed_by_a_user(tell: Tell) -> Story:
+    """A user's words are on their way into Plant 3D."""
+    story = tell()
+    story.user.types("P-1", "description", "The user's")
+    return story
+
+
+def chosen_for_plant3d(tell: Tell) -> Story:
+    """A person chose SYNAPSE's value."""
+    story = tell(conflict={"policy": "ask"})
+    story.designer.types("P-1", "description", AS_DRAWN + " and edited")
+    story.user.types("P-1", "description", "The user's")
+    story.run.now()
+    story.run.resolve("P-1", "synapse", carry_out=False)
+    return story
+
+
+@pytest.mark.parametrize("on_its_way", [typed_by_a_user, chosen_for_plant3d])
+def test_who_types_the_old_value_back_over_a_write_that_a_dead_run_made_is_asked(
+    tell: Tell, on_its_way: Callable[[Tell], Story]
+) -> None:
+    story = on_its_way(tell)
+    designer, _user, run, then = story.cast
+    before = story.cell("P-1")
+    run.killed("push.committed")
+    then.plant3d_holds("P-1", "The user's")
+    designer.types("P-1", "description", before)
+    for _ in range(2):
+        run.now()
+        then.plant3d_holds("P-1", before)
+        then.is_asked("P-1", "description", before, "The user's")
+    run.resolve("P-1", "plant3d")
+    then.both_sides_hold("P-1", before)
+    then.all_is_well()
+
+
+@pytest.mark.parametrize("at", ["push.intent_stored", "push.before_commit"])
+def test_a_write_that_a_dead_run_did_not_make_is_made_where_somebody_saved_the_row_once(
+    tell: Tell, at: str
+) -> None:
+    story = typed_by_a_user(tell)
+    designer, _user, run, then = story.cast
+    run.killed(at)
+    designer.types("P-1", "manufacturer", "Another maker")
+    run.now()
+    then.both_sides_hold("P-1", "The user's")
+    then.all_is_well()
+
+
+def test_of_two_cells_that_a_dead_run_wrote_the_one_that_was_typed_back_is_asked_about(tell: Tell) -> None:
+    story = tell(share_model=True)
+    designer, user, run, then = story.cast
+    model = story.cell("P-1", "model")
+    user.types("P-1", "description", "The user's")
+    user.types("P-1", "model", "The user's model")
+    run.killed("push.committed")
+    designer.types("P-1", "model", model)
+    run.now()
+    then.both_sides_hold("P-1", "The user's")
+    then.plant3d_holds("P-1", model, "model")
+    then.is_asked("P-1", "model", "The user's model")
+    run.resolve("P-1", "plant3d", "model")
+    then.both_sides_hold("P-1", model, "model")
+    then.all_is_well()
+
+
+def test_an_undo_of_a_push_that_a_dead_run_made_does_not_write_over_what_is_typed_since(tell: Tell) -> None:
+    story = typed_by_a_user(tell)
+    designer, _user, run, then = story.cast
+    before = story.cell("P-1")
+    pushed = run.now()
+    plan = run.undo(pushed).json["plan_id"]
+    run.killed("push.committed", "apply", plan)
+    then.plant3d_holds("P-1", before)
+    designer.types("P-1", "description", "The user's")
+    run.now()
+    then.plant3d_holds("P-1", "The user's")
+    run.now()
+    then.both_sides_hold("P-1", "The user's")
+
+
+# ---------------------------------------------------------------- a write to SYNAPSE whose answer was lost
+
+
+@pytest.mark.parametrize("at", ["pull.reply_received", "pull.intent_stored"])
+def test_who_types_the_old_value_back_in_synapse_over_a_write_that_a_dead_run_made_is_heard(
+    tell: Tell, at: str
+) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    before = story.held("P-1")
+    designer.types("P-1", "description", "The designer's")
+    run.killed(at)
+    user.types("P-1", "description", before)
+    run.now()
+    if at == "pull.reply_received":
+        then.both_sides_hold("P-1", before)
+    else:
+        then.both_sides_hold("P-1", "The designer's")
+    then.all_is_well()
