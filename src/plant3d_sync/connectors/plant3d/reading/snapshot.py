@@ -388,9 +388,11 @@ def _identity(
     signature: str | None,
     copy_kind: str | None,
 ) -> SourceIdentity:
-    stamp = discovery.table_column(ROOT, "PnPTimestamp")
-    newest = f"max(CASE WHEN typeof({stamp}) = 'integer' THEN {stamp} END)" if stamp else "NULL"
-    top, rows = connection.execute(f"SELECT {newest}, count(*) FROM {discovery.table(ROOT)}").fetchone()
+    stamp, base = discovery.table_column(ROOT, "PnPTimestamp") or "NULL", discovery.table(ROOT)
+    top, rows = connection.execute(f"SELECT max({stamp}), count(*) FROM {base}").fetchone()
+    if not isinstance(top, int | None):  # whatever is no number of ticks comes behind those that are
+        whole = f"max(CASE WHEN typeof({stamp}) = 'integer' THEN {stamp} END)"
+        (top,) = connection.execute(f"SELECT {whole} FROM {base}").fetchone()
     counter = _one(connection, discovery, "PnPSys_PnPBase_PnPID", "cnt")
     return SourceIdentity(
         dbid=guid_text(_one(connection, discovery, "PnPDatabase", "DBID")),
