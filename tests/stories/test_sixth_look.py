@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.story import Story, Tell
+from tests.support.story import Story, Tell, promise
 
 AS_DRAWN = "Pump 1, as drawn"
 
@@ -112,4 +112,94 @@ def test_who_types_the_old_value_back_in_synapse_over_a_write_that_a_dead_run_ma
         then.both_sides_hold("P-1", before)
     else:
         then.both_sides_hold("P-1", "The designer's")
+    then.all_is_well()
+
+
+# ---------------------------------------------------------------- a refused row that a person left alone
+
+
+def left_alone(tell: Tell, **options: object) -> Story:
+    """A user's two lines cannot go into a cell, and a person leaves them alone."""
+    story = tell(**options)
+    story.user.types("P-1", "description", "Two\nlines")
+    story.run.now()
+    (refused,) = story.run.command("quarantine", "list", "mine").json["items"]
+    story.run.command("quarantine", "ignore", "mine", str(refused["id"]), "--reason", "as agreed")
+    story.run.now()
+    return story
+
+
+LEFT_OUT = {
+    "the field": {"description": None},
+    "the way into Plant 3D": {"description": {"push": False}},
+}
+
+
+@pytest.mark.parametrize("how", list(LEFT_OUT))
+@pytest.mark.parametrize("only_pulled", [False, True])
+def test_what_a_person_left_alone_stays_so_while_its_field_is_left_out(
+    tell: Tell, how: str, *, only_pulled: bool
+) -> None:
+    story = left_alone(tell)
+    _designer, user, run, then = story.cast
+    story.mapping({"EngineeringItems": {"fields": LEFT_OUT[how]}})
+    for _ in range(2):
+        if only_pulled:
+            run.pull()
+        else:
+            run.now()
+    story.mapping(None)
+    for _ in range(2):
+        said = run.now()
+        promise(not said.json["errors"], said)
+        promise(run.command("quarantine", "list", "mine").json["items"] == [], "it is refused again")
+    user.types("P-1", "description", "Two\nother lines")
+    promise(run.now().json["errors"], "nobody left this one alone")
+    user.types("P-1", "description", "One line")
+    run.now()
+    then.both_sides_hold("P-1", "One line")
+    then.all_is_well()
+
+
+def test_what_was_settled_while_its_field_was_left_out_is_over_when_it_comes_back(tell: Tell) -> None:
+    story = left_alone(tell)
+    designer, user, run, then = story.cast
+    story.mapping({"EngineeringItems": {"fields": LEFT_OUT["the field"]}})
+    run.now()
+    user.types("P-1", "description", story.cell("P-1"))
+    story.mapping(None)
+    run.now()
+    promise(run.command("quarantine", "list", "mine", "--status", "all").json["items"] == [], "it is over")
+    user.types("P-1", "description", "Two\nlines")
+    promise(run.now().json["errors"], "the word was said of a value that moved since")
+
+
+@pytest.mark.parametrize("designer_empties", [True, False])
+def test_an_empty_value_that_another_column_shows_through_is_settled_by_what_the_advice_says(
+    tell: Tell, *, designer_empties: bool
+) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    columns = ["D1", "Description"]
+    rule = {"description": {"column": columns, "owner": "shared"}}
+    story.mapping({"Equipment": {"fields": rule}}, description=columns)
+    run.now()
+    designer.types("P-1", "D1", "Stands before")
+    run.now()
+    then.synapse_holds("P-1", "Stands before")
+    user.types("P-1", "description", None)
+    run.now()
+    run.resolve("P-1", "synapse")
+    (refused,) = run.now().json["errors"]
+    promise(refused["code"] == "shows_through", refused)
+    promise("conflict" not in refused["hint"].lower(), refused)
+    if designer_empties:
+        designer.types("P-1", "D1", None)
+        designer.types("P-1", "Description", None)
+    else:
+        user.types("P-1", "description", "Filled again")
+    for _ in range(2):
+        said = run.now()
+    promise(not said.json["errors"], said)
+    then.both_sides_hold("P-1", None if designer_empties else "Filled again")
     then.all_is_well()

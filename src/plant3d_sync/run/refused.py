@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from plant3d_sync.model.fields import attribute_key
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import Direction
@@ -27,6 +28,7 @@ def keep(connection: Connection, project: Project, asked: Asked, planned: Planne
     pulls = asked.direction is not Direction.PUSH
     pushes = asked.direction is not Direction.PULL
     at = report.completed_at or 0.0
+    is_left_out = _left_out(planned.sides.rules)
     quarantine.keep(
         connection,
         number,
@@ -41,13 +43,14 @@ def keep(connection: Connection, project: Project, asked: Asked, planned: Planne
             ],
             aside=planned.draft.uncompared,
             run_id=report.run_id,
+            is_left_out=is_left_out,
             left_alone={
                 int(str(one.data["quarantine"])) for one in planned.draft.findings if one.code == IGNORED
             },
         ),
     )
     if asked.whole and not pushes:
-        quarantine.forget_pushes(connection, number, name, at=at)
+        quarantine.forget_pushes(connection, number, name, at=at, is_left_out=is_left_out)
     quarantine.end_moved(connection, number, name, at=at)
 
 
@@ -65,6 +68,21 @@ def keep_of_stored(connection: Connection, sides: Sides, report: Report, executi
             drawing_of=sides.snapshot.drawings_of({error.pnpid for error in errors if error.pnpid}),
         ),
     )
+
+
+def _left_out(rules: RuleSet) -> quarantine.LeftOut:
+    """What this mapping does not carry: the field is not in it, or SYNAPSE's value of it may not go into Plant 3D."""
+
+    def is_left_out(class_name: str, side: str, field: str) -> bool:
+        of_class = rules.classes.get(class_name)
+        if of_class is None or not field:
+            return False
+        rule = of_class.fields.get(field)
+        if side == "plant3d":
+            return rule is None or not rule.push
+        return rule is None and (field == "description" or attribute_key(field) is not None)
+
+    return is_left_out
 
 
 def _entities(rules: RuleSet, errors: Sequence[RowError]) -> dict[int, str]:

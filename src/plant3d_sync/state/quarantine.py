@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -98,12 +98,21 @@ def word_for(row: Row[Any], words: Mapping[str, Said]) -> Said | None:
     return said if said is not None and said.digest == row.digest else None
 
 
+LeftOut = Callable[[str, str, str], bool]
+"""Whether the mapping leaves out what a row is about for now: its class, its side, its field."""
+
+
+def nothing_left_out(_class_name: str, _side: str, _field: str) -> bool:
+    """The mapping is whole."""
+    return False
+
+
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """What a run met until this moment (POSIX seconds), and how far it looked.
 
     `entity_of`, `drawing_of`: of the items, by PnPID. `settled`: the sides of which this run found out everything; what it
     did not meet there is over, but for items that it did not compare (`aside`, by identity) and rows that it met again and
-    a person left alone (`left_alone`, by id). `run_id`: what this run wrote is settled, whether or not it compared the item.
+    a person left alone (`left_alone`, by id), and what the mapping leaves out. `run_id`: what this run wrote is settled, whether or not it compared the item.
     """
 
     at: float
@@ -114,6 +123,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     aside: Collection[str] = ()
     left_alone: Collection[int] = ()
     run_id: str | None = None
+    is_left_out: LeftOut = nothing_left_out
 
 
 def keep(connection: Connection, number: int, project: str, run: Looked) -> None:
@@ -154,7 +164,7 @@ def keep(connection: Connection, number: int, project: str, run: Looked) -> None
         or not _lives_on_both(connection, number, identity)
         or _is_written(connection, row, run.run_id)
     ]
-    _remove(connection, project, _awake(connection, number, project, over), run.at)
+    _remove(connection, project, _awake(connection, number, project, over, run.is_left_out), run.at)
 
 
 _PAIR: sa.Select[Any] = sa.select(link.c.state, link.c.gone_in_synapse).where(
@@ -190,7 +200,14 @@ def _is_written(connection: Connection, row: Kept, run_id: str | None) -> bool:
     return run_id is not None and found.first() is not None
 
 
-def forget_pushes(connection: Connection, number: int, project: str, *, at: float) -> None:
+def forget_pushes(
+    connection: Connection,
+    number: int,
+    project: str,
+    *,
+    at: float,
+    is_left_out: LeftOut = nothing_left_out,
+) -> None:
     """Cells that nobody wants to write any more: their link has nothing open there, or does not live on both sides any
     more. For runs that write none.
     """
@@ -204,16 +221,18 @@ def forget_pushes(connection: Connection, number: int, project: str, *, at: floa
         )
         if not any(_lives(state, held) and row.field in load_map(text) for state, held, text in pairs):
             over.append(row)
-    _remove(connection, project, _awake(connection, number, project, over), at)
+    _remove(connection, project, _awake(connection, number, project, over, is_left_out), at)
 
 
 _RESTS: Final = frozenset((LinkState.ACTIVE, LinkState.OUT, LinkState.MISSING, LinkState.PENDING))
 """States of a pair that may live again as it was: its class comes back, its item, or its asset."""
 
 
-def _awake(connection: Connection, number: int, project: str, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Those of these rows that are over. One that a person left alone rests while its pair is not compared: what it was said
-    of did not move.
+def _awake(
+    connection: Connection, number: int, project: str, rows: Sequence[Row[Any]], is_left_out: LeftOut
+) -> list[Row[Any]]:
+    """Those of these rows that are over. One that a person left alone rests while its pair, or its field, is not compared:
+    what it was said of did not move.
     """
     words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
     return [
@@ -222,7 +241,10 @@ def _awake(connection: Connection, number: int, project: str, rows: Sequence[Row
         if word_for(row, words) is None
         or (pair := _pair_of(connection, number, str(load_map(row.data).get("plant3d_id")))) is None
         or pair.state not in _RESTS
-        or _lives(pair.state, pair.gone_in_synapse)
+        or (
+            _lives(pair.state, pair.gone_in_synapse)
+            and not is_left_out(str(load_map(row.data).get("class")), row.side, row.field)
+        )
     ]
 
 
