@@ -11,7 +11,7 @@ import itertools
 import marshal
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from math import inf, isfinite
@@ -235,6 +235,7 @@ class Scan:
         drawings: Mapping[int, Drawing],
         note: Note,
         reading: Reading,
+        stored_classes: Collection[str | None],
     ) -> None:
         self.connection = connection
         self.tolerant = tolerant
@@ -243,6 +244,7 @@ class Scan:
         self.drawings = drawings
         self.note = note
         self.reading = reading
+        self._stored_classes = stored_classes
         self.table = f"item{next(self._numbers)}"
         self.drawing_of: dict[int, Drawing] = {}
         self.missing_levels: set[str] = set()
@@ -302,7 +304,12 @@ class Scan:
         rules = self.reading.lines
         if self.reading.segment_columns:
             self._segment_values = segment_values(
-                self.connection, self.tolerant, self.discovery, self.reading.segment_columns, self.relations
+                self.connection,
+                self.tolerant,
+                self.discovery,
+                self.reading.segment_columns,
+                self.relations,
+                self._stored_classes,
             )
         self.relations.numbers.clear()
         self.relations.segment_numbers.clear()

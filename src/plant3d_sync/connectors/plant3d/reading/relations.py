@@ -180,7 +180,7 @@ def load_relations(
     relations = Relations()
     note = relations.findings.append
     relations.registry = _registry(connection, tolerant, discovery)
-    numbers = {item: item for item in relations.registry}
+    numbers = dict(zip(relations.registry, relations.registry, strict=True))
     same = numbers.setdefault  # one number for an item, not one a relation
     for name in ASSET_RELATIONS:
         _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line", note, same))
@@ -301,6 +301,9 @@ def _loose_and_dangling(
 
 
 def _merge(into: dict[int, Ids], more: Mapping[int, Ids]) -> None:
+    if not into:
+        into.update(more)
+        return
     for item, others in more.items():
         known = into.get(item)
         into[item] = others if known is None else tuple(sorted({*known, *others}))
@@ -342,7 +345,7 @@ def _tags(
     tags: dict[int, str] = {}
     if not wanted:
         return tags
-    registered = registry.get
+    registered, usable = registry.get, rule.usable
     for cls in discovery.catalog.classes.values():
         column = discovery.table_column(cls.physical, _TAG)
         key = discovery.table_column(cls.physical, "PnPID")
@@ -350,7 +353,7 @@ def _tags(
             continue
         statement = f"SELECT {key}, {column} FROM {quoted(cls.physical)} WHERE typeof({column}) = 'text'"
         for item, value in text_rows(connection, tolerant, statement):
-            if item in wanted and (tag := rule.usable(value)) is not None:
+            if item in wanted and (tag := usable(value)) is not None:
                 known = registered(item)
                 tags.setdefault(item, known if known == tag else tag)  # one text, not two of the same
     return tags
@@ -369,7 +372,7 @@ def _registry(
         return {}
     statement = f"SELECT {row}, {tag} FROM {table} WHERE typeof({tag}) = 'text'"
     # no list of all rows on the way
-    return _tolerantly(connection, tolerant, statement, (), dict[int, str])
+    return tolerantly(connection, tolerant, statement, (), dict[int, str])
 
 
 def text_rows(
@@ -379,10 +382,10 @@ def text_rows(
     given: Sequence[object] = (),
 ) -> list[tuple[int, str]]:
     """Rows of id and text."""
-    return _tolerantly(connection, tolerant, statement, given, list)
+    return tolerantly(connection, tolerant, statement, given, list)
 
 
-def _tolerantly(
+def tolerantly(
     connection: sqlite3.Connection,
     tolerant: sqlite3.Connection,
     statement: str,

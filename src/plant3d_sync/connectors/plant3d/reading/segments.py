@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
-from plant3d_sync.connectors.plant3d.reading.relations import SEGMENTS, Relations, text_rows
+from plant3d_sync.connectors.plant3d.reading.relations import SEGMENTS, Relations, tolerantly
 from plant3d_sync.model.catalog import Column
 from plant3d_sync.model.record import Value
 
@@ -25,21 +25,26 @@ def segment_values(
     discovery: Discovery,
     names: Iterable[str],
     relations: Relations,
+    stored_classes: Iterable[str | None],
 ) -> SegmentValues:
-    """The values of these columns on every segment. A default of the class counts as empty, as in any column."""
-    segments = _classes(tolerant, discovery, set(relations.groups_of) | relations.loose)
+    """The values of these columns on every segment. A default of the class counts as empty, as in any column.
+
+    `stored_classes`: every class as `PnPBase` spells it.
+    """
+    segments = _classes(tolerant, discovery, set(relations.groups_of) | relations.loose, stored_classes)
     both = (connection, tolerant)
     return {name: _column(both, discovery, name, segments) for name in sorted(names)}
 
 
-def _classes(tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int]) -> dict[str, set[int]]:
+def _classes(
+    tolerant: sqlite3.Connection, discovery: Discovery, wanted: set[int], stored: Iterable[str | None]
+) -> dict[str, set[int]]:
     """Class, as the catalogue spells it -> its segments. The class of some other row may be no text at all."""
     key, name = (discovery.table_column(ROOT, column) for column in ("PnPID", "PnPClassName"))
     spelled = {one.lower(): one for one in discovery.catalog.descendants(SEGMENTS)}
     if not spelled or not wanted:
         return {}
     table = discovery.table(ROOT)
-    stored = [one for (one,) in tolerant.execute(f"SELECT DISTINCT {name} FROM {table}")]
     found: dict[str, set[int]] = {}
     for one in stored:
         if isinstance(one, str) and one.lower() in spelled:
@@ -80,8 +85,7 @@ def _stored(both: _Both, discovery: Discovery, table_class: str, name: str) -> d
     if key is None or column is None:
         return {}
     statement = f"SELECT {key}, {column} FROM {quoted(physical)} WHERE typeof({key}) = 'integer'"
-    rows: list[tuple[int, Value]] = list(text_rows(*both, statement))
-    return dict(rows)
+    return tolerantly(*both, statement, (), dict[int, Value])
 
 
 def _filled(value: Value, column: Column) -> Value:

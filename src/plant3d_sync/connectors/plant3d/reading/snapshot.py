@@ -301,6 +301,7 @@ class Snapshot:
             self.drawings(),
             self._note,
             reading,
+            self.class_counts().keys(),
         )
         batches = scan.run(self._spellings(classes), known)
         try:
