@@ -10,7 +10,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
 from pathlib import PureWindowsPath
 from typing import TypeVar
 
@@ -182,18 +181,21 @@ def load_relations(
     relations.registry = _registry(connection, tolerant, discovery)
     numbers = dict(zip(relations.registry, relations.registry, strict=True))
     same = numbers.setdefault  # one number for an item, not one a relation
-    for name in ASSET_RELATIONS:
-        _merge(relations.segments_of, _grouped(connection, discovery, name, "Asset", "Line", note, same))
-    table, group, segment = GROUP_RELATION
-    relations.groups_of = _grouped(connection, discovery, table, segment, group, note, same)
+
+    def read(table: str, first: str, second: str) -> Related:
+        return _related(connection, discovery, table, first, second, same)
+
+    of_assets = {name: read(name, "Line", "Asset") for name in ASSET_RELATIONS}
+    for related in of_assets.values():
+        _merge(relations.segments_of, related.by_second(note))
+    relations.groups_of = read(*GROUP_RELATION).by_second(note)
     relations.segments_in = _inverted(relations.groups_of)
-    relations.starts = _grouped(connection, discovery, "LineStartAsset", "Line", "Asset", note, same)
-    relations.ends = _grouped(connection, discovery, "LineEndAsset", "Line", "Asset", note, same)
-    relations.start_lines = _grouped(connection, discovery, "LineStartLine", "Line1", "Line2", note, same)
-    relations.end_lines = _grouped(connection, discovery, "LineEndLine", "Line1", "Line2", note, same)
-    relations.nozzles = _grouped(connection, discovery, "LineNozzle", "Line", "Nozzle", note, same)
-    table, owned, owner = OWNER_RELATION
-    for item, owners in _grouped(connection, discovery, table, owned, owner, note, same).items():
+    relations.starts = of_assets["LineStartAsset"].by_first(note)
+    relations.ends = of_assets["LineEndAsset"].by_first(note)
+    relations.start_lines = read("LineStartLine", "Line1", "Line2").by_first(note)
+    relations.end_lines = read("LineEndLine", "Line1", "Line2").by_first(note)
+    relations.nozzles = read("LineNozzle", "Line", "Nozzle").by_first(note)
+    for item, owners in read(*OWNER_RELATION).by_first(note).items():
         relations.owner_of[item] = owners[0]
     relations.owners = frozenset(relations.owner_of.values())
     for item in relations.owner_of.keys() & relations.registry.keys():
@@ -209,51 +211,74 @@ def load_relations(
     return relations
 
 
-def pairs(
-    connection: sqlite3.Connection, discovery: Discovery, table: str, first: str, second: str
-) -> list[tuple[int, int]]:
-    """The id pairs of one relation; nothing when the table or a role column does not exist."""
-    name = discovery.table(table)
-    one, two = discovery.table_column(table, first), discovery.table_column(table, second)
-    if name is None or one is None or two is None:
-        return []
-    return connection.execute(
-        f"SELECT {one}, {two} FROM {name} WHERE typeof({one}) = 'integer' AND typeof({two}) = 'integer'"
-    ).fetchall()
+class Related(msgspec.Struct, kw_only=True, gc=False):
+    """The id pairs of one relation, as two columns of equal length. `first`, `second`: the roles."""
+
+    table: str
+    first: str
+    second: str
+    firsts: Sequence[int] = ()
+    seconds: Sequence[int] = ()
+
+    def by_first(self, note: Callable[[Finding], None]) -> dict[int, Ids]:
+        """What each item in the first role is related to."""
+        return _grouped(self.table, (self.first, self.firsts), (self.second, self.seconds), note)
+
+    def by_second(self, note: Callable[[Finding], None]) -> dict[int, Ids]:
+        """What each item in the second role is related to."""
+        return _grouped(self.table, (self.second, self.seconds), (self.first, self.firsts), note)
 
 
-def _grouped(
+def _related(
     connection: sqlite3.Connection,
     discovery: Discovery,
     table: str,
-    key: str,
-    value: str,
-    note: Callable[[Finding], None],
+    first: str,
+    second: str,
     same: Callable[[int, int], int],
-) -> dict[int, Ids]:
-    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is reported.
+) -> Related:
+    """One relation; empty when the table or a role column does not exist.
 
     `same`: gives back the number that stands for an item already.
     """
-    rows = pairs(connection, discovery, table, key, value)
-    if not rows:
-        return {}
-    items, others = zip(*rows, strict=True)
-    # an item -> the one it is related to, without a step in Python for each of so many
-    grouped: dict[int, Ids] = dict(
-        zip(map(same, items, items), zip(map(same, others, others), strict=True), strict=True)
-    )
-    if len(grouped) == len(rows):
+    found = Related(table=table, first=first, second=second)
+    name = discovery.table(table)
+    one, two = discovery.table_column(table, first), discovery.table_column(table, second)
+    if name is None or one is None or two is None:
+        return found
+    rows = connection.execute(
+        f"SELECT {one}, {two} FROM {name} WHERE typeof({one}) = 'integer' AND typeof({two}) = 'integer'"
+    ).fetchall()
+    if rows:
+        ones, others = zip(*rows, strict=True)
+        found.firsts, found.seconds = list(map(same, ones, ones)), list(map(same, others, others))
+    return found
+
+
+def _grouped(
+    table: str,
+    key: tuple[str, Sequence[int]],
+    value: tuple[str, Sequence[int]],
+    note: Callable[[Finding], None],
+) -> dict[int, Ids]:
+    """What each item is related to. Of more than `MOST` only the smallest ids count, and that is reported.
+
+    `key`, `value`: a role, and the items in it.
+    """
+    (role, items), (other_role, others) = key, value
+    # made without a step in Python for each of so many
+    grouped: dict[int, Ids] = dict(zip(items, zip(others, strict=True), strict=True))
+    if len(grouped) == len(items):
         return grouped
-    often = {item for item, count in Counter(map(itemgetter(0), rows)).items() if count > 1}
+    often = {item for item, count in Counter(items).items() if count > 1}
     several: dict[int, list[int]] = {item: [] for item in grouped if item in often}
-    for item, other in rows:
+    for item, other in zip(items, others, strict=True):
         if item in often:
             several[item].append(other)
     for item, each in several.items():
         grouped[item] = tuple(sorted(set(each)))
         if len(grouped[item]) > MOST:
-            note(_too_many(table, key, value, item, len(grouped[item])))
+            note(_too_many(table, role, other_role, item, len(grouped[item])))
             grouped[item] = grouped[item][:MOST]
     return grouped
 
