@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from plant3d_sync.bootstrap import make_app
+from plant3d_sync.state.retention import prune
 from tests.support.story import Story, Tell, promise
 
 AS_DRAWN = "Pump 1, as drawn"
@@ -203,3 +205,58 @@ def test_an_empty_value_that_another_column_shows_through_is_settled_by_what_the
     promise(not said.json["errors"], said)
     then.both_sides_hold("P-1", None if designer_empties else "Filled again")
     then.all_is_well()
+
+
+# ---------------------------------------------------------------- after a long time in which nothing moved
+
+
+def grows_old(story: Story) -> None:
+    """Everything that may go is old enough and goes."""
+    app = make_app(story.world.config, story.world.environment({}))
+    prune(app.state, now=app.world().clock(), days=0)
+    app.state.close()
+
+
+def test_what_is_written_after_all_that_was_written_grew_old_is_not_taken_for_it(tell: Tell) -> None:
+    story = tell()
+    _designer, user, run, then = story.cast
+    user.types("P-1", "description", "The first")
+    run.now()
+    user.types("P-1", "description", "The second")
+    run.now()
+    grows_old(story)
+    user.types("P-1", "description", "The third")
+    pushed = run.now()
+    verified = run.command("audit", "verify")
+    promise(verified.code == 0, verified)
+    run.undone(pushed)
+    then.plant3d_holds("P-1", "The second")
+    verified = run.command("audit", "verify")
+    promise(verified.code == 0, verified)
+
+
+def test_a_call_that_wrote_many_and_grew_old_is_not_taken_for_a_forgery(tell: Tell) -> None:
+    story = tell()
+    grows_old(story)
+    verified = story.run.command("audit", "verify")
+    promise(verified.code == 0, verified)
+    story.designer.types("P-1", "description", "Typed since")
+    ran = story.run.now()
+    verified = story.run.command("audit", "verify")
+    promise(verified.code == 0, verified)
+    story.run.undone(ran)
+    story.then.synapse_holds("P-1", "Pump 1, as drawn")
+
+
+def test_an_old_copy_is_known_after_all_that_was_written_grew_old(tell: Tell) -> None:
+    story = tell()
+    designer, user, run, then = story.cast
+    user.types("P-1", "description", "The first")
+    run.now()
+    grows_old(story)
+    user.types("P-1", "description", "The second")
+    run.now()
+    designer.types("P-1", "description", "The first")
+    run.now()
+    then.synapse_holds("P-1", "The second")
+    then.is_asked("P-1", "description", "The first", "The second")

@@ -107,12 +107,19 @@ def test_a_run_that_is_not_over_and_a_young_one_stay(state: State) -> None:
 
 
 def test_young_changes_and_open_findings_stay(state: State) -> None:
-    assert left(state, change, "tag", {**CHANGE, "tag": "old", "at": OLD}, {**CHANGE, "at": YOUNG}) == {"P-1"}
+    old, young = {**CHANGE, "tag": "old", "at": OLD}, {**CHANGE, "intent_id": 2, "at": YOUNG}
+    assert left(state, change, "tag", old, young) == {"P-1"}
     rows = [
         {**FINDING, "key": key, "first_seen": OLD, "closed_at": closed}
         for key, closed in [("open", None), ("young", YOUNG), ("old", OLD)]
     ]
     assert left(state, finding, "key", *rows) == {"open", "young"}
+
+
+def test_a_number_that_cells_and_seals_go_by_is_never_given_again(state: State) -> None:
+    row = {**INTENT, "status": "done", "created_at": OLD, "done_at": OLD}
+    assert left(state, intent, "id", *({**row, "run_id": name} for name in ("a", "b"))) == {2}
+    assert left(state, intent, "id", {**row, "run_id": "c"}) == {3}
 
 
 def test_the_newest_slot_of_a_project_stays_however_old(state: State) -> None:
