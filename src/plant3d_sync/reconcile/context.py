@@ -160,6 +160,11 @@ class Context:
         definitions = self.know.definitions
         return definitions is not None and definitions.changed(link, class_name, name)
 
+    def arrives(self, link: Link, class_name: str, name: str) -> bool:
+        """Whether the field has a column now and had none when the link was compared."""
+        definitions = self.know.definitions
+        return definitions is not None and definitions.arrives(link, class_name, name)
+
     def compared_otherwise(self, link: Link, name: str) -> bool:
         """Whether the mapping compares the field otherwise since the link was compared."""
         definitions = self.know.definitions

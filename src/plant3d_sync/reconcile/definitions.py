@@ -50,6 +50,13 @@ class Definitions(msgspec.Struct, frozen=True, kw_only=True):
         before = self.earlier.get(version)
         return before is None or before.get(link.class_name, {}).get(name) != self.now(class_name, name)
 
+    def arrives(self, link: Link, class_name: str, name: str) -> bool:
+        """Whether the field has a column now and had none when this link was compared; what is not known is no change."""
+        version = self._of(link)
+        if version is None or version == self.current or version not in self.earlier:
+            return False
+        return name not in self.earlier[version].get(link.class_name, {}) and bool(self.now(class_name, name))
+
     def compared_otherwise(self, link: Link, name: str) -> bool:
         """Whether the field had another comparator when this link was compared; what is not known is no change."""
         version = self._of(link)

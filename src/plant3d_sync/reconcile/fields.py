@@ -22,6 +22,7 @@ from plant3d_sync.reconcile.case import AGREED, FOLLOWED, RULES_CHANGED, SIDE_MO
 from plant3d_sync.reconcile.context import Context
 from plant3d_sync.reconcile.definitions import COMPARED_OTHERWISE, MAPPING_CHANGED
 from plant3d_sync.reconcile.merge import (
+    BLANK_KEPT,
     NO_BASE,
     NoBase,
     Same,
@@ -128,6 +129,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         late_in_synapse=synapse_away and _is_late_in_synapse(pair, name, same),
         reverts=flip.reverts if undecided else 0,
         no_edit=no_edit,
+        new_column=no_edit == MAPPING_CHANGED and _is_of_a_new_column(pair, name, plant3d, on),
     )
     outcome = merge_field(situation)
     stands = choice is None or (not taken_back and _waits_for_a_designer(situation, choice, outcome))
@@ -189,6 +191,16 @@ def _is_of_another_row(pair: Pair, name: str, plant3d: Value, on: Context) -> bo
     if is_blank(plant3d) or saved is None or seen is None:
         return True
     return saved + max(clocks.tolerance, clocks.lag) < seen
+
+
+def _is_of_a_new_column(pair: Pair, name: str, plant3d: Value, on: Context) -> bool:
+    """Whether nothing stands in a column that the field had not when the link was compared, and nobody typed there since."""
+    asked = pair.link.pending.get(name)
+    if not is_blank(plant3d):
+        return False
+    if asked is not None and asked.no_edit == MAPPING_CHANGED and asked.reason == BLANK_KEPT:
+        return True
+    return on.arrives(pair.link, pair.case.item.class_name, name)
 
 
 def _is_compared_otherwise(pair: Pair, name: str, plant3d: Value, synapse: Value, on: Context) -> bool:

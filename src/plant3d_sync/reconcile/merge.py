@@ -69,6 +69,10 @@ NO_BASE: Final = NoBase("NO_BASE")
 """The two sides never agreed on this field. Distinct from an empty base."""
 
 
+BLANK_KEPT: Final = "blank_kept"
+"""Why both sides keep what they hold: a blank may not erase."""
+
+
 def is_blank(value: Value) -> bool:
     """None, or text without a visible character."""
     return value is None or (isinstance(value, str) and not value.strip())
@@ -84,7 +88,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     values. `no_edit`: the side that moved did so because a copy of an earlier day was put back there
     (`reconcile/older.py`), or the mapping takes Plant 3D's value from elsewhere (`reconcile/definitions.py`), as the kind
     of the question. `late`: Plant 3D holds what a run of ours wrote that was overtaken meanwhile; no designer moved it.
-    `late_in_synapse`: SYNAPSE does; no user moved it.
+    `late_in_synapse`: SYNAPSE does; no user moved it. `new_column`: Plant 3D's side is blank because the field has a column
+    again, or for the first time, in which nothing was typed yet.
     """
 
     rule: FieldRule
@@ -102,6 +107,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     late_in_synapse: bool = False
     reverts: int = 0
     no_edit: str = ""
+    new_column: bool = False
 
 
 def has_moved(value: Value, base: Value | NoBase, same: Same) -> bool:
@@ -177,6 +183,8 @@ def _of_another_mapping(at: Situation, synapse_moved: bool) -> FieldOutcome | No
     if at.rule.owner is Owner.PLANT3D and synapse_moved:
         return None
     if not synapse_moved:
+        if at.new_column:
+            return _blank_kept(at, at.synapse)
         return None if _must_not_erase(at, at.plant3d) else _to_synapse(at, MAPPING_CHANGED)
     return _resolved(at) or _ask(at, MAPPING_CHANGED, Side.SYNAPSE, "nobody_edited_plant3d")
 
@@ -354,7 +362,7 @@ def _must_not_erase(at: Situation, value: Value) -> bool:
 
 
 def _blank_kept(at: Situation, kept: Value) -> FieldOutcome:
-    return _outcome(at, Verdict.LEAVE, "blank_kept", loses=kept)
+    return _outcome(at, Verdict.LEAVE, BLANK_KEPT, loses=kept)
 
 
 def _to_synapse(at: Situation, reason: str) -> FieldOutcome:
