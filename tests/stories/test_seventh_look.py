@@ -81,6 +81,22 @@ def test_a_column_that_is_deleted_and_made_again_empties_nothing(tell: Tell, *, 
     then.both_sides_hold("P-1", "Typed into the new column", "model")
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_it_empties_nothing_later_either_when_something_else_of_the_item_moves(
+    tell: Tell, *, shared: bool
+) -> None:
+    story = tell(share_model=shared)
+    designer, user, run, then = story.cast
+    the_model_goes(story)
+    the_model_is_made_again(story)
+    run.now()
+    designer.types("P-1", "description", "Something else")
+    run.now()
+    run.pull("--full")
+    then.synapse_holds("P-1", "M-1", "model")
+    then.is_told("P-1")
+
+
 def test_a_user_is_heard_about_a_field_whose_column_was_made_again(tell: Tell) -> None:
     story = tell(share_model=True)
     _designer, user, run, then = story.cast
