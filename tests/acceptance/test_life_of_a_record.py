@@ -12,7 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 import plant3d_sync
+from plant3d_sync import bootstrap
+from plant3d_sync.mapping.compile import compile_rules
 from tests.support.world import NAME, World
 
 SOURCE = Path(plant3d_sync.__file__).parent
@@ -51,6 +55,12 @@ def followed() -> Iterator[list[str]]:
 
 def in_order(passed: list[str], wanted: list[str]) -> list[str]:
     return [one for one in passed if one in wanted]
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite compiles equal mappings once; a process of its own compiles them."""
+    monkeypatch.setattr(bootstrap, "compile_rules", compile_rules)
 
 
 def test_a_first_pull_comes_to_each_function_that_the_page_names_in_that_order(world: World) -> None:
