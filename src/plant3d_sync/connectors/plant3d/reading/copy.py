@@ -125,10 +125,8 @@ def writable(copy: Path) -> sqlite3.Connection:
 def insert_all(connection: sqlite3.Connection, statement: str, rows: Iterable[Sequence[object]]) -> None:
     """Insert many rows into a temporary table of the copy in one transaction: else each row is one of its own."""
     connection.execute("BEGIN")
-    try:
+    with connection:  # commits; an error rolls back, and stays the error that is told
         connection.executemany(statement, rows)
-    finally:
-        connection.execute("COMMIT")
 
 
 def _tolerant_text(raw: bytes) -> str:
