@@ -19,7 +19,10 @@ from plant3d_sync.reconcile.spelling import spelled
 BLANKS = st.text(alphabet=" \t\r\n\u00a0", max_size=3)
 NUMERALS = st.text(alphabet="0123456789.,+- '\u00a0", max_size=12)
 WORDS = st.sampled_from(
-    ["TRUE", "no", "Oui", "FAUX", "1", "0", "12,50 bar(g)", "85 °C", "185 °F", "a; b;;c", "DN 150"]
+    [
+        *("TRUE", "no", "Oui", "FAUX", "1", "0", "12,50 bar(g)", "85 °C", "185 °F", "a; b;;c", "DN 150"),
+        *('["a", "b"]', '["a; b", 1]', '["a;b"]', '[["a"]]', '{"a": "b;c"}', "[a; b]", '["a";"b"]'),
+    ]
 )
 TEXTS = st.one_of(
     st.text(max_size=30), NUMERALS, WORDS, st.builds(lambda a, b, c: a + b + c, BLANKS, WORDS, BLANKS)
@@ -170,6 +173,27 @@ def test_yes_and_no_keep_the_words_of_the_cell(value: bool, current: str | None,
     assert CONVERTERS["yes_no"].to_cell(value, current) == cell
 
 
+@pytest.mark.parametrize(
+    ("value", "current", "cell"),
+    [
+        ('["b", "c"]', "a;b", "b; c"),
+        ('["b", "a"]', "b;a", "b;a"),
+        ('["a", 2]', None, "a; 2"),
+        ('["a"', None, '["a"'),
+        ("{a}; b", None, "{a}; b"),
+    ],
+)
+def test_an_array_is_written_as_its_parts(value: str, current: str | None, cell: str) -> None:
+    assert CONVERTERS["list"].to_cell(value, current) == cell
+
+
+@pytest.mark.parametrize("value", ['{"a": 1}', '[["a"], "b"]', '[{"a": "x; y"}]'])
+def test_what_is_no_list_of_values_is_not_written_into_a_cell(value: str) -> None:
+    with pytest.raises(ConvertError) as caught:
+        CONVERTERS["list"].to_cell(value, "a; b")
+    assert caught.value.error_code == "not_a_list"
+
+
 @pytest.mark.parametrize("name", COMPARATORS)
 @given(value=VALUES)
 def test_every_value_is_the_same_as_itself(name: str, value: Value) -> None:
@@ -214,6 +238,11 @@ def test_outer_blanks_and_kinds_of_line_ends_do_not_count(name: str, text: str) 
         ("exact", None, "", True),
         ("list", "a; b", "b;a", True),
         ("list", "a", "a;a", False),
+        ("list", '["b", "a"]', "a; b", True),
+        ("list", '["a; b"]', "a; b", False),
+        ("list", '["a", null, 12.5, true, " "]', "a; 12.5; true", True),
+        ("list", "[]", None, True),
+        ("list", "[a; b]", "b]; [a", True),
         ("measure", "12,50 bar", "12.5bar", True),
         ("measure", "12 bar", "12 barg", False),
         ("measure", "12 bar", "12", False),

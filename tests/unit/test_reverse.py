@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.change import Change, LeftAlone, WrittenCell, WrittenRow
 from plant3d_sync.model.link import Hold, InSynapse, Link, LinkState
 from plant3d_sync.model.plan import Op
@@ -93,6 +94,11 @@ def test_what_was_edited_since_is_left_alone_with_its_reason(
     found = reversed_(recorded, now)
     assert found.step is None
     assert [one.why for one in found.left] == [why]
+
+
+def test_a_write_of_a_kind_that_nobody_knows_is_not_put_back_as_if_it_were_an_update() -> None:
+    with pytest.raises(NeedsPersonError, match="cannot undo"):
+        reversed_(change("merged", description=("before", "after")), pair())
 
 
 def test_a_creation_whose_unread_fields_are_still_empty_was_not_edited() -> None:

@@ -8,8 +8,9 @@ already means `value`, so that stored text is never rewritten only because it no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
+from typing import Final
 
 import msgspec
 
@@ -188,20 +189,62 @@ def _upper_cell(value: Value, current: str | None) -> str | None:
     return _text_cell(value, current)
 
 
+_ARRAY: Final = msgspec.json.Decoder(list[str | int | float | bool | None])
+
+
+def _array(text: str) -> list[str | int | float | bool | None] | None:
+    """The values of an array of SYNAPSE, which comes as JSON; None for any other text."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        return _ARRAY.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
 def split_list(text: str) -> list[str]:
-    """The parts of a list written with semicolons or line breaks, outer blanks and empty parts dropped."""
-    parts = text.replace("\r\n", ";").replace("\n", ";").replace("\r", ";").split(";")
-    return [part.strip() for part in parts if part.strip()]
+    """The parts of a list written with semicolons or line breaks, or of an array; outer blanks and empty parts dropped."""
+    array = _array(text)
+    if array is None:
+        return _parts(text.replace("\r\n", ";").replace("\n", ";").replace("\r", ";").split(";"))
+    return _parts(plain_text(value) for value in array)
+
+
+def _parts(texts: Iterable[str]) -> list[str]:
+    return [text.strip() for text in texts if text.strip()]
 
 
 def _list(value: Value) -> Value:
-    return "; ".join(split_list(plain_text(value))) or None
+    text = plain_text(value)
+    parts = split_list(text)
+    listed = "; ".join(parts)
+    if split_list(listed) != parts or any(
+        _is_structure(one) for one in (text, listed) if _array(one) is None
+    ):
+        raise ConvertError(
+            f"{said(value)} is an object, or has a part that is a list itself.",
+            hint="Write a list of texts and numbers, or map the field without `convert: list`.",
+            code="not_a_list",
+        )
+    return listed or None
 
 
 def _list_cell(value: Value, current: str | None) -> str | None:
+    listed = _list(value)
     if current is not None and split_list(current) == split_list(plain_text(value)):
         return current
-    return _text_cell(_list(value), current)
+    return _text_cell(listed, current)
+
+
+def _is_structure(text: str) -> bool:
+    """Whether it is an object or an array in JSON."""
+    if not text.lstrip().startswith(("[", "{")):
+        return False
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- yes and no
@@ -337,7 +380,7 @@ CONVERTERS: dict[str, Converter] = {
             to_field=_list,
             to_cell=_list_cell,
             compare="list",
-            help="parts separated by semicolons or line breaks",
+            help="parts separated by semicolons or line breaks; in SYNAPSE also an array",
         ),
         Converter(
             name="measure",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import msgspec
 
+from plant3d_sync.errors import NeedsPersonError
 from plant3d_sync.model.change import Change, LeftAlone, WrittenRow
 from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.link import Hold, Link, LinkState, known
@@ -26,6 +27,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import INFORMATION
 from plant3d_sync.model.step import After, Archive, Cell, Push, Restore, Update, head
 from plant3d_sync.model.version import is_counted
+from plant3d_sync.words import said
 
 Inverse = Update | Restore | Archive | Push
 
@@ -42,7 +44,8 @@ class Reversal(msgspec.Struct, frozen=True, kw_only=True):
 def reverse(change: Change, link: Link | None, row: WrittenRow, *, write_mode: str) -> Reversal:
     """The inverse of a change, given the pair as it is now. `row`: what a push wrote, else empty.
 
-    A field goes back only while it still holds what was written. `write_mode`: `write` of the project.
+    A field goes back only while it still holds what was written. `write_mode`: `write` of the project. Raises
+    NeedsPersonError for an operation that it does not know.
     """
     if link is None:
         return _left(WHOLE, None, "the pair is not linked any more")
@@ -57,8 +60,15 @@ def reverse(change: Change, link: Link | None, row: WrittenRow, *, write_mode: s
             return _archive(change, link)
         case "restore":
             return _restore(change, link)
-        case _:
+        case "update" | "adopt":
             return _update(change, link)
+        case _:  # nobody knows what it did, so nobody knows what puts it back
+            raise NeedsPersonError(
+                f"Change {change.change_id} of {said(change.tag)} is recorded as {said(change.op)}, which this version cannot undo. "
+                "Nothing was planned.",
+                hint="Undo with the version that made the run, or put the values back by hand.",
+                code="undo_unknown_change",
+            )
 
 
 def _left(field: str, now: Value, why: str) -> Reversal:

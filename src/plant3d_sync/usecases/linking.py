@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 from plant3d_sync.connectors.base import AssetWrite
 from plant3d_sync.errors import SyncError
 from plant3d_sync.model.conflict import WHOLE
+from plant3d_sync.model.plan import STAT_NAMES
 from plant3d_sync.model.record import Asset, PlantItem, Value
 from plant3d_sync.model.run import Ending, RunOutcome, RunStatus
 from plant3d_sync.model.side import ASSET_TYPES
@@ -26,6 +27,7 @@ from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.project import Project, World
 from plant3d_sync.run.read_synapse import read_feed
 from plant3d_sync.run.recall import live_tags
+from plant3d_sync.run.recount import recount
 from plant3d_sync.run.write_synapse import idempotency_key, in_full
 from plant3d_sync.state import audit, intents, links, ours, runs
 from plant3d_sync.state import projects as project_state
@@ -274,6 +276,7 @@ def accept_links(world: World, project: Project, *, only: frozenset[str] | None 
                 error=error.to_dict(),
             )
             runs.end(connection, run.run_id, ending)
+            recount(connection, run.run_id)
             project_state.update(connection, project.name, force_compare=True)
         raise
     done = {pair.tag for pair in pairs} | {row.tag for row in moved}
@@ -310,7 +313,9 @@ def _not_linked(
 
 
 class _Accepting(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that links: what it needs for each batch. `by_id`: the assets; `errors`: what SYNAPSE refused, as it is shown."""
+    """A run that links: what it needs for each batch. `by_id`: the assets; `errors`: what SYNAPSE refused, as it is shown;
+    `known`: items whose asset carried their identity already, so that nothing was written.
+    """
 
     world: World
     project: Project
@@ -318,6 +323,19 @@ class _Accepting(msgspec.Struct, frozen=True, kw_only=True):
     lease: Lease
     by_id: Mapping[str, Asset]
     errors: list[dict[str, object]] = msgspec.field(default_factory=list)
+    known: set[int] = msgspec.field(default_factory=set)
+
+    def statistics(self, pairs: Sequence[Pair]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """What became of the pairs, of all and by kind of asset, but for what was written: that is counted from the history."""
+        refused = {error["pnpid"] for error in self.errors}
+        stats = dict.fromkeys(STAT_NAMES, 0)
+        by_entity: dict[str, dict[str, int]] = {}
+        for pair in pairs:
+            for counts in (stats, by_entity.setdefault(pair.entity, dict.fromkeys(STAT_NAMES, 0))):
+                counts["total"] += 1
+                counts["errors"] += pair.pnpid in refused
+                counts["unchanged"] += pair.pnpid in self.known
+        return stats, by_entity
 
 
 def _accept_as_run(
@@ -345,12 +363,15 @@ def _accept_as_run(
             world.progress("link", linked, len(pairs))
         errors = accepting.errors
         with world.state.write() as connection:
+            stats, by_entity = accepting.statistics(pairs)
             ending = Ending(
                 at=world.clock(),
                 outcome=RunOutcome.WITH_ISSUES if errors else RunOutcome.CLEAN,
-                stats={"total": len(pairs), "updated": linked, "errors": len(errors)},
+                stats=stats,
+                result={"stats": stats, "by_entity": by_entity},
             )
             runs.end(connection, run.run_id, ending)
+            recount(connection, run.run_id)
             project_state.update(connection, project.name, force_compare=True)
     return {
         "project": project.name,
@@ -399,6 +420,7 @@ def _accept_batch(on: _Accepting, pairs: Sequence[Pair]) -> int:
         if on.by_id[pair.asset_id].plant3d_id == pair.plant3d_id
     }
     unknown = [pair for pair in pairs if pair.plant3d_id not in answers]
+    on.known.update(pair.pnpid for pair in pairs if pair.plant3d_id in answers)
     intent_id = _tell_synapse(on, unknown, answers) if unknown else 0
     told = frozenset(pair.plant3d_id for pair in unknown)
     _store_links(on, [pair for pair in pairs if pair.plant3d_id in answers], answers, intent_id, told)
