@@ -101,7 +101,7 @@ def test_a_look_moves_with_everything_that_moves_and_only_then(
 
 def test_a_look_is_believed_for_a_day_and_no_answer_is_none(endpoint: TdsEndpoint, driver: str) -> None:
     url, now = url_for(endpoint, driver), [10.0 * DAY]
-    source = SqlServerSource(url, clock=lambda: now[0])
+    source = SqlServerSource(url, clock=lambda: now[0], deadline=3)
     before = source.signature()
     now[0] += DAY
     assert source.signature() not in (before, None)

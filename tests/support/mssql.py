@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import platform
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import make_url
 from plant3d_sync.connectors.plant3d import open_source
 from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+from tests.support import odbc_manager
 from tests.support.tds_endpoint import TdsEndpoint
 
 
@@ -27,19 +29,25 @@ def sqlserver_url(
     return from_variables(host, port, name, user, password, driver).url
 
 
-def odbc_driver() -> str | None:
-    """Microsoft's ODBC driver from PyPI (for tests only), if pyodbc works on this machine."""
+def odbc_driver() -> tuple[str, str]:
+    """Microsoft's ODBC driver from PyPI (for tests only), and why it cannot be used here, else nothing."""
     try:
-        importlib.import_module("pyodbc")
         package = importlib.import_module("mssql_python_odbc")
-    except ImportError:
-        return None
+    except ImportError as error:
+        return "", str(error)
     assert package.__file__
-    machine = "x86_64" if sys.maxsize > 2**32 else "x86"
-    found = sorted(
-        Path(package.__file__).parent.glob(f"libs/linux/debian_ubuntu/{machine}/lib/libmsodbcsql-18*")
-    )
-    return str(found[0]) if found else None
+    machine = "arm64" if platform.machine() == "aarch64" else platform.machine()
+    libraries = Path(package.__file__).parent / "libs"
+    found = sorted(libraries.glob(f"linux/debian_ubuntu/{machine}/lib/libmsodbcsql-18*"))
+    if not found:
+        return "", f"mssql-python-odbc has no driver for {sys.platform} on {platform.machine()}"
+    missing = odbc_manager.provide(str(found[0]))
+    if not missing:
+        try:
+            importlib.import_module("pyodbc")
+        except ImportError as error:
+            missing = str(error)
+    return str(found[0]), missing
 
 
 def has(module: str) -> bool:
@@ -57,16 +65,17 @@ def freetds_registered() -> bool:
         return False
 
 
-ODBC = odbc_driver()
+ODBC, WHY_NO_ODBC = odbc_driver()
 DRIVERS = [
     pytest.param("pymssql", marks=pytest.mark.skipif(not has("pymssql"), reason="pymssql is not installed")),
     pytest.param(
-        "pyodbc", marks=pytest.mark.skipif(not ODBC, reason="pyodbc, unixODBC or the ODBC driver is missing")
+        "pyodbc",
+        marks=pytest.mark.skipif(bool(WHY_NO_ODBC), reason=f"Microsoft's ODBC driver: {WHY_NO_ODBC}"),
     ),
     pytest.param(
         "freetds",
         marks=pytest.mark.skipif(
-            not freetds_registered(), reason="pyodbc, or FreeTDS' ODBC driver (tdsodbc), is missing"
+            not freetds_registered(), reason="FreeTDS' ODBC driver is not registered (Debian: tdsodbc)"
         ),
     ),
 ]
@@ -79,7 +88,7 @@ def url_for(endpoint: TdsEndpoint, driver: str, *, clear: bool = True, server: s
     port = 1433 if server else endpoint.port
     url = make_url(sqlserver_url(host, port, "mine_PnId", "reader", "p@ss/w:rd", module))
     if driver == "pyodbc":
-        url = url.update_query_dict({"driver": str(ODBC), **({"Encrypt": "no"} if clear else {})})
+        url = url.update_query_dict({"driver": ODBC, **({"Encrypt": "no"} if clear else {})})
     elif driver == "freetds":
         url = url.update_query_dict({"driver": "FreeTDS", **({"Encryption": "off"} if clear else {})})
     elif clear:
