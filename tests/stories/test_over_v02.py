@@ -107,3 +107,33 @@ def test_an_asset_that_was_edited_since_it_was_offered_is_asked_about_after_it_i
     run.command("links", "accept", "mine")
     run.now()
     then.is_asked("P-77", "description", "The designer's", "The user's newer words")
+
+
+def test_the_old_value_typed_back_over_a_write_whose_answer_was_lost_is_asked_about(tell_v02: Tell) -> None:
+    """No answer is kept at all there: what still stands of the write tells that it was made."""
+    story = tell_v02()
+    designer, user, run, then = story.cast
+    designer.types("P-1", "description", "The designer's")
+    run.killed("pull.reply_received")
+    then.synapse_holds("P-1", "The designer's")
+    user.types("P-1", "description", "Pump 1, as drawn")
+    for _ in range(2):
+        run.now()
+        then.synapse_holds("P-1", "Pump 1, as drawn")
+        then.plant3d_holds("P-1", "The designer's")
+        then.is_asked("P-1", "description", "The designer's", "Pump 1, as drawn")
+    run.resolve("P-1", "synapse")
+    then.both_sides_hold("P-1", "Pump 1, as drawn")
+
+
+def test_a_write_that_never_came_is_made_although_another_field_was_edited(tell_v02: Tell) -> None:
+    story = tell_v02()
+    designer, user, run, then = story.cast
+    designer.types("P-1", "description", "The designer's")
+    run.killed("pull.intent_stored")
+    changes_asset(story, "P-1", notes="a note")
+    user.types("P-2", "description", "The user's")
+    run.now()
+    then.is_not_asked("P-1")
+    then.both_sides_hold("P-1", "The designer's")
+    then.both_sides_hold("P-2", "The user's")

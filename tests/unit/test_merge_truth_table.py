@@ -15,7 +15,7 @@ from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, F
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile.latest import newest
 from plant3d_sync.reconcile.merge import NO_BASE, Situation, is_blank, merge_field
-from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE
+from plant3d_sync.reconcile.older import ANSWER_LOST, OLDER_COPY, OLDER_SYNAPSE
 from plant3d_sync.usecases.conflicts import KINDS
 
 A, B, C = "a", "b", "c"
@@ -421,6 +421,8 @@ OLDER_TABLE = {
     (Owner.SHARED, OLDER_SYNAPSE): Verdict.CONFLICT,
     (Owner.SYNAPSE, OLDER_SYNAPSE): Verdict.CONFLICT,
     (Owner.PLANT3D, OLDER_SYNAPSE): Verdict.TO_SYNAPSE,  # put back, as any drift
+    (Owner.SHARED, ANSWER_LOST): Verdict.CONFLICT,
+    (Owner.PLANT3D, ANSWER_LOST): Verdict.TO_SYNAPSE,
 }
 
 
@@ -450,7 +452,7 @@ def test_a_value_of_an_earlier_day_never_wins_or_loses_by_itself(
         assert outcome.verdict is OLDER_TABLE[owner, older], "the owner's rule stands"
 
 
-@pytest.mark.parametrize("older", [OLDER_COPY, OLDER_SYNAPSE])
+@pytest.mark.parametrize("older", [OLDER_COPY, OLDER_SYNAPSE, ANSWER_LOST])
 @pytest.mark.parametrize(
     ("chosen", "verdict"), [("of plant3d", Verdict.TO_SYNAPSE), ("of synapse", Verdict.TO_PLANT3D)]
 )

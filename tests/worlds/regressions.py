@@ -76,6 +76,31 @@ REGRESSIONS: list[Story] = [
         "undo of the last run, killed at pull.reply_received",
         "the user types a maker",
     ),
+    # the answer is kept no more: what may have been taken back is asked about, or stays
+    told(
+        "the designer types", "now, killed at pull.reply_received", "the user takes it back", "a day passes"
+    ),
+    told(
+        "the designer types",
+        "now, killed at pull.intent_stored",
+        "the user types",
+        "the user takes it back",
+        "a day passes",
+    ),
+    told(
+        "the designer deletes the item",
+        "now, killed at pull.reply_received",
+        "the user restores the asset",
+        "a day passes",
+    ),
+    told(
+        "the designer deletes the item",
+        "now",
+        "the designer brings the item back",
+        "now, killed at pull.reply_received",
+        "the user archives the asset",
+        "a day passes",
+    ),
     # of a swap of tags, whose batch is asked about as a whole; of an adoption; of what a person chose
     (
         ("the designer swaps tags", "P-1"),

@@ -18,7 +18,7 @@ from plant3d_sync.connectors.memory import Delivery
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.state import State, intents
 from plant3d_sync.state.lease import Fence
-from tests.worlds import moves
+from tests.worlds import moves, oracle
 from tests.worlds.play import Stage, act, stage
 from tests.worlds.world import CLOCK, POINTS, World
 
@@ -236,6 +236,138 @@ def test_an_archive_that_was_never_sent_does_not_count_as_made_where_nobody_can_
     )
     play(world, "now")
     assert "found_applied" not in world.last and questions(world) == []
+
+
+# ---------------------------------------------------------------- the answer is kept no more
+
+
+TYPED_BACK = (
+    "the designer types",
+    "now, killed at pull.reply_received",
+    "the user takes it back",
+    "a day passes",
+)
+
+
+def asked(world: World) -> list[tuple[str, str]]:
+    found = world.rows("SELECT field, kind FROM conflict WHERE status = 'pending' ORDER BY field")
+    return [(row["field"], row["kind"]) for row in found]
+
+
+@pytest.mark.parametrize(
+    "choice", ["choose Plant 3D", "choose SYNAPSE", "the user types", "the designer types"]
+)
+def test_the_old_value_typed_back_over_a_write_nobody_answered_for_is_asked_about(
+    world: World, choice: str
+) -> None:
+    play(world, *TYPED_BACK)
+    for _ in range(2):
+        play(world, "now")
+        assert (world.cell(TAG), world.held(TAG)) == ("designer 1", "P-1, as drawn")
+        assert asked(world) == [("description", "answer_lost")]
+    play(world, choice, "now")
+    if (
+        choice == "the designer types"
+    ):  # SYNAPSE's value did not move: the question is the same, with his new words
+        assert asked(world) == [("description", "answer_lost")]
+        assert world.held(TAG) == "P-1, as drawn"
+        return
+    assert asked(world) == []
+    expected = {"choose Plant 3D": "designer 1", "choose SYNAPSE": "P-1, as drawn"}.get(choice, "user 2")
+    assert world.cell(TAG) == world.held(TAG) == expected
+    oracle.judge(world)
+
+
+def types_back_in_the_model(world: World) -> None:
+    row = world.asset(TAG)
+    assert row is not None
+    world.memory.user_edit(str(row["id"]), by="user:marie", attributes={"model": f"model of {TAG}"})
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_attribute_typed_back_is_asked_about_too(world: World, sent: bool) -> None:
+    point = "pull.reply_received" if sent else "pull.intent_stored"
+    play(world, "the designer types a model", f"now, killed at {point}")
+    if not sent:
+        play(world, "the user types a model")
+    types_back_in_the_model(world)
+    play(world, "a day passes", "now")
+    assert asked(world) == [("attributes.model", "answer_lost")]
+    assert (world.cell(TAG, "model"), world.held(TAG, "model")) == ("designer 1", f"model of {TAG}")
+
+
+def test_one_edit_of_a_field_we_do_not_know_is_not_our_write_and_its_end(world: World) -> None:
+    play(world, "the designer types a model", "now, killed at pull.intent_stored")
+    row = world.asset(TAG)
+    assert row is not None
+    world.memory.user_edit(str(row["id"]), by="user:marie", status="Demolished")
+    play(world, "a day passes", "now")
+    assert asked(world) == [] and world.held(TAG, "model") == "designer 1"
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        ("now, killed at pull.reply_received", "the user types a maker"),
+        ("now, killed at pull.intent_stored", "the user types a maker"),
+        ("now, killed at pull.intent_stored", "the user types a maker", "the user types a maker"),
+        ("now, killed at pull.intent_stored",),
+    ],
+    ids=["it stands", "one edit of another field", "two edits of another field", "nobody"],
+)
+def test_what_is_surely_not_typed_back_is_not_asked_about(world: World, story: tuple[str, ...]) -> None:
+    play(world, "the designer types", *story, "a day passes", "now")
+    assert asked(world) == [] and world.held(TAG) == "designer 1"
+
+
+def test_other_words_of_a_user_over_a_write_nobody_answered_for_are_an_edit_as_ever(world: World) -> None:
+    play(
+        world,
+        "the designer types",
+        "now, killed at pull.reply_received",
+        "the user types",
+        "a day passes",
+        "now",
+    )
+    assert world.held(TAG) == "user 2" and world.cell(TAG) == "designer 1"
+    assert asked(world) == [("description", "changed_at_about_the_same_time")], (
+        "newer words are an edit as ever"
+    )
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_an_archive_or_a_restore_that_was_taken_back_is_not_made_again(world: World, lives: bool) -> None:
+    if lives:
+        play(
+            world,
+            "the designer deletes the item",
+            "now, killed at pull.reply_received",
+            "the user restores the asset",
+        )
+    else:
+        play(world, "the designer deletes the item", "now", "the designer brings the item back")
+        play(world, "now, killed at pull.reply_received", "the user archives the asset")
+    play(world, "a day passes")
+    for _ in range(3):
+        play(world, "now")
+        row = world.asset(TAG)
+        assert row is not None and (row["deleted_at"] is None) == lives
+    oracle.judge(world)
+
+
+@pytest.mark.parametrize("user", ["the user types a maker", "the user types"])
+def test_an_archive_that_was_surely_never_made_is_decided_as_ever(world: World, user: str) -> None:
+    play(
+        world,
+        "the designer deletes the item",
+        "now, killed at pull.intent_stored",
+        user,
+        user,
+        "a day passes",
+        "now",
+    )
+    kinds = [kind for _field, kind in asked(world)]
+    assert kinds == ["gone_from_plant3d"], "what a user typed meanwhile is not archived without a question"
 
 
 def test_a_batch_that_cannot_be_made_again_is_not_sent_again(world: World) -> None:

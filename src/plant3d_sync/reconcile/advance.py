@@ -7,7 +7,7 @@ database; `state/links.py` stores what comes out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -221,6 +221,22 @@ def seen(link: Link, asset: Asset, *, at: float, last_read: float | None) -> Lin
         synapse_delta=away,
         observed=observed_with_synapse(link.observed, away, last_read, at),
     )
+
+
+def doubted(link: Link, names: Collection[str]) -> Link:
+    """These fields of SYNAPSE hold what they held before a write of ours that counts as made, though nobody knows: asked."""
+    doubts = {
+        name: Open(
+            why="conflict",
+            plant3d=link.base_plant.get(name, (link.base or {}).get(name)),
+            synapse=link.synapse_delta[name],
+            reason=older.ANSWER_LOST,
+            no_edit=older.ANSWER_LOST,
+        )
+        for name in names
+        if name in link.synapse_delta and name not in link.pending
+    }
+    return replace(link, pending={**link.pending, **doubts}, digest=b"") if doubts else link
 
 
 def refused(link: Link, asset: Asset, *, at: float, last_read: float | None) -> Link:

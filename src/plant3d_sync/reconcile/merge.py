@@ -20,6 +20,7 @@ P of another mapping  write S                      as above                    w
 P of another row      as above                     as above                    push S
 P of an older copy    conflict                     as above                    conflict
 S of an older backup  as above                     conflict                    conflict
+S perhaps typed back  as above                     as above                    conflict
 told apart since      write S                      push, or wait for CAD       conflict
 ====================  ===========================  ==========================  =======================
 
@@ -28,7 +29,8 @@ was still open may have saved its old copy, or a designer did it on purpose: the
 by itself (nor fills it a blank without a base). "P a late write", "S a late write": a run that was overtaken wrote it,
 and nobody since. (Only shared fields are ever pushed.)
 "Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
-edit, so it neither wins nor is overwritten by itself. "Of another row": another group stands for its line now, and
+edit, so it neither wins nor is overwritten by itself. "Perhaps typed back": SYNAPSE holds again what it held before a
+write of ours whose answer was lost for good. "Of another row": another group stands for its line now, and
 SYNAPSE's words were written into the one before.
 "Told apart since": no side moved; two spellings that were the same are not for the comparator of today.
 """
@@ -47,7 +49,7 @@ from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, F
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile.definitions import COMPARED_OTHERWISE, MAPPING_CHANGED
 from plant3d_sync.reconcile.latest import newest, suggest
-from plant3d_sync.reconcile.older import OLDER_COPY, OLDER_SYNAPSE, OTHER_ROW
+from plant3d_sync.reconcile.older import ANSWER_LOST, OLDER_COPY, OLDER_SYNAPSE, OTHER_ROW
 
 Same = Callable[[Value, Value], bool]
 
@@ -163,6 +165,8 @@ def _nobodys_edit(at: Situation, synapse_moved: bool) -> FieldOutcome | None:
         return _of_another_mapping(at, synapse_moved)
     if at.no_edit == OTHER_ROW:
         return _resolved(at) or _put_right(at, OTHER_ROW)
+    if at.no_edit == ANSWER_LOST:
+        return _resolved(at) or _ask(at, ANSWER_LOST, Side.SYNAPSE, "perhaps_typed_back")
     return _resolved(at) or _of_an_earlier_day(at)
 
 
@@ -171,6 +175,7 @@ _OTHERS: Final = {
     OLDER_SYNAPSE: Owner.PLANT3D,
     MAPPING_CHANGED: Owner.SYNAPSE,
     OTHER_ROW: Owner.SYNAPSE,
+    ANSWER_LOST: Owner.PLANT3D,
 }
 """Whose fields a side that nobody edited cannot decide: the other side owns them, and its rule stands."""
 

@@ -17,6 +17,8 @@ OLDER_COPY: Final = "older_copy"
 """The question about a field whose row went back in Plant 3D."""
 OLDER_SYNAPSE: Final = "older_synapse"
 """The question about a field whose asset went back in SYNAPSE."""
+ANSWER_LOST: Final = "answer_lost"
+"""The question about a field that was sent to SYNAPSE without an answer, and holds its old value again."""
 OTHER_ROW: Final = "other_row"
 """Why a field of a line goes into the row that stands for the line now: nobody edited what that row holds."""
 _NOTHING: Final = Open(why="")
@@ -75,6 +77,8 @@ def question(
         return OTHER_ROW
     if plant3d is not None and (redefined or (stays and asked.no_edit == MAPPING_CHANGED)):
         return MAPPING_CHANGED
+    if synapse is not None and asked.no_edit == ANSWER_LOST and asked.synapse == synapse.value:
+        return ANSWER_LOST
     if synapse is not None and (
         synapse.went_back or (asked.no_edit == OLDER_SYNAPSE and asked.synapse == synapse.value)
     ):

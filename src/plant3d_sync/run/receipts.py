@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -39,6 +39,9 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
 from plant3d_sync.words import said
 
+NO_DOUBTS: Final[Mapping[str, Collection[str]]] = {}
+"""Every answer was heard."""
+
 
 def store_results(
     execution: Execution,
@@ -49,12 +52,14 @@ def store_results(
     run_id: str | None = None,
     found: bool = False,
     since: Mapping[str, Asset | None] | None = None,
+    doubts: Mapping[str, Collection[str]] = NO_DOUBTS,
 ) -> None:
     """Turn SYNAPSE's answers into links, bases, changes and one audit entry: one transaction.
 
     Items without an answer stay open as an intent of their own: unknown is not failed.
     `found`: the results were seen in SYNAPSE after a crash, not answered to us. `since`: they are answers that SYNAPSE
-    kept of such a call; identity -> what it holds now, None if the asset is gone.
+    kept of such a call; identity -> what it holds now, None if the asset is gone. `doubts`: identity -> fields that may never
+    have been written.
     """
     world, known = execution.world, execution.known
     run, now = run_id or execution.run_id, world.clock()
@@ -71,7 +76,7 @@ def store_results(
         for step, result in zip(steps, results, strict=True):
             receipts.settle(step, result)
         if since is not None:
-            receipts.see(since)
+            receipts.see(since, doubts)
         execution.lease.fence.check(connection)  # what was sent counts, whoever may store it
         links.add(connection, receipts.made, number=known.number, run_id=run)
         links.save(connection, receipts.moved)
@@ -153,10 +158,11 @@ class _Receipts(msgspec.Struct, kw_only=True):
         else:
             self._done(step, link, asset, result)
 
-    def see(self, since: Mapping[str, Asset | None]) -> None:
-        """What SYNAPSE holds now of these identities, after what it answered once."""
+    def see(self, since: Mapping[str, Asset | None], doubts: Mapping[str, Collection[str]]) -> None:
+        """What SYNAPSE holds now of these identities, after what it answered once, or may have."""
         self.made = [self._now(link, since) for link in self.made]
-        self.moved = [self._now(link, since) for link in self.moved]
+        now = [self._now(link, since) for link in self.moved]
+        self.moved = [advance.doubted(link, doubts.get(link.plant3d_id, ())) for link in now]
 
     def _now(self, link: Link, since: Mapping[str, Asset | None]) -> Link:
         asset = since.get(link.plant3d_id)

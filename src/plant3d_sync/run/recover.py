@@ -2,7 +2,8 @@
 
 Equal to what we meant to write: it was applied, and is recorded as found. As it was when we decided: it was not, and
 the new plan decides. Anything else is what somebody did since, and does not tell what we did: SYNAPSE is asked for
-its kept answer (`asking.py`). Nothing is ever carried out again blindly.
+its kept answer (`asking.py`). Where it keeps none any more, and the write may have been made and taken back, it counts as
+made, and what was taken back is asked about. Nothing is ever carried out again blindly.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from plant3d_sync.connectors.base import CellReceipt, PlantSnapshot, WriteResult
 from plant3d_sync.failpoints import failpoint
 from plant3d_sync.model.link import InSynapse
 from plant3d_sync.model.record import Asset, Finding, PlantItem
+from plant3d_sync.model.side import Owner
 from plant3d_sync.model.step import Adopt, Archive, Cell, Create, Push, Restore, ToSynapse, Update
+from plant3d_sync.model.version import is_counted
+from plant3d_sync.reconcile import advance
 from plant3d_sync.run.asking import NEVER_RECEIVED, kept_answer
 from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.lines import reading_of
@@ -82,14 +86,25 @@ def _settle(execution: Execution, feed: Feed, intent: Intent) -> int:
         return _take(execution, feed, intent, seen, answers)
     never = answers is NEVER_RECEIVED
     applied = [one for one in seen if one.holds and (not never or isinstance(one.step, Create))]
-    if not applied:
+    taken_back = [] if never else [one for one in seen if not one.told and _may_be_taken_back(execution, one)]
+    if not applied and not taken_back:
         status = intents.NEVER_RECEIVED if never else intents.NOT_APPLIED
         return _close(execution, intent, status)
-    steps = [one.step for one in applied]
+    steps = [one.step for one in (*applied, *taken_back)]
     results = [_result(one.step, one.asset) for one in applied if one.asset is not None]
-    store_results(execution, intent.intent_id, steps, results, run_id=intent.run_id, found=True)
-    for step in steps:
-        feed.news.pop(step.plant3d_id, None)
+    results += [_as_made(one.step, one.asset) for one in taken_back if one.asset is not None]
+    store_results(
+        execution,
+        intent.intent_id,
+        steps,
+        results,
+        run_id=intent.run_id,
+        found=True,
+        since={one.step.plant3d_id: one.asset for one in taken_back},
+        doubts={one.step.plant3d_id: _shared(execution, one.step) for one in taken_back},
+    )
+    for one in applied:
+        feed.news.pop(one.step.plant3d_id, None)
     return len(steps)
 
 
@@ -174,6 +189,90 @@ def _holds(execution: Execution, step: ToSynapse, asset: Asset) -> bool:
             )
         case _:
             assert_never(step)
+
+
+# ---------------------------------------------------------------- made, and taken back since?
+
+
+def _may_be_taken_back(execution: Execution, one: _Seen) -> bool:
+    """Whether the step may have been carried out and taken back since, where nobody can be asked any more.
+
+    Every write carries the version it was decided on, so ours would be the next one, and what took it back a later one.
+    Where SYNAPSE counts none, only a part of what was sent tells, if it still stands there.
+    """
+    step, asset = one.step, one.asset
+    if asset is None or isinstance(step, Create | Adopt):
+        return False
+    if not is_counted(asset.version):
+        return (
+            not isinstance(step, Archive)
+            and _is_partly_there(step, asset)
+            and bool(_back(execution, step, asset))
+        )
+    if asset.version < (_planned(step) or 0) + 2 or _is_surely_not_ours(step, asset):
+        return False
+    match step:
+        case Archive():
+            return not asset.archived and not _is_edited(execution, step, asset)
+        case Restore() if asset.archived:
+            return True
+        case Update() | Restore():
+            return bool(_back(execution, step, asset))
+        case _:
+            assert_never(step)
+
+
+def _is_surely_not_ours(step: Update | Restore | Archive, asset: Asset) -> bool:
+    """Whether the version after the one that the step was decided on is somebody else's, as that of the description tells."""
+    info, ours = asset.field_info.get("description"), (_planned(step) or 0) + 1
+    if info is None:
+        return False
+    if isinstance(step, Archive) or "description" not in step.set:
+        return info.version == ours
+    return info.version <= ours and asset.fields.get("description") != step.set["description"]
+
+
+def _back(execution: Execution, step: Update | Restore, asset: Asset) -> list[str]:
+    """Shared fields that hold what they held before the write."""
+    same, now = execution.rules.is_same, asset.fields
+    return [
+        name
+        for name in _shared(execution, step)
+        if same(name, now.get(name), step.was.get(name)) and not same(name, now.get(name), step.set[name])
+    ]
+
+
+def _shared(execution: Execution, step: ToSynapse) -> list[str]:
+    """What a step writes of fields that either side may edit, besides what Plant 3D does not hold yet."""
+    if not isinstance(step, Update | Restore) or step.class_name not in execution.rules.classes:
+        return []
+    fields = execution.rules.classes[step.class_name].fields
+    return [
+        name
+        for name in step.set
+        if name in fields and fields[name].owner is Owner.SHARED and name not in step.after.pending
+    ]
+
+
+def _is_partly_there(step: Update | Restore, asset: Asset) -> bool:
+    return any(asset.fields.get(name) == sent != step.was.get(name) for name, sent in step.set.items())
+
+
+def _is_edited(execution: Execution, step: Archive, asset: Asset) -> bool:
+    """Whether the asset holds what both sides did not agree on: then nothing is archived without a question."""
+    with execution.world.state.read() as connection:
+        found = links.by_ids(connection, [step.link_id or 0]).get(step.link_id or 0)
+    return found is None or bool(advance.delta(found.base, asset.fields))
+
+
+def _as_made(step: ToSynapse, asset: Asset) -> WriteResult:
+    """What SYNAPSE would have answered."""
+    version = (_planned(step) or 0) + is_counted(asset.version)
+    sent = {} if isinstance(step, Archive) else step.set
+    made = msgspec.structs.replace(
+        asset, version=version, archived=isinstance(step, Archive), fields={**asset.fields, **sent}
+    )
+    return _result(step, made)
 
 
 def _result(step: ToSynapse, asset: Asset) -> WriteResult:

@@ -33,6 +33,8 @@ KINDS = {
     "put back. Its value is nobody's edit; neither value is written until somebody decides.",
     "older_synapse": "The asset is an earlier version than we have seen: a backup of SYNAPSE was restored. Its value is "
     "nobody's edit; neither value is written until somebody decides.",
+    "answer_lost": "The value of Plant 3D was sent to SYNAPSE, the answer was lost, and SYNAPSE does not keep it any more. The "
+    "asset was changed since and holds the old value: it was typed back, or the new one never arrived.",
     "mapping_changed": "The mapping takes the field from another place in Plant 3D, which nobody edited, and the field was "
     "edited in SYNAPSE.",
     "compared_otherwise": "Both sides agreed on two spellings that counted as the same; the mapping tells them apart now. "
@@ -62,6 +64,7 @@ SUGGESTED = {
     "says_more": "No time says which was last; this side holds the longer text.",
     "nobody_edited_plant3d": "Nobody edited Plant 3D.",
     "the_other_side_is_newer": "The other side is of an earlier day.",
+    "perhaps_typed_back": "Somebody may have typed the old value back in SYNAPSE.",
     "put_back_after_our_write": "What Plant 3D holds is older than what was written there.",
     "frozen_after_put_back": "Plant 3D put our write back more than once.",
 }
