@@ -54,7 +54,7 @@ _SQL = re.compile(
     r"COMMIT|EXEC|VALUES|ROLLBACK|DENY)\b(?! [a-z])|UPDATE [a-z_]+ SET "
 )
 _CODE = re.compile(
-    r"\]\(|(?s:SELECT .*FROM)|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::|page_size|<\?xml"
+    r"\]\(|(?s:SELECT .*FROM)|</?[a-z]+[^>]*>|\\\\[ds]|julianday|\(\?[:P]|application/|HAS_PERMS|PnPID\]|==|::|page_size|shrink_memory|<\?xml"
 )
 """What no sentence holds: SQL, HTML, patterns."""
 _CLOSING = re.compile(r"(?<=[.!?] )Nothing (else )?was [a-z]+( or [a-z]+)?\.$")

@@ -542,6 +542,15 @@ def test_only_the_parts_of_the_catalog_that_matter_change_the_digest(tmp_path: P
     assert compiled(tmp_path, "", small("Colour", default="A")).digest == before
 
 
+def test_the_digest_is_that_of_earlier_versions_or_each_item_would_be_compared_after_an_upgrade(
+    tmp_path: Path,
+) -> None:
+    text = "classes: {EngineeringItems: {entity: equipment, fields: {attributes.größe: {column: Description, owner: plant3d}}}}"
+    assert (
+        compiled(tmp_path, text, small(default="Ä"), stock=False).digest == "3fb18c6c1ef6b0425eff610c81d1d6dd"
+    )
+
+
 # ---------------------------------------------------------------- nothing but blanks
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_a_class_has_its_own_and_all_inherited_columns(dcf: Dcf, read) -> None:
     assert columns["tag"].table_class == "Equipment"
     assert columns["paramonline"].type == "System.Double"
     assert "pnpid" not in columns
+
+
+def test_what_the_catalogue_was_made_of_is_given_up_with_the_reading(read) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        catalogue = read().catalog
+        assert catalogue.columns and not [one for one in gc.get_objects() if type(one).__name__ == "_Draft"]
+    finally:
+        gc.enable()
 
 
 def test_the_nearest_class_that_has_an_attribute_wins_attribute_by_attribute(dcf: Dcf, read) -> None:

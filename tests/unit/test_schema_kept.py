@@ -41,3 +41,21 @@ def test_the_word_of_a_person_goes_before_that_of_a_run_that_began_earlier(
         found = schemas.get(connection, number)
     assert found is not None and found.accepted_by == kept
     assert found.accepted == (NOW if kept == "anna" else BEFORE)
+
+
+@pytest.mark.parametrize("accepted", [BEFORE, NOW, Schema(mapping="m", classes={})])
+def test_the_catalogue_as_it_is_stands_for_the_accepted_one_only_if_it_is_the_same(
+    state: State, accepted: Schema
+) -> None:
+    with state.write() as connection:
+        number = project_state.ensure(connection, "mine").number
+        schemas.put(connection, number, Kept(accepted=accepted, accepted_at=1.0, accepted_by="sync"))
+        for now in (
+            BEFORE,
+            NOW,
+            Schema(mapping="m", classes={}),
+            Schema(mapping="n", classes=BEFORE.classes),
+        ):
+            kept = schemas.get(connection, number, now)
+            assert kept is not None and kept.accepted == accepted
+            assert (kept.accepted is now) == (now == accepted)

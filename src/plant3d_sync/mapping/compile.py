@@ -307,9 +307,14 @@ class _Compiler:
         )
 
     def _digest(self, canonical: Mapping[str, object]) -> str:
-        content = {"mapping": canonical, "catalog": self._touched}
-        data = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-        return blake2b(data.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        """Of both as one JSON text, which is never held as a whole."""
+        encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+        made = blake2b(b'{"catalog": {', digest_size=16)
+        for at, name in enumerate(sorted(self._touched)):
+            text = f"{', ' if at else ''}{encode(name)}: {encode(self._touched[name])}"
+            made.update(text.encode("utf-8", "surrogatepass"))
+        made.update(f'}}, "mapping": {encode(canonical)}}}'.encode("utf-8", "surrogatepass"))
+        return made.hexdigest()
 
     def summary(self) -> list[Problem]:
         """How many classes become which kind of asset."""

@@ -25,6 +25,7 @@ from plant3d_sync.run.read_synapse import Feed, stored_unlinked, stray_assets
 from plant3d_sync.state import Connection, links, mappings, quarantine, seals
 from plant3d_sync.state import conflicts as conflict_state
 from plant3d_sync.state import projects as project_state
+from plant3d_sync.state.codec import let_go_of_pages
 from plant3d_sync.state.links import Brief
 from plant3d_sync.state.projects import ProjectState
 
@@ -82,6 +83,7 @@ def recall(world: World, project: Project, sides: Sides, asked: Asked, mapping_d
         reading = reading_of(connection, known.name, known.number, rules, every)
         briefs = _by_row(every)
         del every
+        let_go_of_pages(connection)
         look = schema.look_at(
             connection, known.number, mapping_digest.partition(":")[0], rules, sides.snapshot, now
         )

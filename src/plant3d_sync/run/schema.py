@@ -147,14 +147,13 @@ def out_of_mapping(brief: Brief) -> Finding:
 
 def remember(connection: Connection, number: int, look: Look, *, at: float, by: str) -> None:
     """After a complete read: what nobody has to accept is accepted, the rest waits. A word of a person goes before it."""
-    kept = schemas.get(connection, number, look.now)
     before = look.kept
-    if (kept is None) != (before is None) or (kept and before and kept.accepted_at != before.accepted_at):
+    if schemas.accepted_at(connection, number) != (before.accepted_at if before is not None else None):
         return  # accepted meanwhile: the next run sees it
     accepted = look.now if before is None else without_change(before.accepted, look.now, look.step)
     offered = look.now if look.step is not None else None
     step: Document = {**look.document} if look.document is not None else {}
-    if kept is not None and (kept.accepted, kept.step, kept.offered) == (accepted, step, offered):
+    if before is not None and (before.accepted, before.step, before.offered) == (accepted, step, offered):
         return
     schemas.put(
         connection,

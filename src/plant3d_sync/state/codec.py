@@ -119,6 +119,12 @@ def bare_rows(
         cursor.close()
 
 
+def let_go_of_pages(connection: Connection) -> None:
+    """Give back what SQLite keeps of the pages that were read: up to 4 MB that are not asked for again soon."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA shrink_memory")
+
+
 def bulk_insert(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:

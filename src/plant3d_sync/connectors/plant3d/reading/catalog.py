@@ -310,29 +310,33 @@ def _physical_columns(draft: _Draft) -> dict[str, frozenset[str]]:
 
 def _effective_columns(draft: _Draft) -> dict[str, dict[str, Column]]:
     """Per class all its columns, inherited ones included; attributes: the nearest class that has one wins."""
-    done: dict[str, tuple[dict[str, Column], dict[str, Attributes]]] = {}
+    done: dict[str, _Effective] = {}
+    return {name: _resolved(draft, lower, done)[0] for lower, name in draft.names.items()}
 
-    def resolve(lower: str) -> tuple[dict[str, Column], dict[str, Attributes]]:
-        if lower in done:
-            return done[lower]
-        base = draft.bases[lower]
-        inherited, known = resolve(base) if base else ({}, {})
-        columns, attributes = dict(inherited), dict(known)
-        own = draft.column_attributes.get(lower, {})
-        for column in draft.properties.get(lower, ()):
-            key = _key(columns, column, draft.names[lower])
-            if key in inherited:
-                draft.findings.append(_repeated(column, inherited[key]))
-            attributes.pop(key, None)
-            columns[key] = _with_attributes(column, own.get(column.name.lower(), {}))
-        for key, local in own.items():
-            if key in columns:
-                attributes[key] = {**attributes.get(key, {}), **local}
-                columns[key] = _with_attributes(columns[key], attributes[key])
-        done[lower] = columns, attributes
+
+_Effective = tuple[dict[str, Column], dict[str, Attributes]]
+
+
+def _resolved(draft: _Draft, lower: str, done: dict[str, _Effective]) -> _Effective:
+    """Columns and attributes of one class and, in `done`, of its bases. No closure: one that calls itself outlives its call."""
+    if lower in done:
         return done[lower]
-
-    return {name: resolve(lower)[0] for lower, name in draft.names.items()}
+    base = draft.bases[lower]
+    inherited, known = _resolved(draft, base, done) if base else ({}, {})
+    columns, attributes = dict(inherited), dict(known)
+    own = draft.column_attributes.get(lower, {})
+    for column in draft.properties.get(lower, ()):
+        key = _key(columns, column, draft.names[lower])
+        if key in inherited:
+            draft.findings.append(_repeated(column, inherited[key]))
+        attributes.pop(key, None)
+        columns[key] = _with_attributes(column, own.get(column.name.lower(), {}))
+    for key, local in own.items():
+        if key in columns:
+            attributes[key] = {**attributes.get(key, {}), **local}
+            columns[key] = _with_attributes(columns[key], attributes[key])
+    done[lower] = columns, attributes
+    return done[lower]
 
 
 def _key(columns: Mapping[str, Column], column: Column, class_name: str) -> str:

@@ -290,6 +290,9 @@ class Scan:
                 sqlite3.OperationalError
             ):  # it stays in use when an error ends the reading: that one is reported
                 self.connection.execute(f"DROP TABLE IF EXISTS temp.{self.table}")
+                self.connection.execute(
+                    "PRAGMA shrink_memory"
+                )  # the pages that were read are not read again soon
 
     def _with_sharing(self, batch: ItemBatch) -> ItemBatch:
         if self.sharing:
