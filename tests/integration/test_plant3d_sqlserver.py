@@ -136,6 +136,7 @@ def test_only_plain_selects_of_the_projects_tables_are_sent(endpoint: TdsEndpoin
         (1222, "source_busy", RetryLaterError),
         (229, "source_unreadable", ConfigError),
         (208, "source_busy", RetryLaterError),
+        (976, "source_away", RetryLaterError),
     ],
 )
 def test_an_error_in_mid_read_is_told_by_its_number(
@@ -150,6 +151,7 @@ def test_an_error_in_mid_read_is_told_by_its_number(
     script.failing["EngineeringItems"] = ServerError(number)
     error = error_of(url_for(endpoint, driver))
     assert (error.error_code, type(error)) == (code, kind)
+    assert ("secondary replica" in error.message) == (number == 976)
     assert list(private_temp.iterdir()) == []
 
 

@@ -421,6 +421,39 @@ def test_a_database_that_becomes_read_only_in_mid_push_lets_the_cells_wait(site:
     assert push(site.world)["writes"]["plant3d"] == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "word"), [(9002, "full"), (983, "replica"), (596, "ended"), (701, "memory"), (927, "restored")]
+)
+def test_a_server_that_cannot_write_now_lets_the_cells_wait_and_says_why(
+    site: Site, number: int, word: str
+) -> None:
+    """The log is full, the availability group fails over, an administrator ends the session: no fault of the cell, so no
+    quarantine with waits that grow.
+    """
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits")
+    moment = ServerError(number, "what the server says of its moment")
+    site.server.instead = lambda sql: moment if sql.startswith("UPDATE") else None
+    assert word in only_reads_refused(site, "source_away")
+    site.server.instead = {}.get
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+@pytest.mark.parametrize("number", [4060, 976, 18401, 945])
+def test_a_server_that_lets_no_writer_in_now_is_tried_again(site: Site, number: int) -> None:
+    """Between the reading, which worked, and the writing."""
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits")
+    moment = ServerError(number, "what the server says of its moment")
+    site.server.instead = lambda sql: moment if sql == write_sqlserver.TABLE_NAMES else None
+    only_reads_refused(site, "source_away")
+    assert site.world.cli("push", NAME).code == 75
+    site.server.instead = {}.get
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
 @pytest.mark.parametrize("why", ["is_computed", "is_identity"])
 def test_a_column_that_the_server_makes_is_not_written_and_doctor_says_so(site: Site, why: str) -> None:
     """The other cells go on."""

@@ -44,6 +44,7 @@ _AT_ONCE: Final = frozenset(
         "source_io",
         "source_read_only",
         "source_login_failed",
+        "source_away",
         "no_space",
         "connection_lost",
         "outcome_unknown",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
@@ -10,11 +12,30 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
-_LOGIN_FAILED = frozenset({18456, 18452, 18470, 18487, 18488})
+_LOGIN_FAILED = frozenset({18456, 18450, 18452, 18470, 18486, 18487, 18488})
 _DATABASE_UNKNOWN = frozenset({4060, 911})
 _NO_SUCH = frozenset({207, 208, 4413})
 """No such column, no such table, a view over one of them."""
 _RIGHTS_MISSING = frozenset({229, 230, 916})
+_MOMENTS: Final[Mapping[int, str]] = {
+    **dict.fromkeys((9002, 1101, 1105, 40544), "its log or its files are full"),
+    **dict.fromkeys((701, 802, 1204, 8628, 8645, 8651), "the server is short of memory or locks"),
+    **dict.fromkeys(
+        (954, 955, 956, 976, 978, 979, 981, 982, 983),
+        "it is a secondary replica, or its availability group is failing over",
+    ),
+    **dict.fromkeys(
+        (911, 922, 924, 927, 942, 945, 952, 4060, 9001),
+        "it is offline, being restored, or open to one user only",
+    ),
+    **dict.fromkeys(
+        (596, 6005, 10928, 10929, 17142, 18401, 18451, 18461, 40197, 40501, 40613, 49918, 49919, 49920),
+        "the server ended the session, or is shutting down, starting or too busy",
+    ),
+}
+"""What the server could not do now, whatever was asked: no fault of the statement, nor of the row. 4060 and 911 only where
+the same database was open before.
+"""
 _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
 _LOOK_AT_THE_SERVERS_MESSAGE = 20018
@@ -49,6 +70,11 @@ def sql_error_number(error: BaseException) -> int | None:
     if found and found[-1] != 0:
         return found[-1]
     return _SQLSTATE_NUMBERS.get(first) if isinstance(first, str) else None
+
+
+def moment_of(number: int | None) -> str | None:
+    """Why the server could not do it now, where it was its moment and not what was asked."""
+    return None if number is None else _MOMENTS.get(number)
 
 
 def _dblib_number(arguments: tuple[object, ...]) -> int | None:
@@ -118,6 +144,14 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
         )
     if number in _NO_SUCH:  # only what the server itself has listed is asked for
         return errors.reshaped(name, number)
+    moment = moment_of(number)
+    if moment is not None:
+        return RetryLaterError(
+            f"{name} cannot be read now: {moment} (error {number}). Nothing was written.",
+            hint="The next run tries again. If it lasts, ask whoever runs the server.",
+            code="source_away",
+            details=details,
+        )
     why = f"error {number}" if number else "connection lost or not possible"
     return RetryLaterError(
         f"Reading {name} failed ({why}). Nothing was written.",

@@ -39,7 +39,7 @@ from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
-from plant3d_sync.connectors.plant3d.sqlserver_errors import sql_error_number
+from plant3d_sync.connectors.plant3d.sqlserver_errors import moment_of, sql_error_number
 from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
 from plant3d_sync.connectors.plant3d.writing.grants import FIXED, fixed_columns
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
@@ -57,7 +57,7 @@ _NO_SUCH: Final = frozenset({207, 208})
 _TOO_LONG: Final = frozenset({2628, 8152})
 _READ_ONLY: Final = frozenset({3906, 3908})
 """The database is read-only, or in emergency mode."""
-_LOGIN: Final = frozenset({4060, 18452, 18456})
+_LOGIN: Final = frozenset({18452, 18456})
 
 TABLE_NAMES: Final = "SELECT [TABLE_NAME] FROM [INFORMATION_SCHEMA].[TABLES] WHERE [TABLE_SCHEMA] = 'dbo' AND [TABLE_TYPE] = 'BASE TABLE'"
 _info: Final = table(
@@ -367,6 +367,13 @@ class SqlServerCells:
                 "source_read_only",
                 f"{self.name} is read-only now (error {number}). Nothing was written; it is tried again.",
             )
+        moment = moment_of(number)
+        if moment is not None:
+            return Outcome(
+                "waiting",
+                "source_away",
+                f"{self.name} cannot be written to now: {moment} (error {number}). Nothing was written; it is tried again.",
+            )
         if number in _NO_RIGHT:
             return Outcome(
                 "refused",
@@ -423,14 +430,19 @@ class SqlServerCells:
     def _whole(self, error: SQLAlchemyError) -> SyncError:
         """The error of ours for a database that cannot be used at all."""
         meaning = self.judge(error)
-        if meaning.code in ("source_locked", "connection_lost"):
+        said = (
+            meaning.message
+            if "Nothing" in meaning.message.split()
+            else f"{meaning.message} Nothing was written."
+        )
+        if meaning.status == "waiting" and meaning.code != "source_login_failed":
             return RetryLaterError(
-                f"{meaning.message} Nothing was written.",
+                said,
                 hint="Check that the server is up and reachable; the next run tries again.",
                 code=meaning.code,
             )
         return ConfigError(
-            f"{meaning.message} Nothing was written.",
+            said,
             hint="Check PLANT3D_DB_USER and PLANT3D_DB_PASSWORD, and the rights of the writer's login.",
             code=meaning.code,
         )
