@@ -75,8 +75,7 @@ def test_a_choice_that_waits_for_a_designer_ends_when_he_types_something_else(te
     then.is_asked("P-1", "description", "Something else", "The user's")
 
 
-@pytest.mark.parametrize("rule", ["newest", "owner"])
-def test_an_open_question_is_decided_by_a_rule_that_a_person_changes(tell: Tell, rule: str) -> None:
+def test_an_open_question_is_decided_by_an_owner_that_a_person_names(tell: Tell) -> None:
     story = tell(conflict={"policy": "ask"})
     designer, user, run, then = story.cast
     designer.types("HV-1", "description", "The designer's")
@@ -84,12 +83,9 @@ def test_an_open_question_is_decided_by_a_rule_that_a_person_changes(tell: Tell,
     user.types("HV-1", "description", "The user's newer")
     run.now()
     then.is_asked("HV-1", "description", "The designer's", "The user's newer")
-    if rule == "newest":
-        story.settings(conflict={"policy": "newest"})
-    else:
-        story.mapping({"EngineeringItems": {"fields": {"description": {"owner": "plant3d"}}}})
+    story.mapping({"EngineeringItems": {"fields": {"description": {"owner": "plant3d"}}}})
     run.now()
-    then.both_sides_hold("HV-1", "The user's newer" if rule == "newest" else "The designer's")
+    then.both_sides_hold("HV-1", "The designer's")
     then.is_not_asked("HV-1")
     then.history_shows("The designer's", "The user's newer")
     then.all_is_well()

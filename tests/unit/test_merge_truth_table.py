@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from plant3d_sync.model.link import Hold, Interval
@@ -15,7 +16,7 @@ from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, F
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile.latest import newest
 from plant3d_sync.reconcile.merge import NO_BASE, Situation, is_blank, merge_field
-from plant3d_sync.reconcile.older import ANSWER_LOST, OLDER_COPY, OLDER_SYNAPSE
+from plant3d_sync.reconcile.older import ANSWER_LOST, OLDER_COPY, OLDER_SYNAPSE, OTHER_ROW
 from plant3d_sync.usecases.conflicts import KINDS
 
 A, B, C = "a", "b", "c"
@@ -524,3 +525,49 @@ def test_a_text_without_a_visible_character_erases_nothing_where_blanks_are_kept
 ) -> None:
     outcome = merge(rule(owner, blank=BlankPolicy.KEEP), (A, A), blank, A)
     assert (outcome.verdict, outcome.reason) == (Verdict.LEAVE, "blank_kept")
+
+
+@pytest.mark.parametrize("conflict", ConflictPolicy)
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+def test_a_question_that_was_asked_by_rule_is_not_answered_by_time(
+    times: Times, asked: bool, conflict: ConflictPolicy
+) -> None:
+    at = Situation(
+        rule=rule(conflict=conflict),
+        base=A,
+        base_plant=A,
+        plant3d=B,
+        synapse=C,
+        same=same,
+        times=times,
+        asked_by_rule=asked,
+    )
+    stays = asked or conflict is ConflictPolicy.ASK or newest(times)[0] is None
+    assert (merge_field(at).verdict is Verdict.CONFLICT) == stays
+
+
+@pytest.mark.parametrize("plant3d", [None, A, C])
+@pytest.mark.parametrize("synapse", [C, "D"])
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+def test_words_of_a_row_that_is_gone_stay_a_question(plant3d: Value, synapse: Value, times: Times) -> None:
+    """B stood in the row that stood for the line; what stands in the row that does now was typed by nobody."""
+    at = Situation(
+        rule=rule(),
+        base=A,
+        base_plant=A,
+        plant3d=plant3d,
+        synapse=synapse,
+        same=same,
+        times=times,
+        no_edit=OTHER_ROW,
+        words=B,
+    )
+    if plant3d == synapse:
+        assert merge_field(at).verdict is Verdict.SETTLED
+        return
+    assert (merge_field(at).verdict, merge_field(at).reason) == (Verdict.CONFLICT, OTHER_ROW)
+    assert OTHER_ROW in KINDS
+    choice = Resolution(conflict_id="c", plant3d_value=B, synapse_value=synapse, chosen=B, by="anna")
+    done = merge_field(msgspec.structs.replace(at, resolution=choice))
+    assert (done.verdict, done.value, done.reason) == (Verdict.TO_SYNAPSE, B, "resolved")

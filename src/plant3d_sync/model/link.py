@@ -93,6 +93,7 @@ class Open(
 
     `since`: when it began to wait (UTC, ISO). `given`: a choice SYNAPSE was sent, and what SYNAPSE made of it.
     `no_edit`: this side's value came with a copy of an earlier day or a changed mapping (the kind of that question).
+    `words`: what a person is asked about in place of Plant 3D's value: they stood in a row that is no more.
     """
 
     why: str
@@ -102,6 +103,7 @@ class Open(
     since: str | UnsetType = UNSET
     given: tuple[Value, Value] | UnsetType = UNSET
     no_edit: str = ""
+    words: Value | UnsetType = UNSET
 
 
 REVERTED = "reverted"

@@ -22,7 +22,9 @@ from plant3d_sync.reconcile.case import AGREED, FOLLOWED, RULES_CHANGED, SIDE_MO
 from plant3d_sync.reconcile.context import Context
 from plant3d_sync.reconcile.definitions import COMPARED_OTHERWISE, MAPPING_CHANGED
 from plant3d_sync.reconcile.merge import (
+    ASKED_BY_RULE,
     BLANK_KEPT,
+    NEW_COLUMN,
     NO_BASE,
     NoBase,
     Same,
@@ -51,8 +53,8 @@ class FieldCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `observed`: when each side's latest edit happened, by "p" and "s". `flip`: what our last write into the field came to,
     if that was found out now. `given`: a choice SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what
-    SYNAPSE made of it. `no_edit`: one side's value is nobody's edit (the kind of that question). `choice`: a person's
-    choice, and what became of it.
+    SYNAPSE made of it. `no_edit`: one side's value is nobody's edit (the kind of that question). `words`: see `Open`.
+    `choice`: a person's choice, and what became of it.
     """
 
     pair: Pair
@@ -65,7 +67,13 @@ class FieldCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     flip: Flip | None = None
     given: tuple[Value, Value] | UnsetType = UNSET
     no_edit: str = ""
+    words: Value | UnsetType = UNSET
     choice: tuple[str, str] | None = None
+
+    @property
+    def asked_about(self) -> Value:
+        """What a question shows as Plant 3D's value."""
+        return self.plant3d if isinstance(self.words, UnsetType) else self.words
 
     @property
     def name(self) -> str:
@@ -104,7 +112,12 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
     )
     flip = wrote.flip
     undecided = wrote.put_back or (flip.last == REVERTED and name in link.pending)
-    no_edit = _no_edit(pair, rule, (plant3d, plant_away), (synapse, synapse_away), on, is_ours=undecided)
+    words = _words_of_another_row(pair, rule, plant3d, choice, on)
+    no_edit = (
+        _no_edit(pair, rule, (plant3d, plant_away), (synapse, synapse_away), on, is_ours=undecided)
+        if words is UNSET
+        else older.OTHER_ROW
+    )
     situation = Situation(
         rule=rule,
         base=base,
@@ -129,6 +142,8 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         late_in_synapse=synapse_away and _is_late_in_synapse(pair, name, same),
         reverts=flip.reverts if undecided else 0,
         no_edit=no_edit,
+        words=words,
+        asked_by_rule=_is_asked_by_rule(link.pending.get(name), plant3d, synapse),
         new_column=no_edit == MAPPING_CHANGED and _is_of_a_new_column(pair, name, plant3d, on),
     )
     outcome = merge_field(situation)
@@ -144,6 +159,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         flip=flip if wrote.is_news else None,
         given=UNSET if choice is None or not choice.given else (choice.chosen, synapse),
         no_edit=no_edit,
+        words=words,
         choice=None
         if stands or choice is None
         else (choice.conflict_id, SIDE_MOVED if taken_back else _fate(situation, choice, outcome)),
@@ -181,11 +197,16 @@ def _is_of_another_row(pair: Pair, name: str, plant3d: Value, on: Context) -> bo
 
     That nothing stands there was typed by nobody either, however late that row was saved.
     """
+    if not _stood_in_another_row(pair, plant3d, on):
+        return False
+    pushed = pair.link.flips.get(name, Flip()).last in (Side.PLANT3D.value, REVERTED)
+    return pushed or author(pair, name).startswith(_OTHERS)
+
+
+def _stood_in_another_row(pair: Pair, plant3d: Value, on: Context) -> bool:
+    """Whether the value stood all along in a row that stands for its line only since the line was compared."""
     item, link = pair.case.item, pair.link
     if item.pnpid == link.pnpid or not on.kind(item.class_name).is_line:
-        return False
-    pushed = link.flips.get(name, Flip()).last in (Side.PLANT3D.value, REVERTED)
-    if not (pushed or author(pair, name).startswith(_OTHERS)):
         return False
     saved, seen, clocks = _row_stamp(pair), on.last_compared(link), on.know.clocks
     if is_blank(plant3d) or saved is None or seen is None:
@@ -193,14 +214,41 @@ def _is_of_another_row(pair: Pair, name: str, plant3d: Value, on: Context) -> bo
     return saved + max(clocks.tolerance, clocks.lag) < seen
 
 
+def _words_of_another_row(
+    pair: Pair, rule: FieldRule, plant3d: Value, choice: Resolution | None, on: Context
+) -> Value | UnsetType:
+    """What a person is asked about, or chose upon, that stood in the row which stood for the line before; UNSET if nothing
+    is asked, or somebody typed into the row that stands for it now.
+    """
+    asked = pair.link.pending.get(rule.field)
+    if asked is None or rule.owner is not Owner.SHARED:
+        return UNSET
+    if asked.words is not UNSET and asked.plant3d == plant3d and pair.case.item.pnpid == pair.link.pnpid:
+        return asked.words
+    if not _stood_in_another_row(pair, plant3d, on):
+        return UNSET
+    if asked.words is not UNSET:
+        return asked.words
+    if choice is not None:
+        return choice.plant3d_value
+    return asked.plant3d if asked.why == "conflict" else UNSET
+
+
 def _is_of_a_new_column(pair: Pair, name: str, plant3d: Value, on: Context) -> bool:
     """Whether nothing stands in a column that the field had not when the link was compared, and nobody typed there since."""
     asked = pair.link.pending.get(name)
     if not is_blank(plant3d):
         return False
-    if asked is not None and asked.no_edit == MAPPING_CHANGED and asked.reason == BLANK_KEPT:
+    if asked is not None and asked.no_edit == MAPPING_CHANGED and asked.reason in (NEW_COLUMN, BLANK_KEPT):
         return True
     return on.arrives(pair.link, pair.case.item.class_name, name)
+
+
+def _is_asked_by_rule(entry: Open | None, plant3d: Value, synapse: Value) -> bool:
+    """Whether a person was asked about just these two values because the mapping wanted it: another rule since answers nothing."""
+    if entry is None or entry.why != "conflict" or entry.reason != ASKED_BY_RULE:
+        return False
+    return entry.plant3d == plant3d and entry.synapse == synapse
 
 
 def _is_compared_otherwise(pair: Pair, name: str, plant3d: Value, synapse: Value, on: Context) -> bool:

@@ -20,6 +20,7 @@ P of another mapping  write S                      as above                    w
 P of another row      as above                     as above                    push S
 P of an older copy    conflict                     as above                    conflict
 S of an older backup  as above                     conflict                    conflict
+words of a row gone   as above                     as above                    conflict
 S perhaps typed back  as above                     as above                    conflict
 told apart since      write S                      push, or wait for CAD       conflict
 ====================  ===========================  ==========================  =======================
@@ -31,7 +32,8 @@ and nobody since. (Only shared fields are ever pushed.)
 "Of an older copy": the row, or the asset, went back (`older.py`): its value is nobody's
 edit, so it neither wins nor is overwritten by itself. "Perhaps typed back": SYNAPSE holds again what it held before a
 write of ours whose answer was lost for good. "Of another row": another group stands for its line now, and
-SYNAPSE's words were written into the one before.
+SYNAPSE's words were written into the one before. "Words of a row gone": what a question was about stood in the row that
+stood for the line before; the question stays.
 "Told apart since": no side moved; two spellings that were the same are not for the comparator of today.
 """
 
@@ -41,6 +43,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from plant3d_sync.model.link import Hold
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
@@ -75,6 +78,13 @@ BLANK_KEPT: Final = "blank_kept"
 """Why both sides keep what they hold: a blank may not erase."""
 
 
+NEW_COLUMN: Final = "new_column"
+"""Why SYNAPSE keeps what it holds: nothing was typed yet into the column that the field has now."""
+
+ASKED_BY_RULE: Final = "both_changed"
+"""The question where both sides moved and a person has to say, whatever the times prove."""
+
+
 def is_blank(value: Value) -> bool:
     """None, or text without a visible character."""
     return value is None or (isinstance(value, str) and not value.strip())
@@ -91,7 +101,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     (`reconcile/older.py`), or the mapping takes Plant 3D's value from elsewhere (`reconcile/definitions.py`), as the kind
     of the question. `late`: Plant 3D holds what a run of ours wrote that was overtaken meanwhile; no designer moved it.
     `late_in_synapse`: SYNAPSE does; no user moved it. `new_column`: Plant 3D's side is blank because the field has a column
-    again, or for the first time, in which nothing was typed yet.
+    again, or for the first time, in which nothing was typed yet. `words`: what a person is asked about in place of Plant 3D's
+    value, because another group stands for the line since. `asked_by_rule`: a person was asked about just these two values
+    because the mapping wanted it then.
     """
 
     rule: FieldRule
@@ -110,6 +122,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reverts: int = 0
     no_edit: str = ""
     new_column: bool = False
+    words: Value | UnsetType = UNSET
+    asked_by_rule: bool = False
 
 
 def has_moved(value: Value, base: Value | NoBase, same: Same) -> bool:
@@ -164,6 +178,8 @@ def _nobodys_edit(at: Situation, synapse_moved: bool) -> FieldOutcome | None:
     if at.no_edit == MAPPING_CHANGED:
         return _of_another_mapping(at, synapse_moved)
     if at.no_edit == OTHER_ROW:
+        if at.words is not UNSET:
+            return _resolved(at) or _ask(at, OTHER_ROW, *suggest(at.words, at.synapse, at.times))
         return _resolved(at) or _put_right(at, OTHER_ROW)
     if at.no_edit == ANSWER_LOST:
         return _resolved(at) or _ask(at, ANSWER_LOST, Side.SYNAPSE, "perhaps_typed_back")
@@ -189,7 +205,7 @@ def _of_another_mapping(at: Situation, synapse_moved: bool) -> FieldOutcome | No
         return None
     if not synapse_moved:
         if at.new_column:
-            return _blank_kept(at, at.synapse)
+            return _outcome(at, Verdict.LEAVE, NEW_COLUMN, loses=at.synapse)
         return None if _must_not_erase(at, at.plant3d) else _to_synapse(at, MAPPING_CHANGED)
     return _resolved(at) or _ask(at, MAPPING_CHANGED, Side.SYNAPSE, "nobody_edited_plant3d")
 
@@ -289,8 +305,8 @@ def _both_moved(at: Situation) -> FieldOutcome:
         winner, why = None, "blank_against_edit"
     if winner is None:
         return _ask(at, why, *suggest(at.plant3d, at.synapse, at.times))
-    if at.rule.conflict is ConflictPolicy.ASK:
-        return _ask(at, "both_changed", winner, why)
+    if at.rule.conflict is ConflictPolicy.ASK or at.asked_by_rule:
+        return _ask(at, ASKED_BY_RULE, winner, why)
     if winner is Side.PLANT3D:
         return _to_synapse(at, why)
     return _into_plant3d(at, at.synapse, why)
@@ -353,7 +369,8 @@ def _resolved(at: Situation) -> FieldOutcome | None:
 def still_holds(at: Situation, choice: Resolution) -> bool:
     """Whether both sides hold what the choice was made on, or the chosen value already."""
     same, chosen = at.same, choice.chosen
-    plant_ok = same(at.plant3d, choice.plant3d_value) or same(at.plant3d, chosen)
+    asked = at.plant3d if at.words is UNSET else at.words
+    plant_ok = same(asked, choice.plant3d_value) or same(at.plant3d, chosen)
     synapse_ok = choice.given or same(at.synapse, chosen) or same(at.synapse, choice.synapse_value)
     return plant_ok and synapse_ok
 

@@ -94,6 +94,7 @@ def _entry(field: FieldCase, why: str) -> Open:
         reason=field.outcome.reason,
         given=field.given,
         no_edit=field.no_edit,
+        words=field.words,
     )
 
 

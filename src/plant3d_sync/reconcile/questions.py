@@ -14,7 +14,7 @@ from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Finding, PlantItem, Value
 from plant3d_sync.reconcile.case import finding
 from plant3d_sync.reconcile.fields import FieldCase
-from plant3d_sync.reconcile.merge import NoBase
+from plant3d_sync.reconcile.merge import NEW_COLUMN, NoBase
 from plant3d_sync.words import said
 
 
@@ -33,7 +33,7 @@ def of_field(field: FieldCase, kind: str, *, suggestion: str, why: str) -> Confl
         kind=kind,
         base=None if isinstance(field.base, NoBase) else field.base,
         has_base=not isinstance(field.base, NoBase),
-        plant3d=field.plant3d,
+        plant3d=field.asked_about,
         synapse=field.synapse,
         plant3d_seen=field.observed.get("p"),
         synapse_seen=field.observed.get("s"),
@@ -124,6 +124,13 @@ def kept_apart(field: FieldCase) -> Finding:
         code = "kept_by_undo"
         message = f"{name} of {tag} stays apart since a run was undone: {both}."
         hint = "Type the value that holds on either side, or undo the undo."
+    elif field.outcome.reason == NEW_COLUMN:
+        code = "blank_kept"
+        message = (
+            f"{name} of {tag} stands in a column that is new in Plant 3D, or was made again, and nothing was typed there yet: "
+            f"SYNAPSE keeps {said(field.synapse)}."
+        )
+        hint = "Type the value that holds into Plant 3D; if there is to be none, empty the field in SYNAPSE."
     else:
         code = "blank_kept"
         message = (
