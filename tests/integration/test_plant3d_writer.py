@@ -20,6 +20,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from plant3d_sync.connectors.plant3d.mounts import mount_kind
 from plant3d_sync.connectors.plant3d.writing import write_sqlserver
@@ -576,6 +577,54 @@ def test_a_connection_lost_around_commit_is_settled_by_looking(
     stored = project.rows("SELECT Description FROM EngineeringItems WHERE PnPID = ?", cell.pnpid)
     assert stored == [(cell.new if lost == "after" else cell.old,)]
     assert statuses(project.write(cell)) == [("found_applied" if lost == "after" else "applied", "")]
+
+
+def test_a_server_that_is_gone_is_not_asked_again_for_each_item(project: Project) -> None:
+    """Microsoft's driver uses up its whole login time each time: 500 items would take two hours."""
+    asked: list[int] = []
+
+    class Cut(sqlite3.Connection):
+        def commit(self) -> None:
+            if self.in_transaction:
+                asked.append(0)
+                raise sqlite3.OperationalError("the connection was cut")
+
+    def connect() -> sqlite3.Connection:
+        if asked:
+            asked.append(len(asked))
+            raise sqlite3.OperationalError("nobody answers")
+        connection = sqlite3.connect(":memory:", factory=Cut)
+        connection.execute("ATTACH DATABASE ? AS dbo", (str(project.database),))
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    with project_server_writer(project, engine) as write:
+        found = statuses(write(project.items(6)))
+    assert found == [("waiting", "outcome_unknown" if n == 0 else "connection_lost") for n in range(6)]
+    assert asked == [0, 1, 2], "the look after COMMIT, and one question before the next item"
+
+
+def test_a_server_that_answers_again_is_asked_for_the_items_after_the_one_that_lost_it(
+    project: Project,
+) -> None:
+    cut: list[int] = []
+
+    class Cut(sqlite3.Connection):
+        def commit(self) -> None:
+            if self.in_transaction and len(cut) < 2:
+                cut.append(1)
+                raise sqlite3.OperationalError("the connection was cut")
+            super().commit()
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:", factory=Cut)
+        connection.execute("ATTACH DATABASE ? AS dbo", (str(project.database),))
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    with project_server_writer(project, engine) as write:
+        found = statuses(write(project.items(4)))
+    assert found == [("waiting", "connection_lost")] * 2 + [("applied", "")] * 2
 
 
 class DriverError(Exception):

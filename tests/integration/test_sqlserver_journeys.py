@@ -440,6 +440,26 @@ def test_a_server_that_cannot_write_now_lets_the_cells_wait_and_says_why(
     assert push(site.world)["writes"]["plant3d"] == 1
 
 
+def test_a_server_that_goes_away_in_mid_push_is_asked_once_more_and_not_by_each_item(site: Site) -> None:
+    site.world.pulled()
+    items = equipment(site.world, 5)
+    for number, pnpid in enumerate(items):
+        user_describes(site.world, pnpid, f"text {number}")
+    after: list[str] = []
+
+    def away(sql: str) -> Answer | None:
+        if after or sql.startswith("UPDATE"):
+            after.append(sql)
+            return Drop()
+        return None
+
+    site.server.instead = away
+    only_reads_refused(site, "connection_lost")
+    assert len(after) == 2, "the one that lost it, and one question whether it is there"
+    site.server.instead = {}.get
+    assert push(site.world)["writes"]["plant3d"] == 5
+
+
 @pytest.mark.parametrize("number", [4060, 976, 18401, 945])
 def test_a_server_that_lets_no_writer_in_now_is_tried_again(site: Site, number: int) -> None:
     """Between the reading, which worked, and the writing."""

@@ -196,6 +196,9 @@ class SqlServerCells:
         self._held: dict[tuple[str, str], Sequence[object]] | None = None
         """Cells of the item in the open transaction, read under its lock; None outside."""
         self._held_base: BaseRow | None = None
+        self._doubtful = False
+        """Whether a connection was lost since the server last answered."""
+        self._gone = False
         self._tables: frozenset[str] = frozenset()
         self._fixed: dict[tuple[str, str], str] = {}
         self._drawing_columns: frozenset[str] = frozenset()
@@ -253,8 +256,21 @@ class SqlServerCells:
         return nullcontext()
 
     def ready(self) -> None:
-        """See `CellStore`."""
+        """See `CellStore`. After a connection was lost the server is asked once whether it is there, not by each item."""
         self.rollback()
+        if self._doubtful and not self._gone:
+            try:
+                with self.engine.connect() as connection:
+                    connection.exec_driver_sql("SELECT 1")
+            except self.errors:
+                self._gone = True
+            self._doubtful = False
+        if self._gone:
+            raise Outcome(
+                "waiting",
+                "connection_lost",
+                f"{self.name} does not answer any more, so this item was not tried. The next run tries again.",
+            )
 
     def fixed(self, table: str, column: str) -> str | None:
         """See `CellStore`."""
@@ -391,6 +407,7 @@ class SqlServerCells:
                 "refused", "too_long", f"The column is shorter than the catalogue says (error {number})."
             )
         if lost or number is None:
+            self._doubtful = True
             return Outcome("waiting", "connection_lost", f"The connection to {self.name} was lost.")
         return Outcome(
             "refused", "sql_error", f"SQL Server refused the write (error {number}). Nothing was written."
