@@ -100,16 +100,15 @@ class Engine:
         greet(project, known)
         inputs = Inputs.of(project, known)
         stands = not underway.unsettled and stands_so_far(known, asked, inputs, world.clock())
-        full = asks_for_everything(project, known, full=asked.full)
         reader = Reader(world, project, known, keep=True, stop=self._life.stop_of(underway))
-        feed = reader.feed(full=full and not stands)
+        feed = reader.feed(full=not stands and asks_for_everything(project, known, full=asked.full))
         if stands:
             looked_at = world.clock()
             decided = still_stands(project, known, asked, inputs, feed, looked_at)
             if decided is not None:
                 return Memory(world, project, underway).end_unchanged(decided, feed, looked_at)
-        if full and not feed.reset:  # a mapping that a guard stopped is still new
-            feed = reader.feed(full=True)
+            if not feed.reset and asks_for_everything(project, known, full=asked.full):
+                feed = reader.feed(full=True)  # a mapping that a guard stopped is still new
         with reader.copied(feed) as sides:
             return self._decide_and_write(underway, reader.fit(sides), inputs)
 

@@ -84,7 +84,8 @@ def _read(world: World, project: Project, known: ProjectState, feed: Feed, keep:
     first = True
     loose: set[str] = set()
     for page in project.synapse.changes(feed.cursor):
-        stop(feed.entries)
+        if page.assets:
+            stop(feed.entries)
         failpoint("feed.page_read")
         feed.entries += len(page.assets)
         if feed.reset or page.shows_all:

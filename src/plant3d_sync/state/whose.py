@@ -27,17 +27,23 @@ def holder_name(run_id: str) -> str:
     """This process, so that others can tell whether it still lives."""
     pid = os.getpid()
     here = _Here.find()
-    seen = _look(pid)
     return orjson.dumps(
         {
             "host": here.host,
             "boot": here.boot,
             "space": here.space,
             "pid": pid,
-            "born": seen.born if seen is not None else None,
+            "born": _born(pid),
             "run": run_id,
         }
     ).decode()
+
+
+@functools.lru_cache(maxsize=1)
+def _born(pid: int) -> float | None:
+    """When this process started: asked once of each number that it has, which a fork changes."""
+    seen = _look(pid)
+    return seen.born if seen is not None else None
 
 
 def is_alive(holder: str | None) -> bool | None:
