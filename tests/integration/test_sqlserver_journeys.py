@@ -440,6 +440,62 @@ def test_a_server_that_cannot_write_now_lets_the_cells_wait_and_says_why(
     assert push(site.world)["writes"]["plant3d"] == 1
 
 
+def told(report: dict[str, Any]) -> dict[str, Any]:
+    """What a run says that does not depend on where the project is kept."""
+    return {name: report[name] for name in ("stats", "findings_by_code", "writes", "errors", "guards")}
+
+
+def both_run(site: Site) -> dict[str, Any]:
+    """A run of each: they say the same, and SYNAPSE holds the same after it."""
+    on_server, on_file = (world.cli("now", NAME) for world in (site.world, site.file))
+    assert (on_server.code, told(on_server.json)) == (on_file.code, told(on_file.json))
+    assert shown(site.world) == shown(site.file)
+    return told(on_server.json)
+
+
+def test_a_database_restored_under_the_service_is_compared_as_a_restored_file_is(site: Site) -> None:
+    both_run(site)
+    backups = [(world, kept(world)) for world in (site.world, site.file)]
+    for pnpid in equipment(site.world, 3):
+        for statement in saved(pnpid, "after the backup"):
+            site.on_both(statement)
+    assert both_run(site)["writes"]["synapse"] == 3
+    for world, backup in backups:
+        with closing(sqlite3.connect(backup)) as old, closing(sqlite3.connect(world.dcf)) as db:
+            old.backup(db)
+    assert [both_run(site)["stats"]["conflicts"] for _ in range(2)] == [3, 3]
+
+
+def test_texts_that_the_collation_takes_for_equal_are_not(site: Site) -> None:
+    """Tags that differ in case or in a blank at the end, and a text pushed over one that differs in case only."""
+    both_run(site)
+    first, lower, blank, other = equipment(site.world, 4)
+    for world in (site.world, site.file):
+        (row,) = world.sql("SELECT Tag FROM Equipment WHERE PnPID = ?", first)
+        world.change("UPDATE Equipment SET Tag = ? WHERE PnPID = ?", row[0].lower(), lower)
+        world.change("UPDATE Equipment SET Tag = ? WHERE PnPID = ?", f"{row[0]} ", blank)
+    for statement in [*saved(lower, "x"), *saved(blank, "blanks at its end  "), *saved(other, "leading")]:
+        site.on_both(statement)
+    found = both_run(site)["findings_by_code"]
+    assert (found["look_alike_tag"], found["duplicate_tag"]) == (2, 2)
+    for text in ("Leading", "LEADING"):
+        for world in (site.world, site.file):
+            user_describes(world, other, text)
+        assert both_run(site)["writes"]["plant3d"] == 1
+        assert cell(site.world, other) == cell(site.file, other) == text
+
+
+def test_a_column_that_is_renamed_and_named_back_between_two_runs_costs_nothing(site: Site) -> None:
+    both_run(site)
+    kinds, table = site.server.kinds, "engineeringitems"
+    kinds[table, "beschreibung"] = kinds[table, "description"]
+    for was, named, missing in (("Description", "Beschreibung", 1), ("Beschreibung", "Description", 0)):
+        for world in (site.world, site.file):
+            world.change(f"ALTER TABLE EngineeringItems RENAME COLUMN {was} TO {named}")
+        said = both_run(site)
+        assert (said["findings_by_code"].get("column_missing", 0), said["writes"]["synapse"]) == (missing, 0)
+
+
 def test_a_server_that_goes_away_in_mid_push_is_asked_once_more_and_not_by_each_item(site: Site) -> None:
     site.world.pulled()
     items = equipment(site.world, 5)

@@ -66,8 +66,8 @@ RELATIONS_IN_USE_STATEMENT: Final = "SELECT DISTINCT [RelationshipTypeName] FROM
 _SNAPSHOT_ON = 1
 _DEADLOCK = 1205
 _LOCKED = frozenset({_DEADLOCK, 1222})
-_NO_SNAPSHOT = frozenset({1205, 3951, 3952, 3957, 3961})
-"""Errors of a database that does not let this transaction be a snapshot after all."""
+_NO_SNAPSHOT = frozenset({1205, 3951, 3952, 3957, 3958, 3961, 3966, 3967})
+"""Errors of a database that does not let this transaction be a snapshot after all, or has no room for versions of rows."""
 
 Mark = tuple[object, object]
 T = TypeVar("T")
