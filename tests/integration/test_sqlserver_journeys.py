@@ -516,6 +516,28 @@ def test_a_server_that_goes_away_in_mid_push_is_asked_once_more_and_not_by_each_
     assert push(site.world)["writes"]["plant3d"] == 5
 
 
+def test_a_login_that_is_refused_in_mid_push_is_not_tried_again_by_each_item(site: Site) -> None:
+    """Its password was changed and its sessions ended: a try for each item would lock the account."""
+    site.world.pulled()
+    items = equipment(site.world, 5)
+    for number, pnpid in enumerate(items):
+        user_describes(site.world, pnpid, f"text {number}")
+    before: list[int] = []
+
+    def away(sql: str) -> Answer | None:
+        if not sql.startswith("UPDATE"):
+            return None
+        before.append(len(site.endpoint.logins))
+        site.endpoint.login_error = ServerError(18456, "Login failed for user 'reader'.", 14)
+        return Drop()
+
+    site.server.instead = away
+    only_reads_refused(site, "source_login_failed")
+    assert len(site.endpoint.logins) - before[0] == 1
+    site.server.instead, site.endpoint.login_error = {}.get, None
+    assert push(site.world)["writes"]["plant3d"] == 5
+
+
 @pytest.mark.parametrize("number", [4060, 976, 18401, 945])
 def test_a_server_that_lets_no_writer_in_now_is_tried_again(site: Site, number: int) -> None:
     """Between the reading, which worked, and the writing."""

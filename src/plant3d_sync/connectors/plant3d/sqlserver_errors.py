@@ -12,7 +12,7 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
-_LOGIN_FAILED = frozenset({18456, 18450, 18452, 18470, 18486, 18487, 18488})
+LOGIN_FAILED = frozenset({18456, 18450, 18452, 18470, 18486, 18487, 18488})
 _DATABASE_UNKNOWN = frozenset({4060, 911})
 _NO_SUCH = frozenset({207, 208, 4413})
 """No such column, no such table, a view over one of them."""
@@ -109,7 +109,7 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
     """What an error of the server or of the connection means for this source. The address is shown without password."""
     number, name, words = sql_error_number(error), str(address), str(_original(error))
     details: dict[str, object] = {"number": number, "source": name}
-    if number in _LOGIN_FAILED:
+    if number in LOGIN_FAILED:
         return ConfigError(
             f"SQL Server refused the login {address.user!r} for {name}. Nothing was read or written.",
             hint="Check PLANT3D_DB_USER and PLANT3D_DB_PASSWORD; the login needs db_datareader on the database.",

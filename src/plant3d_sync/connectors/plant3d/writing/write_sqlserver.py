@@ -39,7 +39,7 @@ from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
-from plant3d_sync.connectors.plant3d.sqlserver_errors import moment_of, sql_error_number
+from plant3d_sync.connectors.plant3d.sqlserver_errors import LOGIN_FAILED, moment_of, sql_error_number
 from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
 from plant3d_sync.connectors.plant3d.writing.grants import FIXED, fixed_columns
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
@@ -57,7 +57,6 @@ _NO_SUCH: Final = frozenset({207, 208})
 _TOO_LONG: Final = frozenset({2628, 8152})
 _READ_ONLY: Final = frozenset({3906, 3908})
 """The database is read-only, or in emergency mode."""
-_LOGIN: Final = frozenset({18452, 18456})
 
 TABLE_NAMES: Final = "SELECT [TABLE_NAME] FROM [INFORMATION_SCHEMA].[TABLES] WHERE [TABLE_SCHEMA] = 'dbo' AND [TABLE_TYPE] = 'BASE TABLE'"
 _info: Final = table(
@@ -197,8 +196,9 @@ class SqlServerCells:
         """Cells of the item in the open transaction, read under its lock; None outside."""
         self._held_base: BaseRow | None = None
         self._doubtful = False
-        """Whether a connection was lost since the server last answered."""
-        self._gone = False
+        """Whether a connection was lost, or a login refused, since the server last answered."""
+        self._gone: Outcome | None = None
+        """Why nothing more is asked of the server."""
         self._tables: frozenset[str] = frozenset()
         self._fixed: dict[tuple[str, str], str] = {}
         self._drawing_columns: frozenset[str] = frozenset()
@@ -258,18 +258,17 @@ class SqlServerCells:
     def ready(self) -> None:
         """See `CellStore`. After a connection was lost the server is asked once whether it is there, not by each item."""
         self.rollback()
-        if self._doubtful and not self._gone:
+        if self._doubtful and self._gone is None:
             try:
                 with self.engine.connect() as connection:
                     connection.exec_driver_sql("SELECT 1")
-            except self.errors:
-                self._gone = True
+            except self.errors as error:
+                meaning = self.judge(error)
+                self._gone = meaning if meaning.status == "waiting" else None  # any other answer is one
             self._doubtful = False
-        if self._gone:
+        if self._gone is not None:
             raise Outcome(
-                "waiting",
-                "connection_lost",
-                f"{self.name} does not answer any more, so this item was not tried. The next run tries again.",
+                self._gone.status, self._gone.code, f"{self._gone.message} This item was not tried then."
             )
 
     def fixed(self, table: str, column: str) -> str | None:
@@ -373,7 +372,8 @@ class SqlServerCells:
                 "source_locked",
                 f"Another session holds the item (SQL Server error {number}). Nothing was written; it is tried again.",
             )
-        if number in _LOGIN:
+        if number in LOGIN_FAILED:
+            self._doubtful = True
             return Outcome(
                 "waiting", "source_login_failed", f"{self.name} refused the login (error {number})."
             )
