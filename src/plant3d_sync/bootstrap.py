@@ -23,6 +23,7 @@ from plant3d_sync.connectors.synapse.address import root_of
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.exchange import Timeouts
 from plant3d_sync.errors import ConfigError, NotFoundError
+from plant3d_sync.logs import get_logger
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
 from plant3d_sync.model.catalog import Catalog
@@ -337,7 +338,7 @@ class App:
         `synapse`: another SYNAPSE than the configured one.
         """
         name = self.project_name(name)
-        config = self.project_config(name)
+        config = replace(self.project_config(name), write=self.write_mode(name))
         if mapping_files:
             config = replace(config, mapping=tuple(mapping_files))
         mapping = MappingCache(config.mapping, self.base_dir)
@@ -362,7 +363,28 @@ class App:
             prune_backups=self._prune_backups(config),
             doors=_doors(config) if config.write is WriteMode.SQL else None,
             neighbours=self._neighbours(name),
+            may_write=lambda: self.write_mode(name) is WriteMode.SQL,
         )
+
+    def write_mode(self, name: str) -> WriteMode:
+        """How values may get into Plant 3D at this moment: as it was at the start, or less, by what the file says now.
+
+        Whoever says `off` is heard at once; more than at the start takes a restart. Where the file cannot be read, or does
+        not name the project any more, nothing is written.
+        """
+        began = WriteMode(self.config.projects[name].write)
+        if self.file is None or began is WriteMode.OFF:
+            return began
+        try:
+            now, _folder = load_config(self.file, self.settings)
+        except ConfigError as error:
+            get_logger().warning(
+                "config.unreadable", project=name, code=error.error_code, reason=error.message
+            )
+            return WriteMode.OFF
+        entry = now.projects.get(name)
+        said_now = WriteMode.OFF if entry is None else WriteMode(entry.write)
+        return min(began, said_now, key=list(WriteMode).index)
 
     def _neighbours(self, name: str) -> frozenset[str]:
         """Other configured projects on the same SYNAPSE project."""

@@ -353,3 +353,24 @@ def test_what_is_said_of_a_column_that_was_made_again_fits(tell: Tell) -> None:
     found = run.command("findings", NAME, "--code", "blank_kept").json["findings"]
     promise(all(one["tag"] != "P-1" for one in found), "both sides are empty, and it is still told")
     then.is_not_asked("P-1", "model")
+
+
+# ---------------------------------------------------------------- somebody says off while a run works
+
+
+@pytest.mark.parametrize("at", ["push.preflight_passed", "push.backup_verified"])
+def test_who_says_off_in_the_middle_of_a_run_is_heard_before_the_next_cell(tell: Tell, at: str) -> None:
+    story = tell()
+    _designer, user, run, then = story.cast
+    user.types("P-1", "description", "The user's")
+    with run.between(at=at):
+        story.settings(write="off")
+    then.plant3d_holds("P-1", "Pump 1, as drawn")
+    ran = newest_run(story)
+    error = ran["error"]
+    promise(isinstance(error, dict) and error["code"] == "write_off", f"the run says {error}")
+    run.now()
+    then.plant3d_holds("P-1", "Pump 1, as drawn")
+    story.settings(write="sql")
+    run.now()
+    then.both_sides_hold("P-1", "The user's")

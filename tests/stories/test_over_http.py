@@ -213,3 +213,52 @@ def test_a_question_that_nobody_decided_is_not_said_to_be_carried_out(tell: Tell
     service.worker()
     _status, done = anna.asks("GET", f"/conflicts/{seen['id']}")
     promise(done["carried_out"], done)
+
+
+# ---------------------------------------------------------------- a service that runs, and a word in its configuration
+
+
+def runs(person: Person, service: Service, which: str) -> None:
+    status, answer = person.asks("POST", f"/sync/{which}?wait=0", {"project_id": NAME})
+    promise(status in (200, 202), f"no run is taken: {answer}")
+    promise(service.worker() == 1, "the worker carried nothing out")
+
+
+@pytest.mark.parametrize("said", ["off", "no project", "nonsense"])
+def test_a_running_service_writes_nothing_more_into_plant_3d_once_somebody_says_so(
+    tell: Tell, serve: Serve, said: str
+) -> None:
+    story = tell()
+    service = serve(story)
+    anna = service.person("anna")
+    story.user.types("P-1", "description", "Before")
+    runs(anna, service, "push")
+    story.then.both_sides_hold("P-1", "Before")
+    config = story.world.config.read_text()
+    if said == "off":
+        story.settings(write="off")
+    else:
+        story.world.config.write_text({"no project": "projects: {}", "nonsense": "projects: [: {"}[said])
+    story.user.types("P-1", "description", "After")
+    story.designer.types("P-2", "description", "The designer's")
+    runs(anna, service, "push")
+    runs(anna, service, "pull")
+    story.then.plant3d_holds("P-1", "Before")
+    story.then.synapse_holds("P-1", "After")
+    story.then.synapse_holds("P-2", "The designer's")
+    story.world.config.write_text(config)
+    story.settings(write="sql")
+    runs(anna, service, "push")
+    story.then.both_sides_hold("P-1", "After")
+
+
+def test_a_service_that_began_without_the_right_to_write_does_not_take_it_from_the_file(
+    tell: Tell, serve: Serve
+) -> None:
+    story = tell(write="off")
+    service = serve(story)
+    anna = service.person("anna")
+    story.settings(write="sql")
+    story.user.types("P-1", "description", "The user's")
+    runs(anna, service, "push")
+    story.then.plant3d_holds("P-1", "Pump 1, as drawn")

@@ -107,6 +107,8 @@ class Project(msgspec.Struct, kw_only=True):
     prune_backups: Callable[[BackupMade, frozenset[str]], list[str]] | None = None
     doors: Callable[[], str] | None = None
     """A token that changes when a drawing is opened or closed; None where nothing is written directly."""
+    may_write: Callable[[], bool] = lambda: True
+    """Whether cells may be written directly at this moment: somebody may have said `write: off` since the run began."""
     counts: Counts = msgspec.field(default_factory=Counts)
     """What this object's runs counted and did not store yet."""
 

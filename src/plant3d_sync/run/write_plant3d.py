@@ -53,10 +53,23 @@ def apply_push(execution: Execution, steps: Sequence[Push], snapshot: PlantSnaps
             worth_it = [step for step in worth_it if _is_still_said(execution, step)]
             if worth_it:
                 failpoint("push.preflight_passed")
+                _check_allowed(execution)
                 backup.make_sure()
+                _check_allowed(execution)
                 backup.note(_write_group(execution, worth_it, writer.write))
             execution.world.progress("push", min(start + GROUP, len(ready)), len(ready))
     backup.settle()
+
+
+def _check_allowed(execution: Execution) -> None:
+    """End here if somebody said `write: off` since the run began; a backup may have taken long."""
+    if not execution.project.may_write():
+        raise ConfigError(
+            f"Writing into Plant 3D was switched off for {execution.project.name} while the run worked. "
+            "What was written until then is recorded; nothing more was written.",
+            hint="Nothing to do if it is meant. With `write: sql` in the configuration file the next run goes on.",
+            code="write_off",
+        )
 
 
 def _worth_it(execution: Execution, writer: Writer, steps: Sequence[Push]) -> list[Push]:

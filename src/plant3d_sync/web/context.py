@@ -104,6 +104,10 @@ class Context(msgspec.Struct, kw_only=True):
         """A project's configuration."""
         return self.app.config.projects[name]
 
+    def write_mode(self, name: str) -> str:
+        """How values may get into a project's Plant 3D database at this moment."""
+        return self.app.write_mode(name).value
+
     def watched(self, name: str) -> Watched:
         """What is expected of a project."""
         entry = self.entry(name)

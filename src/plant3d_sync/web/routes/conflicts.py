@@ -145,7 +145,7 @@ def _decide(
             Choice(resolution=choice, note=note),
             by=call.by,
             version=item["version"],
-            write_mode=call.context.entry(project).write,
+            write_mode=call.context.write_mode(project),
         )
     except NeedsPersonError as error:
         left.append({"id": item["id"], "reason": error.error_code})
@@ -213,7 +213,7 @@ def resolve(
             Choice(resolution=body.resolution, manual_value=body.manual_value, note=body.note),
             by=call.by,
             version=version,
-            write_mode=call.context.entry(project).write,
+            write_mode=call.context.write_mode(project),
         )
         sync_id = _carry_out(call, ticket, project)
         return Answer(status=200, body=s.Resolved.model_validate({**done, "sync_id": sync_id}))

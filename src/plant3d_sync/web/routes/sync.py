@@ -350,7 +350,7 @@ def undo(sync_id: IdPath, call: CanWrite, body: s.UndoBody | None = None) -> Res
             sync_id,
             change_id=wanted.change_id,
             by=call.by,
-            write_mode=call.context.entry(run.project).write,
+            write_mode=call.context.write_mode(run.project),
         )
         document = s.UndoPlan(
             plan_id=made["plan_id"],

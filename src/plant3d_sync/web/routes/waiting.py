@@ -124,7 +124,7 @@ def retry(row_id: RowId, call: CanResolve) -> Response:
 
 def _carry_out(call: Call, ticket: Ticket, project: str) -> str | None:
     """Queue the run that tries it; None if a plan waits, then the run after it does."""
-    direction = Direction.PULL if call.context.entry(project).write == "off" else Direction.BOTH
+    direction = Direction.PULL if call.context.write_mode(project) == "off" else Direction.BOTH
     try:
         return ask(call, ticket, project, Wish.to(direction), trigger="retry").run_id
     except RetryLaterError as error:
