@@ -66,7 +66,7 @@ def test_a_deleted_column_empties_nothing(world: World) -> None:
     deletes_the_column(world)
     shown = step_of(world)
     assert shown is not None, "before anything is decided"
-    report = world.pulled()
+    report = world.pulled(code=3)
     assert report["writes"]["synapse"] == 0 and report["outcome"] == "with_issues"
     assert descriptions(world) == {f"Pump {number}" for number in range(40)}
     (change,) = report["schema_step"]["changes"]
@@ -85,7 +85,7 @@ def test_a_deleted_column_empties_nothing(world: World) -> None:
     file = next(iter(world.options["mapping"]))
     checked = world.cli("mapping", "check", file, "--project", NAME).json["problems"]
     assert [one["severity"] for one in checked if one["code"] == "schema_step"] == ["warning"]
-    quiet = world.pulled()
+    quiet = world.pulled(code=3)
     assert quiet["outcome"] == "with_issues" and quiet["schema_step"] == report["schema_step"]
 
 
@@ -93,14 +93,14 @@ def test_the_rest_of_a_run_goes_on_while_a_step_waits(world: World) -> None:
     deletes_the_column(world)
     world.change("UPDATE InLineAssets SET Size = '50'")
     world.change("UPDATE EngineeringItems SET Manufacturer = 'KSB' WHERE PnPID IN (SELECT PnPID FROM Pumps)")
-    assert world.pulled()["writes"]["synapse"] == 41
+    assert world.pulled(code=3)["writes"]["synapse"] == 41
     assert descriptions(world) == {f"Pump {number}" for number in range(40)}
     assert {a["attributes"].get("manufacturer") for a in world.live().values()} == {"KSB", None}
 
 
 def test_an_accepted_step_is_a_change_of_the_mapping_and_the_next_run_compares(world: World) -> None:
     deletes_the_column(world)
-    world.pulled()
+    world.pulled(code=3)
     waiting = step_of(world)
     assert waiting is not None
     assert world.cli("schema", "accept", NAME, "--step", "another").error == "schema_moved"
@@ -116,11 +116,11 @@ def test_an_accepted_step_is_a_change_of_the_mapping_and_the_next_run_compares(w
 def test_an_edit_made_while_a_step_waits_arrives_once_it_is_accepted(world: World) -> None:
     world.change("UPDATE PnPProperties SET Length = 4 WHERE PropertyName = 'Size'")
     world.change("UPDATE InLineAssets SET Size = '50'")
-    world.pulled()
+    world.pulled(code=3)
     assert world.live()["HV-1"]["attributes"]["size"] == "25"
     with closing(sqlite3.connect(world.state)) as state, state:
         state.execute("UPDATE catalogue SET step = json_set(step, '$.since', '2020-02-02T00:00:00Z')")
-    world.pulled("--full")
+    world.pulled("--full", code=3)
     waiting = step_of(world)
     assert waiting is not None and waiting["since"] == "2020-02-02T00:00:00Z", "as old as its first run"
     world.cli("schema", "accept", NAME)
@@ -130,7 +130,7 @@ def test_an_edit_made_while_a_step_waits_arrives_once_it_is_accepted(world: Worl
 
 def test_a_step_that_is_put_right_in_plant_3d_is_over(world: World) -> None:
     deletes_the_column(world)
-    world.pulled()
+    world.pulled(code=3)
     world.change("INSERT INTO PnPProperties VALUES ('EngineeringItems', 'ACME_Desc', 'System.String', 255)")
     world.change("ALTER TABLE EngineeringItems ADD COLUMN ACME_Desc VarChar (255) collate nocase")
     world.change(
@@ -161,7 +161,7 @@ def test_a_step_that_is_put_right_in_plant_3d_is_over(world: World) -> None:
 )
 def test_every_kind_of_change_holds_what_it_concerns(world: World, change: str, kind: str) -> None:
     world.change(change)
-    report = world.pulled()
+    report = world.pulled(code=3)
     (told,) = report["schema_step"]["changes"]
     assert told["kind"] == kind and told["fields"] == ["attributes.size"] and told["items"] == 1
     assert world.live()["HV-1"]["attributes"]["size"] == "25" and report["writes"]["synapse"] == 0
@@ -172,7 +172,7 @@ def test_items_that_enter_by_a_new_class_are_named_and_wait(world: World) -> Non
     dcf.declare("VapourBottle", "Equipment", {})
     assert step_of(world) is None, "a class without items concerns nobody"
     item = dcf.add("VapourBottle", Tag="VB-1")
-    report = world.pulled()
+    report = world.pulled(code=3)
     assert report["schema_step"]["enter"] == {
         "count": 1,
         "items": [{"pnpid": item, "tag": "VB-1", "class": "VapourBottle"}],
@@ -184,7 +184,7 @@ def test_items_that_enter_by_a_new_class_are_named_and_wait(world: World) -> Non
 
 def test_items_that_leave_with_their_class_are_named_and_nothing_is_archived(world: World) -> None:
     world.change("UPDATE PnPTables SET BaseTable = 'Lines' WHERE TableName = 'GateValve'")
-    report = world.pulled()
+    report = world.pulled(code=3)
     assert report["schema_step"]["leave"]["count"] == 1
     assert report["schema_step"]["leave"]["items"][0]["tag"] == "HV-1"
     assert "HV-1" in world.live() and report["stats"]["archived"] == 0
@@ -200,14 +200,14 @@ def test_doctor_counts_what_waits_for_the_step_as_the_run_does(world: World) -> 
     dcf = Dcf.existing(world.dcf)
     dcf.declare("VapourBottle", "Equipment", {})
     dcf.add("VapourBottle", Tag="VB-1")
-    covered = world.pulled()["coverage"]
+    covered = world.pulled(code=3)["coverage"]
     assert (covered["whole"], covered["handed_over"], covered["reasons"]) == (42, 41, {"schema_step": 1})
     assert "brings 41 of 42 (97 %); the rest: schema_step 1" in doctor(world)["coverage"]["message"]
 
 
 def test_a_class_that_left_is_told_with_the_items_that_left(world: World) -> None:
     world.change("UPDATE PnPTables SET BaseTable = 'Lines' WHERE TableName = 'GateValve'")
-    (told,) = world.pulled()["schema_step"]["changes"]
+    (told,) = world.pulled(code=3)["schema_step"]["changes"]
     assert (told["kind"], told["items"]) == ("class_removed", 1) and "left alone" in told["message"]
 
 
@@ -219,7 +219,8 @@ def test_items_with_an_asset_that_left_are_told_by_name_for_as_long_as_they_are_
         world.change("UPDATE PnPTables SET BaseTable = 'Lines' WHERE TableName = 'GateValve'")
     else:
         (tmp_path / "mine.yml").write_text(MAPPING + "  HandValves: {entity: none}\n")
-    assert world.pulled()["findings_by_code"]["out_of_mapping"] == 1
+    code = 3 if by == "schema" else 0
+    assert world.pulled(code=code)["findings_by_code"]["out_of_mapping"] == 1
     if by == "schema":
         world.cli("schema", "accept", NAME)
     world.pulled()
@@ -254,7 +255,7 @@ def served(world: World) -> Iterator[TestClient]:
 
 def test_the_api_shows_and_accepts_the_step(world: World) -> None:
     deletes_the_column(world)
-    world.pulled()
+    world.pulled(code=3)
     with served(world) as client:
         shown = client.get(f"/api/v1/projects/{NAME}/schema").json()
         assert shown["step"]["changes"][0]["column"] == "ACME_Desc"

@@ -94,14 +94,15 @@ class Report(msgspec.Struct, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 row errors or open conflicts; 5 stopped by a guard."""
+        """0 done; 3 row errors, or somebody has to decide; 5 stopped by a guard."""
         if self.outcome == "guarded":
             return 5
         if self.outcome == "failed":
             return 1
         if self.outcome == "cancelled":
             return 130
-        return 3 if self.stats.get("errors") or self.stats.get("conflicts") or self.errors else 0
+        left = self.stats.get("errors") or self.stats.get("conflicts") or self.errors or self.schema_step
+        return 3 if left else 0
 
 
 def always() -> Document:
