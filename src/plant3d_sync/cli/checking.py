@@ -11,6 +11,7 @@ import msgspec
 
 from plant3d_sync.address import ESCAPES
 from plant3d_sync.bootstrap import App
+from plant3d_sync.cli.common import speaks
 from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import recipe_for
 from plant3d_sync.errors import ConfigError, SyncError
@@ -62,6 +63,7 @@ def check_configuration(config: str | None) -> Found:
         return found
     learn_secrets(settings, file, environ)
     app = App(settings=settings, config=file, base_dir=base_dir, environ=environ)
+    speaks(app)
     found.projects = sorted(file.projects)
     _addresses(app, found)
     for name in file.projects:

@@ -36,12 +36,17 @@ def wants_json(flag: bool) -> bool:
     return CHOICES.json
 
 
+def speaks(made: App) -> None:
+    """The language of its settings, unless somebody asked for another."""
+    if CHOICES.language is None:
+        choose(made.language)
+
+
 @contextmanager
 def app() -> Iterator[App]:
     """Settings, configuration, state; closed at the end. Raises Interrupted (Ctrl-C)."""
     made = make_app(CHOICES.config)
-    if CHOICES.language is None:
-        choose(made.language)
+    speaks(made)
     try:
         yield made
     except KeyboardInterrupt:

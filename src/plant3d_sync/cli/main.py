@@ -6,6 +6,7 @@ import gc
 
 gc.disable()  # nothing that is imported is garbage; collecting it over and over costs 30 ms a start
 import copy
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -147,7 +148,8 @@ def run(arguments: list[str] | None = None) -> int:
     # looked up by hand: a command line that cannot be parsed is answered as JSON too
     CHOICES.config, CHOICES.json = None, "--json" in words
     CHOICES.language = language.known(_language(words)) or language.of_environment()
-    with language.speaking(CHOICES.language or language.DEFAULT):
+    of_settings = language.known(os.environ.get("P3DSYNC_LANGUAGE"))  # said before they are read, too
+    with language.speaking(CHOICES.language or of_settings or language.DEFAULT):
         return _run(words, arguments)
 
 

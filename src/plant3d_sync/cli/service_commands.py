@@ -16,7 +16,7 @@ import typer
 
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.cli.checking import check_configuration
-from plant3d_sync.cli.common import CHOICES, JsonOption, app, wants_json
+from plant3d_sync.cli.common import CHOICES, JsonOption, app, speaks, wants_json
 from plant3d_sync.cli.output import heads, labelled, print_json, put, say, table
 from plant3d_sync.cli.settings_page import settings_page, settings_values
 from plant3d_sync.errors import ConfigError
@@ -463,6 +463,7 @@ def settings_show(json: JsonOption = False) -> None:
     """
     as_json = wants_json(json)
     made = make_app(CHOICES.config)
+    speaks(made)
     values = settings_values(made, CHOICES.config)
     if as_json:
         print_json({"settings": values})

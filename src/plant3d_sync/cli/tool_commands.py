@@ -294,11 +294,13 @@ def db_upgrade(json: JsonOption = False) -> None:
     Example: plant3d-sync db upgrade
     """
     from plant3d_sync.bootstrap import make_app
-    from plant3d_sync.cli.common import CHOICES
+    from plant3d_sync.cli.common import CHOICES, speaks
     from plant3d_sync.state import State
 
     as_json = wants_json(json)
-    state = State(make_app(CHOICES.config).state_url)
+    made = make_app(CHOICES.config)
+    speaks(made)
+    state = State(made.state_url)
     before, after = state.upgrade()
     state.close()
     if as_json:
