@@ -38,7 +38,7 @@ def decide(link: Link, on: Context, *, older: bool = False) -> Decision:
     A line that is missed since the mapping tells lines apart otherwise is archived by a person only.
     """
     if link.class_name not in on.rules.classes:
-        if link.state is LinkState.OUT:
+        if link.state is LinkState.OUT or link.state in _WITHOUT_ITEM:  # what a person said of it stands
             return _NOTHING
         return replace(_NOTHING, steps=(_absent(link, After(state=LinkState.OUT)),))
     if link.state in _WITHOUT_ITEM:

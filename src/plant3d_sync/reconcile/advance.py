@@ -191,8 +191,9 @@ def archived(link: Link, step: Archive, asset: Asset) -> Link:
 
 
 def gone(link: Link, step: Absent | Archive) -> Link:
-    """The item was not seen."""
-    return replace(link, state=step.after.state, missing=step.after.missing, digest=b"")
+    """The item was not seen. Where its class is left out nobody looked for it: it is as it was compared."""
+    known_as = link.digest if step.after.state is LinkState.OUT else b""
+    return replace(link, state=step.after.state, missing=step.after.missing, digest=known_as)
 
 
 def there(link: Link) -> Link:

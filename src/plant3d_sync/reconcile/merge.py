@@ -154,14 +154,15 @@ def merge_field(at: Situation) -> FieldOutcome:
 def _is_held_after_undo(at: Situation) -> bool:
     """Whether both sides still hold what they held when an undo put the one back and kept the other's value away.
 
-    Where another group stands for a line since, nobody typed what it holds: SYNAPSE's value is kept away from that one too.
+    Where another group stands for a line since, or the mapping names another column, nobody typed what that holds:
+    SYNAPSE's value is kept away from there too.
     """
     hold = at.hold
     if hold is None:
         return False
     in_synapse = hold.side == Side.SYNAPSE.value
     restored, source = (at.synapse, at.plant3d) if in_synapse else (at.plant3d, at.synapse)
-    if at.no_edit == OTHER_ROW and not in_synapse:
+    if at.no_edit in (OTHER_ROW, MAPPING_CHANGED) and not in_synapse:
         return at.same(source, hold.value)
     return at.same(source, hold.value) and at.same(restored, hold.kept)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec.structs import replace as with_values
 
+from plant3d_sync.model.conflict import WHOLE
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.refused import Refused, digest_of, key_of, offer_of
@@ -43,6 +44,7 @@ class Quarantine(msgspec.Struct, frozen=True):
                 kept.append(step)
         errors = [*decision.errors, *(with_values(one.error, held=True) for one in told)]
         left, ignored = self._sort(known, errors)
+        ignored += [one for one in known if one not in ignored and _is_unseen(one, decision)]
         if len(kept) == len(decision.steps) and not ignored:
             return decision
         return self._without(decision, kept, left, ignored)
@@ -111,6 +113,17 @@ class Quarantine(msgspec.Struct, frozen=True):
             uncompared=decision.uncompared or held,
             amounts=amounts if fate is not None else NO_AMOUNTS,
         )
+
+
+def _is_unseen(one: Refused, decision: Decision) -> bool:
+    """Whether a person left the row alone and its item was compared, but for just this field: what was said stands."""
+    names = decision.looked_at
+    return (
+        one.ignored is not None
+        and bool(one.key.field)
+        and bool(names)
+        and not {WHOLE, one.key.field} & {*names}
+    )
 
 
 NOTHING_REFUSED = Quarantine()

@@ -9,7 +9,7 @@ import msgspec
 
 from plant3d_sync.connectors.base import PlantSnapshot
 from plant3d_sync.model.document import Document
-from plant3d_sync.model.link import InSynapse, LinkState
+from plant3d_sync.model.link import InSynapse
 from plant3d_sync.model.record import Finding
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.schema import (
@@ -118,17 +118,12 @@ def _document(
     }
 
 
-_FOLLOWED = frozenset({LinkState.ACTIVE, LinkState.MISSING, LinkState.PENDING, LinkState.OUT})
-
-
 def left_alone(briefs: Iterable[Brief], rules: RuleSet) -> Iterator[Brief]:
     """Items with a living asset whose class the mapping does not bring, or not any more: nothing is done with them."""
     return (
         brief
         for brief in briefs
-        if brief.class_name not in rules.classes
-        and brief.state in _FOLLOWED
-        and brief.in_synapse is InSynapse.LIVE
+        if brief.class_name not in rules.classes and brief.in_synapse is InSynapse.LIVE
     )
 
 

@@ -17,7 +17,7 @@ from plant3d_sync.model.link import InSynapse, LinkState
 from plant3d_sync.model.plan import RowError
 from plant3d_sync.model.refused import OF_IDENTITY, Ignored, Key, Refused, digest_of, key_of
 from plant3d_sync.state import acknowledgements, links
-from plant3d_sync.state.acknowledgements import Said
+from plant3d_sync.state.acknowledgements import Said, Word
 from plant3d_sync.state.codec import load_map
 from plant3d_sync.state.tables import change, link, quarantine
 from plant3d_sync.state.tables import project as project_table
@@ -164,10 +164,10 @@ def keep(connection: Connection, number: int, project: str, run: Looked) -> None
         or not _lives_on_both(connection, number, identity)
         or _is_written(connection, row, run.run_id)
     ]
-    _remove(connection, project, _awake(connection, number, project, over, run.is_left_out), run.at)
+    _remove(connection, project, _awake(connection, number, project, over, run.is_left_out, numbers), run.at)
 
 
-_PAIR: sa.Select[Any] = sa.select(link.c.state, link.c.gone_in_synapse).where(
+_PAIR: sa.Select[Any] = sa.select(link.c.state, link.c.gone_in_synapse, link.c.pending, link.c.pnpid).where(
     link.c.project == sa.bindparam("whose"),
     link.c.guid_key == sa.bindparam("key"),
     link.c.plant3d_id == sa.bindparam("identity"),
@@ -224,28 +224,61 @@ def forget_pushes(
     _remove(connection, project, _awake(connection, number, project, over, is_left_out), at)
 
 
+_NOWHERE: Final[Mapping[str | None, Collection[int]]] = {}
 _RESTS: Final = frozenset((LinkState.ACTIVE, LinkState.OUT, LinkState.MISSING, LinkState.PENDING))
 """States of a pair that may live again as it was: its class comes back, its item, or its asset."""
 
 
 def _awake(
-    connection: Connection, number: int, project: str, rows: Sequence[Row[Any]], is_left_out: LeftOut
-) -> list[Row[Any]]:
+    connection: Connection,
+    number: int,
+    project: str,
+    rows: Sequence[Kept],
+    is_left_out: LeftOut,
+    met_as: Mapping[str | None, Collection[int]] = _NOWHERE,
+) -> list[Kept]:
     """Those of these rows that are over. One that a person left alone rests while its pair, or its field, is not compared:
-    what it was said of did not move.
+    what it was said of did not move. `met_as`: numbers under which this run met an identity.
     """
     words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE) if rows else {}
-    return [
-        row
-        for row in rows
-        if word_for(row, words) is None
-        or (pair := _pair_of(connection, number, str(load_map(row.data).get("plant3d_id")))) is None
-        or pair.state not in _RESTS
-        or (
-            _lives(pair.state, pair.gone_in_synapse)
-            and not is_left_out(str(load_map(row.data).get("class")), row.side, row.field)
+    over = []
+    for row in rows:
+        data = load_map(row.data)
+        identity = str(data.get("plant3d_id"))
+        pair = _pair_of(connection, number, identity) if word_for(row, words) is not None else None
+        if (
+            pair is None
+            or pair.state not in _RESTS
+            or (
+                _lives(pair.state, pair.gone_in_synapse)
+                and not is_left_out(str(data.get("class")), row.side, row.field)
+                and not (pair.pnpid == row.pnpid and row.pnpid not in met_as.get(identity, {row.pnpid}))
+            )
+        ):
+            over.append(row)
+    return over
+
+
+def follow(connection: Connection, number: int, project: str, rows: Mapping[int, int], *, at: float) -> None:
+    """Items stand in other rows now (old PnPID -> new one), as a person said: their identities are not refused any more,
+    and what he left alone of them is left alone there too.
+    """
+    known = rows_of(connection, number)
+    accepted = {row.id: row for row in known if row.pnpid in rows.values() and row.code in OF_IDENTITY}
+    _remove(connection, project, list(accepted.values()), at)
+    words = acknowledgements.standing(connection, project, acknowledgements.QUARANTINE)
+    taken = {Key(row.pnpid, row.field, row.code) for row in known if row.id not in accepted}
+    for row in known:
+        said = word_for(row, words)
+        there = Key(rows.get(row.pnpid, row.pnpid), row.field, row.code)
+        if said is None or there in taken:
+            continue
+        connection.execute(sa.update(quarantine).where(quarantine.c.id == row.id).values(pnpid=there.pnpid))
+        acknowledgements.end(connection, [said.number], acknowledgements.REPLACED, at=at)
+        word = Word(reason=said.reason, by=said.by, at=said.at, until=said.until)
+        acknowledgements.say(
+            connection, project, acknowledgements.QUARANTINE, {word_of(there): said.digest}, word
         )
-    ]
 
 
 def _remove(connection: Connection, project: str, rows: Collection[Row[Any]], at: float) -> None:

@@ -29,7 +29,7 @@ from plant3d_sync.run.read_synapse import read_feed
 from plant3d_sync.run.recall import live_tags
 from plant3d_sync.run.recount import recount
 from plant3d_sync.run.write_synapse import idempotency_key, in_full
-from plant3d_sync.state import audit, intents, links, ours, runs
+from plant3d_sync.state import audit, intents, links, ours, quarantine, runs
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.lease import Lease
 from plant3d_sync.state.links import Brief
@@ -396,7 +396,9 @@ def _follow_rows(world: World, project: Project, lease: Lease, run: Run, moved: 
             for link in links.by_items(connection, known.number, [row.plant3d_id for row in moved], [])
         }
         links.save(connection, [advance.row_moved(by_guid[row.plant3d_id], row.pnpid) for row in moved])
-        ours.follow(connection, project.name, {row.link_pnpid: row.pnpid for row in moved})
+        rows = {row.link_pnpid: row.pnpid for row in moved}
+        ours.follow(connection, project.name, rows)
+        quarantine.follow(connection, known.number, project.name, rows, at=now)
         for row in moved:
             link = by_guid[row.plant3d_id]
             audit.append(
