@@ -516,6 +516,29 @@ def test_a_server_that_goes_away_in_mid_push_is_asked_once_more_and_not_by_each_
     assert push(site.world)["writes"]["plant3d"] == 5
 
 
+@pytest.mark.parametrize(("number", "code"), [(9002, "source_away"), (1205, "source_locked")])
+def test_a_commit_that_fails_leaves_no_transaction_open_and_is_never_told_as_written(
+    site: Site, number: int, code: str
+) -> None:
+    """What the server leaves open would show the new value to whoever looks through the same session."""
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "committed by the second run")
+    written: list[str] = []
+
+    def at_commit(sql: str) -> Answer | None:
+        if sql.startswith("UPDATE"):
+            written.append(sql)
+        return ServerError(number, "said at COMMIT") if written and sql.startswith("COMMIT") else None
+
+    site.server.instead = at_commit
+    only_reads_refused(site, code)
+    site.server.instead = {}.get
+    assert now(site.world)["writes"]["plant3d"] == 1
+    assert cell(site.world, pnpid) == "committed by the second run"
+    at_rest(site.world)
+
+
 def test_a_login_that_is_refused_in_mid_push_is_not_tried_again_by_each_item(site: Site) -> None:
     """Its password was changed and its sessions ended: a try for each item would lock the account."""
     site.world.pulled()

@@ -83,6 +83,7 @@ def test_a_url_that_cannot_work_is_refused_without_showing_the_password(url: str
         ),
         (("08001", "[08001] TCP Provider: no (10061) (SQLDriverConnect)"), None),
         (("HYT00", "[HYT00] Login timeout expired (0) (SQLDriverConnect)"), None),
+        (("Cannot commit transaction: (9002, b'the log is full')",), 9002),
         (("something else",), None),
         ((), None),
     ],

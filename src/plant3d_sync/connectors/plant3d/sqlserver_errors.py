@@ -38,6 +38,8 @@ the same database was open before.
 """
 _SQLSTATE_NUMBERS = {"40001": 1205, "28000": 18456}
 _ODBC_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
+_NUMBER_AT_COMMIT = re.compile(r"Cannot \w+(?: back)? transaction: \((\d+),")
+"""pymssql puts the server's error into a sentence of its own there."""
 _LOOK_AT_THE_SERVERS_MESSAGE = 20018
 _NOT_CONNECTED = 20002
 """Said of every login that came to nothing, behind the reason."""
@@ -62,6 +64,9 @@ def sql_error_number(error: BaseException) -> int | None:
     if isinstance(first, int):
         return _dblib_number(arguments)
     words = str(original)
+    at_commit = _NUMBER_AT_COMMIT.match(words)
+    if at_commit:
+        return int(at_commit[1])
     found = [int(number) for number in _ODBC_NUMBER.findall(words)]
     if isinstance(first, str) and first.startswith(_NO_SERVER_STATES) and "[SQL Server]" not in words:
         return None

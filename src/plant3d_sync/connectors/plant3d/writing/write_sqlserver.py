@@ -341,8 +341,14 @@ class SqlServerCells:
         return int(self._open().execute(update_base(pnpid, old_stamp, stamp, revision)).rowcount)
 
     def commit(self) -> None:
-        """See `CellStore`."""
-        self._open().commit()
+        """See `CellStore`. A session in which it failed is closed: what it left open ends so, and nobody looks through it."""
+        current = self._open()
+        try:
+            current.commit()
+        except self.errors:
+            with suppress(Exception):
+                current.invalidate()
+            raise
         self._give_back()
 
     def rollback(self) -> None:
