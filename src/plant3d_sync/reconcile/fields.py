@@ -125,15 +125,7 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         plant3d=plant3d,
         synapse=synapse,
         same=same,
-        times=Times(
-            now=on.know.now,
-            tolerance=on.know.clocks.tolerance,
-            plant3d=_plant3d_side(link.observed.get(name, {}).get("p"), observed.get("p"), on),
-            synapse=observed.get("s"),
-            row_stamp=_row_stamp(pair),
-            synapse_stamp=said_at(stamp(pair, name)),
-            skew=on.know.clocks.skew,
-        ),
+        times=_times(pair, name, observed, on),
         resolution=None if taken_back else choice,
         hold=link.holds.get(name),
         frozen=flip.writes >= FLIP_LIMIT,
@@ -163,6 +155,20 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         choice=None
         if stands or choice is None
         else (choice.conflict_id, SIDE_MOVED if taken_back else _fate(situation, choice, outcome)),
+    )
+
+
+def _times(pair: Pair, name: str, observed: Mapping[str, Interval], on: Context) -> Times:
+    """When each side's value came, as far as it is known. `observed`: the latest edits, as this read dates them."""
+    clocks = on.know.clocks
+    return Times(
+        now=on.know.now,
+        tolerance=clocks.tolerance,
+        plant3d=_plant3d_side(pair.link.observed.get(name, {}).get("p"), observed.get("p"), on),
+        synapse=observed.get("s"),
+        row_stamp=_row_stamp(pair),
+        synapse_stamp=said_at(stamp(pair, name)),
+        skew=clocks.skew,
     )
 
 

@@ -39,8 +39,18 @@ from plant3d_sync.state.codec import dump
 from plant3d_sync.state.intents import ChangeRow
 from plant3d_sync.words import said
 
-NO_DOUBTS: Final[Mapping[str, Collection[str]]] = {}
-"""Every answer was heard."""
+
+class HeardLater(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run heard of a call that another run sent, `run_id`.
+
+    `since`: identity -> what SYNAPSE holds now, None if the asset is gone. `found`: the results were seen in SYNAPSE, which
+    kept no answer. `doubts`: identity -> fields that may never have been written.
+    """
+
+    run_id: str
+    since: Mapping[str, Asset | None]
+    found: bool = False
+    doubts: Mapping[str, Collection[str]] = msgspec.field(default_factory=dict)
 
 
 def store_results(
@@ -48,35 +58,29 @@ def store_results(
     intent_id: int,
     steps: Sequence[ToSynapse],
     results: Sequence[WriteResult],
-    *,
-    run_id: str | None = None,
-    found: bool = False,
-    since: Mapping[str, Asset | None] | None = None,
-    doubts: Mapping[str, Collection[str]] = NO_DOUBTS,
+    later: HeardLater | None = None,
 ) -> None:
     """Turn SYNAPSE's answers into links, bases, changes and one audit entry: one transaction.
 
-    Items without an answer stay open as an intent of their own: unknown is not failed.
-    `found`: the results were seen in SYNAPSE after a crash, not answered to us. `since`: they are answers that SYNAPSE
-    kept of such a call; identity -> what it holds now, None if the asset is gone. `doubts`: identity -> fields that may never
-    have been written.
+    Items without an answer stay open as an intent of their own: unknown is not failed. `later`: None if this run sent the
+    call and was answered.
     """
     world, known = execution.world, execution.known
-    run, now = run_id or execution.run_id, world.clock()
+    run, now = execution.run_id if later is None else later.run_id, world.clock()
     with world.state.write() as connection:
         receipts = _Receipts(
             execution=execution,
             intent_id=intent_id,
             run_id=run,
             at=now,
-            found=found,
-            kept=since is not None,
+            found=later is not None and later.found,
+            kept=later is not None,
             old=links_of(connection, steps),
         )
         for step, result in zip(steps, results, strict=True):
             receipts.settle(step, result)
-        if since is not None:
-            receipts.see(since, doubts)
+        if later is not None:
+            receipts.see(later.since, later.doubts)
         execution.lease.fence.check(connection)  # what was sent counts, whoever may store it
         links.add(connection, receipts.made, number=known.number, run_id=run)
         links.save(connection, receipts.moved)

@@ -25,7 +25,7 @@ from plant3d_sync.run.asking import NEVER_RECEIVED, kept_answer
 from plant3d_sync.run.execution import Execution
 from plant3d_sync.run.lines import reading_of
 from plant3d_sync.run.read_synapse import Feed
-from plant3d_sync.run.receipts import store_results
+from plant3d_sync.run.receipts import HeardLater, store_results
 from plant3d_sync.run.report import Report
 from plant3d_sync.run.write_plant3d import store_receipts
 from plant3d_sync.state import intents, links
@@ -93,16 +93,13 @@ def _settle(execution: Execution, feed: Feed, intent: Intent) -> int:
     steps = [one.step for one in (*applied, *taken_back)]
     results = [_result(one.step, one.asset) for one in applied if one.asset is not None]
     results += [_as_made(one.step, one.asset) for one in taken_back if one.asset is not None]
-    store_results(
-        execution,
-        intent.intent_id,
-        steps,
-        results,
+    later = HeardLater(
         run_id=intent.run_id,
-        found=True,
         since={one.step.plant3d_id: one.asset for one in taken_back},
+        found=True,
         doubts={one.step.plant3d_id: _shared(execution, one.step) for one in taken_back},
     )
+    store_results(execution, intent.intent_id, steps, results, later)
     for one in applied:
         feed.news.pop(one.step.plant3d_id, None)
     return len(steps)
@@ -132,7 +129,7 @@ def _take(
             feed.news.pop(step.plant3d_id, None)
     if not steps:
         return _close(execution, intent, "done")
-    store_results(execution, intent.intent_id, steps, results, run_id=intent.run_id, since=since)
+    store_results(execution, intent.intent_id, steps, results, HeardLater(run_id=intent.run_id, since=since))
     return len(steps)
 
 

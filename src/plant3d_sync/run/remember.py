@@ -290,25 +290,10 @@ class Memory:
             values["probe"] = {**stored.probe, "limits": limits}
         if planned.draft.lag > (stored.plant_lag or 0.0):
             values["plant_lag"] = planned.draft.lag
-            self._note_lag(connection, planned.draft, report)
+            _note_lag(connection, self._project.name, planned.draft, report)
         if self._asked.all_kinds and self._asked.compares_all:
             values |= _of_complete_read(planned, report, waiting)
         project_state.update(connection, self._project.name, **values)
-
-    def _note_lag(self, connection: Connection, draft: Draft, report: Report) -> None:
-        """Who reads that the intervals are wider now finds here which row showed it."""
-        pnpid, tag = draft.lag_shown_by or (None, None)
-        audit.append(
-            connection,
-            self._project.name,
-            action=LAG_SEEN,
-            actor="sync",
-            at=report.completed_at or self._world.clock(),
-            run=self._run.run_id,
-            seconds=round(draft.lag, 1),
-            pnpid=pnpid,
-            tag=tag,
-        )
 
     def _remember_decision(
         self,
@@ -345,6 +330,22 @@ def _both_looked_at(feed: Feed, report: Report, direction: Direction | None) -> 
     """When SYNAPSE was read, and when a direction (if any) last succeeded: columns of the project."""
     done = {} if direction is None else project_state.succeeded(direction, report.completed_at)
     return {"feed_read_at": feed.started_at, **done}
+
+
+def _note_lag(connection: Connection, project: str, draft: Draft, report: Report) -> None:
+    """Who reads that the intervals are wider now finds here which row showed it."""
+    pnpid, tag = draft.lag_shown_by or (None, None)
+    audit.append(
+        connection,
+        project,
+        action=LAG_SEEN,
+        actor="sync",
+        at=report.completed_at or 0.0,
+        run=report.run_id,
+        seconds=round(draft.lag, 1),
+        pnpid=pnpid,
+        tag=tag,
+    )
 
 
 def _of_complete_read(planned: Planned, report: Report, waiting: int) -> Document:
