@@ -23,13 +23,13 @@ from plant3d_sync.connectors.synapse.address import root_of
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.exchange import Timeouts
 from plant3d_sync.errors import ConfigError, NotFoundError
-from plant3d_sync.logs import get_logger
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
 from plant3d_sync.model.catalog import Catalog
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ClassRule, ConflictPolicy, DriftPolicy, RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
+from plant3d_sync.regularfile import read_limited
 from plant3d_sync.run.project import (
     POLICY_DIGITS,
     BackupMade,
@@ -55,6 +55,7 @@ from plant3d_sync.state import State, links
 from plant3d_sync.state import projects as project_state
 from plant3d_sync.state.tally import CALLS, Counts
 from plant3d_sync.words import said
+from plant3d_sync.yamlfile import LARGEST_FILE
 
 if TYPE_CHECKING:
     from plant3d_sync.connectors.synapse_v02.client import SynapseV02
@@ -99,6 +100,9 @@ class App:
     """The one clock of this process, in POSIX seconds; a command that may find no state asks it too."""
 
     making: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
+    _said: tuple[bytes, Mapping[str, WriteMode]] = field(
+        default=(b"", {}), init=False, repr=False, compare=False
+    )
 
     @once
     def state(self) -> State:
@@ -376,15 +380,26 @@ class App:
         if self.file is None or began is WriteMode.OFF:
             return began
         try:
-            now, _folder = load_config(self.file, self.settings)
+            said_now = self._write_modes(self.file).get(name, WriteMode.OFF)
         except ConfigError as error:
+            from plant3d_sync.logs import get_logger
+
             get_logger().warning(
                 "config.unreadable", project=name, code=error.error_code, reason=error.message
             )
             return WriteMode.OFF
-        entry = now.projects.get(name)
-        said_now = WriteMode.OFF if entry is None else WriteMode(entry.write)
         return min(began, said_now, key=list(WriteMode).index)
+
+    def _write_modes(self, file: Path) -> Mapping[str, WriteMode]:
+        """What the configuration file says of each project at this moment; understood anew only if its bytes changed."""
+        try:
+            data = read_limited(file, LARGEST_FILE)
+        except (OSError, ValueError):
+            data = b""  # `load_config` says what is wrong with it
+        if not data or self._said[0] != data:
+            now, _folder = load_config(file, self.settings)
+            self._said = data, {name: WriteMode(entry.write) for name, entry in now.projects.items()}
+        return self._said[1]
 
     def _neighbours(self, name: str) -> frozenset[str]:
         """Other configured projects on the same SYNAPSE project."""
