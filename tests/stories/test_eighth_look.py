@@ -374,3 +374,66 @@ def test_who_says_off_in_the_middle_of_a_run_is_heard_before_the_next_cell(tell:
     story.settings(write="sql")
     run.now()
     then.both_sides_hold("P-1", "The user's")
+
+
+# ---------------------------------------------------------------- a choice, and a side that takes back what it was made on
+
+
+@pytest.mark.parametrize(
+    ("who", "choice"),
+    [("user", "synapse"), ("user", "manual"), ("designer", "plant3d"), ("designer", "manual")],
+)
+@pytest.mark.parametrize("answer", ["plant3d", "synapse"])
+def test_a_choice_that_is_void_because_a_side_took_its_words_back_is_asked_again(
+    tell: Tell, who: str, choice: str, answer: str
+) -> None:
+    story = tell(conflict=ASK)
+    designer, user, run, then = story.cast
+    before = story.cell("P-1")
+    designer.types("P-1", "description", "The designer's")
+    user.types("P-1", "description", "The user's")
+    run.now()
+    run.resolve("P-1", choice, carry_out=False, value="A third" if choice == "manual" else "")
+    (user if who == "user" else designer).types("P-1", "description", before)
+    kept = "The designer's" if who == "user" else "The user's"
+    for _ in range(2):
+        run.now()
+        run.pull("--full")
+        run.now()
+        then.is_asked("P-1", "description", kept, str(before))
+        then.plant3d_holds("P-1", before if who == "designer" else kept)
+        then.synapse_holds("P-1", before if who == "user" else kept)
+    (void,) = story.conflicts("P-1", status="resolved")
+    promise(void["void_reason"] == "a side moved elsewhere", void)
+    run.resolve("P-1", answer)
+    run.now()
+    then.both_sides_hold("P-1", kept if (answer == "plant3d") == (who == "user") else before)
+    then.is_not_asked("P-1")
+
+
+@pytest.mark.parametrize(("who", "choice"), [("user", "plant3d"), ("designer", "synapse")])
+def test_who_takes_back_what_was_not_chosen_asks_nothing(tell: Tell, who: str, choice: str) -> None:
+    story = tell(conflict=ASK)
+    designer, user, run, then = story.cast
+    before = story.cell("P-1")
+    designer.types("P-1", "description", "The designer's")
+    user.types("P-1", "description", "The user's")
+    run.now()
+    run.resolve("P-1", choice, carry_out=False)
+    (user if who == "user" else designer).types("P-1", "description", before)
+    run.now()
+    then.both_sides_hold("P-1", "The designer's" if who == "user" else "The user's")
+    then.is_not_asked("P-1")
+
+
+def test_words_taken_back_before_anybody_decided_end_the_question(tell: Tell) -> None:
+    story = tell(conflict=ASK)
+    designer, user, run, then = story.cast
+    before = story.cell("P-1")
+    designer.types("P-1", "description", "The designer's")
+    user.types("P-1", "description", "The user's")
+    run.now()
+    user.types("P-1", "description", before)
+    run.now()
+    then.both_sides_hold("P-1", "The designer's")
+    then.is_not_asked("P-1")

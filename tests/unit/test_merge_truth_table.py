@@ -15,7 +15,7 @@ from plant3d_sync.model.record import Value
 from plant3d_sync.model.rules import BlankPolicy, ConflictPolicy, DriftPolicy, FieldRule
 from plant3d_sync.model.side import Owner, Side
 from plant3d_sync.reconcile.latest import newest
-from plant3d_sync.reconcile.merge import NO_BASE, Situation, is_blank, merge_field
+from plant3d_sync.reconcile.merge import ASKED_BY_RULE, NO_BASE, Situation, is_blank, merge_field
 from plant3d_sync.reconcile.older import ANSWER_LOST, OLDER_COPY, OLDER_SYNAPSE, OTHER_ROW
 from plant3d_sync.usecases.conflicts import KINDS
 
@@ -541,7 +541,7 @@ def test_a_question_that_was_asked_by_rule_is_not_answered_by_time(
         synapse=C,
         same=same,
         times=times,
-        asked_by_rule=asked,
+        asked=ASKED_BY_RULE if asked else "",
     )
     stays = asked or conflict is ConflictPolicy.ASK or newest(times)[0] is None
     assert (merge_field(at).verdict is Verdict.CONFLICT) == stays

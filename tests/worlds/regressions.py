@@ -101,6 +101,14 @@ REGRESSIONS: list[Story] = [
         "the user archives the asset",
         "a day passes",
     ),
+    # a choice is void because the user took his words back: asked again, not decided by who kept still
+    told(
+        "the user types",
+        "the designer empties the description",
+        "now",
+        "the user takes it back",
+        "choose SYNAPSE",
+    ),
     # of a swap of tags, whose batch is asked about as a whole; of an adoption; of what a person chose
     (
         ("the designer swaps tags", "P-1"),

@@ -24,6 +24,7 @@ from plant3d_sync.reconcile.definitions import COMPARED_OTHERWISE, MAPPING_CHANG
 from plant3d_sync.reconcile.merge import (
     ASKED_BY_RULE,
     BLANK_KEPT,
+    CHOICE_VOID,
     NEW_COLUMN,
     NO_BASE,
     NoBase,
@@ -135,9 +136,12 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         reverts=flip.reverts if undecided else 0,
         no_edit=no_edit,
         words=words,
-        asked_by_rule=_is_asked_by_rule(link.pending.get(name), plant3d, synapse),
+        asked=_asked(link.pending.get(name), plant3d, synapse),
         new_column=no_edit == MAPPING_CHANGED and _is_of_a_new_column(pair, name, plant3d, on),
     )
+    if choice is not None and (taken_back or not still_holds(situation, choice)):
+        wins = plant3d if plant_away else synapse
+        situation = replace(situation, asked="" if same(wins, choice.chosen) else CHOICE_VOID)
     outcome = merge_field(situation)
     stands = choice is None or (not taken_back and _waits_for_a_designer(situation, choice, outcome))
     return FieldCase(
@@ -250,11 +254,11 @@ def _is_of_a_new_column(pair: Pair, name: str, plant3d: Value, on: Context) -> b
     return on.arrives(pair.link, pair.case.item.class_name, name)
 
 
-def _is_asked_by_rule(entry: Open | None, plant3d: Value, synapse: Value) -> bool:
-    """Whether a person was asked about just these two values because the mapping wanted it: another rule since answers nothing."""
-    if entry is None or entry.why != "conflict" or entry.reason != ASKED_BY_RULE:
-        return False
-    return entry.plant3d == plant3d and entry.synapse == synapse
+def _asked(entry: Open | None, plant3d: Value, synapse: Value) -> str:
+    """Why a person was asked about just these two values, where nothing but a person's answer ends that; else ""."""
+    if entry is None or entry.why != "conflict" or entry.reason not in (ASKED_BY_RULE, CHOICE_VOID):
+        return ""
+    return str(entry.reason) if entry.plant3d == plant3d and entry.synapse == synapse else ""
 
 
 def _is_compared_otherwise(pair: Pair, name: str, plant3d: Value, synapse: Value, on: Context) -> bool:

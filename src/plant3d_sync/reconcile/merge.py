@@ -85,6 +85,10 @@ ASKED_BY_RULE: Final = "both_changed"
 """The question where both sides moved and a person has to say, whatever the times prove."""
 
 
+CHOICE_VOID: Final = "choice_void"
+"""The question where a choice was void because one side took back what it was made on."""
+
+
 def is_blank(value: Value) -> bool:
     """None, or text without a visible character."""
     return value is None or (isinstance(value, str) and not value.strip())
@@ -102,8 +106,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     of the question. `late`: Plant 3D holds what a run of ours wrote that was overtaken meanwhile; no designer moved it.
     `late_in_synapse`: SYNAPSE does; no user moved it. `new_column`: Plant 3D's side is blank because the field has a column
     again, or for the first time, in which nothing was typed yet. `words`: what a person is asked about in place of Plant 3D's
-    value, because another group stands for the line since. `asked_by_rule`: a person was asked about just these two values
-    because the mapping wanted it then.
+    value, because another group stands for the line since. `asked`: the reason why a person was asked about just these two values, or
+    is now because a choice is void; "" if nobody was.
     """
 
     rule: FieldRule
@@ -123,7 +127,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     no_edit: str = ""
     new_column: bool = False
     words: Value | UnsetType = UNSET
-    asked_by_rule: bool = False
+    asked: str = ""
 
 
 def has_moved(value: Value, base: Value | NoBase, same: Same) -> bool:
@@ -290,6 +294,8 @@ def _owned_by_synapse(at: Situation, synapse_moved: bool) -> FieldOutcome:
 def _shared(at: Situation, plant_moved: bool, synapse_moved: bool) -> FieldOutcome:
     if plant_moved and synapse_moved:
         return _both_moved(at)
+    if at.asked == CHOICE_VOID:  # decided on other values than these: keeping still decides nothing
+        return _ask(at, CHOICE_VOID, *suggest(at.plant3d, at.synapse, at.times))
     if plant_moved:
         if _must_not_erase(at, at.plant3d):
             return _blank_kept(at, at.synapse)
@@ -306,7 +312,7 @@ def _both_moved(at: Situation) -> FieldOutcome:
         winner, why = None, "blank_against_edit"
     if winner is None:
         return _ask(at, why, *suggest(at.plant3d, at.synapse, at.times))
-    if at.rule.conflict is ConflictPolicy.ASK or at.asked_by_rule:
+    if at.rule.conflict is ConflictPolicy.ASK or at.asked == ASKED_BY_RULE:
         return _ask(at, ASKED_BY_RULE, winner, why)
     if winner is Side.PLANT3D:
         return _to_synapse(at, why)

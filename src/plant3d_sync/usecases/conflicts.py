@@ -35,6 +35,8 @@ KINDS = {
     "nobody's edit; neither value is written until somebody decides.",
     "other_row": "Another group stands for the line in Plant 3D since the question came up. What is shown as Plant 3D's value "
     "stood in the group that is gone; it is written into the other one if it is chosen.",
+    "choice_void": "A person decided, and before that was carried out one side took back what the decision was made on. It is "
+    "void; neither value is written until somebody decides.",
     "answer_lost": "The value of Plant 3D was sent to SYNAPSE, the answer was lost, and SYNAPSE does not keep it any more. The "
     "asset was changed since and holds the old value: it was typed back, or the new one never arrived.",
     "mapping_changed": "The mapping takes the field from another place in Plant 3D, which nobody edited, and the field was "
