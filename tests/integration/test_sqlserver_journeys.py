@@ -516,6 +516,17 @@ def test_a_server_that_goes_away_in_mid_push_is_asked_once_more_and_not_by_each_
     assert push(site.world)["writes"]["plant3d"] == 5
 
 
+def test_a_refused_login_is_tried_once_a_run_and_once_for_its_cause(site: Site) -> None:
+    """A password that was changed on the server and not here yet: six tries a run would lock the account by the first."""
+    site.world.pulled()
+    site.endpoint.login_error = ServerError(18456, "Login failed for user 'reader'.", 14)
+    for words in (("now", NAME), ("push", NAME), ("pull", NAME)):
+        del site.endpoint.logins[:]
+        refused = site.world.cli(*words)
+        assert (refused.code, refused.json["error"]["code"]) == (78, "source_login_failed")
+        assert [login.database.lower() for login in site.endpoint.logins] == ["mine_pnid", "master"]
+
+
 @pytest.mark.parametrize(("number", "code"), [(9002, "source_away"), (1205, "source_locked")])
 def test_a_commit_that_fails_leaves_no_transaction_open_and_is_never_told_as_written(
     site: Site, number: int, code: str

@@ -83,7 +83,10 @@ class PlantSource(Protocol):
     """For people: the path or the URL without password."""
 
     def signature(self) -> str | None:
-        """Cheap token of the file; equal means nothing was committed. None when there is no cheap test."""
+        """Cheap token of the file; equal means nothing was committed. None when there is no cheap test.
+
+        Raises ConfigError where the login is refused, since `snapshot` would be refused too.
+        """
         ...
 
     def snapshot(self) -> PlantSnapshot:

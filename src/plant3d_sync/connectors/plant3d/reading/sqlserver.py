@@ -80,7 +80,8 @@ class SqlServerSource:
     def signature(self) -> str | None:
         """What the server says of every table in a few rows, good for the day; see `sqlserver_look`.
 
-        None when it cannot be asked now: the reading that follows says why.
+        None when it cannot be asked now: the reading that follows says why. Raises ConfigError `source_login_failed`: a
+        reading would be refused as well, and each try counts towards the lock of the account.
         """
         seen = in_a_thread(self.name, self._looked, math.inf)
         return None if seen is None else f"{seen}:{int(self._clock() // DAY)}"
@@ -89,7 +90,9 @@ class SqlServerSource:
         try:
             with Session(self.address, limits=self._limits()) as session:
                 return look(session)
-        except (ConfigError, RetryLaterError):
+        except (ConfigError, RetryLaterError) as error:
+            if error.error_code == "source_login_failed":
+                raise
             return None
 
     def probe(self) -> None:
