@@ -1,6 +1,6 @@
-"""Writes the reference pages that follow from the program: commands and error codes.
+"""Writes the reference pages that follow from the program: commands, error codes and settings.
 
-    python docs/generate.py            writes docs/reference/cli.md and docs/reference/error-codes.md, and what
+    python docs/generate.py            writes docs/reference/cli.md, error-codes.md and settings.md, and what
                                        docs/explanation/what-we-promise.md says of promises, tests and breaks
 
 tests/unit/test_docs.py fails while a page differs from what this would write.
@@ -27,10 +27,11 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from plant3d_sync import errors  # noqa: E402
 from plant3d_sync.cli.main import GROUPS  # noqa: E402
+from plant3d_sync.cli.settings_page import settings_page  # noqa: E402, F401
 from tests.mutants.breaks import Break, all_breaks, promises  # noqa: E402
 from tests.worlds import amounts  # noqa: E402
 
-PAGES = {"cli.md": "cli_page", "error-codes.md": "error_page"}
+PAGES = {"cli.md": "cli_page", "error-codes.md": "error_page", "settings.md": "settings_page"}
 
 # ---------------------------------------------------------------- commands
 

@@ -14,7 +14,7 @@ import yaml
 
 from docs import generate, texts
 from plant3d_sync import errors
-from plant3d_sync.mapping import load_mapping
+from plant3d_sync.mapping import COMPARATORS, CONVERTERS, load_mapping
 from plant3d_sync.settings import ConfigFile
 from plant3d_sync.state.tables import metadata
 
@@ -161,6 +161,15 @@ def test_every_table_of_the_state_is_on_the_page_and_no_other() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(metadata.tables)
 
 
+@pytest.mark.parametrize(("title", "names"), [("Converters", CONVERTERS), ("Comparators", COMPARATORS)])
+def test_every_converter_and_comparator_is_on_the_page_of_mappings_and_no_other(
+    title: str, names: dict[str, object]
+) -> None:
+    text = (DOCS / "reference" / "mapping.md").read_text(encoding="utf-8")
+    [chapter] = re.findall(rf"^### {title}\n(.*?)^##", text, re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^\| `(\w+)` \|", chapter, re.MULTILINE) == list(names)
+
+
 # ---------------------------------------------------------------- words, files, links
 
 
@@ -240,7 +249,7 @@ def test_every_file_that_a_recipe_names_exists() -> None:
     missing, folder, seen = [], "", 0
     for word in re.findall(r"`([^`\n]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
         path = word.removeprefix("python ").split(" ")[0]
-        if not re.fullmatch(r"[\w./-]+(/|\.(py|md|yml|po))", path) or path.startswith("page"):
+        if not re.fullmatch(r"[\w./-]+(/|\.(py|md|yml|po|toml))", path) or path.startswith("page"):
             continue
         seen += 1
         if path.endswith("/"):
@@ -253,6 +262,20 @@ def test_every_file_that_a_recipe_names_exists() -> None:
             missing.append(path)
     assert seen > 50
     assert missing == []
+
+
+def test_every_name_that_a_recipe_gives_is_made_somewhere() -> None:
+    """CONTRIBUTING.md: types and constants; which of them is a step says the model."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {one for one in re.findall(r"`([A-Za-z_]\w*)`", text) if one != one.lower()}
+    source = "\n".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("src/plant3d_sync", "docs", "tests")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    )
+    made = set(re.findall(r"^(?:class |type )?(\w+)\b(?:\(.*\))?:?.*", source, re.MULTILINE))
+    assert len(names) > 15
+    assert sorted(names - made) == []
 
 
 def test_the_classes_of_the_glossary_exist_in_the_model() -> None:

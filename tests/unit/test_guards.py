@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
+from plant3d_sync.cli.workbooks import PUSHED
 from plant3d_sync.model.link import Open
-from plant3d_sync.model.plan import Limit, Limits, Tally
+from plant3d_sync.model.plan import GuardHit, Limit, Limits, Tally
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.side import WriteMode
 from plant3d_sync.model.step import Cell
-from plant3d_sync.reconcile.guard import check_amounts, check_identity, check_synapse, newly_pushed
+from plant3d_sync.reconcile import guard
+from plant3d_sync.reconcile.guard import (
+    AMOUNTS,
+    check_amounts,
+    check_identity,
+    check_older,
+    check_synapse,
+    newly_pushed,
+)
+from plant3d_sync.settings import GuardFile
 
 LIMITS = Limits(
     create=Limit(share=0.5, count=500),
@@ -213,3 +226,80 @@ def test_a_synapse_that_lost_most_assets_stops_the_run() -> None:
     [hit] = check_synapse(links=1000, missing_assets=101, limits=LIMITS)
     assert (hit.name, hit.actual) == ("synapse_lost", "101 of 1000 (10%)")
     assert check_synapse(links=0, missing_assets=0, limits=LIMITS) == []
+
+
+# ---------------------------------------------------------------- is anything left out?
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "guards.md"
+COUNTED = [one.name for one in fields(Tally) if isinstance(getattr(Tally(), one.name), Counter)]
+
+
+def amounts(counted: str) -> list[GuardHit]:
+    tally = Tally(links=1000, links_of={"equipment": 1000})
+    setattr(tally, counted, Counter(equipment=1000))
+    return check_amounts(tally, Limits(), first_sync=False)
+
+
+def every_hit() -> Iterator[GuardHit]:
+    for counted in COUNTED:
+        yield from amounts(counted)
+    yield from check_older(Tally(links=1000, older_rows=1000, older_assets=1000))
+    yield from check_identity(KNOWN, replace(KNOWN, dbid="22222222-0000-0000-0000-000000000000"))
+    yield from check_identity(KNOWN, replace(KNOWN, pnpid_counter=1, change_counter=1))
+    yield from check_synapse(links=1000, missing_assets=1000, limits=Limits())
+
+
+def rows() -> dict[str, str]:
+    """Guard -> when it stops, as the page says."""
+    found = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = line.strip("| ").split(" | ")
+        if len(cells) == 3 and cells[0].startswith("`"):
+            found |= dict.fromkeys(re.findall(r"`(\w+)`", cells[0]), cells[1])
+    return found
+
+
+def test_every_check_is_asked_here() -> None:
+    assert {name for name in vars(guard) if name.startswith("check_")} == {
+        "check_amounts",
+        "check_older",
+        "check_identity",
+        "check_synapse",
+    }
+
+
+@pytest.mark.parametrize("counted", COUNTED)
+def test_whatever_is_counted_stops_a_run_by_one_guard_by_amount(counted: str) -> None:
+    [hit] = amounts(counted)
+    assert hit.name in AMOUNTS
+
+
+def test_every_guard_by_amount_counts_something() -> None:
+    assert {hit.name for counted in COUNTED for hit in amounts(counted)} == AMOUNTS
+
+
+def test_every_limit_is_a_setting_of_the_same_name_and_default() -> None:
+    written = {
+        name: Limit(share=share, count=count) for name, (share, count) in GuardFile().model_dump().items()
+    }
+    assert written == {one.name: getattr(Limits(), one.name) for one in fields(Limits)}
+
+
+def test_a_workbook_asks_every_guard_about_what_reaches_plant3d() -> None:
+    assert set(PUSHED) == {name for name in AMOUNTS if name.startswith("push_")}
+
+
+def test_every_guard_stands_on_its_page_with_its_limit_and_no_other() -> None:
+    hits = {hit.name: hit for hit in every_hit()}
+    said = rows()
+    assert said.keys() == hits.keys()
+    for name, hit in hits.items():
+        limit = re.fullmatch(r"(\d+)% and (\d+)", hit.limit)
+        if limit is not None:
+            assert f"more than {limit[1]} % and more than {limit[2]} " in said[name], name
+
+
+def test_the_example_of_the_page_sets_every_limit() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    [example] = re.findall(r"guards: \{(.*)\}", text)
+    assert re.findall(r"(\w+): \[", example) == [one.name for one in fields(Limits)]

@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import orjson
 import pytest
 
 from docs import texts
 from plant3d_sync import language
+from plant3d_sync.cli import workbooks
 from plant3d_sync.cli.main import run
 from plant3d_sync.cli.output import ProgressLine
 from plant3d_sync.connectors.plant3d.writing import workbook
@@ -87,6 +89,14 @@ def test_a_language_has_all_that_stands_outside_of_its_catalogue() -> None:
         assert set(page) == spoken
     for words in (workbook._DRAWING_HEADERS, workbook._CLASS_HEADERS, workbook._WAS, workbook._EMPTY):
         assert set(words) == spoken
+    assert set(get_args(workbook.Language)) == spoken
+
+
+@pytest.mark.parametrize("spoken", language.LANGUAGES)
+def test_a_workbook_speaks_every_language_of_the_program(spoken: str) -> None:
+    assert workbooks.language_of(spoken) == spoken
+    with speaking(spoken):
+        assert workbooks.language_of(None) == spoken
 
 
 def test_the_catalogue_knows_every_message_of_the_source_and_no_other() -> None:
@@ -96,16 +106,28 @@ def test_the_catalogue_knows_every_message_of_the_source_and_no_other() -> None:
     assert done.returncode == 0, f"run `python docs/texts.py`, then translate:\n{done.stdout[-3000:]}"
 
 
-def test_a_translation_has_the_same_places_as_its_message() -> None:
-    wrong = {
-        english: french
-        for english, french in FRENCH.items()
-        if french and set(PLACES.findall(english)) != set(PLACES.findall(french))
-    }
+@pytest.mark.parametrize("spoken", texts.PLURAL)
+def test_a_translation_has_the_same_places_as_its_message(spoken: str) -> None:
+    catalogue = texts.catalogue(spoken)
+    wrong = {}
+    for one in catalogue:
+        both, forms = (one.id, one.string) if isinstance(one.id, tuple) else ((one.id,), (one.string,))
+        if one.id and all(forms):
+            assert len(forms) == (catalogue.num_plurals if len(both) > 1 else 1), one.id
+            places = set(PLACES.findall(both[-1]))
+            wrong |= {form: both for form in forms if set(PLACES.findall(form)) != places}
     assert not wrong
-    for both, forms in PLURALS.items():
-        for form in forms:
-            assert set(PLACES.findall(form)) == set(PLACES.findall(both[1])), both
+
+
+def test_every_message_that_lists_the_languages_names_each_of_them() -> None:
+    lists = [
+        message
+        for _, message in texts.messages()
+        if isinstance(message, str) and re.search(r"\ben(,| or) [a-z]{2}\b", message)
+    ]
+    assert len(lists) >= 4
+    for message in lists:
+        assert set(language.LANGUAGES) <= set(re.findall(r"\b[a-z]{2}\b", message)), message
 
 
 def test_what_was_put_into_a_message_is_found_again() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -64,7 +64,7 @@ def make_workbook(
 
     The values stay open ("waiting") until a later read of Plant 3D shows that they were accepted.
     """
-    spoken = _language_of(language)
+    spoken = language_of(language)
     project = app.project(name)
     world = app.world(ProgressLine())
     planned = _plan(app, project, world, approved=approved)
@@ -99,15 +99,19 @@ class _Planned(msgspec.Struct, frozen=True):
     left: list[Left]
 
 
-def _language_of(asked: str | None) -> Language:
+_SPOKEN: Final[tuple[Language, ...]] = get_args(Language)
+
+
+def language_of(asked: str | None) -> Language:
     """The language of the workbook. Raises NotFoundError `language_unknown`."""
     spoken = current() if current() in LANGUAGES else DEFAULT
     language = spoken if asked is None else asked
-    if language not in LANGUAGES:
-        raise NotFoundError(
-            f"{said(language)} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
-        )
-    return "fr" if language == "fr" else "en"
+    for one in _SPOKEN:
+        if one == language:
+            return one
+    raise NotFoundError(
+        f"{said(language)} is not a language of the workbook.", hint="en or fr.", code="language_unknown"
+    )
 
 
 def _plan(app: App, project: Project, world: World, *, approved: bool) -> _Planned:
