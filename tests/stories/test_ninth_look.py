@@ -163,6 +163,33 @@ def test_a_designer_who_types_into_the_column_that_the_mapping_names_next_ends_a
         then.synapse_holds("P-1", "The designer's")
 
 
+@pytest.mark.parametrize("emptied", ["before it", "meanwhile"])
+def test_a_cell_that_is_empty_when_its_field_comes_back_is_told_with_the_mapping_as_the_reason(
+    tell: Tell, emptied: str
+) -> None:
+    story = tell()
+    designer, _user, run, then = story.cast
+    if emptied == "before it":
+        designer.types("P-1", "description", None)
+    story.mapping({"EngineeringItems": {"fields": {"description": None}}})
+    run.now()
+    if emptied == "meanwhile":
+        designer.types("P-1", "description", None)
+    story.mapping(None)
+    for _ in range(2):
+        run.now()
+        then.synapse_holds("P-1", AS_DRAWN)
+        (told,) = run.command("findings", "mine", "--code", "blank_kept").json["findings"]
+        promise("mapping" in told["message"] and "nothing was typed" not in told["message"], told)
+    designer.saves({("P-1", "description"): "Filled"})
+    run.now()
+    then.both_sides_hold("P-1", "Filled")
+    designer.types("P-1", "description", None)
+    run.now()
+    then.both_sides_hold("P-1", None)
+    then.all_is_well()
+
+
 # ---------------------------------------------------------------- a refused row that a person left alone
 
 

@@ -127,8 +127,8 @@ def kept_apart(field: FieldCase) -> Finding:
     elif field.outcome.reason == NEW_COLUMN:
         code = "blank_kept"
         message = (
-            f"{name} of {tag} stands in a column that is new in Plant 3D, or was made again, and nothing was typed there yet: "
-            f"SYNAPSE keeps {said(field.synapse)}."
+            f"{name} of {tag} stands in a column that is new in Plant 3D, was made again, or is back in the mapping, and it is "
+            f"empty there: SYNAPSE keeps {said(field.synapse)}."
         )
         hint = "Type the value that holds into Plant 3D; if there is to be none, empty the field in SYNAPSE."
     else:
