@@ -139,9 +139,9 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         asked=_asked(link.pending.get(name), plant3d, synapse),
         new_column=no_edit == MAPPING_CHANGED and _is_of_a_new_column(pair, name, plant3d, on),
     )
-    if choice is not None and (taken_back or not still_holds(situation, choice)):
-        wins = plant3d if plant_away else synapse
-        situation = replace(situation, asked="" if same(wins, choice.chosen) else CHOICE_VOID)
+    void = choice is not None and (taken_back or not still_holds(situation, choice))
+    if void and _is_taken_back(situation, choice, plant_away=plant_away, synapse_away=synapse_away):
+        situation = replace(situation, asked=CHOICE_VOID)
     outcome = merge_field(situation)
     stands = choice is None or (not taken_back and _waits_for_a_designer(situation, choice, outcome))
     return FieldCase(
@@ -252,6 +252,17 @@ def _is_of_a_new_column(pair: Pair, name: str, plant3d: Value, on: Context) -> b
     if asked is not None and asked.no_edit == MAPPING_CHANGED and asked.reason in (NEW_COLUMN, BLANK_KEPT):
         return True
     return on.arrives(pair.link, pair.case.item.class_name, name)
+
+
+def _is_taken_back(at: Situation, choice: Resolution | None, *, plant_away: bool, synapse_away: bool) -> bool:
+    """Whether a side holds again what both agreed on, where a person had something else of it to decide about, and did not
+    choose what the other side holds.
+    """
+    if choice is None or plant_away == synapse_away:
+        return False
+    if plant_away:
+        return not at.same(at.plant3d, choice.chosen) and has_moved(choice.synapse_value, at.base, at.same)
+    return not at.same(at.synapse, choice.chosen) and has_moved(choice.plant3d_value, at.base_plant, at.same)
 
 
 def _asked(entry: Open | None, plant3d: Value, synapse: Value) -> str:
