@@ -384,7 +384,7 @@ def test_the_class_default_is_refused_because_it_counts_as_not_filled_in(ready: 
         "INSERT INTO PnPColumnAttributes VALUES (?, 'Description', 'VALUE', 'System.String', 'Standard pump')",
         name,
     )
-    ready.pulled("--full")
+    ready.pulled("--full", code=3)
     assert ready.cli("schema", "accept", NAME).code == 0, "a new default is a change of the schema"
     ready.pulled("--full")
     user_describes(ready, pnpid, "standard PUMP")

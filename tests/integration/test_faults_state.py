@@ -35,7 +35,7 @@ from sqlalchemy.engine import make_url
 
 from plant3d_sync.bootstrap import App, make_app
 from plant3d_sync.cli.main import run as cli
-from plant3d_sync.errors import NeedsPersonError, RetryLaterError, SyncError
+from plant3d_sync.errors import ConfigError, NeedsPersonError, RetryLaterError, SyncError
 from plant3d_sync.model.side import Direction
 from plant3d_sync.run.asked import Asked
 from plant3d_sync.run.engine import Engine, Request
@@ -681,21 +681,34 @@ def test_a_mapping_changed_in_mid_run_counts_from_the_next_run_on(make_small: Ma
         same(end(world), expected)
 
 
-def test_settings_changed_in_mid_run_count_from_the_next_start_on(make_small: MakeWorld) -> None:
-    """Writing is forbidden and the project switched off while a run goes on."""
+def test_a_project_switched_off_in_mid_run_counts_from_the_next_start_on(make_small: MakeWorld) -> None:
     undisturbed = edited(make_small, "undisturbed")
     assert run_with(undisturbed, lambda *_: None) == "clean"
     world = edited(make_small, "switched-off")
-    run_with(world, lambda *_: world.configure(write="off", active=False))
+    run_with(world, lambda *_: world.configure(active=False))
     same(held(world), held(undisturbed))
     assert set(journal(world).values()) == {1}
-    pnpid = world.items("equipment")[0].pnpid
-    user_describes(world, pnpid, "Nobody may write this")
-    before = world.fingerprint()
-    run_with(world, lambda *_: None)
-    assert world.fingerprint() == before
     app = make_app(world.config, world.environment({}))
     assert planned_projects(app) == [], "and no slot asks for a run"
+
+
+def test_writing_forbidden_in_mid_run_is_heard_before_the_next_cell_and_loses_nothing(
+    make_small: MakeWorld,
+) -> None:
+    undisturbed = edited(make_small, "undisturbed")
+    assert run_with(undisturbed, lambda *_: None) == "clean"
+    world = edited(make_small, "forbidden")
+    before = world.fingerprint()
+    with pytest.raises(ConfigError) as stopped:
+        run_with(world, lambda *_: world.configure(write="off"))
+    assert stopped.value.error_code == "write_off"
+    assert world.fingerprint() == before and not journal(world)
+    run_with(world, lambda *_: None)
+    assert world.fingerprint() == before, "nor by a later run"
+    world.configure(write="sql")
+    assert run_with(world, lambda *_: None) == "clean"
+    same(held(world), held(undisturbed))
+    assert set(journal(world).values()) == {1}
 
 
 # ---------------------------------------------------------------- G1, G3: two web processes
