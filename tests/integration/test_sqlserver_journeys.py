@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,20 +120,29 @@ def small(samples: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path, small: Path, synapse: RunningSynapse, driver: str) -> Iterator[Site]:
-    yield from _site(tmp_path, small, synapse, driver)
+    yield from site_on(tmp_path, small, synapse, driver)
 
 
 @pytest.fixture
 def office(tmp_path: Path, samples: Path, synapse: RunningSynapse, driver: str) -> Iterator[Site]:
     """A sample of 60 items, in which people work."""
-    yield from _site(tmp_path, template(samples, items=60), synapse, driver)
+    yield from site_on(tmp_path, template(samples, items=60), synapse, driver)
 
 
-def _site(folder: Path, dcf: Path, synapse: RunningSynapse, driver: str, **options: Any) -> Iterator[Site]:
+def site_on(
+    folder: Path,
+    dcf: Path,
+    synapse: RunningSynapse,
+    driver: str,
+    *,
+    make: Callable[[Path], TsqlServer] = TsqlServer,
+    **options: Any,
+) -> Iterator[Site]:
+    """Two worlds with the same project, one of them on the server that `make` makes of its file."""
     settings = {"write": "sql", "drawings_unseen": "closed", **options}
     world = new_world(folder / "server", synapse, dcf, **settings)
     file = new_world(folder / "file", synapse, dcf, **settings)
-    server = TsqlServer(world.dcf)
+    server = make(world.dcf)
     with server.endpoint() as endpoint:
         world.configure(source=url_for(endpoint, driver))
         made = Site(server, endpoint, world, file)
@@ -190,7 +199,7 @@ def test_a_dirty_project_is_planned_as_the_file_is(
     dcf = tmp_path / "dirty.dcf"
     dcf.write_bytes(template(samples, items=200, dirty=0.05).read_bytes())
     as_a_server_holds_it(dcf)
-    for site in _site(tmp_path, dcf, synapse, driver):
+    for site in site_on(tmp_path, dcf, synapse, driver):
         plans = [ok(world.cli("plan", NAME)) for world in (site.world, site.file)]
         for name in ("stats", "by_entity", "coverage", "findings_by_code", "planned_writes", "guards"):
             assert plans[0][name] == plans[1][name], name

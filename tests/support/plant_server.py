@@ -119,6 +119,8 @@ class PlantServer:
             return Rows([("TABLE_NAME", str), ("COLUMN_NAME", str), ("DATA_TYPE", str)], self.columns)
         if sql == sqlserver_read.ISOLATION_STATEMENT:
             return Rows([("", int)], [[self.isolation]])
+        if sql == sqlserver_read.WIDE_STATEMENT:
+            return Rows([("", int), ("", bytes)], [[4, "ab".encode("utf-16-le")]])
         if sql == sqlserver_read.RIGHTS_STATEMENT:
             return Rows([("", int), ("", int)], [self.rights])
         if sql == sqlserver.DATABASES_STATEMENT:

@@ -119,7 +119,7 @@ class TdsEndpoint:
 
     `handler` is asked first, then the standing answers. A statement nobody answers gets error 50000, and the
     text is kept in `unexpected`. `login_error`: answer every login with that error. `databases`: those that may be opened;
-    for another one the server says 4060 and then 18456, as SQL Server does. `sessions`: makes for every login a handler of
+    for another one the server says 4060 and then 18456, as SQL Server does, or `unknown_database`. `sessions`: makes for every login a handler of
     its own with `close()`; it hears of transactions too, as BEGIN, COMMIT and ROLLBACK TRANSACTION.
     """
 
@@ -127,6 +127,7 @@ class TdsEndpoint:
     sessions: Callable[[Login], Any] | None = None
     login_error: ServerError | None = None
     databases: tuple[str, ...] | None = None
+    unknown_database: ServerError | None = None
     statements: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     logins: list[Login] = field(default_factory=list)
@@ -344,6 +345,8 @@ class _Session:
             return _error(self.endpoint.login_error) + _done(0x02), False
         database = login.database or "master"
         if self.endpoint.databases is not None and database not in self.endpoint.databases:
+            if self.endpoint.unknown_database is not None:
+                return _error(self.endpoint.unknown_database) + _done(0x02), False
             words = f'Cannot open database "{database}" requested by the login. The login failed.'
             refused = _error(ServerError(4060, words, 11))
             refused += _error(ServerError(18456, f"Login failed for user '{login.user}'.", 14))

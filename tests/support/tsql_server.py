@@ -38,6 +38,10 @@ class Rights:
 
     updates: set[tuple[str, str]] | None = field(default_factory=set)
     hidden: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    """Tables that it sees and may not read."""
+    on_schema: bool = True
+    """Whether reading is granted on the schema, and not table by table."""
     powers: frozenset[str] = frozenset()
     """Server and database roles, and rights on the schema or the database beyond SELECT and VIEW DEFINITION."""
 
@@ -74,16 +78,16 @@ class TsqlServer:
                     kind = TYPES.get(declared.lower(), ("nvarchar", str))[0]
                     self.kinds[table.lower(), name.lower()] = kind
 
-    def session(self, login: Login) -> _Connection:
+    def session(self, login: Login) -> Connection:
         """For `TdsEndpoint.sessions`."""
-        return _Connection(self, login)
+        return Connection(self, login)
 
     def endpoint(self) -> TdsEndpoint:
         """An endpoint whose every connection talks to this database."""
         return TdsEndpoint(lambda _sql, _parameters: None, sessions=self.session)
 
 
-class _Connection:
+class Connection:
     """One login: a SQLite connection with the database as `dbo`."""
 
     def __init__(self, server: TsqlServer, login: Login) -> None:
@@ -92,7 +96,7 @@ class _Connection:
         """Whether T-SQL has a transaction; SQLite's begins with the first statement that locks."""
         self.lock = threading.Lock()
         self.db = db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        db.text_factory = _text
+        db.text_factory = plain_text
         db.execute("ATTACH ? AS dbo", (str(server.path),))
         db.execute("ATTACH ':memory:' AS INFORMATION_SCHEMA")
         db.execute("ATTACH ':memory:' AS sys")
@@ -110,11 +114,16 @@ class _Connection:
         run(
             "CREATE TABLE INFORMATION_SCHEMA.COLUMNS (TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, ORDINAL_POSITION)"
         )
-        run("CREATE TABLE sys.databases (name, database_id, snapshot_isolation_state)")
+        run(
+            "CREATE TABLE sys.databases (name, database_id, snapshot_isolation_state, state_desc, user_access_desc)"
+        )
         run("CREATE TABLE sys.triggers (name, is_disabled, parent_class)")
         run("CREATE TABLE sys.objects (object_id, name, type, schema_id)")
         run("CREATE TABLE sys.columns (object_id, name, is_computed, is_identity, system_type_id)")
-        run("INSERT INTO sys.databases VALUES (?, 5, ?)", (login.database, int(server.snapshots)))
+        run(
+            "INSERT INTO sys.databases VALUES (?, 5, ?, 'ONLINE', 'MULTI_USER')",
+            (login.database, int(server.snapshots)),
+        )
         for number, table in enumerate(server.tables):
             if table in rights.hidden:
                 continue
@@ -151,11 +160,18 @@ class _Connection:
         db.create_function("guid16", 1, lambda raw: one.bytes_le if (one := _guid(raw)) else None)
 
     def _has_permission(self, securable: str | None, of_class: str, right: str, *sub: str) -> int | None:
+        if of_class == "OBJECT" and not sub:
+            return int(
+                bool(securable) and securable.split(".")[-1].strip("[]") not in self.server.rights.unreadable
+            )
         if sub:
             table, (column, _kind) = securable.split(".")[-1].strip("[]") if securable else "", sub
             return None if column.startswith("[") else int(self.server.rights.may(table, column))
         reading = of_class == "SCHEMA" and right in ("SELECT", "VIEW DEFINITION")
-        return int(right in self.server.rights.powers or (reading and not self.server.rights.hidden))
+        return int(
+            right in self.server.rights.powers
+            or (reading and self.server.rights.on_schema and not self.server.rights.hidden)
+        )
 
     # ------------------------------------------------------------ statements
 
@@ -244,7 +260,7 @@ class _Connection:
                 if not self.server.rights.may(updated[1], column):
                     return ServerError(230, f"The UPDATE permission was denied on the column '{column}'", 14)
         for table in _FROM.findall(sql):
-            if table in self.server.rights.hidden:
+            if table in self.server.rights.hidden | self.server.rights.unreadable:
                 return ServerError(229, f"The SELECT permission was denied on the object '{table}'", 14)
         return None
 
@@ -319,7 +335,7 @@ def _server_error(said: str) -> ServerError:
     return ServerError(50000, said)
 
 
-def _text(raw: bytes) -> str:
+def plain_text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:  # what no nvarchar can hold
@@ -328,7 +344,7 @@ def _text(raw: bytes) -> str:
 
 def _utf16(raw: bytes | None) -> bytes | None:
     """What nvarchar holds of a text; SQLite gives no function a text that is no UTF-8, so it comes as bytes."""
-    return None if raw is None else _text(raw).encode("utf-16-le", "surrogatepass")
+    return None if raw is None else plain_text(raw).encode("utf-16-le", "surrogatepass")
 
 
 def _guid(raw: Any) -> uuid.UUID | None:

@@ -62,6 +62,9 @@ BEGIN_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSAC
 END_SNAPSHOT: Final = "COMMIT TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 RIGHTS_STATEMENT: Final = "SELECT HAS_PERMS_BY_NAME(N'dbo', N'SCHEMA', N'SELECT'), HAS_PERMS_BY_NAME(N'dbo', N'SCHEMA', N'VIEW DEFINITION')"
 RELATIONS_IN_USE_STATEMENT: Final = "SELECT DISTINCT [RelationshipTypeName] FROM [dbo].[PnPRowRelations]"
+WIDE_STATEMENT: Final = "SELECT DATALENGTH([t]), CAST([t] AS varbinary(max)) FROM (SELECT CAST(N'ab' AS nvarchar(2)) AS [t]) AS [s]"
+_AS_UTF16: Final = (4, b"a\0b\0")
+"""What SQL Server answers to it."""
 
 _SNAPSHOT_ON = 1
 _DEADLOCK = 1205
@@ -101,6 +104,7 @@ class Reading:
         self._sums: list[Row] | None = None
         """Counts and sums from before the first row was read."""
         self._converters: dict[tuple[str, bool], Converter] = {}
+        self._utf16: bool | None = None
         self._one_moment = False
         """Whether a snapshot transaction is open; a deadlock ends it, so nothing can be repeated in it."""
 
@@ -212,10 +216,10 @@ class Reading:
 
     def _plain_pieces(self, table: Table, doubtful: list[int]) -> Iterator[list[Row]]:
         """Rows with text as the driver makes it. `doubtful` gets the ids of rows whose text may not be the stored one."""
-        if not self.session.lossy or not any(kind in WIDE_KINDS for _, kind in table.columns):
+        wide = [i for i, (_, kind) in enumerate(table.columns) if kind in WIDE_KINDS]
+        if not self.session.lossy or not wide or not self._bytes_are_utf16():
             yield from self._pieces(table)
             return
-        wide = [i for i, (_, kind) in enumerate(table.columns) if kind in WIDE_KINDS]
         for rows in self._pieces(table, lengths=True):
             for row in rows_with_lost_text(rows, wide):
                 doubtful.append(row[table.key] if table.key is not None else 0)
@@ -226,12 +230,23 @@ class Reading:
     ) -> Iterator[list[Row]]:
         """Rows of a table as SQLite keeps them. `as_bytes`: text as the UTF-8 that it is, valid or not."""
         convert = self._converter(table, as_bytes)
-        statement = table.select(where, as_bytes=as_bytes, lengths=lengths)
+        statement = table.select(where, as_bytes=as_bytes and self._bytes_are_utf16(), lengths=lengths)
         for rows in self.session.pieces(statement):
             self.until += len(rows) * SECONDS_PER_ROW
             if time.monotonic() > self.until:
                 raise errors.server_slow(self.name, self.deadline)
             yield convert(rows)
+
+    def _bytes_are_utf16(self) -> bool:
+        """Whether the bytes of a text are UTF-16, as SQL Server keeps it; asked once.
+
+        Servers that speak its protocol (Babelfish before 4.5) give them in another encoding, in which not every text
+        fits; they hold no text that a driver could lose, so theirs is taken as the driver makes it.
+        """
+        if self._utf16 is None:
+            rows = self._repeated(lambda: self.session.all(WIDE_STATEMENT))
+            self._utf16 = [tuple(row) for row in rows] == [_AS_UTF16]
+        return self._utf16
 
     def _converter(self, table: Table, as_bytes: bool) -> Converter:
         key = (table.name, as_bytes)

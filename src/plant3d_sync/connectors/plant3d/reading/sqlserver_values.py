@@ -86,8 +86,9 @@ def _conversion(kind: str, as_bytes: bool) -> Callable[[Any], object]:
 
 
 def _utf8_of_utf16(value: Any) -> object:
+    """UTF-8 of the bytes, or of the text where the server's bytes are no UTF-16."""
     if not isinstance(value, bytes):
-        return value
+        return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     return value.decode("utf-16-le", "surrogatepass").encode("utf-8", "surrogatepass")
 
 
