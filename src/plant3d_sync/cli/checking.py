@@ -16,7 +16,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver, pars
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import recipe_for
 from plant3d_sync.errors import ConfigError, SyncError
 from plant3d_sync.jobqueue import make_bell
-from plant3d_sync.mapping.file import load_mapping
+from plant3d_sync.mapping.file import Problem, load_mapping
 from plant3d_sync.settings import (
     Settings,
     learn_secrets,
@@ -42,13 +42,19 @@ class Found(msgspec.Struct):
         if ESCAPES in error.hint:
             self.hint = error.hint
         listed = error.details.get("problems")
-        if "\n" in error.message:  # one problem a line, below the sentence that counts them
-            texts = error.message.splitlines()[1:]
-        elif isinstance(listed, list):
-            texts = [str(text) for text in listed]
-        else:
-            texts = [error.message.split(". Nothing")[0]]
+        texts = [_told(one) for one in listed] if isinstance(listed, list) else [_shortened(error.message)]
         self.problems += [f"{prefix}{text}" for text in texts]
+
+
+def _told(problem: object) -> str:
+    """One of the single problems of an error: a text, or that of a mapping."""
+    return str(msgspec.convert(problem, Problem) if isinstance(problem, dict) else problem)
+
+
+def _shortened(message: str) -> str:
+    """Without what did not happen, which is said once for the whole list; a message that ends otherwise is told whole."""
+    head, cut, _rest = message.rpartition(". Nothing ")
+    return head if cut else message
 
 
 def check_configuration(config: str | None) -> Found:
@@ -120,7 +126,8 @@ def _web(settings: Settings, found: Found) -> None:
     """What the web service would refuse to start with."""
     from plant3d_sync.web.app import check_web_settings
 
-    found.problems += [error.message.split(". Nothing")[0] for error in check_web_settings(settings)]
+    for error in check_web_settings(settings):
+        found.add(error)
 
 
 def _address(found: Found, name: str, value: str | None, schemes: tuple[str, ...]) -> None:

@@ -378,7 +378,7 @@ def _stop_if_guarded(guards: Sequence[GuardHit], plan: Report) -> None:
     if any(hit.name not in PUSHED for hit in guards):
         again = f"`apply {plan.plan_id} --approve-guards`; then `workbook` again"
     raise GuardStop(
-        f"{guards[0].message.removesuffix(' Nothing was written.')} No workbook was made.",
+        f"{guards[0].message} No workbook was made.",
         hint=f"Look at the plan (`show {plan.plan_id}`), then {again}.",
         details={"guards": [hit.to_dict() for hit in guards]},
     )

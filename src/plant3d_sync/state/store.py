@@ -81,7 +81,7 @@ def refuse_foreign_file(path: Path) -> None:
             code="state_unavailable",
         ) from error
     except sqlite3.DatabaseError as error:
-        if "malformed" in str(error):
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
             raise trouble.damaged(str(path), str(error)) from error
         raise _not_ours(path, f"it cannot be read as one ({error})") from error
     names = {name for (name,) in rows}

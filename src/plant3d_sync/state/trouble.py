@@ -37,29 +37,27 @@ _NOT_AS_MADE = frozenset({"42P01", "42703", "3F000", "42704"})
 _PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """PostgreSQL: connection, transaction ended, conflict, no resources, not now, an operator stepped in, the system."""
 
-_DAMAGED = ("malformed", "file is not a database", "file is encrypted")
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def translated(error: DBAPIError, shown: str, hide: Hide) -> SyncError | None:
     """Our error for a driver's, None if it is a fault of ours. `shown`: the address without its password."""
     state = getattr(error.orig, "sqlstate", None)
+    number = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF
     text = hide(str(error.orig)).strip()
-    lowered = text.lower()
-    if state == "53100" or ("full" in lowered and ("disk" in lowered or "database" in lowered)):
+    if state == "53100" or number == sqlite3.SQLITE_FULL:
         return RetryLaterError(
             f"The state database is full ({shown}). Nothing more was written anywhere.",
             hint="Free space, then run again; the next run continues by itself.",
             code="state_full",
         )
-    if state == "25006" or "readonly database" in lowered:
+    if state == "25006" or number == sqlite3.SQLITE_READONLY:
         return read_only(shown)
     if state == "42501":
         return no_rights(shown, text)
     if state in _NOT_AS_MADE:
         return not_as_made(shown, text)
-    if state in ("XX001", "XX002"):
-        return damaged(shown, text)
-    if isinstance(error.orig, sqlite3.DatabaseError) and any(word in lowered for word in _DAMAGED):
+    if state in ("XX001", "XX002") or number in _DAMAGED:
         return damaged(shown, text)
     if isinstance(error, IntegrityError | DataError):
         return ConfigError(

@@ -257,6 +257,11 @@ UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 """What reading a database may raise that is damaged: SQLite's own, and texts or numbers that are none."""
 
 
+def undecoded(error: sqlite3.Error) -> bool:
+    """Whether a text that was read is not UTF-8: Python's module says so itself, so that there is no number of SQLite."""
+    return getattr(error, "sqlite_errorcode", None) is None
+
+
 def from_sqlite(error: Exception, name: str, waited: float) -> SyncError:
     """The error of ours that says what an error of SQLite means for this source.
 

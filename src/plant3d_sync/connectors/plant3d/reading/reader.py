@@ -21,6 +21,7 @@ import msgspec
 import orjson
 
 from plant3d_sync.connectors.base import ItemBatch
+from plant3d_sync.connectors.plant3d.errors import undecoded
 from plant3d_sync.connectors.plant3d.guid import GUID_BYTES, NIL, guid_bytes, guid_text
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.catalog import ROOT, Discovery
@@ -388,7 +389,7 @@ class Scan:
         try:
             return cursor.execute(statement, (number, _BEFORE_ALL)).fetchall()
         except sqlite3.OperationalError as error:
-            if "decode" not in str(error).lower():
+            if not undecoded(error):
                 raise
         self.connection.text_factory = decode_or_keep
         try:
@@ -587,7 +588,7 @@ class Scan:
                 last = rows[-1][0]
             return
         except sqlite3.OperationalError as error:
-            if "decode" not in str(error).lower():
+            if not undecoded(error):
                 raise
         yield from self._tolerant_rows(plan, last)
 

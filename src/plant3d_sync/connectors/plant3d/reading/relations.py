@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from plant3d_sync.connectors.plant3d.errors import undecoded
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.catalog import Discovery
 from plant3d_sync.connectors.plant3d.reading.tags import plain_tag
@@ -421,7 +422,7 @@ def tolerantly(
     try:
         return take(connection.execute(statement, given))
     except sqlite3.OperationalError as error:
-        if "decode" not in str(error).lower():
+        if not undecoded(error):
             raise
         return take(tolerant.execute(statement, given))
 

@@ -21,13 +21,14 @@ class BaseRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Exception):
-    """This item ends here: roll back and report."""
+    """This item ends here: roll back and report. `tells_all`: the message says already that nothing was written."""
 
-    def __init__(self, status: Status, code: str, message: str) -> None:
+    def __init__(self, status: Status, code: str, message: str, *, tells_all: bool = False) -> None:
         super().__init__(message)
         self.status: Status = status
         self.code = code
         self.message = message
+        self.tells_all = tells_all
 
 
 class CellReads(Protocol):

@@ -179,7 +179,7 @@ def refuse_strong_login(
     if not strong or (tolerated is not None and strong[0].login.lower() == tolerated.lower()):
         return
     raise ConfigError(
-        strong[0].message.replace(" Writing is refused.", "") + " Nothing was written.",
+        f"{strong[0].message} Nothing was written.",
         hint=f"{strong[0].hint} To write with this login all the same, set allow_strong_login: {strong[0].login} for the "
         "project.",
         code=strong[0].code,

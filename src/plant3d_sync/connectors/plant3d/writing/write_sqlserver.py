@@ -377,6 +377,7 @@ class SqlServerCells:
                 "waiting",
                 "source_locked",
                 f"Another session holds the item (SQL Server error {number}). Nothing was written; it is tried again.",
+                tells_all=True,
             )
         if number in LOGIN_FAILED:
             self._doubtful = True
@@ -388,6 +389,7 @@ class SqlServerCells:
                 "waiting",
                 "source_read_only",
                 f"{self.name} is read-only now (error {number}). Nothing was written; it is tried again.",
+                tells_all=True,
             )
         moment = moment_of(number)
         if moment is not None:
@@ -395,12 +397,14 @@ class SqlServerCells:
                 "waiting",
                 "source_away",
                 f"{self.name} cannot be written to now: {moment} (error {number}). Nothing was written; it is tried again.",
+                tells_all=True,
             )
         if number in _NO_RIGHT:
             return Outcome(
                 "refused",
                 "no_right",
                 f"The login may not update this cell (error {number}). Nothing was written. Run the grant script.",
+                tells_all=True,
             )
         if number in _NO_SUCH:
             return Outcome(
@@ -416,7 +420,10 @@ class SqlServerCells:
             self._doubtful = True
             return Outcome("waiting", "connection_lost", f"The connection to {self.name} was lost.")
         return Outcome(
-            "refused", "sql_error", f"SQL Server refused the write (error {number}). Nothing was written."
+            "refused",
+            "sql_error",
+            f"SQL Server refused the write (error {number}). Nothing was written.",
+            tells_all=True,
         )
 
     def _open(self) -> Connection:
@@ -453,11 +460,7 @@ class SqlServerCells:
     def _whole(self, error: SQLAlchemyError) -> SyncError:
         """The error of ours for a database that cannot be used at all."""
         meaning = self.judge(error)
-        said = (
-            meaning.message
-            if "Nothing" in meaning.message.split()
-            else f"{meaning.message} Nothing was written."
-        )
+        said = meaning.message if meaning.tells_all else f"{meaning.message} Nothing was written."
         if meaning.status == "waiting" and meaning.code != "source_login_failed":
             return RetryLaterError(
                 said,
