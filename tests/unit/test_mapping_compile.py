@@ -144,6 +144,16 @@ def test_a_missing_candidate_is_told_for_the_own_file_but_not_for_stock(tmp_path
     assert not any("'Diameter'" in warning or "'Size'" in warning for warning in rules.warnings)
 
 
+def test_a_file_of_ones_own_that_sounds_like_the_shipped_one_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "stock:ours.yml"
+    try:
+        path.write_text("version: 1\nclasses: {Vesel: {entity: equipment}}\n", encoding="utf-8")
+    except OSError:
+        pytest.skip("this system allows no such name")
+    rules = compile_rules(load_mapping(["stock", path.name], base_dir=tmp_path), plant())
+    assert ["'Vesel'" in warning for warning in rules.own_warnings] == [True]
+
+
 def test_stock_warns_of_nothing_but_what_this_project_lacks(tmp_path: Path) -> None:
     lacking = {warning.split("lacks ")[1].split(";")[0] for warning in compiled(tmp_path).warnings}
     assert lacking == {

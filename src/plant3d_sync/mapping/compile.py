@@ -285,6 +285,7 @@ class _Compiler:
         if errors:
             raise invalid(errors)
         canonical = self.mapping.canonical()
+        warnings = [problem for problem in self.problems if problem.severity is Severity.WARNING]
         return RuleSet(
             classes=self.rules,
             digest=self._digest(canonical),
@@ -301,7 +302,8 @@ class _Compiler:
             source={"files": list(self.mapping.sources), **canonical},
             used=self._used,
             uses=self._uses_of,
-            warnings=tuple(str(one) for one in self.problems if one.severity is Severity.WARNING),
+            warnings=tuple(str(one) for one in warnings),
+            own_warnings=tuple(str(one) for one in warnings if one.file != STOCK),
             definition=_Definitions(self.plans, frozenset(self._by_group)),
             spellings=CONVERTERS,
         )

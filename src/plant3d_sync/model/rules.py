@@ -148,6 +148,8 @@ class RuleSet(msgspec.Struct, frozen=True):
     same: Mapping[str, Callable[[Value, Value], bool]]
     reading: Reading = PLAIN
     warnings: tuple[str, ...] = ()
+    own_warnings: tuple[str, ...] = ()
+    """Those about the project's own files, not about what is shipped."""
     source: Mapping[str, object] = msgspec.field(default_factory=dict)
     """The mapping as it was written, all files merged, with their names."""
     used: Mapping[str, Used] = msgspec.field(default_factory=dict)

@@ -145,8 +145,4 @@ def by_entity(rules: RuleSet, counts: Mapping[str, int]) -> dict[str, int]:
 
 def _mapping_findings(rules: RuleSet) -> list[Finding]:
     """What the project's own mapping names and the project lacks. The shipped one names more than most projects have."""
-    return [
-        Finding(code="mapping", message=warning)
-        for warning in rules.warnings
-        if not warning.startswith("stock:")
-    ]
+    return [Finding(code="mapping", message=warning) for warning in rules.own_warnings]

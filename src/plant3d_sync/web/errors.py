@@ -239,6 +239,7 @@ def field_errors(
     Several complaints about one field (one for each kind of value that it may have) become one.
     """
     found: dict[tuple[str, str], dict[str, object]] = {}
+    complaints: dict[tuple[str, str], list[str]] = {}
     for item in items:
         where, *path = item["loc"] or ["body"]
         kind = str(item["type"])
@@ -248,11 +249,13 @@ def field_errors(
             else _field_name(path, body, absent=kind == "missing" or where != "body") or str(where)
         )
         message = _words(item, kind, field, names)
-        known = found.get((str(where), field))
-        if known is None:
-            found[str(where), field] = {"field": field, "where": str(where), "message": message, "code": kind}
-        elif message not in str(known["message"]).split(", or: "):
-            known["message"] = f"{known['message']}, or: {message}"
+        said = complaints.setdefault((str(where), field), [])
+        if message not in said:
+            said.append(message)
+        found.setdefault(
+            (str(where), field), {"field": field, "where": str(where), "message": "", "code": kind}
+        )
+        found[str(where), field]["message"] = ", or: ".join(said)
     return list(found.values())
 
 
