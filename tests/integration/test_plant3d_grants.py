@@ -84,7 +84,7 @@ def test_the_script_in_the_documentation_is_the_one_the_program_makes() -> None:
 
 def test_the_questions_and_the_backup_parse_as_transact_sql() -> None:
     queries = [value for name, value in vars(grants).items() if name.endswith("_QUERY")]
-    assert len(queries) == 8
+    assert len(queries) == 9
     for query in [*queries, backup_statement("plant_PnId", r"D:\backup\a.bak")]:
         assert parses(re.sub(r":(\w+)", r"@\1", query)), query
 
@@ -97,6 +97,7 @@ def server(
     login: str = "p3dsync",
     fixed: Collection[tuple[str, str, str]] = (),
     updateability: str = "READ_WRITE",
+    tables: Mapping[str, int] | None = None,
 ) -> Iterator[Engine]:
     """A database that answers the questions as SQL Server would for a login with these rights."""
     can = {"SELECT": 1, "VIEW DEFINITION": 1, **(powers or {})}
@@ -125,6 +126,9 @@ def server(
                 f"SELECT '{table}', '{name}', '{why}'" for table, name, why in sorted(fixed)
             )
             return listed or "SELECT 1, 1, 1 WHERE 0", parameters
+        if statement == grants.READABLE_QUERY:
+            listed = " UNION ALL ".join(f"SELECT '{table}', {may}" for table, may in (tables or {}).items())
+            return listed or "SELECT 1, 1 WHERE 0", parameters
         if "sys.columns" in statement:
             listed = " UNION ALL ".join(f"SELECT '{table}', '{name}'" for table, name in sorted(columns))
             return listed or "SELECT 1, 1 WHERE 0", parameters
@@ -180,6 +184,19 @@ def test_a_column_that_only_the_server_writes_is_amber_and_needs_no_right(why: s
 def test_a_database_that_is_read_only_is_red() -> None:
     with server(columns=EXACT, updateability="READ_ONLY") as engine:
         assert "red source_read_only" in codes(engine, writer=True)
+
+
+def test_a_login_without_the_schema_is_red_only_if_it_may_not_read_each_table() -> None:
+    """An administrator may grant SELECT table by table; the reading does not mind, until there is another table."""
+    powers = {"SELECT": 0}
+    with server(columns=EXACT, powers=powers, tables={"PnPBase": 1, "PnPTables": 1}) as engine:
+        assert codes(engine, writer=True) == ["amber reads_by_table", "green rights_fit"]
+    with server(columns=EXACT, powers=powers, tables={"PnPBase": 1, "PnPDataLinks": 0}) as engine:
+        (found,) = grants.check_rights(engine, catalog=CATALOG, allowed=STOCK, writer=True)
+        assert (found.level, found.code) == ("red", "cannot_read")
+        assert "PnPDataLinks" in found.message
+    with server(columns=EXACT, powers=powers, tables={}) as engine:
+        assert codes(engine, writer=True) == ["red cannot_read"]
 
 
 def test_a_login_that_cannot_see_triggers_is_amber() -> None:

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from tests.integration.test_sqlserver_journeys import (
     TEXTS,
     Site,
     equipment,
+    saved,
     shown,
     site_on,
 )
 from tests.support.babelfish import BabelfishServer
 from tests.support.mssql import DRIVERS
+from tests.support.mssql_real import connected
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
-from tests.support.wayback import changed_cells, kept, small_plant
+from tests.support.wayback import at_rest, cell, changed_cells, kept, push, small_plant, user_describes
+from tests.support.world import NAME
 
 pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS[:2])]
 
@@ -51,3 +55,62 @@ def test_texts_arrive_as_from_the_file_and_a_second_pull_writes_nothing(site: Si
     assert shown(site.world) == shown(site.file)
     assert site.world.pulled("--full")["writes"] == {"synapse": 0, "plant3d": 0}
     assert changed_cells(before, site.world.dcf) == {}
+
+
+def by_script(site: Site) -> None:
+    """The login has the rights of the script and no others; the server tells of rights on objects only."""
+    site.server.rights.powers = frozenset()
+
+
+def test_doctor_of_the_login_of_the_script_finds_nothing_to_repair(site: Site) -> None:
+    """HAS_PERMS_BY_NAME says 0 of the schema, although the login reads every table: as where an administrator granted
+    reading table by table.
+    """
+    checks = site.world.cli("doctor", NAME).json["checks"]
+    assert [one for one in checks if one["result"] == "failed"] == []
+    seen = [
+        world.cli("inspect", str(world.options.get("source", world.dcf))).json
+        for world in (site.world, site.file)
+    ]
+    assert seen[0]["findings"] == seen[1]["findings"]
+
+
+def test_a_push_writes_its_cells_and_nothing_else_and_comes_to_rest(site: Site) -> None:
+    site.world.pulled()
+    before, items = kept(site.world), equipment(site.world, len(TEXTS))
+    for pnpid, text in zip(items, TEXTS, strict=True):
+        user_describes(site.world, pnpid, text)
+    assert push(site.world)["writes"]["plant3d"] == len(TEXTS)
+    assert {key[1] for key in changed_cells(before, site.world.dcf)} == set(items)
+    assert [cell(site.world, pnpid) for pnpid in items] == TEXTS
+    at_rest(site.world)
+
+
+def test_a_row_that_somebody_holds_lets_the_cell_wait(site: Site) -> None:
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits for the other")
+    with connected(parse_address(site.world.options["source"])) as designer:
+        for statement in ("BEGIN TRANSACTION", *saved(pnpid, "by the designer")):
+            designer.cursor().execute(statement)
+        held = site.world.cli("push", NAME)
+        assert held.code == 3 and "source_locked" in held.out, held.out
+        designer.cursor().execute("ROLLBACK TRANSACTION")
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_a_login_that_may_only_read_is_told_so_by_each_cell(site: Site) -> None:
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "nobody may write this")
+    site.server.rights.updates = set()
+    said = site.world.cli("push", NAME)
+    assert said.code == 3 and "no_right" in said.out, said.out
+    site.grant()
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_a_table_that_may_not_be_read_is_no_passing_fault(site: Site) -> None:
+    site.server.rights.unreadable = frozenset({"PnPDataLinks"})
+    said = site.world.pull()
+    assert (said.code, said.json["error"]["code"]) == (78, "source_unreadable")

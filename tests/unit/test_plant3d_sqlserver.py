@@ -84,6 +84,19 @@ def test_a_url_that_cannot_work_is_refused_without_showing_the_password(url: str
         (("08001", "[08001] TCP Provider: no (10061) (SQLDriverConnect)"), None),
         (("HYT00", "[HYT00] Login timeout expired (0) (SQLDriverConnect)"), None),
         (("Cannot commit transaction: (9002, b'the log is full')",), 9002),
+        (
+            (
+                "42000",
+                "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]canceling statement due to lock timeout "
+                "(33557097) (SQLExecDirectW)",
+            ),
+            1222,
+        ),
+        ((33557097, b"permission denied for table pnpbaseDB-Lib error message 20018, severity 16:\n"), 229),
+        ((33557097, b'relation "dbo.pnp base" does not exist'), 208),
+        ((33557097, b'column "tag" does not exist'), 207),
+        ((33557097, b"could not serialize access due to concurrent update"), 3960),
+        ((33557097, b"invalid byte sequence"), 33557097),
         (("something else",), None),
         ((), None),
     ],

@@ -44,7 +44,20 @@ _LOOK_AT_THE_SERVERS_MESSAGE = 20018
 _NOT_CONNECTED = 20002
 """Said of every login that came to nothing, behind the reason."""
 _DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
-_OBJECT = re.compile(r"on the object '([^']+)'")
+_OBJECT = re.compile(r"on the object '([^']+)'|permission denied for (?:table|view) (\w+?)(?:DB-Lib|\W|$)")
+_NO_NUMBER_OF_ITS_OWN = 33557097
+"""What Babelfish sends for each error of PostgreSQL that it has no number for; then the words tell."""
+_POSTGRES_WORDS: Final = (
+    ("permission denied", 229),
+    ("due to lock timeout", 1222),
+    ("could not obtain lock", 1222),
+    ("could not serialize access", 3960),
+    ("deadlock detected", 1205),
+    ("read-only transaction", 3906),
+    ("terminating connection", 596),
+    ("database system is", 6005),
+)
+_POSTGRES_MISSING = re.compile(r"\b(relation|column) .+? does not exist")
 _NO_SERVER_STATES = ("08", "HYT", "IM")
 """SQLSTATE classes of the ODBC driver itself: connection, timeout, driver manager. Their number is not the server's."""
 _ENCRYPTION_WORDS = ("certificate", "ssl provider", "encryption not supported", "tls")
@@ -56,7 +69,20 @@ def sql_error_number(error: BaseException) -> int | None:
     The drivers disagree on classes (a deadlock is an OperationalError here, a plain Error there), so callers
     decide by number. pymssql: first argument. pyodbc: `(1205) (SQLExecDirectW)` in the text, else the SQLSTATE.
     """
-    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    original = _original(error)
+    number = _number_told(original)
+    return _number_by_words(str(original)) if number == _NO_NUMBER_OF_ITS_OWN else number
+
+
+def _number_by_words(words: str) -> int:
+    """SQL Server's number for what PostgreSQL says in English, else the one that says nothing."""
+    missing = _POSTGRES_MISSING.search(words)
+    if missing:
+        return 208 if missing[1] == "relation" else 207
+    return next((number for said, number in _POSTGRES_WORDS if said in words), _NO_NUMBER_OF_ITS_OWN)
+
+
+def _number_told(original: BaseException) -> int | None:
     arguments = original.args
     first = arguments[0] if arguments else None
     if isinstance(first, tuple) and first:
@@ -126,7 +152,7 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
     if number in _RIGHTS_MISSING:
         denied = _OBJECT.search(words)
         return ConfigError(
-            f"The login {address.user!r} may not read {denied[1]} of {name}. Nothing was written."
+            f"The login {address.user!r} may not read {denied[1] or denied[2]} of {name}. Nothing was written."
             if denied
             else f"The login {address.user!r} may not read a table of {name}. Nothing was written.",
             hint="Run the script that `plant3d-sync grants PROJECT --role reader` prints; a DENY wins over every GRANT.",

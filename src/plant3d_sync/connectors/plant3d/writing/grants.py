@@ -63,7 +63,12 @@ FIXED_QUERY: Final = (
     "OR c.[is_identity] = 1 OR TYPE_NAME(c.[system_type_id]) = 'timestamp')))"
 )
 """Columns that no UPDATE can, or that ours shall not, change, and why; Plant 3D's own views end in `_PNP`."""
-READ_ONLY_QUERY: Final = "SELECT DATABASEPROPERTYEX(DB_NAME(), 'Updateability')"
+READABLE_QUERY: Final = (
+    "SELECT o.[name], HAS_PERMS_BY_NAME(QUOTENAME('dbo') + '.' + QUOTENAME(o.[name]), 'OBJECT', 'SELECT') "
+    "FROM sys.objects AS o WHERE o.[type] = 'U' AND SCHEMA_NAME(o.[schema_id]) = 'dbo' ORDER BY o.[name]"
+)
+READ_ONLY_QUERY: Final = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
+"""A value of type sql_variant without the CAST, which not every driver takes."""
 LOGIN_QUERY: Final = "SELECT SUSER_SNAME()"
 
 
@@ -335,17 +340,34 @@ def _grants_of(missing: Iterable[tuple[str, str]]) -> list[str]:
     return [_grant(name, cells) for name, cells in sorted(tables.items())]
 
 
+def _not_by_schema(connection: Connection) -> RightFinding:
+    """Without the right on the schema a login may still read every table there is, each by a grant of its own."""
+    tables = {str(name): may for name, may in connection.execute(text(READABLE_QUERY)).fetchall()}
+    unread = [name for name, may in tables.items() if may != 1]
+    missing = (
+        f"Missing: GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)}; and the login in that role."
+    )
+    if tables and not unread:
+        return RightFinding(
+            level="amber",
+            code="reads_by_table",
+            message="The login may read each table that it sees, but not the schema dbo: a table that Plant 3D makes "
+            "later stops the reading until it is granted too.",
+            hint=missing,
+        )
+    shown = f": {', '.join(unread[:5])}" if unread else ""
+    return RightFinding(
+        level="red",
+        code="cannot_read",
+        message=f"The login may not read the schema dbo{shown}.",
+        hint=missing,
+    )
+
+
 def _too_little(connection: Connection) -> list[RightFinding]:
     found = []
     if not _yes(connection, SCHEMA_QUERY, name="SELECT"):
-        found.append(
-            RightFinding(
-                level="red",
-                code="cannot_read",
-                message="The login may not read the schema dbo.",
-                hint=f"Missing: GRANT SELECT ON SCHEMA::[dbo] TO {bracketed(READER_ROLE)}; and the login in that role.",
-            )
-        )
+        found.append(_not_by_schema(connection))
     if not _yes(connection, SCHEMA_QUERY, name="VIEW DEFINITION"):
         found.append(
             RightFinding(
