@@ -84,6 +84,24 @@ BEFORE = START - 5000.0
 """The stamp that a row had when it was last seen, at START."""
 
 
+@pytest.mark.parametrize("ahead", [300.0, 1800.0, 3000.0, HOUR, 5400.0, DAY])
+def test_our_own_clock_ahead_of_everybody_elses_makes_no_wrong_winner(ahead: float) -> None:
+    """SYNAPSE's clock is as much behind ours as the workstations' are, and that is known."""
+    clocks = Clocks(skew=-ahead, skew_before=-ahead)
+    decided = 0
+    for window in (2 * HOUR, 8 * HOUR, 3 * DAY):
+        moments = [window * part / 12 for part in range(1, 12)]
+        for edited, saved, synapse in product(moments, moments, moments):
+            if saved < edited:
+                continue
+            found = winner(START + edited, START + synapse, START + window, START + saved - ahead, clocks)
+            if found is not None:
+                decided += 1
+                truth = Side.PLANT3D if edited > synapse else Side.SYNAPSE
+                assert found is truth, (window, edited, saved, synapse)
+    assert decided > 20, "that nothing is decided proves nothing"
+
+
 @pytest.mark.parametrize(
     ("former", "stamp", "clocks", "lag"),
     [

@@ -79,6 +79,14 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True):
     one_commit: bool = False
     lag: float = 0.0
 
+    @property
+    def behind(self) -> float:
+        """How far a workstation's clock may be behind ours: as far as one was shown to be, or as SYNAPSE's is.
+
+        Where our own clock is ahead, it is ahead of all of them.
+        """
+        return max(self.lag, -(self.skew or 0.0))
+
     @classmethod
     def allowing(cls, seconds: float | None) -> Clocks:
         """With the tolerance of the settings; None: what is known of such clocks."""

@@ -14,6 +14,8 @@ A clock that is wrong widens an interval or leaves it as it is, so that it still
 sight or of the future does not count. A workstation may be a whole hour behind (summer time, the wrong zone) or a whole day
 without anything that shows it, if its stamp is older than that; such a stamp bounds the edit by that much less.
 
+Our own clock may be the wrong one: where it is ahead of SYNAPSE's, it counts as ahead of every workstation's by as much.
+
 A workstation that is behind by less than that shows it as soon as it stamps a row earlier than we saw that row without the
 stamp. The worst such lag of the project is remembered, and widens every interval from then on.
 """
@@ -40,7 +42,9 @@ def plant3d_edit(last_sight: float | None, now: float, row_stamp: float | None, 
     if row_stamp is not None and last_sight is not None and last_sight <= row_stamp:
         until = min(
             until,
-            row_stamp + max(clocks.tolerance, clocks.lag, LEAST) + _hidden_fault(until - row_stamp, clocks),
+            row_stamp
+            + max(clocks.tolerance, clocks.behind, LEAST)
+            + _hidden_fault(until - row_stamp, clocks),
         )
     return Interval(at_base=since, away=until)
 
@@ -65,9 +69,9 @@ def lag_shown(
 
 def with_lag(seen: Interval | None, clocks: Clocks) -> Interval | None:
     """An interval that may have been found before the lag of a workstation was: its end may be as much later."""
-    if seen is None or clocks.lag <= clocks.tolerance:
+    if seen is None or clocks.behind <= clocks.tolerance:
         return seen
-    return Interval(at_base=seen.at_base, away=seen.away + clocks.lag)
+    return Interval(at_base=seen.at_base, away=seen.away + clocks.behind)
 
 
 def _hidden_fault(age: float, clocks: Clocks) -> float:

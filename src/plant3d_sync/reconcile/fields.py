@@ -221,7 +221,7 @@ def _stood_in_another_row(pair: Pair, plant3d: Value, on: Context) -> bool:
     saved, seen, clocks = _row_stamp(pair), on.last_compared(link), on.know.clocks
     if is_blank(plant3d) or saved is None or seen is None:
         return True
-    return saved + max(clocks.tolerance, clocks.lag) < seen
+    return saved + max(clocks.tolerance, clocks.behind) < seen
 
 
 def _words_of_another_row(
