@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
+from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
+from plant3d_sync.connectors.plant3d.writing import write_sqlserver
 from tests.integration.test_sqlserver_journeys import (
     TEXTS,
     Site,
@@ -20,6 +23,7 @@ from tests.support.babelfish import BabelfishServer
 from tests.support.mssql import DRIVERS
 from tests.support.mssql_real import connected
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
+from tests.support.tds_endpoint import Answer, Drop, ServerError
 from tests.support.wayback import at_rest, cell, changed_cells, kept, push, small_plant, user_describes
 from tests.support.world import NAME
 
@@ -55,11 +59,6 @@ def test_texts_arrive_as_from_the_file_and_a_second_pull_writes_nothing(site: Si
     assert shown(site.world) == shown(site.file)
     assert site.world.pulled("--full")["writes"] == {"synapse": 0, "plant3d": 0}
     assert changed_cells(before, site.world.dcf) == {}
-
-
-def by_script(site: Site) -> None:
-    """The login has the rights of the script and no others; the server tells of rights on objects only."""
-    site.server.rights.powers = frozenset()
 
 
 def test_doctor_of_the_login_of_the_script_finds_nothing_to_repair(site: Site) -> None:
@@ -114,3 +113,53 @@ def test_a_table_that_may_not_be_read_is_no_passing_fault(site: Site) -> None:
     site.server.rights.unreadable = frozenset({"PnPDataLinks"})
     said = site.world.pull()
     assert (said.code, said.json["error"]["code"]) == (78, "source_unreadable")
+
+
+def test_a_moment_in_which_no_writer_is_let_in_ends_the_transaction_and_no_run(site: Site) -> None:
+    """The driver's own ROLLBACK then meets 3903, in words that it does not know."""
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits")
+    moment = ServerError(976, "what the server says of its moment")
+    site.server.instead = lambda sql: moment if sql == write_sqlserver.TABLE_NAMES else None
+    said = site.world.cli("push", NAME)
+    assert said.code == 75 and "source_away" in said.out, said.out + said.err
+    assert "Traceback" not in said.out + said.err
+    site.server.instead = {}.get
+    assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_after_a_rollback_of_what_the_server_had_ended_there_is_a_transaction_again(site: Site) -> None:
+    """Without one each statement that follows would be written at once."""
+    (pnpid,) = equipment(site.world, 1)
+    before = cell(site.world, pnpid)
+    engine = engine_for(site.world.options["source"])
+    try:
+        with engine.connect() as connection:
+            with pytest.raises(DBAPIError):
+                connection.exec_driver_sql("SELECT [a] FROM [dbo].[nowhere]")
+            connection.rollback()
+            connection.exec_driver_sql(saved(pnpid, "never committed")[0])
+    finally:
+        engine.dispose()
+    assert cell(site.world, pnpid) == before
+
+
+def test_a_connection_that_ends_at_its_rollback_ends_no_run(site: Site) -> None:
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    user_describes(site.world, pnpid, "waits")
+    failed: list[str] = []
+
+    def ends(sql: str) -> Answer | None:
+        if sql == write_sqlserver.TABLE_NAMES and not failed:
+            failed.append(sql)
+            return ServerError(976, "what the server says of its moment")
+        return Drop() if failed and "ROLLBACK" in sql else None
+
+    site.server.instead = ends
+    said = site.world.cli("push", NAME)
+    assert failed and said.code == 75, said.out + said.err
+    assert "Traceback" not in said.out + said.err
+    site.server.instead = {}.get
+    assert push(site.world)["writes"]["plant3d"] == 1

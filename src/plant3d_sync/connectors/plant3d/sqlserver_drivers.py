@@ -129,6 +129,33 @@ class Recipe:
         return (module.Error, *untidy_errors(self.chosen.module))
 
 
+NO_TRANSACTION: Final = 3903
+"""ROLLBACK where nothing is open any more: the server has rolled back already."""
+
+
+def tidy_rollback(dialect: Any, module: str) -> None:
+    """Let a rollback end in a rollback, or in an error that SQLAlchemy knows.
+
+    pymssql knows 3903 by its English words only. Other words it lets out as no DB-API error, which ends a run with a
+    traceback, and leaves the connection without a transaction: each statement that follows would be written at once.
+    """
+    untidy = untidy_errors(module)
+    if not untidy:
+        return
+    rollback = dialect.do_rollback
+
+    def rolled_back(connection: Any) -> None:
+        try:
+            rollback(connection)
+        except untidy as error:
+            said = error.args[0] if error.args and isinstance(error.args[0], tuple) else error.args
+            if said[:1] != (NO_TRANSACTION,):
+                raise _imported(module).OperationalError(*said) from error
+            connection._conn.execute_non_query("BEGIN TRAN")  # what it leaves out then
+
+    dialect.do_rollback = rolled_back
+
+
 def set_autocommit(connection: Any, on: bool) -> None:
     """The two drivers spell it differently."""
     if callable(connection.autocommit):

@@ -21,7 +21,12 @@ from plant3d_sync.connectors.plant3d.reading.sqlserver_look import look
 from plant3d_sync.connectors.plant3d.reading.sqlserver_read import Reading, Taken
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
-from plant3d_sync.connectors.plant3d.sqlserver_drivers import DEFAULT_LIMITS, Limits, recipe_for
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import (
+    DEFAULT_LIMITS,
+    Limits,
+    recipe_for,
+    tidy_rollback,
+)
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
 
@@ -48,13 +53,15 @@ def engine_for(
     address = where if isinstance(where, ServerAddress) else parse_address(where)
     recipe = recipe_for(address)
     isolation = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
-    return create_engine(
+    engine = create_engine(
         f"mssql+{recipe.chosen.module}://",
         creator=lambda: recipe.connect(limits),
         pool_pre_ping=True,
         hide_parameters=True,
         **isolation,
     )
+    tidy_rollback(engine.dialect, recipe.chosen.module)
+    return engine
 
 
 def list_databases(url: str | URL | ServerAddress) -> list[str]:
