@@ -26,6 +26,7 @@ from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
 from plant3d_sync.model.catalog import Catalog
+from plant3d_sync.model.moment import EPOCH_TICKS
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ClassRule, ConflictPolicy, DriftPolicy, RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
@@ -586,7 +587,7 @@ def _written_places(config: ProjectConfig) -> list[str]:
 
 def utc_ticks() -> int:
     """Now in .NET ticks: 100 ns steps since year 1, UTC. `PnPTimestamp` counts so."""
-    return time.time_ns() // 100 + 621_355_968_000_000_000
+    return time.time_ns() // 100 + EPOCH_TICKS
 
 
 def _doors(config: ProjectConfig) -> Callable[[], str]:

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ class TsqlServer:
         self.snapshots = False
         """Whether the database allows snapshot isolation; then the file is in WAL mode, and a reader sees one moment."""
         self.updateability = "READ_WRITE"
+        self.clock_apart = 0.0
+        """Seconds by which the server's clock is ahead of this machine's."""
+        self.clock_told: list[int] = []
+        """What it said of its clock, in ticks."""
         self.fixed: dict[tuple[str, str], str] = {}
         """Columns (table, column) that the server computes or numbers: "is_computed", "is_identity"."""
         self.kinds: dict[tuple[str, str], str] = {}
@@ -199,11 +204,19 @@ class Connection:
         asked_by_drivers = starting_answers(sql)
         if asked_by_drivers is not None or not _RUNS.match(sql):
             return asked_by_drivers
+        if "SYSUTCDATETIME()" in sql:
+            return self._clock()
         if "COUNT_BIG(*)" in sql:
             return self._summed(sql)
         if "FROM [dbo]." in sql:
             self.server.before(sql)
         return self._executed(translated(sql), parameters, locks="UPDLOCK" in sql)
+
+    def _clock(self) -> Answer:
+        """As CONVERT with style 126 writes it: hundreds of nanoseconds behind the second."""
+        moment = datetime.now(UTC) + timedelta(seconds=self.server.clock_apart)
+        self.server.clock_told.append(ticks_of(moment))
+        return Rows([("", str)], [[f"{moment:%Y-%m-%dT%H:%M:%S.%f}0"]])
 
     def _end(self, word: str) -> Answer:
         self.open = False
@@ -290,6 +303,12 @@ class Connection:
             return [one[0] for one in cursor.description], cursor.fetchall()
 
         return summed(sql, named)
+
+
+def ticks_of(moment: datetime) -> int:
+    """.NET ticks, as Plant 3D stamps rows."""
+    since = moment - datetime(1, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 10_000_000 + since.microseconds * 10
 
 
 def translated(sql: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from plant3d_sync import __version__
 from plant3d_sync.address import MASK
 from plant3d_sync.bootstrap import App
-from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
+from plant3d_sync.cli.doctor_lines import CLOCK_WARNING, Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.doctor_source import check_source
 from plant3d_sync.cli.output import heads, plain, put, say
 from plant3d_sync.connectors.base import SynapsePort
@@ -47,9 +47,6 @@ LITTLE_SPACE: Final = 500 * 1024 * 1024
 
 NO_SPACE: Final = 50 * 1024 * 1024
 YEAR_OF_RELEASE: Final = 2026
-CLOCK_WARNING: Final = 30.0
-"""Seconds between our clock and the state database's from which times in the run list mislead."""
-
 _SOMEBODY: Final = frozenset(
     {
         "synapse_unauthorized",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 from msgspec.structs import replace
 
 from plant3d_sync.errors import SyncError
+
+CLOCK_WARNING: Final = 30.0
+"""Seconds between our clock and another one from which times mislead."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

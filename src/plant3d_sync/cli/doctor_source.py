@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from plant3d_sync.bootstrap import App, drawings_folder, pushable_columns
-from plant3d_sync.cli.doctor_lines import Line, failed, from_error, ok, skipped, warning
+from plant3d_sync.cli.doctor_lines import CLOCK_WARNING, Line, failed, from_error, ok, skipped, warning
 from plant3d_sync.cli.step_lines import step_lines
 from plant3d_sync.connectors.memory import MemorySynapse
 from plant3d_sync.connectors.plant3d import errors
@@ -28,12 +29,14 @@ from plant3d_sync.connectors.plant3d.reading.snapshot import Snapshot
 from plant3d_sync.connectors.plant3d.reading.sqlserver import SqlServerSource, engine_for, list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, ServerName
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
+from plant3d_sync.connectors.plant3d.sqlserver_clock import clock_of
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Chosen, encryption_of, recipe_for
 from plant3d_sync.connectors.plant3d.writing.drawings import DRAWING_UNSEEN, DrawingLocks
 from plant3d_sync.connectors.plant3d.writing.grants import RightFinding, check_rights
 from plant3d_sync.connectors.plant3d.writing.syncfolders import sync_signs, unallowed
 from plant3d_sync.errors import GuardStop, RetryLaterError, SyncError
 from plant3d_sync.mapping import STOCK, Problem, Severity, check_mapping, compile_rules, load_mapping
+from plant3d_sync.model.moment import EPOCH_TICKS, TICKS
 from plant3d_sync.model.record import SourceIdentity
 from plant3d_sync.model.rules import RuleSet
 from plant3d_sync.model.side import WriteMode
@@ -498,11 +501,23 @@ def _rights(
     try:
         allowed = pushable_columns(snapshot.catalog, rules)
         found = check_rights(engine, catalog=snapshot.catalog, allowed=allowed, writer=writer)
+        clock = _server_clock(clock_of(engine))
     except RetryLaterError as error:
         return [from_error("rights", error)]
     finally:
         engine.dispose()
-    return [_right(one, writer=writer, allowed=allowed_login) for one in found]
+    return [*clock, *(_right(one, writer=writer, allowed=allowed_login) for one in found)]
+
+
+def _server_clock(told: int | None) -> list[Line]:
+    """A write carries the earlier of the two times, and who edited last is told by clocks."""
+    if told is None:
+        return []
+    apart = (told - EPOCH_TICKS) / TICKS - time.time()
+    what = f"SQL Server's clock differs by {apart:+.1f} s"
+    if abs(apart) > CLOCK_WARNING:
+        return [warning("server clock", what, "Set both clocks by NTP.", "source_clock_skew")]
+    return [ok("server clock", what)]
 
 
 def _right(finding: RightFinding, *, writer: bool, allowed: str | None) -> Line:

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from plant3d_sync.model.link import REVERTED, Flip, Interval, Link, Open
-from plant3d_sync.model.moment import posix
+from plant3d_sync.model.moment import EPOCH_TICKS, TICKS, posix
 from plant3d_sync.model.ours import Ours
 from plant3d_sync.model.outcome import FieldOutcome, Resolution, Times, Verdict
 from plant3d_sync.model.record import Value
@@ -492,13 +492,9 @@ def _fate(at: Situation, choice: Resolution, outcome: FieldOutcome) -> str:
     return SIDE_MOVED
 
 
-_EPOCH_TICKS = 621_355_968_000_000_000
-"""Plant 3D's time of the beginning of 1970: 100 ns steps since the year 1, in UTC."""
-
-
 def ticks_posix(ticks: int | None) -> float | None:
     """POSIX seconds of a row's stamp, None if missing or of before 1970."""
-    return (ticks - _EPOCH_TICKS) / 10_000_000 if ticks is not None and ticks > _EPOCH_TICKS else None
+    return (ticks - EPOCH_TICKS) / TICKS if ticks is not None and ticks > EPOCH_TICKS else None
 
 
 def said_at(stamp: str | None) -> float | None:

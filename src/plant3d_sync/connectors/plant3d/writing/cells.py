@@ -61,6 +61,10 @@ class CellStore(CellReads, Protocol):
         """Look once more, without a lock, whether this is the file to write to. Raises Outcome."""
         ...
 
+    def now(self) -> int | None:
+        """The time by the clock of the server that keeps the database, in ticks; None where there is no such clock."""
+        ...
+
     def fixed(self, table: str, column: str) -> str | None:
         """Why no write can change this column, or ours shall not; None if it may be."""
         ...

@@ -122,6 +122,10 @@ class SqliteCells(SqliteReads):
         except ConfigError as error:
             raise Outcome("refused", error.error_code, error.message) from error
 
+    def now(self) -> int | None:
+        """See `CellStore`: a file has no clock."""
+        return None
+
     def fixed(self, table: str, column: str) -> str | None:
         """See `CellStore`: a project file has columns of plain values only."""
         return None

@@ -6,6 +6,7 @@ transaction; nothing of the database itself is altered, because Plant 3D's upgra
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -38,11 +39,13 @@ from plant3d_sync.connectors.plant3d.drawing_names import (
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
+from plant3d_sync.connectors.plant3d.sqlserver_clock import server_ticks
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
 from plant3d_sync.connectors.plant3d.sqlserver_errors import LOGIN_FAILED, moment_of, sql_error_number
 from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
 from plant3d_sync.connectors.plant3d.writing.grants import FIXED, fixed_columns
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+from plant3d_sync.model.moment import TICKS
 
 SCHEMA: Final = "dbo"
 _BASE_COLUMNS: Final = 4
@@ -202,6 +205,8 @@ class SqlServerCells:
         self._tables: frozenset[str] = frozenset()
         self._fixed: dict[tuple[str, str], str] = {}
         self._drawing_columns: frozenset[str] = frozenset()
+        self._told_clock: tuple[int, float] | None = None
+        """The server's clock in ticks, and our monotonic one at that moment."""
 
     @classmethod
     def open(
@@ -229,6 +234,7 @@ class SqlServerCells:
                 _refuse_triggers(connection, store.name)
                 if engine.dialect.name == "mssql":
                     store._fixed = fixed_columns(connection)
+                    store._ask_the_clock(connection)
             if permit is not None and engine.dialect.name == "mssql":
                 permit(engine)
         except (SQLAlchemyError, SyncError) as error:
@@ -244,6 +250,11 @@ class SqlServerCells:
                 code="source_not_plant3d",
             )
         return store
+
+    def _ask_the_clock(self, connection: Connection) -> None:
+        asked_at = time.monotonic()
+        ticks = server_ticks(connection)
+        self._told_clock = None if ticks is None else (ticks, asked_at)
 
     def close(self) -> None:
         """See `CellStore`."""
@@ -270,6 +281,13 @@ class SqlServerCells:
             raise Outcome(
                 self._gone.status, self._gone.code, f"{self._gone.message} This item was not tried then."
             )
+
+    def now(self) -> int | None:
+        """See `CellStore`: as it was told at the beginning, and what has passed since."""
+        if self._told_clock is None:
+            return None
+        ticks, at = self._told_clock
+        return ticks + int((time.monotonic() - at) * TICKS)
 
     def fixed(self, table: str, column: str) -> str | None:
         """See `CellStore`."""

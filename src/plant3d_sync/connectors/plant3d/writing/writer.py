@@ -476,7 +476,15 @@ class PlantWriter:
                 f"PnPTimestamp or PnPRevision of the item is not a usable number ({said(old)}, {said(revision)}). "
                 "Nothing was written.",
             )
-        return max(self._clock(), old + 1), (revision + 1 if revision < HIGHEST_REVISION else revision)
+        return max(self._now(), old + 1), (revision + 1 if revision < HIGHEST_REVISION else revision)
+
+    def _now(self) -> int:
+        """Ticks by our clock, or by the server's if that is behind ours.
+
+        Plant 3D refreshes a copy of a row only from a newer stamp: one of the future would hide the next save of a designer.
+        """
+        ours, servers = self._clock(), self._need_store().now()
+        return ours if servers is None else min(ours, servers)
 
     # -- afterwards -------------------------------------------------------------------------------
 
