@@ -20,7 +20,12 @@ from pathlib import Path
 import pytest
 
 from plant3d_sync.connectors.plant3d import open_source
-from plant3d_sync.connectors.plant3d.reading import sqlserver, sqlserver_layout, sqlserver_read
+from plant3d_sync.connectors.plant3d.reading import (
+    sqlserver,
+    sqlserver_layout,
+    sqlserver_links,
+    sqlserver_read,
+)
 from plant3d_sync.connectors.plant3d.reading.sqlserver import list_databases
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
@@ -123,7 +128,7 @@ def test_only_plain_selects_of_the_projects_tables_are_sent(endpoint: TdsEndpoin
     data = [sql for sql, _ in endpoint.statements if "[dbo]" in sql]
     assert data
     assert all(
-        re.fullmatch(r"SELECT [^;]+ FROM \[dbo\]\.\[\w+\]( WHERE \[\w+\] IN \([\d, ]+\))?", sql)
+        re.fullmatch(r"SELECT [^;]+ FROM \[dbo\]\.\[\w+\](?: WHERE [^;]+)?( GROUP BY \[PnPClassName\])?", sql)
         for sql in data
     )
     assert not any("_PNP" in sql for sql in data)
@@ -254,6 +259,8 @@ def test_microsofts_parser_accepts_every_statement(endpoint: TdsEndpoint, driver
         sqlserver_read.BEGIN_SNAPSHOT,
         sqlserver_read.END_SNAPSHOT,
         sqlserver_read.MARKS_STATEMENT,
+        sqlserver_read.MARKS_STATEMENT + sqlserver_layout.where_class_is_not(sqlserver_layout.LINK_CLASSES),
+        sqlserver_links.counting_statement(sqlserver_layout.LINK_CLASSES),
         sqlserver_read.RELATIONS_IN_USE_STATEMENT,
     }
     sent |= {

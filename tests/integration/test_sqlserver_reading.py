@@ -235,7 +235,7 @@ def test_where_nothing_moved_no_stamp_and_no_relation_is_asked_again(
 ) -> None:
     read(endpoint, driver).close()
     sent = [sql for sql, _ in endpoint.statements]
-    assert sqlserver_read.MARKS_STATEMENT not in sent
+    assert not any(sql.startswith(sqlserver_read.MARKS_STATEMENT) for sql in sent)
     assert sum("FROM [dbo].[LineStartAsset]" in sql and "COUNT_BIG" not in sql for sql in sent) == 1
     summed = [n for n, sql in enumerate(sent) if "COUNT_BIG(*)" in sql]
     whole = [n for n, sql in enumerate(sent) if sql.startswith("SELECT [PnPID]")]
@@ -259,7 +259,7 @@ def test_a_server_that_sums_nothing_is_compared_item_by_item(
     endpoint.handler = no_sums
     snapshot = read(endpoint, driver)
     assert states(items_of(snapshot, "CentrifugalPump")[item]) == {"state 7"}
-    assert sqlserver_read.MARKS_STATEMENT in [sql for sql, _ in endpoint.statements]
+    assert any(sql.startswith(sqlserver_read.MARKS_STATEMENT) for sql, _ in endpoint.statements)
     snapshot.close()
 
 

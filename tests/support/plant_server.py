@@ -33,8 +33,14 @@ _COLUMN = re.compile(
     rf"(?:CAST\((?P<cast>{_NAME}) AS (?:varbinary\(max\)|binary\(16\))\)|(?:CONVERT\(nvarchar\(40\), |CAST\()?"
     rf"(?P<plain>{_NAME})(?:, 121\)| AS nvarchar\((?:max|4000)\)\))?)(?:, )?"
 )
+_CLASSES = r" WHERE (?:\[PnPClassName\] IS NULL OR )?\[PnPClassName\] (?P<without>NOT )?IN \((?P<classes>'\w+'(?:, '\w+')*)\)"
+_COUNT = re.compile(
+    r"SELECT \[PnPClassName\], COUNT\(\*\), MAX\(\[PnPTimestamp\]\) FROM \[dbo\]\.\[PnPBase\]"
+    rf"{_CLASSES} GROUP BY \[PnPClassName\]"
+)
 _SELECT = re.compile(
-    rf"SELECT (?P<columns>.+) FROM \[dbo\]\.(?P<table>{_NAME})(?: WHERE (?P<key>{_NAME}) IN \((?P<ids>[\d, -]+)\))?",
+    rf"SELECT (?P<columns>.+) FROM \[dbo\]\.(?P<table>{_NAME})"
+    rf"(?: WHERE (?P<key>{_NAME}) IN \((?P<ids>[\d, -]+)\)|{_CLASSES})?",
     re.DOTALL,
 )
 
@@ -133,10 +139,22 @@ class PlantServer:
             return Rows(
                 [("RelationshipTypeName", str)], [[name] for name in sorted({row[at] for row in rows})]
             )
+        if counted := _COUNT.fullmatch(sql):
+            return self._counted(counted)
         if "COUNT_BIG(*)" in sql:
             return summed(sql, self._named)
         found = _SELECT.fullmatch(sql.removesuffix(";"))
         return self._select(found) if found and not sql.startswith("SELECT DISTINCT") else None
+
+    def _counted(self, found: re.Match[str]) -> Answer:
+        columns, rows = self.tables["PnPBase"]
+        names = [name for name, _ in columns]
+        of, stamp = names.index("PnPClassName"), names.index("PnPTimestamp")
+        stamps: dict[str, list[Any]] = {}
+        for row in _of_classes(found, names, rows):
+            stamps.setdefault(row[of], []).append(row[stamp])
+        counted = [[name, len(all_of), max(all_of)] for name, all_of in stamps.items()]
+        return Rows([("PnPClassName", str), ("", int), ("", int)], counted)
 
     def _named(self, table: str) -> tuple[list[str], list[list[Any]]] | None:
         if table not in self.tables:
@@ -159,6 +177,8 @@ class PlantServer:
         if found["key"]:
             at, ids = names.index(_plain(found["key"])), {int(one) for one in found["ids"].split(",")}
             rows = [row for row in rows if row[at] in ids]
+        elif found["classes"]:
+            rows = _of_classes(found, names, rows)
         head = [(columns[i][0], bytes if cast else columns[i][1]) for i, cast in places]
         answered = [[_cast(row[i]) if cast else row[i] for i, cast in places] for row in rows]
         if lengths:
@@ -194,6 +214,11 @@ def summed(sql: str, named: Callable[[str], tuple[Sequence[str], Sequence[Any]] 
         ]
         answered.append([int(found["place"]), len(rows), checksum, ",".join(sums)])
     return Rows([("", int), ("", int), ("", int), ("", str)], answered)
+
+
+def _of_classes(found: re.Match[str], names: list[str], rows: list[list[Any]]) -> list[list[Any]]:
+    at, classes = names.index("PnPClassName"), found["classes"].strip("'").split("', '")
+    return [row for row in rows if (row[at] in classes) != bool(found["without"])]
 
 
 def _plain(name: str) -> str:

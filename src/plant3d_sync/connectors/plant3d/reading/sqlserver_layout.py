@@ -44,6 +44,10 @@ LINK_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "pnptagregistry": frozenset({"pnpid", "rowid", "tag"}),
 }
 """What is asked of classes whose rows join items to something: no mapping can name them."""
+LINK_CLASSES: Final[Mapping[str, str]] = {"pnpdatalinks": "PnPDataLinks", "pnptagregistry": "PnPTagRegistry"}
+"""Their names, by table. More than a third of the rows of `PnPBase` are theirs [seen: DMPP], and nobody asks those more
+than whether they are there, so what is read of the class's own table stands for them: `sqlserver_links`.
+"""
 
 TABLES_STATEMENT: Final = (
     "SELECT c.[TABLE_NAME], c.[COLUMN_NAME], c.[DATA_TYPE] FROM [INFORMATION_SCHEMA].[COLUMNS] AS c "
@@ -63,6 +67,8 @@ class Table(msgspec.Struct, frozen=True):
     name: str
     declared: tuple[tuple[str, str], ...]
     columns: tuple[tuple[str, str], ...]
+    where: str = ""
+    """Which rows are read where all are, with its `WHERE`."""
 
     def has(self, column: str) -> bool:
         """Whether there is such a column, in any case."""
@@ -94,6 +100,8 @@ class Layout(msgspec.Struct):
     """Class -> (base class, table)."""
     relations: frozenset[str] = frozenset()
     """Tables of relations."""
+    links: tuple[str, ...] = ()
+    """Tables of the classes whose rows of `PnPBase` are not read one by one."""
     unreadable: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Tables and columns whose names cannot stand in a statement; they are left out."""
     twice: list[tuple[str, str, str]] = msgspec.field(default_factory=list)
@@ -151,6 +159,17 @@ class Layout(msgspec.Struct):
                 columns = [one for one in table.declared if one[0].lower() in asked]
             if columns:
                 self.tables[name] = replace(table, columns=tuple(columns))
+        base = self.tables.get(ROOT)
+        if base is not None and all(base.has(one) for one in ("PnPClassName", "PnPTimestamp", "PnPRevision")):
+            self.links = tuple(
+                name
+                for name in LINK_CLASSES
+                if self.classes.get(name) == (ROOT, name)
+                and name in self.tables
+                and self.tables[name].has("PnPID")
+                and self.tables[name].has("RowId")
+            )
+            self.tables[ROOT] = replace(self.tables[ROOT], where=where_class_is_not(self.links))
 
     def roles(self, relation: str) -> list[str]:
         """Columns of a relation that hold ids of items."""
@@ -160,6 +179,21 @@ class Layout(msgspec.Struct):
             for name, kind in self.tables[relation].declared
             if kind in kinds and name.lower() not in ("pnpid", "pnptimestamp", "pnprevision", "pnpstatus")
         ]
+
+
+def where_class_is_not(links: Iterable[str]) -> str:
+    """The rows of `PnPBase` that are of none of these link classes."""
+    names = _class_names(links)
+    return f" WHERE [PnPClassName] IS NULL OR [PnPClassName] NOT IN ({names})" if names else ""
+
+
+def where_class_is(links: Iterable[str]) -> str:
+    """The rows of `PnPBase` that are of one of these link classes."""
+    return f" WHERE [PnPClassName] IN ({_class_names(links)})"
+
+
+def _class_names(links: Iterable[str]) -> str:
+    return ", ".join(f"'{LINK_CLASSES[link]}'" for link in links)
 
 
 def selected(name: str, kind: str, *, as_bytes: bool) -> str:

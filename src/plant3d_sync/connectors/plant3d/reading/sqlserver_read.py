@@ -22,12 +22,16 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.names import bracketed, quoted
 from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.reading.sqlserver_layout import (
+    LINK_CLASSES,
     ROOT,
     Layout,
     Table,
     layout_of,
     select_statement,
+    where_class_is,
+    where_class_is_not,
 )
+from plant3d_sync.connectors.plant3d.reading.sqlserver_links import counting_statement, stand_in, stored
 from plant3d_sync.connectors.plant3d.reading.sqlserver_look import sums_of
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Row, Session
 from plant3d_sync.connectors.plant3d.reading.sqlserver_values import (
@@ -105,6 +109,8 @@ class Reading:
         """Counts and sums from before the first row was read."""
         self._converters: dict[tuple[str, bool], Converter] = {}
         self._utf16: bool | None = None
+        self._made: list[str] = []
+        """Link classes whose rows of `PnPBase` were made here, so that nothing but their ids and class is the server's."""
         self._one_moment = False
         """Whether a snapshot transaction is open; a deadlock ends it, so nothing can be repeated in it."""
 
@@ -165,6 +171,8 @@ class Reading:
     def _read_all(self, target: sqlite3.Connection) -> None:
         for name in self.layout.needed():
             self._transfer(target, name)
+        if self.layout.links:
+            self._add_links(target)
 
     def _transfer(self, target: sqlite3.Connection, name: str) -> None:
         """One table, whole; from its beginning again when the server chose us to end a deadlock."""
@@ -226,11 +234,13 @@ class Reading:
             yield [row[:-1] for row in rows]
 
     def _pieces(
-        self, table: Table, where: str = "", *, as_bytes: bool = False, lengths: bool = False
+        self, table: Table, where: str | None = None, *, as_bytes: bool = False, lengths: bool = False
     ) -> Iterator[list[Row]]:
         """Rows of a table as SQLite keeps them. `as_bytes`: text as the UTF-8 that it is, valid or not."""
         convert = self._converter(table, as_bytes)
-        statement = table.select(where, as_bytes=as_bytes and self._bytes_are_utf16(), lengths=lengths)
+        rows_of = table.where if where is None else where
+        in_bytes = as_bytes and self._bytes_are_utf16()
+        statement = table.select(rows_of, as_bytes=in_bytes, lengths=lengths)
         for rows in self.session.pieces(statement):
             self.until += len(rows) * SECONDS_PER_ROW
             if time.monotonic() > self.until:
@@ -253,6 +263,39 @@ class Reading:
         if key not in self._converters:
             self._converters[key] = converter_for(table.columns, as_bytes=as_bytes)
         return self._converters[key]
+
+    def _add_links(self, target: sqlite3.Connection) -> None:
+        """The rows of `PnPBase` that were left out, made from the links themselves where that can be."""
+        self._made = []
+        statement = counting_statement(self.layout.links)
+        try:
+            counted = {
+                str(name).lower(): (count, newest)
+                for name, count, newest in self._rows(lambda: self.session.pieces(statement))
+            }
+        except (RetryLaterError, ConfigError):  # then each row is read; a server that is away shows there
+            if self._one_moment:
+                raise
+            counted = None
+        for link in self.layout.links:
+            count, newest = (counted or {}).get(LINK_CLASSES[link].lower(), (0, None))
+            if counted is not None and stand_in(target, self.layout, link, count, newest):
+                self._made.append(link)
+            else:
+                self._read_base_of(target, link)
+
+    def _read_base_of(self, target: sqlite3.Connection, link: str) -> None:
+        base = self.layout.tables[ROOT]
+
+        def filled() -> None:
+            target.execute("BEGIN")
+            try:
+                for rows in self._pieces(base, where_class_is([link]), as_bytes=True):
+                    insert(target, base, rows, as_bytes=True)
+            finally:  # begun again, it replaces what is there
+                target.execute("COMMIT")
+
+        self._repeated(filled)
 
     def _refuse_hidden_tables(self, target: sqlite3.Connection) -> None:
         """A table that has rows by what the others say, and that this login does not see, is no empty table."""
@@ -332,20 +375,42 @@ class Reading:
             there = target.execute(f"SELECT [PnPID] FROM {quoted(base.name)}").fetchall()
             return {row[0] for row in (*ids, *there)}
         stamps = [f"[{name}]" for name in _MARKS]
+        read = where_class_is_not(self._made)
         now: dict[int, Mark] = {
             item: (stamp, revision)
-            for item, stamp, revision in self._rows(lambda: self.session.pieces(MARKS_STATEMENT))
+            for item, stamp, revision in self._rows(lambda: self.session.pieces(MARKS_STATEMENT + read))
         }
         moved: set[int] = set()
         for item, stamp, revision in target.execute(
-            f"SELECT [PnPID], {', '.join(stamps)} FROM {quoted(base.name)}"
+            f"SELECT [PnPID], {', '.join(stamps)} FROM {quoted(base.name)}{read}"
         ):
             if now.pop(item, None) != (stamp, revision):
                 moved.add(item)
         moved |= now.keys()
         for name in sorted(self.layout.relations & self.layout.tables.keys()):
             moved |= self._moved_relations(target, self.layout.tables[name])
+        for link in self.layout.links:
+            moved |= self._moved_links(target, link)
         return moved
+
+    def _moved_links(self, target: sqlite3.Connection, link: str) -> set[int]:
+        """Links that are not what they were: their marks are missing here or younger than they are, so all of each is
+        compared.
+        """
+        table = self.layout.tables[link]
+        key = table.key or 0
+
+        def compared() -> set[int]:
+            left, moved = stored(target, self.layout, link), set()
+            for rows in self._pieces(table, as_bytes=True):
+                for row in map(tuple, rows):
+                    if row in left:
+                        left.discard(row)
+                    else:
+                        moved.add(row[key])
+            return {one for one in (*moved, *(row[key] for row in left)) if isinstance(one, int)}
+
+        return self._repeated(compared)
 
     def _moved_relations(self, target: sqlite3.Connection, table: Table) -> set[int]:
         roles = self.layout.roles(table.name.lower())
