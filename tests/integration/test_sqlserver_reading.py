@@ -294,15 +294,18 @@ def test_one_moment_is_read_where_the_database_allows_it(
     assert not any("ALTER" in sql for sql in sent)
 
 
+@pytest.mark.parametrize(
+    "at", ["ISOLATION LEVEL SNAPSHOT", "INFORMATION_SCHEMA", "FROM [dbo].[Pumps]", "COMMIT TRANSACTION; SET"]
+)
 @pytest.mark.parametrize("number", [3952, 3958, 3966, 3967])
 def test_a_snapshot_that_is_refused_after_all_is_read_the_other_way(
-    server: PlantServer, endpoint: TdsEndpoint, driver: str, number: int
+    server: PlantServer, endpoint: TdsEndpoint, driver: str, number: int, at: str
 ) -> None:
     """Not allowed any more; or tempdb has no room for the versions of rows, which may last for days."""
     server.isolation, failed = 1, []
 
     def once(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
-        if "FROM [dbo].[Pumps]" in sql and not failed:
+        if at in sql and not failed:
             failed.append(True)
             return ServerError(number, "Snapshot isolation transaction failed accessing database")
         return server(sql, parameters)
@@ -310,6 +313,7 @@ def test_a_snapshot_that_is_refused_after_all_is_read_the_other_way(
     endpoint.handler = once
     snapshot = read(endpoint, driver)
     assert len(items_of(snapshot, "CentrifugalPump")) == PUMPS
+    assert failed
     snapshot.close()
 
 

@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.plant_server import TYPES, summed
-from tests.support.tds_endpoint import Answer, Count, Login, Rows, ServerError, TdsEndpoint, starting_answers
+from tests.support.tds_endpoint import (
+    Answer,
+    Count,
+    Drop,
+    Login,
+    Rows,
+    ServerError,
+    TdsEndpoint,
+    starting_answers,
+)
 
 _TOKEN = re.compile(r"(N?'(?:[^']|'')*')|(\[(?:[^\]]|\]\])+\])|((?:(?!N')[^'\[])+|.)", re.DOTALL)
 _HINT = re.compile(r"\bWITH \((?:UPDLOCK|HOLDLOCK|, )+\)")
@@ -65,6 +74,9 @@ class TsqlServer:
         self.snapshots = False
         """Whether the database allows snapshot isolation; then the file is in WAL mode, and a reader sees one moment."""
         self.updateability = "READ_WRITE"
+        self.era = 0
+        """How often it failed over."""
+        self._replica: Path | None = None
         self.clock_apart = 0.0
         """Seconds by which the server's clock is ahead of this machine's."""
         self.clock_told: list[int] = []
@@ -83,6 +95,18 @@ class TsqlServer:
                     kind = TYPES.get(declared.lower(), ("nvarchar", str))[0]
                     self.kinds[table.lower(), name.lower()] = kind
 
+    def fails_over(self, replica: Path) -> Drop:
+        """Every connection is cut, and from then on what this copy holds answers: the last saves never reached it."""
+        self._replica, self.era = replica, self.era + 1
+        return Drop()
+
+    def cut(self) -> None:
+        """A connection has ended, and with it its transaction."""
+        replica, self._replica = self._replica, None
+        if replica is not None:
+            with closing(sqlite3.connect(replica)) as old, closing(sqlite3.connect(self.path)) as db:
+                old.backup(db)
+
     def session(self, login: Login) -> Connection:
         """For `TdsEndpoint.sessions`."""
         return Connection(self, login)
@@ -97,6 +121,7 @@ class Connection:
 
     def __init__(self, server: TsqlServer, login: Login) -> None:
         self.server = server
+        self.era = server.era
         self.open = False
         """Whether T-SQL has a transaction; SQLite's begins with the first statement that locks."""
         self.lock = threading.Lock()
@@ -111,6 +136,7 @@ class Connection:
         """The server rolls back whatever a connection leaves open."""
         with self.lock:
             self.db.close()
+        self.server.cut()
 
     def _describe(self, login: Login) -> None:
         db, server, rights = self.db, self.server, self.server.rights
@@ -181,6 +207,8 @@ class Connection:
     # ------------------------------------------------------------ statements
 
     def __call__(self, sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        if self.era != self.server.era:
+            return Drop()
         answer = self.server.instead(sql)
         if answer is not None:
             return answer

@@ -29,6 +29,10 @@ _MOMENTS: Final[Mapping[int, str]] = {
         "it is offline, being restored, or open to one user only",
     ),
     **dict.fromkeys(
+        (3951, 3952, 3956, 3957, 3958, 3961, 3966, 3967),
+        "its isolation was just switched, or tempdb has no room for versions of rows",
+    ),
+    **dict.fromkeys(
         (596, 6005, 10928, 10929, 17142, 18401, 18451, 18461, 40197, 40501, 40613, 49918, 49919, 49920),
         "the server ended the session, or is shutting down, starting or too busy",
     ),

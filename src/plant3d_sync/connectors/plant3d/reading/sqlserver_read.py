@@ -120,9 +120,10 @@ class Reading:
         Raises ConfigError `source_not_plant3d`, `source_unreadable`; RetryLaterError `source_busy`, `source_away`.
         """
         with closing(self.copy.writable()) as target:
-            if self._snapshot_begun():
+            if self._snapshot_allowed():
                 try:
                     self._one_moment = True
+                    self.session.run(BEGIN_SNAPSHOT)
                     self._lay_out()
                     self._read_all(target)
                     self._one_moment = False
@@ -153,12 +154,9 @@ class Reading:
             twice=self.layout.twice,
         )
 
-    def _snapshot_begun(self) -> bool:
+    def _snapshot_allowed(self) -> bool:
         rows = self.session.all(ISOLATION_STATEMENT)
-        if not rows or rows[0][0] != _SNAPSHOT_ON:
-            return False
-        self.session.run(BEGIN_SNAPSHOT)
-        return True
+        return bool(rows) and rows[0][0] == _SNAPSHOT_ON
 
     # ------------------------------------------------------------ the first pass
 

@@ -51,31 +51,9 @@ class Session:
         except self._errors as error:
             meant = error_for(error, self.address)
             if meant.error_code in ("source_login_failed", "source_database_unknown"):
-                meant = self._seen_from_master(sql_error_number(error)) or meant
+                meant = seen_from_master(self.address, sql_error_number(error), limits=self._limits) or meant
             raise meant from error
         return self
-
-    def _seen_from_master(self, number: int | None) -> SyncError | None:
-        """What it means that the database did not let this login in, if `master` does; None if that does not either.
-
-        SQL Server refuses the login as well where only the database's name is wrong, or the database is not open to
-        anybody now, and some drivers tell only that.
-        """
-        if self.address.database.lower() in ("", "master"):
-            return None
-        try:
-            connection = recipe_for(self.address.in_database("master")).connect(self._limits, autocommit=True)
-        except self._errors:
-            return None
-        words = self.address.database.replace("'", "''")
-        # who may not ask for the state is told of the name
-        with closing(connection), suppress(*self._errors):
-            cursor = connection.cursor()
-            cursor.execute(f"{STATE_STATEMENT} WHERE [name] = N'{words}'")
-            for state, access in cursor.fetchall():
-                if (state, access) != ("ONLINE", "MULTI_USER"):
-                    return database_closed(self.address, str(state), str(access), number=number)
-        return database_unknown(self.address, number=number)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,6 +95,30 @@ class Session:
     def _set_limit(self) -> None:
         """Again before every statement: with pymssql another thread may have set it since."""
         self._recipe.limit(self._connection, self._limits.statement)
+
+
+def seen_from_master(address: ServerAddress, number: int | None, *, limits: Limits) -> SyncError | None:
+    """What it means that the database did not let this login in, if `master` does; None if that does not either.
+
+    SQL Server refuses the login as well where only the database's name is wrong, or the database is not open to
+    anybody now, and some drivers tell only that.
+    """
+    if address.database.lower() in ("", "master"):
+        return None
+    recipe = recipe_for(address.in_database("master"))
+    try:
+        connection = recipe.connect(limits, autocommit=True)
+    except recipe.errors():
+        return None
+    words = address.database.replace("'", "''")
+    # who may not ask for the state is told of the name
+    with closing(connection), suppress(*recipe.errors()):
+        cursor = connection.cursor()
+        cursor.execute(f"{STATE_STATEMENT} WHERE [name] = N'{words}'")
+        for state, access in cursor.fetchall():
+            if (state, access) != ("ONLINE", "MULTI_USER"):
+                return database_closed(address, str(state), str(access), number=number)
+    return database_unknown(address, number=number)
 
 
 class _closing:

@@ -38,7 +38,8 @@ from plant3d_sync.connectors.plant3d.drawing_names import (
 )
 from plant3d_sync.connectors.plant3d.guid import guid_text
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
-from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
+from plant3d_sync.connectors.plant3d.reading.sqlserver_session import seen_from_master
+from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_clock import server_ticks
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
 from plant3d_sync.connectors.plant3d.sqlserver_errors import LOGIN_FAILED, moment_of, sql_error_number
@@ -188,8 +189,17 @@ class SqlServerCells:
 
     errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
 
-    def __init__(self, engine: Engine, *, deadline_ms: int, owned: bool, name: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        deadline_ms: int,
+        owned: bool,
+        name: str = "",
+        address: ServerAddress | None = None,
+    ) -> None:
         self.engine = engine
+        self._address = address
         self.errors = (SQLAlchemyError, *untidy_errors(engine.dialect.driver))
         self.name = name or engine.url.render_as_string(hide_password=True)
         self._deadline_ms = deadline_ms
@@ -200,6 +210,8 @@ class SqlServerCells:
         self._held_base: BaseRow | None = None
         self._doubtful = False
         """Whether a connection was lost, or a login refused, since the server last answered."""
+        self._refused: Outcome | None = None
+        """Why the login was refused; asked once, as each refusal counts towards the lock of the account."""
         self._gone: Outcome | None = None
         """Why nothing more is asked of the server."""
         self._tables: frozenset[str] = frozenset()
@@ -222,11 +234,12 @@ class SqlServerCells:
         """
         owned = not isinstance(spec, Engine)
         if isinstance(spec, Engine):
-            engine, name = spec, ""
+            store = cls(spec, deadline_ms=deadline_ms, owned=owned)
         else:
             address = parse_address(str(spec))
-            engine, name = engine_for(address, limits=writing_limits(deadline_ms)), str(address)
-        store = cls(engine, deadline_ms=deadline_ms, owned=owned, name=name)
+            engine = engine_for(address, limits=writing_limits(deadline_ms))
+            store = cls(engine, deadline_ms=deadline_ms, owned=owned, name=str(address), address=address)
+        engine = store.engine
         try:
             with engine.connect() as connection:
                 store._tables = _table_names(connection)
@@ -399,9 +412,9 @@ class SqlServerCells:
             )
         if number in LOGIN_FAILED:
             self._doubtful = True
-            return Outcome(
-                "waiting", "source_login_failed", f"{self.name} refused the login (error {number})."
-            )
+            if self._refused is None:
+                self._refused = self._why_refused(number)
+            return self._refused
         if number in _READ_ONLY:
             return Outcome(
                 "waiting",
@@ -443,6 +456,14 @@ class SqlServerCells:
             f"SQL Server refused the write (error {number}). Nothing was written.",
             tells_all=True,
         )
+
+    def _why_refused(self, number: int | None) -> Outcome:
+        """Some drivers tell a database that is closed, or has another name now, as a refused login."""
+        if self._address is not None:
+            seen = seen_from_master(self._address, number, limits=writing_limits(self._deadline_ms))
+            if seen is not None:
+                return Outcome("waiting", "source_away", seen.message, tells_all=True)
+        return Outcome("waiting", "source_login_failed", f"{self.name} refused the login (error {number}).")
 
     def _open(self) -> Connection:
         if self._current is None:
