@@ -14,7 +14,7 @@ from plant3d_sync.connectors.plant3d.writing import write_sqlserver
 from tests.integration.test_sqlserver_journeys import HOUR, Site, equipment, site_on
 from tests.support.mssql import DRIVERS
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
-from tests.support.tds_endpoint import Answer, Drop, Rows
+from tests.support.tds_endpoint import Answer, Drop, Rows, ServerError
 from tests.support.wayback import at_rest, cell, description, kept, now, ok, push, small_plant, user_describes
 from tests.support.world import NAME
 
@@ -209,6 +209,32 @@ def test_a_database_that_closes_under_a_push_is_no_wrong_password(
     assert "source_login_failed" not in said.out, said.out
     site.server.instead, site.endpoint.databases = {}.get, None
     assert now(site.world)["writes"]["plant3d"] == 3
+    at_rest(site.world)
+
+
+def test_a_login_that_is_refused_between_two_items_is_asked_for_once(site: Site) -> None:
+    """Each refusal counts towards the lock of the account: one on the database, one on master for the cause."""
+    site.world.pulled()
+    for pnpid in equipment(site.world, 5):
+        user_describes(site.world, pnpid, f"ours {pnpid}")
+    before: list[int] = []
+
+    def met(sql: str) -> Answer | None:
+        if sql.startswith("UPDATE [dbo].[PnPBase]") and not before:
+            before.append(0)
+        elif (
+            before == [0] and "[dbo]" in sql
+        ):  # the first item is written; its sessions end, and the password is another
+            site.endpoint.login_error = ServerError(18456, "Login failed for user 'reader'.", 14)
+            before[:] = [len(site.endpoint.logins)]
+            return Drop()
+        return None
+
+    site.server.instead = met
+    assert push(site.world, code=3)["writes"]["plant3d"] <= 1
+    assert [one.database.lower() for one in site.endpoint.logins[before[0] :]] == ["mine_pnid", "master"]
+    site.server.instead, site.endpoint.login_error = {}.get, None
+    now(site.world)
     at_rest(site.world)
 
 

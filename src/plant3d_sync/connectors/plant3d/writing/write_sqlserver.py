@@ -209,9 +209,7 @@ class SqlServerCells:
         """Cells of the item in the open transaction, read under its lock; None outside."""
         self._held_base: BaseRow | None = None
         self._doubtful = False
-        """Whether a connection was lost, or a login refused, since the server last answered."""
-        self._refused: Outcome | None = None
-        """Why the login was refused; asked once, as each refusal counts towards the lock of the account."""
+        """Whether a connection was lost since the server last answered."""
         self._gone: Outcome | None = None
         """Why nothing more is asked of the server."""
         self._tables: frozenset[str] = frozenset()
@@ -411,10 +409,9 @@ class SqlServerCells:
                 tells_all=True,
             )
         if number in LOGIN_FAILED:
-            self._doubtful = True
-            if self._refused is None:
-                self._refused = self._why_refused(number)
-            return self._refused
+            if self._gone is None:  # each try counts towards the lock of the account
+                self._gone = self._why_refused(number)
+            return self._gone
         if number in _READ_ONLY:
             return Outcome(
                 "waiting",

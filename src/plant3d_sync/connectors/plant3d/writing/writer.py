@@ -531,7 +531,8 @@ class PlantWriter:
                 if base is not None and base.timestamp == item.stamp:
                     self._receipts_from(reads, item)
                     return meaning
-        except store.errors:
+        except store.errors as again:
+            store.judge(again)  # a refused login is not tried by the next item too
             return Outcome(
                 "waiting",
                 "outcome_unknown",
