@@ -18,7 +18,12 @@ from pydantic import SecretStr
 from plant3d_sync import language, texts
 from plant3d_sync.connectors.base import PlantSource, SynapsePort
 from plant3d_sync.connectors.plant3d.reading.open import open_source
-from plant3d_sync.connectors.plant3d.sqlserver_address import from_variables, is_sqlserver, parse_address
+from plant3d_sync.connectors.plant3d.sqlserver_address import (
+    from_variables,
+    is_sqlserver,
+    parse_address,
+    with_driver,
+)
 from plant3d_sync.connectors.synapse.address import root_of
 from plant3d_sync.connectors.synapse.client import SynapseClient
 from plant3d_sync.connectors.synapse.exchange import Timeouts
@@ -224,8 +229,9 @@ class App:
     def synapse(
         self, name: str, request_id: str | None = None, *, counts: Counts | None = None
     ) -> SynapsePort:
-        """SYNAPSE for a project. `counts`: where its calls are counted."""
-        config = self.project_config(name)
+        """SYNAPSE for a project, however its Plant 3D database is named. `counts`: where its calls are counted."""
+        name = self.project_name(name)
+        project = self.config.projects[name].synapse_project_id
         seconds = self.settings.p3dsync_http_timeout_seconds
         url = self.synapse_url()
         timeout = Timeouts(connect=min(10.0, seconds), read=seconds, write=seconds)
@@ -236,7 +242,7 @@ class App:
             return SynapseClient(
                 url,
                 key or self.synapse_key(),
-                config.synapse_project_id,
+                project,
                 retry_attempts=settings.sync_retry_attempts,
                 retry_delay=settings.sync_retry_delay_seconds,
                 timeout=timeout,
@@ -256,8 +262,8 @@ class App:
                 url,
                 settings.synapse_user,
                 settings.synapse_password,
-                config.synapse_project_id,
-                identities=lambda: self._identities(config.name),
+                project,
+                identities=lambda: self._identities(name),
                 requests_per_second=self.config.synapse.requests_per_second,
                 retry_attempts=settings.sync_retry_attempts,
                 retry_delay=settings.sync_retry_delay_seconds,
@@ -735,7 +741,7 @@ def _source(entry: ProjectFile, app: App) -> str:
     if not given and settings.plant3d_db_url is not None:
         given = settings.plant3d_db_url.get_secret_value()
     if given and is_sqlserver(given):
-        return parse_address(given).url
+        return with_driver(parse_address(given), settings.plant3d_db_driver).url
     if given:
         return given if "://" in given else os.path.abspath(app.base_dir / given)
     if settings.plant3d_db_host and settings.plant3d_db_name:

@@ -129,6 +129,13 @@ def test_a_wrong_path_is_78_and_synapse_is_checked_all_the_same(settled: World) 
     assert checks(said)["synapse key"]["result"] == "ok"
 
 
+def test_an_address_that_cannot_be_used_is_no_fault_of_synapse(settled: World) -> None:
+    settled.configure(source="mssql://reader:geheim-9@np:%5C%5C.%5Cpipe%5Csql/P_PnId")
+    said = doctor(settled)
+    assert failed_checks(said) == {"source": ("source_url", 78)}
+    assert checks(said)["synapse key"]["result"] == "ok"
+
+
 def test_an_empty_file_and_a_link_file_are_named(settled: World) -> None:
     settled.dcf.write_bytes(b"")
     assert failed_checks(doctor(settled)) == {"source": ("source_empty", 78)}
@@ -269,6 +276,15 @@ def test_a_sql_server_without_a_name_or_an_open_port_is_told_before_any_login(se
     other = doctor(settled)
     assert failed_checks(other) == {"server connection": ("source_away", 75)}
     assert "geheim-9" not in said.out + said.err + other.out + other.err
+
+
+@pytest.mark.sqlserver
+def test_the_variable_of_the_driver_counts_for_a_url_that_names_none(settled: World) -> None:
+    pytest.importorskip("pymssql")
+    settled.env["PLANT3D_DB_DRIVER"] = "mssql+pymssql"
+    settled.configure(source="mssql://reader:geheim-9@no-such-host.invalid/P_PnId")
+    assert checks(doctor(settled))["driver"]["message"] == "pymssql"
+    assert "mssql+pymssql://" in settled.cli("inspect", "mssql://reader:geheim-9@127.0.0.1:1/P_PnId").out
 
 
 def test_an_instance_that_nobody_knows_is_told_with_its_whole_name(settled: World) -> None:

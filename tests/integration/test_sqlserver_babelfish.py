@@ -24,7 +24,18 @@ from tests.support.mssql import DRIVERS
 from tests.support.mssql_real import connected
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 from tests.support.tds_endpoint import Answer, Drop, ServerError
-from tests.support.wayback import at_rest, cell, changed_cells, kept, push, small_plant, user_describes
+from tests.support.wayback import (
+    at_rest,
+    cell,
+    changed_cells,
+    description,
+    kept,
+    now,
+    push,
+    small_plant,
+    undone,
+    user_describes,
+)
 from tests.support.world import NAME
 
 pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS[:2])]
@@ -163,3 +174,55 @@ def test_a_connection_that_ends_at_its_rollback_ends_no_run(site: Site) -> None:
     assert "Traceback" not in said.out + said.err
     site.server.instead = {}.get
     assert push(site.world)["writes"]["plant3d"] == 1
+
+
+def test_a_wrong_database_name_is_told_from_a_wrong_password(site: Site) -> None:
+    site.endpoint.databases = ("master", "elsewhere_PnId")
+    said = site.world.pull()
+    assert (said.code, said.json["error"]["code"]) == (78, "source_database_unknown")
+    (line,) = [one for one in site.world.cli("doctor", NAME).json["checks"] if one["check"] == "snapshot"]
+    assert line["code"] == "source_database_unknown"
+    site.endpoint.login_error = ServerError(18456, "Login failed for user 'reader'", 14)
+    assert site.world.pull().json["error"]["code"] == "source_login_failed"
+
+
+def test_a_table_that_the_login_does_not_see_is_no_empty_one(site: Site) -> None:
+    site.world.pulled()
+    site.server.rights.hidden = frozenset({"PnPDataLinks"})
+    said = site.world.pull("--full")
+    assert (said.code, said.json["error"]["code"]) == (78, "source_unreadable")
+
+
+def test_a_save_in_mid_read_is_seen_one_run_later_and_sums_that_are_refused_cost_a_reading(
+    site: Site,
+) -> None:
+    site.world.pulled()
+    (pnpid,) = equipment(site.world, 1)
+    before, saves = description(site.world, pnpid), [0]
+
+    def designer(sql: str) -> None:
+        if "[EngineeringItems]" in sql and not saves[0]:
+            saves[0] += 1
+            site.designer(*saved(pnpid, "saved in mid-read"))
+
+    site.server.rights.updates = None
+    site.world.configure(write="off")
+    site.server.before = designer
+    assert now(site.world)["unchanged_source"] is False
+    assert (saves[0], description(site.world, pnpid)) == (1, before), "one moment, the one of the beginning"
+    now(site.world)
+    assert description(site.world, pnpid) == "saved in mid-read"
+    assert any("CHECKSUM_AGG" in sql for sql in site.server.refused)
+
+
+def test_a_push_is_undone_but_for_what_was_edited_since(site: Site) -> None:
+    items = equipment(site.world, 3)
+    before = [cell(site.world, pnpid) for pnpid in items]
+    site.world.pulled()
+    for pnpid in items:
+        user_describes(site.world, pnpid, f"pushed {pnpid}")
+    run = push(site.world)["run_id"]
+    site.designer(*saved(items[2], "the designer went on"))
+    done = site.world.apply(undone(site.world, run)["plan_id"])
+    assert done.json["writes"]["plant3d"] == 2, done.out
+    assert [cell(site.world, pnpid) for pnpid in items] == [*before[:2], "the designer went on"]

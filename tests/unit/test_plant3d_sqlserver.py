@@ -97,6 +97,16 @@ def test_a_url_that_cannot_work_is_refused_without_showing_the_password(url: str
         ((33557097, b'column "tag" does not exist'), 207),
         ((33557097, b"could not serialize access due to concurrent update"), 3960),
         ((33557097, b"invalid byte sequence"), 33557097),
+        (
+            (
+                "HY000",
+                "[HY000] [Microsoft][ODBC Driver 18 for SQL Server]SSPI Provider: No Kerberos credentials available "
+                "(default cache: FILE:/tmp/krb5cc_0) (458752) (SQLDriverConnect)",
+            ),
+            18452,
+        ),
+        (((911, b"DB-Lib error message 20018, severity 14:\nDB-Lib error message 20002, x\n"),), 18456),
+        (((911, b"DB-Lib error message 20018, severity 16:\nDB-Lib error message 20002, x\n"),), 911),
         (("something else",), None),
         ((), None),
     ],

@@ -18,6 +18,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import (
     is_sqlserver,
     parse_address,
     parse_server,
+    with_driver,
 )
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import (
     choose_driver,
@@ -226,6 +227,22 @@ def test_sqlalchemys_spellings_reach_the_driver(machine: Machine, url: str, serv
     expected = f"DRIVER={{{OLDER}}};Server={server};Database=db;UID=me;PWD=pw;Encrypt=yes;APP=plant3d-sync"
     assert machine.told(url) == expected
     assert machine.told(parse_address(url).url) == expected, "the URL made from the address means the same"
+
+
+@pytest.mark.parametrize(
+    "word", ["pymssql", " PyMSSQL ", "mssql+pymssql", "mssql+pymssql://", "'pymssql'"], ids=str.strip
+)
+def test_the_variable_decides_for_a_url_too_unless_that_names_a_driver(machine: Machine, word: str) -> None:
+    given = with_driver(parse_address("mssql://me:pw@srv/db"), word)
+    assert (given.driver, parse_address(given.url).driver) == ("pymssql", "pymssql")
+    named = parse_address("mssql+pyodbc://me:pw@srv/db")
+    assert with_driver(named, word) == named
+    assert with_driver(parse_address("mssql://me:pw@srv/db"), None).driver is None
+
+
+def test_an_odbc_driver_may_be_named_in_braces(machine: Machine) -> None:
+    address = from_variables("srv", 1433, "db", "me", "pw", f"{{{MICROSOFT}}}")
+    assert (address.driver, address.odbc_driver) == ("pyodbc", MICROSOFT)
 
 
 def test_a_connection_string_of_ado_net_is_understood_too(machine: Machine) -> None:

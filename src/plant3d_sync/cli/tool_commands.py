@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plant3d_sync.mapping import MappingFile
     from plant3d_sync.model.catalog import Catalog
     from plant3d_sync.model.schema import StepDocument
+    from plant3d_sync.settings import Settings
 
 mapping_app = typer.Typer(help="Check the mapping, and see what it changes.", no_args_is_help=True)
 db_app = typer.Typer(help="Our state database.", no_args_is_help=True)
@@ -79,9 +80,11 @@ def inspect(
     from plant3d_sync.settings import load_settings
 
     as_json = wants_json(json)
-    deadline = load_settings().p3dsync_source_deadline_seconds
+    settings = load_settings()
+    deadline = settings.p3dsync_source_deadline_seconds
     with _paths_of_the_command_line():
-        document = inspect_source(open_source(source, deadline=deadline, allow_copy=allow_copy))
+        named = _with_driver(source, settings)
+        document = inspect_source(open_source(named, deadline=deadline, allow_copy=allow_copy))
     if as_json:
         print_json(document)
     else:
@@ -156,14 +159,24 @@ def mapping_check(
     raise typer.Exit(78 if bad or unknown else 0)
 
 
+def _with_driver(source: str, settings: Settings) -> str:
+    """A source of the command line; a database on SQL Server is reached as `PLANT3D_DB_DRIVER` says."""
+    from plant3d_sync.connectors.plant3d.sqlserver_address import is_sqlserver, parse_address, with_driver
+
+    if not is_sqlserver(source):
+        return source
+    return with_driver(parse_address(source), settings.plant3d_db_driver).url
+
+
 def _catalog_of(source: str) -> tuple[Catalog, dict[str, int]]:
     """The catalogue of a database that the command line names, and how many rows each class has."""
     from plant3d_sync.connectors.plant3d.reading.open import open_source
     from plant3d_sync.settings import load_settings
 
     with _paths_of_the_command_line():
-        deadline = load_settings().p3dsync_source_deadline_seconds
-        snapshot = open_source(source, deadline=deadline).snapshot()
+        settings = load_settings()
+        deadline = settings.p3dsync_source_deadline_seconds
+        snapshot = open_source(_with_driver(source, settings), deadline=deadline).snapshot()
     try:
         return snapshot.catalog, dict(snapshot.counts(sorted(snapshot.catalog.classes)))
     finally:

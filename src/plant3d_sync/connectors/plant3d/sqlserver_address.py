@@ -297,11 +297,24 @@ def from_variables(
     )
 
 
+def with_driver(address: ServerAddress, driver: str | None) -> ServerAddress:
+    """The address with the driver of `PLANT3D_DB_DRIVER`, where it names none itself. Raises ConfigError `driver_missing`."""
+    if address.driver or address.odbc_driver or address.dsn:
+        return address
+    module, odbc = _driver_words(driver)
+    return replace(address, driver=module, odbc_driver=odbc)
+
+
 def _driver_words(driver: str | None) -> tuple[str | None, str | None]:
-    """Module and ODBC driver of one word: either a module's name or the name of an ODBC driver."""
-    if not driver or not driver.strip():
+    """Module and ODBC driver of one word: either a module's name or the name of an ODBC driver.
+
+    Also as it stands in a URL (`mssql+pymssql`) or in a connection string (in braces).
+    """
+    word = (driver or "").strip().strip("\"'").removeprefix("{").removesuffix("}").strip()
+    if not word:
         return None, None
-    word = driver.strip()
+    if _SCHEME.fullmatch(word.removesuffix("://")):
+        word = word.removesuffix("://").partition("+")[2]
     if word.lower() in DRIVERS:
         return word.lower(), None
     if not (MICROSOFT_NAMES.fullmatch(word) or FREETDS_NAMES.fullmatch(word)):

@@ -13,6 +13,10 @@ from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 
 LOGIN_FAILED = frozenset({18456, 18450, 18452, 18470, 18486, 18487, 18488})
+_LOGIN = 18456
+_NO_WINDOWS_LOGIN = 18452
+_KERBEROS: Final = range(1 << 16, 1 << 21, 1 << 16)
+"""What the security library (GSSAPI) answers where Microsoft's driver asks it for a ticket: its codes, not the server's."""
 _DATABASE_UNKNOWN = frozenset({4060, 911})
 _NO_SUCH = frozenset({207, 208, 4413})
 """No such column, no such table, a view over one of them."""
@@ -47,6 +51,11 @@ _NUMBER_AT_COMMIT = re.compile(r"Cannot \w+(?: back)? transaction: \((\d+),")
 _LOOK_AT_THE_SERVERS_MESSAGE = 20018
 _NOT_CONNECTED = 20002
 """Said of every login that came to nothing, behind the reason."""
+_OF_A_REFUSED_LOGIN = "20018, severity 14"
+_SEVERER: Final = frozenset(
+    {911, 952, 9001, 701, 802, 1204, 8645, 596, 10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920}
+)
+"""Reasons why nobody was let in that are worse than a refused login: pymssql goes on naming the worst so far."""
 _DBLIB_NUMBER = re.compile(r"DB-Lib error message (\d+)")
 _OBJECT = re.compile(r"on the object '([^']+)'|permission denied for (?:table|view) (\w+?)(?:DB-Lib|\W|$)")
 _NO_NUMBER_OF_ITS_OWN = 33557097
@@ -75,6 +84,8 @@ def sql_error_number(error: BaseException) -> int | None:
     """
     original = _original(error)
     number = _number_told(original)
+    if number in _KERBEROS:
+        return _NO_WINDOWS_LOGIN
     return _number_by_words(str(original)) if number == _NO_NUMBER_OF_ITS_OWN else number
 
 
@@ -117,7 +128,7 @@ def _dblib_number(arguments: tuple[object, ...]) -> int | None:
 
     When no connection could be made, pymssql may report the number of an *earlier* failure in the same process;
     then the text holds only words of its own library, whose number is the true one, unless they say that the server
-    itself has answered. In front of them stands what nobody asked about: that another connection was found dead.
+    itself has answered; of that answer they tell how severe it was. In front of them stands what nobody asked about: that another connection was found dead.
     """
     number = arguments[0]
     words = arguments[1] if len(arguments) > 1 else ""
@@ -126,6 +137,8 @@ def _dblib_number(arguments: tuple[object, ...]) -> int | None:
         own = [int(found) for found in _DBLIB_NUMBER.findall(text)]
         if _LOOK_AT_THE_SERVERS_MESSAGE not in own:
             return next((one for one in reversed(own) if one != _NOT_CONNECTED), _NOT_CONNECTED)
+        if number in _SEVERER and _OF_A_REFUSED_LOGIN in text:
+            return _LOGIN
     return number if isinstance(number, int) else None
 
 
@@ -144,6 +157,16 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
     """What an error of the server or of the connection means for this source. The address is shown without password."""
     number, name, words = sql_error_number(error), str(address), str(_original(error))
     details: dict[str, object] = {"number": number, "source": name}
+    kerberos = _number_told(_original(error)) in _KERBEROS
+    if kerberos or (number == _NOT_CONNECTED and address.user is None):
+        said = f": {_last_sentence(error)}" if kerberos else ""
+        return ConfigError(
+            f"No Windows login by Kerberos to {name} could be made{said}. Nothing was read or written.",
+            hint="Without PLANT3D_DB_USER the login is the one of this account's Kerberos ticket: see `klist`, set "
+            "KRB5_CLIENT_KTNAME or run kinit, and use the server's full name. Else set PLANT3D_DB_USER.",
+            code="source_login_failed",
+            details=details,
+        )
     if number in LOGIN_FAILED:
         return ConfigError(
             f"SQL Server refused the login {address.user!r} for {name}. Nothing was read or written.",
