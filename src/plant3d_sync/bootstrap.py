@@ -383,19 +383,28 @@ class App:
         Whoever says `off` is heard at once; more than at the start takes a restart. Where the file cannot be read, or does
         not name the project any more, nothing is written.
         """
-        began = WriteMode(self.config.projects[name].write)
-        if self.file is None or began is WriteMode.OFF:
-            return began
-        try:
-            said_now = self._write_modes(self.file).get(name, WriteMode.OFF)
-        except ConfigError as error:
+        mode, unreadable = self._written(name)
+        if unreadable is not None:
             from plant3d_sync.logs import get_logger
 
             get_logger().warning(
-                "config.unreadable", project=name, code=error.error_code, reason=error.message
+                "config.unreadable", project=name, code=unreadable.error_code, reason=unreadable.message
             )
-            return WriteMode.OFF
-        return min(began, said_now, key=list(WriteMode).index)
+        return mode
+
+    def write_stopped(self, name: str) -> ConfigError | None:
+        """What is wrong with the configuration file, where that keeps this project from being written to."""
+        return self._written(name)[1]
+
+    def _written(self, name: str) -> tuple[WriteMode, ConfigError | None]:
+        began = WriteMode(self.config.projects[name].write)
+        if self.file is None or began is WriteMode.OFF:
+            return began, None
+        try:
+            said_now = self._write_modes(self.file).get(name, WriteMode.OFF)
+        except ConfigError as error:
+            return WriteMode.OFF, error
+        return min(began, said_now, key=list(WriteMode).index), None
 
     def _write_modes(self, file: Path) -> Mapping[str, WriteMode]:
         """What the configuration file says of each project at this moment; understood anew only if its bytes changed."""

@@ -338,13 +338,20 @@ class Desk:
             ]
 
 
-def configured(folder: Path, **environ: str) -> App:
-    """Two projects; their Plant 3D files do not exist and SYNAPSE's port is closed: the web needs neither."""
+def configured(folder: Path, *, write: str = "off", **environ: str) -> App:
+    """Two projects; their Plant 3D files do not exist and SYNAPSE's port is closed: the web needs neither.
+
+    `write`: of `MINE`; the other one is never written.
+    """
     document = {
         "state_db_url": f"sqlite:///{folder / 'state.db'}",
         "synapse": {"url": "http://127.0.0.1:9"},
         "projects": {
-            name: {"synapse_project_id": uid, "source": f"{name}-is-not-there.dcf"}
+            name: {
+                "synapse_project_id": uid,
+                "source": f"{name}-is-not-there.dcf",
+                "write": write if name == MINE else "off",
+            }
             for name, uid in UUIDS.items()
         },
     }
@@ -354,11 +361,11 @@ def configured(folder: Path, **environ: str) -> App:
 
 
 @contextmanager
-def desk(folder: Path, *, state: State | None = None, **environ: str) -> Iterator[Desk]:
+def desk(folder: Path, *, state: State | None = None, write: str = "off", **environ: str) -> Iterator[Desk]:
     """The service as a client sees it. Faults of the service are answers here, as they are outside."""
     if not (folder / "state.db").exists():
         (folder / "state.db").write_bytes(empty_state())
-    app = configured(folder, **environ)
+    app = configured(folder, write=write, **environ)
     clock = Clock()
     world = World(state=state or app.state, clock=clock)
     web = create_app(app, world=world, poll=0.01)

@@ -95,7 +95,7 @@ _INTRODUCTION = (
     "Settings are read at the start. After a change restart web service, worker and scheduler. One thing is heard without that: who\n"
     "takes `write: sql` back in the configuration file (`off`, `workbook`, or the whole project). The file is read again before each\n"
     "run and before each group of cells is written; a run that is writing then ends with `write_off`. So it is where the file cannot be\n"
-    "read. What else the file says, `write: sql` too, counts after a restart; `GET /projects` shows what the service began with.",
+    "read. What else the file says, `write: sql` too, counts after a restart; `GET /projects` shows what is in force.",
     "Each active project needs a `synapse_project_id` of its own. Where two share one, a tag that one of them brought is refused\n"
     "to the other, item by item; nothing is overwritten. So it is an error of `check-config` and a warning of `doctor`, and runs\n"
     "are not stopped, unless both bring copies of one database: then the second is refused (`source_shared`).",

@@ -91,6 +91,8 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """What its schedule does: only the success of that counts."""
     coverage_warn: float = WARN
     """Share of what the mapping asks for that has to arrive."""
+    config_error: str = ""
+    """Why the configuration file cannot be read now, where that keeps the project from being written to."""
 
     @property
     def patience(self) -> float:

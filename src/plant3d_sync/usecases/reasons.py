@@ -41,6 +41,7 @@ def why_unwell(
     return [
         *_connection_reasons(status),
         *_component_reasons(status, now),
+        *_config_reasons(status.project),
         *_success_reasons(status.project, succeeded, now),
         *_run_reasons(status, last, now),
         *_coverage_reasons(status),
@@ -181,6 +182,19 @@ def _last_run_reasons(last: Run | None) -> list[Reason]:
             )
         ]
     return []
+
+
+def _config_reasons(watched: Watched) -> list[Reason]:
+    if not watched.config_error:
+        return []
+    return [
+        Reason(
+            code="config_unreadable",
+            level=Health.DEGRADED,
+            message=f"The configuration file cannot be read now, so nothing is written into Plant 3D: {watched.config_error}",
+            hint="Correct the file (`plant3d-sync check-config`); it is heard again without a restart.",
+        )
+    ]
 
 
 def _coverage_reasons(status: Status) -> list[Reason]:

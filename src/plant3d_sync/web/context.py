@@ -111,6 +111,7 @@ class Context(msgspec.Struct, kw_only=True):
     def watched(self, name: str) -> Watched:
         """What is expected of a project."""
         entry = self.entry(name)
+        stopped = self.app.write_stopped(name)
         minutes = entry.interval_minutes or self.app.settings.sync_interval_minutes
         return Watched(
             name=name,
@@ -119,6 +120,7 @@ class Context(msgspec.Struct, kw_only=True):
             skew_allowed=entry.conflict.tolerance,
             direction=Direction(entry.direction),
             coverage_warn=entry.coverage.warn,
+            config_error="" if stopped is None else stopped.message,
         )
 
     def visible(self, key: ApiKey) -> list[str]:

@@ -75,7 +75,7 @@ def _project_info(call: Call, found: Status) -> dict[str, Any]:
         "synapse_project_id": entry.synapse_project_id,
         "active": entry.active,
         "direction": entry.direction,
-        "write": entry.write,
+        "write": call.context.write_mode(found.project.name),
         "interval_minutes": found.project.interval / 60.0,
         "last_sync": documents.when(found.last_sync),
         "health": found.health.value,
