@@ -31,7 +31,7 @@ from plant3d_sync.errors import ConfigError, NotFoundError
 from plant3d_sync.mapping.compile import compile_rules
 from plant3d_sync.mapping.file import MappingFile, load_mapping, stock_text, token_of
 from plant3d_sync.model.catalog import Catalog
-from plant3d_sync.model.moment import EPOCH_TICKS
+from plant3d_sync.model.moment import EPOCH_TICKS, TICKS
 from plant3d_sync.model.plan import Limit, Limits, MissingPolicy
 from plant3d_sync.model.rules import ClassRule, ConflictPolicy, DriftPolicy, RuleSet
 from plant3d_sync.model.side import Direction, WriteMode
@@ -426,8 +426,8 @@ class App:
             if other != name and entry.synapse_project_id.lower() == mine
         )
 
-    def _writer(self, config: ProjectConfig) -> Callable[[Catalog, RuleSet], Writer]:
-        def make(catalog: Catalog, rules: RuleSet) -> Writer:
+    def _writer(self, config: ProjectConfig) -> Callable[[Catalog, RuleSet, float], Writer]:
+        def make(catalog: Catalog, rules: RuleSet, ahead: float) -> Writer:
             from plant3d_sync.connectors.plant3d.mounts import may_hang
             from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
             from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
@@ -439,7 +439,7 @@ class App:
                 "drawings": DrawingLocks(
                     drawings_folder(config), unseen_counts_as_open=config.drawings_unseen_are_open
                 ),
-                "clock": utc_ticks,
+                "clock": partial(utc_ticks, ahead),
                 "synced": config.allow_synced_folder,
                 "strong_login": config.allow_strong_login,
             }
@@ -600,9 +600,12 @@ def _written_places(config: ProjectConfig) -> list[str]:
     return [config.source, *([config.drawings] if config.drawings else [])]
 
 
-def utc_ticks() -> int:
-    """Now in .NET ticks: 100 ns steps since year 1, UTC. `PnPTimestamp` counts so."""
-    return time.time_ns() // 100 + EPOCH_TICKS
+def utc_ticks(ahead: float = 0.0) -> int:
+    """Now in .NET ticks: 100 ns steps since year 1, UTC. `PnPTimestamp` counts so.
+
+    `ahead`: seconds by which this machine's clock is ahead of another one, by which it is told instead.
+    """
+    return time.time_ns() // 100 + EPOCH_TICKS - int(ahead * TICKS)
 
 
 def _doors(config: ProjectConfig) -> Callable[[], str]:

@@ -8,9 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from plant3d_sync.bootstrap import utc_ticks
+from plant3d_sync.model.side import Direction
 from plant3d_sync.sample import edits
 from tests.acceptance.test_schema_steps import served
-from tests.support.world import NAME, World
+from tests.support.wayback import bench, user_describes
+from tests.support.world import NAME, MakeWorld, World
 
 TICKS = 10_000_000
 EPOCH = 621_355_968_000_000_000
@@ -68,3 +71,20 @@ def test_an_administrator_forgets_it_by_the_api_and_the_audit_says_who_and_why(b
     assert [one["action"] for one in entries] == ["clocks.lag_forgotten", "clocks.lag_seen"]
     assert entries[0]["actor"].startswith("key:") and "PC-12 follows NTP now" in str(entries[0])
     assert str(seen["pnpid"]) in str(entries[1])
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 3600.0, None])
+def test_what_is_pushed_into_a_file_is_never_stamped_ahead_of_a_clock_that_is_known(
+    make_world: MakeWorld, skew: float | None
+) -> None:
+    """Our clock may be the wrong one: a stamp of the future would hide the next save of a designer from his colleagues."""
+    world = make_world(write="sql", drawings_unseen="closed")
+    with bench(world, at=time.time(), skew=skew) as at_work:
+        at_work.run(Direction.PULL)
+        pnpid = world.items("equipment")[0].pnpid
+        user_describes(world, pnpid, "stamped")
+        before = utc_ticks()
+        assert at_work.run().writes["plant3d"] == 1
+        ((stamp,),) = world.sql("SELECT PnPTimestamp FROM PnPBase WHERE PnPID = ?", pnpid)
+        apart = int(min(0.0, skew or 0.0) * TICKS)
+        assert before + apart <= stamp <= utc_ticks() + apart

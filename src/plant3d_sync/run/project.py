@@ -88,7 +88,8 @@ class Project(msgspec.Struct, kw_only=True):
     """A project with everything needed to run it.
 
     `rules`: compiles the mapping against a catalog. `mapping_token`: cheap hash of the mapping's files.
-    `writer` and `backup` are None where nothing may be written directly. `drop_backup` removes a backup that no write
+    `writer` and `backup` are None where nothing may be written directly; a writer is told by how many seconds our clock is
+    ahead of SYNAPSE's. `drop_backup` removes a backup that no write
     followed. `prune_backups` removes the backups that are too many, those it is given (paths) first, never the one just
     made; it returns the paths it removed.
     """
@@ -99,7 +100,7 @@ class Project(msgspec.Struct, kw_only=True):
     rules: Callable[[Catalog], RuleSet]
     mapping_token: Callable[[], str]
     batch_size: int = 500
-    writer: Callable[[Catalog, RuleSet], Writer] | None = None
+    writer: Callable[[Catalog, RuleSet, float], Writer] | None = None
     backup: Callable[[str], BackupMade] | None = None
     neighbours: frozenset[str] = frozenset()
     """Other configured projects on the same SYNAPSE project."""

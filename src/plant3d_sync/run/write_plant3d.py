@@ -47,7 +47,8 @@ def apply_push(execution: Execution, steps: Sequence[Push], snapshot: PlantSnaps
         )
     execution.check()
     backup = PushBackup(execution)
-    with project.writer(snapshot.catalog, execution.rules) as writer:
+    ahead = max(0.0, -(execution.known.skew or 0.0))
+    with project.writer(snapshot.catalog, execution.rules, ahead) as writer:
         for start in range(0, len(ready), GROUP):
             worth_it = _worth_it(execution, writer, ready[start : start + GROUP])
             worth_it = [step for step in worth_it if _is_still_said(execution, step)]
