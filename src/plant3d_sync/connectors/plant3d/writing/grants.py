@@ -7,6 +7,7 @@ schema. Nothing relies on DENY: a column GRANT may survive a table DENY.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
@@ -91,8 +92,11 @@ FIXED: Final = {
     "computed": "the server computes it",
     "identity": "the server numbers it",
     "rowversion": "the server stamps it",
+    "placeholder": "pymssql takes its name for a place of a value",
 }
 """Why a column is not written, for people."""
+PLACEHOLDER: Final = re.compile(r"%\(\w*\)[sd]")
+"""What pymssql puts a value in for, wherever it stands: in a name too."""
 
 
 def fixed_columns(connection: Connection) -> dict[tuple[str, str], str]:

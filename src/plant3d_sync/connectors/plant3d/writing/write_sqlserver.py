@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Select,
     SmallInteger,
     Unicode,
     Update,
+    bindparam,
     inspect,
     select,
     text,
@@ -44,7 +46,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_clock import server_ticks
 from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
 from plant3d_sync.connectors.plant3d.sqlserver_errors import LOGIN_FAILED, moment_of, sql_error_number
 from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
-from plant3d_sync.connectors.plant3d.writing.grants import FIXED, fixed_columns
+from plant3d_sync.connectors.plant3d.writing.grants import FIXED, PLACEHOLDER, fixed_columns
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
 from plant3d_sync.model.moment import TICKS
 
@@ -138,7 +140,10 @@ def update_cell(name: str, cell: str, pnpid: int, old: object, new: str | None) 
     """Change one cell that still holds `old` (the comparison follows the collation; the exact one was made before)."""
     key, value = _column("PnPID", BigInteger), _column(cell, Unicode)
     target = _named(name, key, value)
-    return update(target).where(key == pnpid, _same(value, old)).values({value: new})
+    wanted: BindParameter[int] = bindparam(
+        f"{cell}_key", pnpid
+    )  # named after the key, it would meet a column PnPID_1
+    return update(target).where(key == wanted, _same(value, old)).values({value: new})
 
 
 def update_base(pnpid: int, old_stamp: object, stamp: int, revision: int) -> Update:
@@ -303,6 +308,12 @@ class SqlServerCells:
     def fixed(self, table: str, column: str) -> str | None:
         """See `CellStore`."""
         why = self._fixed.get((table.lower(), column.lower()))
+        if (
+            why is None
+            and self.engine.dialect.driver == "pymssql"
+            and PLACEHOLDER.search(f"{table} {column}")
+        ):
+            why = "placeholder"
         return None if why is None else FIXED.get(why, why)
 
     def base(self, pnpid: int) -> BaseRow | None:
