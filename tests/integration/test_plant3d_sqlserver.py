@@ -224,9 +224,10 @@ def test_a_server_that_is_not_there_is_tried_again_later(endpoint: TdsEndpoint, 
 
 
 def test_by_default_nothing_is_said_in_clear(endpoint: TdsEndpoint, driver: str) -> None:
-    with pytest.raises((ConfigError, RetryLaterError)):
+    with pytest.raises((ConfigError, RetryLaterError)) as caught:
         open_source(url_for(endpoint, driver, clear=False)).snapshot()
     assert endpoint.logins == []
+    assert "TLS" in str(caught.value.hint)
 
 
 def test_another_database_is_not_a_plant_3d_project(

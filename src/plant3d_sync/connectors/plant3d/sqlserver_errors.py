@@ -157,11 +157,9 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
     """What an error of the server or of the connection means for this source. The address is shown without password."""
     number, name, words = sql_error_number(error), str(address), str(_original(error))
     details: dict[str, object] = {"number": number, "source": name}
-    kerberos = _number_told(_original(error)) in _KERBEROS
-    if kerberos or (number == _NOT_CONNECTED and address.user is None):
-        said = f": {_last_sentence(error)}" if kerberos else ""
+    if _number_told(_original(error)) in _KERBEROS:
         return ConfigError(
-            f"No Windows login by Kerberos to {name} could be made{said}. Nothing was read or written.",
+            f"No Windows login by Kerberos to {name} could be made: {_last_sentence(error)}. Nothing was read or written.",
             hint="Without PLANT3D_DB_USER the login is the one of this account's Kerberos ticket: see `klist`, set "
             "KRB5_CLIENT_KTNAME or run kinit, and use the server's full name. Else set PLANT3D_DB_USER.",
             code="source_login_failed",
@@ -207,6 +205,14 @@ def error_for(error: BaseException, address: ServerAddress) -> SyncError:
         return RetryLaterError(
             f"{name} cannot be read now: {moment} (error {number}). Nothing was written.",
             hint="The next run tries again. If it lasts, ask whoever runs the server.",
+            code="source_away",
+            details=details,
+        )
+    if number == _NOT_CONNECTED:
+        return RetryLaterError(
+            f"{name} was reached, and the connection ended before the login (error {number}). Nothing was written.",
+            hint="The server may have no TLS, or a certificate that the CA file of FREETDSCONF does not know; without "
+            "PLANT3D_DB_USER this account may have no Kerberos ticket (`klist`). The next run tries again.",
             code="source_away",
             details=details,
         )
