@@ -11,11 +11,22 @@ from pathlib import Path
 import pytest
 
 from plant3d_sync.connectors.plant3d.writing import write_sqlserver
-from tests.integration.test_sqlserver_journeys import HOUR, Site, equipment, site_on
+from tests.integration.test_sqlserver_journeys import HOUR, Site, equipment, saved, site_on
 from tests.support.mssql import DRIVERS
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
 from tests.support.tds_endpoint import Answer, Drop, Rows, ServerError
-from tests.support.wayback import at_rest, cell, description, kept, now, ok, push, small_plant, user_describes
+from tests.support.wayback import (
+    at_rest,
+    cell,
+    description,
+    kept,
+    now,
+    ok,
+    push,
+    small_plant,
+    undone,
+    user_describes,
+)
 from tests.support.world import NAME
 
 pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS[:2])]
@@ -244,4 +255,33 @@ def test_a_database_under_another_name_is_the_project_it_was(site: Site) -> None
     (pnpid,) = equipment(site.world, 1)
     user_describes(site.world, pnpid, "by its other name")
     assert now(site.world)["writes"] == {"synapse": 0, "plant3d": 1}
+    at_rest(site.world)
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_an_undo_that_a_failover_lost_is_told_and_can_be_done_again(site: Site, compared: bool) -> None:
+    """Both sides hold the same again, so that nothing would be asked: but nobody took the undo back."""
+    items, _ = pushed(site, 2)
+    before = [cell(site.world, pnpid) for pnpid in items]
+    run = push(site.world)["run_id"]
+    now(site.world)
+    replica = kept(site.world, "with-the-push.dcf")
+    assert site.world.apply(undone(site.world, run)["plan_id"]).json["writes"]["plant3d"] == 2
+    assert [cell(site.world, pnpid) for pnpid in items] == before
+    if compared:
+        assert now(site.world)["findings_by_code"] == {"kept_by_undo": 2}
+    site.server.fails_over(replica)
+    site.server.cut()
+    assert now(site.world)["findings_by_code"] == {"undo_lost": 2}
+    assert now(site.world)["findings_by_code"] == {}
+    assert site.world.apply(undone(site.world, run)["plan_id"]).json["writes"]["plant3d"] == 2
+    assert [cell(site.world, pnpid) for pnpid in items] == before
+
+
+def test_what_was_undone_and_a_designer_types_again_is_his_word(site: Site) -> None:
+    (pnpid,), _ = pushed(site, 1)
+    run = push(site.world)["run_id"]
+    assert site.world.apply(undone(site.world, run)["plan_id"]).json["writes"]["plant3d"] == 1
+    site.designer(*saved(pnpid, f"ours {pnpid}"))
+    assert now(site.world)["findings_by_code"] == {}
     at_rest(site.world)

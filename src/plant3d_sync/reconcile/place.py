@@ -131,6 +131,7 @@ def _settled(field: FieldCase) -> FieldDecision:
     return FieldDecision(
         field=field,
         agreed=None if stands else (field.synapse, field.plant3d),
+        finding=questions.undo_lost(field) if field.undo_lost else None,
         keeps_observed=stands,
         flip=field.flip,
     )

@@ -141,6 +141,18 @@ def kept_apart(field: FieldCase) -> Finding:
     return finding(item, tag, code, message, hint, column=name, data=data)
 
 
+def undo_lost(field: FieldCase) -> Finding:
+    """An earlier state of the row brought back what a run had put back on somebody's word."""
+    item, name, tag = field.pair.case.item, field.name, field.pair.link.tag
+    message = (
+        f"{name} of {tag} holds {said(field.plant3d)} again, which an undo had taken out: the row in Plant 3D is of before that, "
+        "as after a failover or an older copy."
+    )
+    hint = "Undo the same run again if it is still meant."
+    data = {"value": field.plant3d, "drawing": item.drawing}
+    return finding(item, tag, "undo_lost", message, hint, column=name, data=data)
+
+
 def drift(field: FieldCase) -> Finding:
     """An edit on the side that does not own the field."""
     item, name, reason, tag = field.pair.case.item, field.name, field.outcome.reason, field.pair.link.tag

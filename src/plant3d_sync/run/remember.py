@@ -439,5 +439,9 @@ def _with_link_ids(connection: Connection, draft: Draft, known: ProjectState) ->
 
 
 def _is_put_right(finding: Finding) -> bool:
-    """Whether the finding tells of something that the run which made it ended: the owner's value was put back."""
-    return finding.code == "drift" and finding.data.get("reason") == "drift_restored"
+    """Whether the finding tells of something that the run which made it ended: the owner's value was put back, what an undo
+    kept apart is equal.
+    """
+    return finding.code == "undo_lost" or (
+        finding.code == "drift" and finding.data.get("reason") == "drift_restored"
+    )
