@@ -79,6 +79,18 @@ def test_a_write_that_would_keep_the_lock_too_long_is_rolled_back_and_waits(proj
     assert project.database.read_bytes() == before
 
 
+def test_what_ends_just_before_the_commit_leaves_the_file_as_it_was(project: Project) -> None:
+    """As a writing process does that finds nobody who asked for it any more."""
+    before = all_tables(project.database)
+
+    def nobody_asks() -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        project.write(project.item(), before_commit=nobody_asks)
+    assert all_tables(project.database) == before
+
+
 def test_an_item_with_two_rows_where_one_is_needed_is_refused(project: Project) -> None:
     """Only a database whose table lost its key can hold it."""
     cell = project.item()

@@ -40,3 +40,18 @@ def test_a_helper_answers_about_whole_paths_from_a_folder_that_is_gone(
     finally:
         asked.kill()
         monkeypatch.chdir(tmp_path)
+
+
+def test_a_helper_whose_asker_is_gone_ends_before_it_changes_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    helper.end_if_alone()
+    assert ended == [], "a process that is no helper"
+    monkeypatch.setattr(helper, "_asker", os.getppid())
+    helper.end_if_alone()
+    assert ended == []
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    helper.end_if_alone()
+    assert ended == [0]

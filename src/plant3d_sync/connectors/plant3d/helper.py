@@ -36,6 +36,9 @@ _DIES_SECONDS: Final = 0.3
 
 _CHILD: Final = f"{__name__}_process"
 
+_asker: int | None = None
+"""In a helper: the process that started it. A helper whose asker is gone belongs to another one."""
+
 
 class Hung(Exception):
     """The call did not come back in its time; the helper was killed. `seconds`: how long was waited."""
@@ -190,6 +193,8 @@ def _here() -> str | None:
 
 def serve() -> None:
     """Answer calls until nobody can ask any more. Then the process ends at once, whatever it is doing."""
+    global _asker
+    _asker = os.getppid()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # sent to a whole group; who asked us decides when we end
         number = getattr(signal, name, None)
         if number is not None:
@@ -218,6 +223,16 @@ def serve() -> None:
             answer = (False, error)
         answers.write(_pickled(answer))
         answers.flush()
+
+
+def end_if_alone() -> None:
+    """End this process, if it is a helper, where nobody lives any more who could hear its answer.
+
+    Its end is noticed by `serve` as well, but in a thread of its own, which may come a moment too late: so whoever is about
+    to change something for good asks here. Windows keeps the number of a parent that is gone; there the thread is all.
+    """
+    if _asker is not None and os.getppid() != _asker:
+        os._exit(0)
 
 
 def _pickled(answer: tuple[bool, object]) -> bytes:

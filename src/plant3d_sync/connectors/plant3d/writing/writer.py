@@ -82,7 +82,8 @@ class PlantWriter:
     up again; Plant 3D cannot save meanwhile. `mounts`: says how far file locks reach (see `mount_kind`). `synced`:
     names of synchronised folders (see `sync_signs`) that the file may lie in all the same.
 
-    `strong_login`: name of the SQL Server login that may write although it can do more than it needs.
+    `strong_login`: name of the SQL Server login that may write although it can do more than it needs. `before_commit` is called
+    ahead of each COMMIT.
 
     Entering raises ConfigError `login_too_strong`, `column_right_too_much`, `source_not_found`, `source_is_copy`, `source_read_only`, `unsafe_mount`,
     `source_synced`, `source_has_triggers`, `source_not_plant3d`, `source_login_failed`, or RetryLaterError `source_hot_journal`,
@@ -102,6 +103,7 @@ class PlantWriter:
         mounts: Callable[[Path], str] = mount_kind,
         synced: frozenset[str] = frozenset(),
         strong_login: str | None = None,
+        before_commit: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec = source_spec
         self._catalog = catalog
@@ -109,6 +111,7 @@ class PlantWriter:
         self._locks = drawings
         self._clock = clock
         self._strong_login = strong_login
+        self._before_commit = before_commit
         self._deadline_ms = deadline_ms
         self._hold_ms = hold_ms
         self._mounts = mounts
@@ -322,6 +325,7 @@ class PlantWriter:
                 "to let Plant 3D work. Run this service nearer to the database.",
             )
         failpoint("push.before_commit")
+        self._before_commit()
         item.committing = True
         store.commit()
         failpoint("push.committed")

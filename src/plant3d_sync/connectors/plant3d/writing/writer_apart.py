@@ -82,7 +82,7 @@ _open: list[PlantWriter] = []
 
 
 def _enter(spec: str | Path, options: dict[str, Any]) -> None:
-    _open[:] = [PlantWriter(spec, **options).__enter__()]
+    _open[:] = [PlantWriter(spec, before_commit=helper.end_if_alone, **options).__enter__()]
 
 
 def _look(cells: Sequence[CellWrite]) -> list[CellReceipt] | None:
