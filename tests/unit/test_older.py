@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from plant3d_sync.model.link import Open
+from plant3d_sync.model.link import Hold, Open
 from plant3d_sync.model.outcome import Resolution
 from plant3d_sync.model.plan import Tally
 from plant3d_sync.model.side import Direction
@@ -111,6 +111,16 @@ def test_a_choice_for_the_tag_of_synapse_waits_for_a_designer() -> None:
 
 def backup(held: Any, description: str, version: int) -> Any:
     return replace(asset(held, description=description), version=version)
+
+
+@pytest.mark.parametrize(("version", "told"), [(6, ["undo_lost"]), (8, [])])
+def test_a_backup_of_synapse_that_brings_back_what_was_undone_is_told(version: int, told: list[str]) -> None:
+    """Both sides hold the same again; a user who types it again raises the version."""
+    hold = Hold(side="synapse", value=NEW, kept=OLD)
+    held = linked(asset_version=7, holds={"description": hold}, synapse_delta={"description": OLD})
+    draft = plan([row(NEW)], [held], assets=[backup(held, NEW, version)])
+    assert [finding.code for finding in draft.findings] == told
+    assert not writes(draft)
 
 
 def test_an_asset_in_an_earlier_version_is_no_edit() -> None:

@@ -55,8 +55,8 @@ class FieldCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `observed`: when each side's latest edit happened, by "p" and "s". `flip`: what our last write into the field came to,
     if that was found out now. `given`: a choice SYNAPSE was sent and Plant 3D does not hold yet: the choice, and what
     SYNAPSE made of it. `no_edit`: one side's value is nobody's edit (the kind of that question). `words`: see `Open`.
-    `choice`: a person's choice, and what became of it. `undo_lost`: Plant 3D holds again what an undo had taken out of it, and
-    nobody typed it.
+    `choice`: a person's choice, and what became of it. `undo_lost`: the side that holds again what an undo had taken out of
+    it, and nobody typed it; "" for none.
     """
 
     pair: Pair
@@ -71,7 +71,7 @@ class FieldCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     no_edit: str = ""
     words: Value | UnsetType = UNSET
     choice: tuple[str, str] | None = None
-    undo_lost: bool = False
+    undo_lost: str = ""
 
     @property
     def asked_about(self) -> Value:
@@ -161,22 +161,22 @@ def _merged(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Con
         choice=None
         if stands or choice is None
         else (choice.conflict_id, SIDE_MOVED if taken_back else _fate(situation, choice, outcome)),
-        undo_lost=outcome.reason == "equal" and _is_lost_undo(pair, rule, plant3d, on),
+        undo_lost=_lost_undo(pair, rule, plant3d, synapse, on) if outcome.reason == "equal" else "",
     )
 
 
-def _is_lost_undo(pair: Pair, rule: FieldRule, plant3d: Value, on: Context) -> bool:
-    """Whether a copy of an earlier day brought back what an undo had taken out of Plant 3D: the row is of before that write."""
+def _lost_undo(pair: Pair, rule: FieldRule, plant3d: Value, synapse: Value, on: Context) -> str:
+    """The side to which an earlier state of its row or asset brought back what an undo had taken out of it; "" for none."""
     name, link, item, same = rule.field, pair.link, pair.case.item, on.rules.same[rule.field]
     hold = link.holds.get(name)
-    if hold is None or hold.side != Side.PLANT3D.value or same(hold.value, hold.kept):
-        return False
-    if not same(plant3d, hold.value):
-        return False
+    if hold is None or same(hold.value, hold.kept):
+        return ""
+    if hold.side == Side.SYNAPSE.value:
+        return hold.side if same(synapse, hold.value) and _synapse_is_older(pair) else ""
     newest = next(iter(_alive(pair, rule, on)), None)
-    if newest is None or newest.ticks is None or link.revision is None:
-        return False
-    return item.revision <= link.revision and item.timestamp < newest.ticks
+    if not same(plant3d, hold.value) or newest is None or newest.ticks is None or link.revision is None:
+        return ""
+    return hold.side if item.revision <= link.revision and item.timestamp < newest.ticks else ""
 
 
 def _times(pair: Pair, name: str, observed: Mapping[str, Interval], on: Context) -> Times:

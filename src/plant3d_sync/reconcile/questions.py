@@ -12,6 +12,7 @@ from plant3d_sync.model.conflict import (
 )
 from plant3d_sync.model.link import Link
 from plant3d_sync.model.record import Finding, PlantItem, Value
+from plant3d_sync.model.side import Side
 from plant3d_sync.reconcile.case import finding
 from plant3d_sync.reconcile.fields import FieldCase
 from plant3d_sync.reconcile.merge import NEW_COLUMN, NoBase
@@ -144,10 +145,10 @@ def kept_apart(field: FieldCase) -> Finding:
 def undo_lost(field: FieldCase) -> Finding:
     """An earlier state of the row brought back what a run had put back on somebody's word."""
     item, name, tag = field.pair.case.item, field.name, field.pair.link.tag
-    message = (
-        f"{name} of {tag} holds {said(field.plant3d)} again, which an undo had taken out: the row in Plant 3D is of before that, "
-        "as after a failover or an older copy."
-    )
+    why = "the row in Plant 3D is of before that, as after a failover or an older copy"
+    if field.undo_lost == Side.SYNAPSE.value:
+        why = "the asset in SYNAPSE is of before that, as after a backup"
+    message = f"{name} of {tag} holds {said(field.plant3d)} again, which an undo had taken out: {why}."
     hint = "Undo the same run again if it is still meant."
     data = {"value": field.plant3d, "drawing": item.drawing}
     return finding(item, tag, "undo_lost", message, hint, column=name, data=data)
