@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.writing import write_sqlserver
+from plant3d_sync.connectors.plant3d.writing.grants import UPDATABLE_QUERY
+from plant3d_sync.connectors.plant3d.writing.write_sqlserver import SqlServerCells
 from tests.integration.test_sqlserver_journeys import (
     TEXTS,
     Site,
@@ -23,7 +27,7 @@ from tests.support.babelfish import BabelfishServer
 from tests.support.mssql import DRIVERS
 from tests.support.mssql_real import connected
 from tests.support.synapse_dev import RunningSynapse, synapse_in_thread
-from tests.support.tds_endpoint import Answer, Drop, ServerError
+from tests.support.tds_endpoint import Answer, Drop, ServerError, Stall
 from tests.support.wayback import (
     at_rest,
     cell,
@@ -213,6 +217,29 @@ def test_a_save_in_mid_read_is_seen_one_run_later_and_sums_that_are_refused_cost
     now(site.world)
     assert description(site.world, pnpid) == "saved in mid-read"
     assert any("CHECKSUM_AGG" in sql for sql in site.server.refused)
+
+
+def test_the_question_for_the_rights_on_every_column_may_take_longer_than_a_statement_of_a_write(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of columns are asked, each by a function; a cell is still given up after its own time."""
+    monkeypatch.setattr(write_sqlserver, "STATEMENT_SECONDS", 1)
+    (pnpid,) = equipment(site.world, 1)
+
+    def asked(engine: Engine) -> None:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(UPDATABLE_QUERY)
+
+    site.server.instead = lambda sql: time.sleep(2.5) if sql == UPDATABLE_QUERY else None
+    cells = SqlServerCells.open(site.world.options["source"], deadline_ms=500, permit=asked)
+    try:
+        site.server.instead = lambda sql: Stall(attention=True) if "[Description]" in sql else None
+        began = time.monotonic()
+        with pytest.raises(cells.errors):
+            cells.cell("EngineeringItems", "Description", pnpid)
+        assert time.monotonic() - began < 30, "not as long as a question of the beginning"
+    finally:
+        cells.close()
 
 
 def test_a_push_is_undone_but_for_what_was_edited_since(site: Site) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Unicode,
     Update,
     bindparam,
+    event,
     inspect,
     select,
     text,
@@ -43,7 +44,12 @@ from plant3d_sync.connectors.plant3d.reading.sqlserver import engine_for
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import seen_from_master
 from plant3d_sync.connectors.plant3d.sqlserver_address import ServerAddress, parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_clock import server_ticks
-from plant3d_sync.connectors.plant3d.sqlserver_drivers import Limits, untidy_errors
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import (
+    DEFAULT_LIMITS,
+    Limits,
+    recipe_for,
+    untidy_errors,
+)
 from plant3d_sync.connectors.plant3d.sqlserver_errors import LOGIN_FAILED, moment_of, sql_error_number
 from plant3d_sync.connectors.plant3d.writing.cells import BaseRow, Outcome
 from plant3d_sync.connectors.plant3d.writing.grants import FIXED, PLACEHOLDER, fixed_columns
@@ -220,6 +226,8 @@ class SqlServerCells:
         self._tables: frozenset[str] = frozenset()
         self._fixed: dict[tuple[str, str], str] = {}
         self._drawing_columns: frozenset[str] = frozenset()
+        self._patience = DEFAULT_LIMITS.statement
+        """Seconds of silence after which a statement is given up: what is asked once of all columns may take longer."""
         self._told_clock: tuple[int, float] | None = None
         """The server's clock in ticks, and our monotonic one at that moment."""
 
@@ -242,6 +250,8 @@ class SqlServerCells:
             address = parse_address(str(spec))
             engine = engine_for(address, limits=writing_limits(deadline_ms))
             store = cls(engine, deadline_ms=deadline_ms, owned=owned, name=str(address), address=address)
+            limit = recipe_for(address).limit
+            event.listen(engine, "checkout", lambda raw, *_: limit(raw, store._patience))
         engine = store.engine
         try:
             with engine.connect() as connection:
@@ -253,6 +263,7 @@ class SqlServerCells:
                     store._ask_the_clock(connection)
             if permit is not None and engine.dialect.name == "mssql":
                 permit(engine)
+            store._patience = STATEMENT_SECONDS
         except (SQLAlchemyError, SyncError) as error:
             if owned:
                 engine.dispose()
