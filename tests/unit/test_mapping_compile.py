@@ -65,6 +65,19 @@ def test_control_valves_become_valves_where_the_mapping_says_so(tmp_path: Path) 
     assert translated(rules, item("ControlValve", {"Tag": "FV-1"})).fields["asset_type"] == "Valve"
 
 
+@pytest.mark.parametrize("name", ["PnPDataLinks", "pnptagregistry"])
+def test_rows_that_only_join_objects_are_never_handed_over(tmp_path: Path, name: str) -> None:
+    """On SQL Server they are counted and not read one by one, so a file may not hand them over either."""
+    project = catalog(
+        ("PnPBase", None, "", ["PnPClassName"]),
+        ("PnPDataLinks", "PnPBase", "", ["RowId", "DwgId"]),
+        ("PnPTagRegistry", "PnPBase", "", ["Tag", "RowId"]),
+    )
+    rules = compiled(tmp_path, f"classes:\n  {name}: {{entity: equipment}}\n", project)
+    assert not {one.lower() for one in rules.classes} & {"pnpdatalinks", "pnptagregistry"}
+    assert [one for one in rules.own_warnings if "nothing of it is handed over" in one]
+
+
 def test_entity_none_leaves_a_class_and_all_below_it_out(tmp_path: Path) -> None:
     rules = compiled(tmp_path, "classes: {Tanks: {entity: none}}")
     assert "Tanks" not in rules.classes and "Vessel" not in rules.classes and "Filters" in rules.classes

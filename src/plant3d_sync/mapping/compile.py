@@ -42,7 +42,7 @@ from plant3d_sync.mapping.translate import (
     compile_tag,
     of_segments,
 )
-from plant3d_sync.model.catalog import Catalog, Column
+from plant3d_sync.model.catalog import LINK_CLASSES, Catalog, Column
 from plant3d_sync.model.reading import LineRule, Reading
 from plant3d_sync.model.record import PlantItem
 from plant3d_sync.model.rules import (
@@ -402,6 +402,9 @@ class _Compiler:
                 if spec.by is not None and not self._is_line_group(spec.name):
                     message = f"`by` says what one line is, and {spec.name} is no class of line groups"
                     self.problems.append(_problem(Severity.ERROR, "by_without_line", message, spec.mark))
+                if spec.name.lower() in LINK_CLASSES and spec.entity not in (None, "none"):
+                    message = f"the rows of {spec.name} join objects to something and are none; nothing of it is handed over"
+                    self.problems.append(_problem(Severity.WARNING, "class_joins", message, spec.mark))
                 continue
             stock = spec.mark.file == STOCK
             severity = Severity.INFO if stock and spec.entity is None else Severity.WARNING
@@ -423,7 +426,7 @@ class _Compiler:
                 if link.lower() in self.mapping.classes
             ]
         )
-        if chain.entity is None:
+        if chain.entity is None or name.lower() in LINK_CLASSES:
             return
         if self._is_line_group(name):
             (self._by_number if chain.by == "number" else self._by_group).append(name)

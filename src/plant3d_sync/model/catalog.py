@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 import msgspec
+
+LINK_CLASSES: Final[Mapping[str, str]] = {"pnpdatalinks": "PnPDataLinks", "pnptagregistry": "PnPTagRegistry"}
+"""Classes whose rows join items to a drawing or to their tag, and are no objects of a plant; by lower-cased name."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from plant3d_sync.connectors.plant3d.names import bracketed, readable
 from plant3d_sync.connectors.plant3d.reading.sqlserver_session import Session
 from plant3d_sync.connectors.plant3d.reading.sqlserver_values import DATE_KINDS, TAKEN_KINDS, WIDE_KINDS
+from plant3d_sync.model.catalog import LINK_CLASSES
 
 SCHEMA: Final = "dbo"
 ROOT: Final = "pnpbase"
@@ -43,11 +44,7 @@ LINK_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
     "pnpdatalinks": frozenset({"pnpid", "rowid", "dwgid"}),
     "pnptagregistry": frozenset({"pnpid", "rowid", "tag"}),
 }
-"""What is asked of classes whose rows join items to something: no mapping can name them."""
-LINK_CLASSES: Final[Mapping[str, str]] = {"pnpdatalinks": "PnPDataLinks", "pnptagregistry": "PnPTagRegistry"}
-"""Their names, by table. More than a third of the rows of `PnPBase` are theirs [seen: DMPP], and nobody asks those more
-than whether they are there, so what is read of the class's own table stands for them: `sqlserver_links`.
-"""
+"""What is asked of classes whose rows join items to something: nothing of them is ever handed over."""
 
 TABLES_STATEMENT: Final = (
     "SELECT c.[TABLE_NAME], c.[COLUMN_NAME], c.[DATA_TYPE] FROM [INFORMATION_SCHEMA].[COLUMNS] AS c "

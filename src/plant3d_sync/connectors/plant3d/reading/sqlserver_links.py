@@ -14,12 +14,12 @@ from typing import Final
 
 from plant3d_sync.connectors.plant3d.names import quoted
 from plant3d_sync.connectors.plant3d.reading.sqlserver_layout import (
-    LINK_CLASSES,
     ROOT,
     Layout,
     where_class_is,
 )
 from plant3d_sync.connectors.plant3d.reading.sqlserver_values import TEXT_KINDS
+from plant3d_sync.model.catalog import LINK_CLASSES
 
 MADE: Final = "[PnPID], [PnPClassName], [PnPTimestamp]"
 """Columns of a row that is made; what it does not hold is NULL."""

@@ -22,7 +22,6 @@ from plant3d_sync.connectors.plant3d import errors
 from plant3d_sync.connectors.plant3d.names import bracketed, quoted
 from plant3d_sync.connectors.plant3d.reading.copy import LocalCopy
 from plant3d_sync.connectors.plant3d.reading.sqlserver_layout import (
-    LINK_CLASSES,
     ROOT,
     Layout,
     Table,
@@ -43,6 +42,7 @@ from plant3d_sync.connectors.plant3d.reading.sqlserver_values import (
     rows_with_lost_text,
 )
 from plant3d_sync.errors import ConfigError, RetryLaterError
+from plant3d_sync.model.catalog import LINK_CLASSES
 
 MAX_ROUNDS: Final = 6
 """Readings of an item that moves, before it is left for the next run."""
