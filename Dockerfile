@@ -35,8 +35,8 @@ LABEL org.opencontainers.image.title="plant3d-sync" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}"
-# SQL Server can be reached in two ways (mssql+pymssql:// and mssql+pyodbc://). pymssql brings FreeTDS with it and
-# needs nothing here. pyodbc needs an ODBC driver: FreeTDS' is below; Microsoft's (msodbcsql18) is not in Debian
+# SQL Server can be reached in two ways (mssql+pyodbc:// and mssql+pymssql://). pymssql brings FreeTDS with it and
+# needs nothing here. pyodbc needs an ODBC driver: FreeTDS' is below and is what is taken; Microsoft's (msodbcsql18) is not in Debian
 # and asks for its licence to be accepted, so whoever wants it derives an image from this one (docs/howto/deploy.md).
 # The exact versions are Debian's: pinning them would only break the build when Debian repairs them.
 # hadolint ignore=DL3008

@@ -29,7 +29,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "src"), str(ROOT)]
 
 from pull import WAITS, VoidError, clean_environment, measure, running_sink, sample_of, write_config  # noqa: E402
 
-from tests.support.mssql import WHY_NO_ODBC, has, url_for  # noqa: E402
+from tests.support.mssql import WHY_NO_ODBC, freetds_registered, has, url_for  # noqa: E402
 from tests.support.tds_endpoint import TdsEndpoint  # noqa: E402
 
 CHANGES_WAIT = 2
@@ -130,7 +130,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure there")
     options = parser.parse_args(arguments)
-    drivers = ["pymssql"] * has("pymssql") + ["pyodbc"] * (not WHY_NO_ODBC)
+    drivers = (
+        ["pymssql"] * has("pymssql") + ["freetds"] * freetds_registered() + ["pyodbc"] * (not WHY_NO_ODBC)
+    )
     found: dict[str, dict[str, list[float]]] = {"plan": {}, "snapshot": {}}
     with tempfile.TemporaryDirectory(prefix="p3dbench-") as name:
         database = Path(name) / "ProcessPower.dcf"

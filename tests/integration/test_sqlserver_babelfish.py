@@ -42,7 +42,7 @@ from tests.support.wayback import (
 )
 from tests.support.world import NAME
 
-pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS[:2])]
+pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS)]
 
 
 @pytest.fixture(scope="module")

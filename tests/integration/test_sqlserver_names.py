@@ -22,7 +22,7 @@ from tests.support.tds_endpoint import TdsEndpoint
 from tests.support.tsql_server import Rights, TsqlServer
 from tests.support.wayback import small_plant
 
-pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS[:2])]
+pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", DRIVERS)]
 
 COLUMNS = (
     *(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,12 +24,12 @@ from plant3d_sync.connectors.plant3d.writing import grants, write_sqlserver, wri
 from plant3d_sync.connectors.plant3d.writing.backup import backup_on_server
 from plant3d_sync.connectors.plant3d.writing.drawings import DrawingLocks
 from plant3d_sync.connectors.plant3d.writing.writer import PlantWriter
-from plant3d_sync.errors import ConfigError
+from plant3d_sync.errors import ConfigError, RetryLaterError
 from tests.support.catalogs import catalog
 from tests.support.mssql import DRIVERS, url_for
 from tests.support.tds_endpoint import Answer, Count, Rows, ServerError, Stall, TdsEndpoint, Told
 
-WRITING = DRIVERS[:2]
+WRITING = DRIVERS
 """FreeTDS through pyodbc prepares statements in a way that the endpoint does not script."""
 pytestmark = [pytest.mark.sqlserver, pytest.mark.parametrize("driver", WRITING)]
 
@@ -226,6 +227,29 @@ def test_a_server_that_falls_silent_in_a_write_is_left(
     server.fail["UPDATE [dbo].[EngineeringItems]"] = Stall()
     (receipt,) = write(endpoint, driver, tmp_path)
     assert receipt.status == "waiting"
+
+
+@pytest.mark.parametrize("word", ["BEGIN TRAN", "COMMIT", "ROLLBACK"])
+def test_a_server_that_falls_silent_where_a_transaction_begins_or_ends_is_left(
+    server: Server,
+    endpoint: TdsEndpoint,
+    driver: str,
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(write_sqlserver, "STATEMENT_SECONDS", 1)
+
+    def silent(sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        if "FROM [dbo].[PnPBase]" in sql:  # the questions before have another limit
+            server.fail[word] = Stall()
+        return server(sql, parameters)
+
+    endpoint.handler = silent
+    with suppress(RetryLaterError):
+        written = [one.status for one in write(endpoint, driver, tmp_path)] == ["applied"]
+        assert word == "ROLLBACK" or not written
+    assert endpoint.transactions == [], "the driver's own way has no limit with FreeTDS"
 
 
 @pytest.mark.parametrize("number", [3903, 3943])

@@ -172,7 +172,7 @@ def database_of(server: ServerAddress, path: Path) -> Iterator[RealDatabase]:
 @contextmanager
 def connected(address: ServerAddress) -> Iterator[Any]:
     """A connection of the product's own making, in autocommit mode."""
-    connection = recipe_for(address).connect(LIMITS, autocommit=True)
+    connection = recipe_for(address).connect(LIMITS)
     try:
         yield connection
     finally:

@@ -21,7 +21,7 @@ BATCH, RPC, RESPONSE, ATTENTION, TRANSACTION, LOGIN7, PRELOGIN = 0x01, 0x03, 0x0
 COLLATION = bytes.fromhex("0904d00034")
 _HEADER = struct.Struct(">BBHHBB")
 _PACKET = 4096
-_PROCEDURES = {"sp_executesql": 10, "sp_prepexec": 13, "sp_execute": 12, "sp_unprepare": 15}
+_PROCEDURES = {"sp_executesql": 10, "sp_prepare": 11, "sp_execute": 12, "sp_prepexec": 13, "sp_unprepare": 15}
 """Names of the procedures that drivers usually call by number."""
 
 
@@ -367,17 +367,26 @@ class _Session:
         (headers,) = struct.unpack_from("<I", body)
         (request,) = struct.unpack_from("<H", body, headers)
         name = {5: "begin", 7: "commit", 8: "rollback"}.get(request, str(request))
+        tokens, done = self._step(name)
+        named = body[headers + 2] if name in ("commit", "rollback") else 0
+        if done and name in ("commit", "rollback") and body[headers + 3 + named] & 1:
+            begun, done = self._step("begin")  # fBeginXact: the next one begins in the same request
+            tokens += begun
+        return tokens + _done(0 if done else 0x02)
+
+    def _step(self, name: str) -> tuple[bytes, bool]:
+        """What is said of one step of a transaction, and whether it was made."""
         self.endpoint.transactions.append(name)
         if self.handler is not None:
             answer = self.handler(f"{name.upper()} TRANSACTION", ())
             if isinstance(answer, ServerError):
-                return _error(answer) + _done(0x02)
+                return _error(answer), False
         descriptor = bytes([8]) + struct.pack("<Q", 1)
         if name == "begin":
-            return _environment(8, descriptor, b"\x00") + _done(0)
+            return _environment(8, descriptor, b"\x00"), True
         if name in ("commit", "rollback"):
-            return _environment(9 if name == "commit" else 10, b"\x00", descriptor) + _done(0)
-        return _done(0)
+            return _environment(9 if name == "commit" else 10, b"\x00", descriptor), True
+        return b"", True
 
     def _batch(self, body: bytes) -> bytes | Stall | None:
         (headers,) = struct.unpack_from("<I", body)
@@ -398,6 +407,10 @@ class _Session:
             return self._answered(f"EXEC {name}", tuple(values), in_procedure=True)
         if procedure == 10:
             return self._answered(values[0], tuple(values[2:]), in_procedure=True)
+        if procedure == 11:
+            handle = len(self.prepared) + 1
+            self.prepared[handle] = values[2]
+            return b"\x79" + struct.pack("<i", 0) + _handle(handle) + _done(0, token=0xFE)
         if procedure == 13:
             handle = len(self.prepared) + 1
             self.prepared[handle] = values[2]
@@ -433,8 +446,7 @@ class _Session:
             return tokens
         tokens += b"\x79" + struct.pack("<i", 0)
         if handle is not None:
-            tokens += b"\xac" + struct.pack("<H", 0) + _b_varchar("") + b"\x01" + struct.pack("<IH", 0, 0)
-            tokens += b"\x26\x04\x04" + struct.pack("<i", handle)
+            tokens += _handle(handle)
         return tokens + _done(0, token=0xFE)
 
 
@@ -471,6 +483,10 @@ class _Reader:
         kind = self.u8()
         if kind in (0xE7, 0xEF, 0xA7, 0xAF, 0xA5, 0xAD):
             return self._long(kind)
+        if kind == 0x63:  # ntext, in which FreeTDS sends what is to be prepared
+            self.skip(4 + 5)
+            length = self.u32()
+            return None if length == 0xFFFFFFFF else self.take(length).decode("utf-16-le")
         if kind in (0x26, 0x68, 0x6D, 0x24):
             self.u8()
             raw = self.take(self.u8())
@@ -507,6 +523,12 @@ def _number(kind: int, raw: bytes) -> Any:
     if kind == 0x68:
         return bool(raw[0])
     return int.from_bytes(raw, "little", signed=len(raw) > 1)
+
+
+def _handle(number: int) -> bytes:
+    """The number of a prepared statement, as a parameter that the server gives back."""
+    told = b"\xac" + struct.pack("<H", 0) + _b_varchar("") + b"\x01" + struct.pack("<IH", 0, 0)
+    return told + b"\x26\x04\x04" + struct.pack("<i", number)
 
 
 def _b_varchar(text: str) -> bytes:

@@ -73,6 +73,8 @@ class TsqlServer:
         """Whether a name that is not spelled as it was made names nothing."""
         self.snapshots = False
         """Whether the database allows snapshot isolation; then the file is in WAL mode, and a reader sees one moment."""
+        self.implicit = False
+        """Whether `user options` let a transaction begin by itself, so that BEGIN TRANSACTION makes two of them."""
         self.updateability = "READ_WRITE"
         self.era = 0
         """How often it failed over."""
@@ -122,8 +124,9 @@ class Connection:
     def __init__(self, server: TsqlServer, login: Login) -> None:
         self.server = server
         self.era = server.era
-        self.open = False
-        """Whether T-SQL has a transaction; SQLite's begins with the first statement that locks."""
+        self.open = 0
+        """Transactions of T-SQL within each other; SQLite's begins with the first statement that locks."""
+        self.implicit = server.implicit
         self.lock = threading.Lock()
         self.db = db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         db.text_factory = plain_text
@@ -216,6 +219,8 @@ class Connection:
             return self._answer(sql.strip().removesuffix(";"), parameters)
 
     def _answer(self, sql: str, parameters: tuple[Any, ...]) -> Answer | None:
+        if "SET IMPLICIT_TRANSACTIONS OFF" in sql:
+            self.implicit = False
         found = re.search(r"SET LOCK_TIMEOUT (\d+)", sql)
         if found:
             self.db.execute(f"PRAGMA busy_timeout = {found[1]}")
@@ -225,7 +230,7 @@ class Connection:
             self.db.execute("BEGIN")
             return Count()
         if word.startswith("BEGIN TRAN"):
-            self.open = True
+            self.open += 2 if self.implicit and not self.open else 1
             return Count()
         if word.startswith(("COMMIT", "ROLLBACK", "IF @@TRANCOUNT > 0")):
             return self._end("COMMIT" if word.startswith("COMMIT") else "ROLLBACK")
@@ -247,7 +252,9 @@ class Connection:
         return Rows([("", str)], [[f"{moment:%Y-%m-%dT%H:%M:%S.%f}0"]])
 
     def _end(self, word: str) -> Answer:
-        self.open = False
+        self.open = max(0, self.open - 1) if word == "COMMIT" else 0
+        if self.open:
+            return Count()
         if self.db.in_transaction:
             try:
                 self.db.execute(word)

@@ -290,7 +290,7 @@ def test_check_config_refuses_what_cannot_connect_and_shows_no_password(machine:
     [
         ([OLDER, MICROSOFT, "FreeTDS"], True, f"pyodbc with {MICROSOFT}"),
         ([OLDER, "FreeTDS"], True, f"pyodbc with {OLDER}"),
-        (["FreeTDS"], True, "pymssql"),
+        (["FreeTDS"], True, "pyodbc with FreeTDS"),
         ([], True, "pymssql"),
         (None, True, "pymssql"),
         (["FreeTDS"], False, "pyodbc with FreeTDS"),
@@ -312,7 +312,18 @@ def test_the_plans_five_variables_connect_in_the_shipped_image(machine: Machine)
     source = from_variables("srv", 1433, "db", "me", "pw").url
     _connection(source, "project default: ", found)
     assert found.problems == []
-    assert machine.told(source)["server"] == "srv:1433"
+    assert machine.told(source).startswith("DRIVER={FreeTDS};Server=srv,1433;")
+
+
+def test_what_freetds_words_cannot_say_is_refused_before_anything_is_sent(machine: Machine) -> None:
+    """In its connection string a value in braces ends with `};`, and nothing stands for that in a value."""
+    machine.has(pyodbc=["FreeTDS"], pymssql=True)
+    told = machine.told(from_variables("srv", 1433, "a}b{c", "}", "{x} "))
+    assert ";Database=a}b{c;UID=};PWD={{x} }" in told
+    with pytest.raises(ConfigError, match="};") as caught:
+        engine_for(from_variables("srv", 1433, "db", "me", "a};b"))
+    assert "pymssql" in caught.value.hint and "a};b" not in str(caught.value.to_dict())
+    assert machine.told(from_variables("srv", 1433, "db", "me", "a};b", "pymssql"))["password"] == "a};b"
 
 
 def test_nothing_installed_is_told_before_anything_starts(machine: Machine) -> None:

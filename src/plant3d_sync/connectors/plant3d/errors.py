@@ -119,7 +119,7 @@ def silent(name: str, seconds: float) -> RetryLaterError:
     waited = f"within {seconds:.0f} s" if seconds else "since an earlier call"
     return RetryLaterError(
         f"Where {name} lies nothing answers: a call did not come back {waited}. It was left; nothing was written.",
-        hint="Check the network share. The next run tries again by itself.",
+        hint="Check the network share or the server. The next run tries again by itself.",
         code="source_silent",
     )
 

@@ -454,9 +454,25 @@ def _not_understood(why: str) -> ConfigError:
     )
 
 
-def connection_string(pairs: Iterable[tuple[str, str]]) -> str:
-    """`KEY=VALUE;…` for ODBC; values that could end early are put in braces."""
-    return ";".join(f"{name}={_quoted(value)}" for name, value in pairs)
+def connection_string(pairs: Iterable[tuple[str, str]], *, freetds: bool = False) -> str:
+    """`KEY=VALUE;…` for ODBC; values that could end early are put in braces.
+
+    FreeTDS takes a brace within braces as it is, where others take two for one; there a value ends with `};` only.
+    Raises ConfigError `source_url` for a value that holds this.
+    """
+    return ";".join(
+        f"{name}={_freetds_quoted(value) if freetds else _quoted(value)}" for name, value in pairs
+    )
+
+
+def _freetds_quoted(value: str) -> str:
+    if "};" in value:
+        raise ConfigError(
+            "FreeTDS' ODBC driver takes no user, password or database that holds `};`. Nothing was read or written.",
+            hint="Set PLANT3D_DB_DRIVER to pymssql, or change that name or password.",
+            code="source_url",
+        )
+    return "{" + value + "}" if ";" in value or value[:1] == "{" or value != value.strip() else value
 
 
 def _quoted(value: str) -> str:

@@ -51,6 +51,8 @@ _NUMBER_AT_COMMIT = re.compile(r"Cannot \w+(?: back)? transaction: \((\d+),")
 _LOOK_AT_THE_SERVERS_MESSAGE = 20018
 _NOT_CONNECTED = 20002
 """Said of every login that came to nothing, behind the reason."""
+_REACHED_AND_ENDED = "08001"
+"""SQLSTATE of FreeTDS' ODBC driver for that, without a number; a server that nobody reaches is 08S01 there."""
 _OF_A_REFUSED_LOGIN = "20018, severity 14"
 _SEVERER: Final = frozenset(
     {911, 952, 9001, 701, 802, 1204, 8645, 596, 10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920}
@@ -115,6 +117,8 @@ def _number_told(original: BaseException) -> int | None:
         return 4060  # the login is refused as well then; this is the reason
     if found and found[-1] != 0:
         return found[-1]
+    if first == _REACHED_AND_ENDED and "[FreeTDS]" in words:
+        return _NOT_CONNECTED
     return _SQLSTATE_NUMBERS.get(first) if isinstance(first, str) else None
 
 

@@ -25,7 +25,7 @@ from plant3d_sync.connectors.plant3d.sqlserver_drivers import (
     DEFAULT_LIMITS,
     Limits,
     recipe_for,
-    tidy_rollback,
+    transactions_in_words,
 )
 from plant3d_sync.errors import ConfigError, RetryLaterError
 from plant3d_sync.failpoints import failpoint
@@ -52,15 +52,13 @@ def engine_for(
     """
     address = where if isinstance(where, ServerAddress) else parse_address(where)
     recipe = recipe_for(address)
-    isolation = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
     engine = create_engine(
         f"mssql+{recipe.chosen.module}://",
         creator=lambda: recipe.connect(limits),
         pool_pre_ping=True,
         hide_parameters=True,
-        **isolation,
     )
-    tidy_rollback(engine.dialect, recipe.chosen.module)
+    transactions_in_words(engine.dialect, autocommit=autocommit)
     return engine
 
 

@@ -47,7 +47,7 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            self._connection = self._recipe.connect(self._limits, autocommit=True)
+            self._connection = self._recipe.connect(self._limits)
         except self._errors as error:
             meant = error_for(error, self.address)
             if meant.error_code in ("source_login_failed", "source_database_unknown"):
@@ -107,7 +107,7 @@ def seen_from_master(address: ServerAddress, number: int | None, *, limits: Limi
         return None
     recipe = recipe_for(address.in_database("master"))
     try:
-        connection = recipe.connect(limits, autocommit=True)
+        connection = recipe.connect(limits)
     except recipe.errors():
         return None
     words = address.database.replace("'", "''")

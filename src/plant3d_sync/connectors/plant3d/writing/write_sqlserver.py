@@ -362,6 +362,7 @@ class SqlServerCells:
         """See `CellStore`. The lock itself is taken by the reads that follow."""
         self.rollback()
         self._current = self.engine.connect()
+        self._current.begin()  # now, so that this way to the server is not one of those under the lock
         if self._current.dialect.name == "mssql" and not self._owned:  # ours have it since they were made
             self._current.execute(text(f"SET LOCK_TIMEOUT {int(self._deadline_ms)}"))
 
