@@ -42,8 +42,11 @@ class Session:
 
     @property
     def lossy(self) -> bool:
-        """Whether the driver puts `?` in place of text it cannot convert, without a word (FreeTDS does)."""
-        return self._recipe.chosen.family == "freetds"
+        """Whether the driver puts `?` in place of text it cannot convert, without a word.
+
+        pymssql does, where FreeTDS makes UTF-8 of it. Through pyodbc it hands over UTF-16 as it came.
+        """
+        return self._recipe.chosen.module == "pymssql"
 
     def __enter__(self) -> Session:
         try:
