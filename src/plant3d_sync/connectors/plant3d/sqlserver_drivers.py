@@ -141,9 +141,12 @@ class Recipe:
         return (module.Error, *untidy_errors(self.chosen.module))
 
 
-BEGIN: Final = "BEGIN TRANSACTION"
-COMMIT: Final = "COMMIT TRANSACTION"
-ROLLBACK: Final = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"
+IN_WORDS: Final = {
+    "do_begin": "BEGIN TRANSACTION",
+    "do_commit": "COMMIT TRANSACTION",
+    "do_rollback": "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION",
+}
+"""SQLAlchemy's names for the steps of a transaction, and what is sent for each."""
 
 
 def transactions_in_words(dialect: Any, *, autocommit: bool) -> None:
@@ -164,9 +167,8 @@ def transactions_in_words(dialect: Any, *, autocommit: bool) -> None:
         finally:
             cursor.close()
 
-    dialect.do_begin = partial(run, BEGIN)
-    dialect.do_commit = partial(run, COMMIT)
-    dialect.do_rollback = partial(run, ROLLBACK)
+    for name, words in IN_WORDS.items():
+        setattr(dialect, name, partial(run, words))
 
 
 def untidy_errors(module: str) -> tuple[type[Exception], ...]:
