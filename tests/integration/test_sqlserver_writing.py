@@ -229,7 +229,7 @@ def test_a_server_that_falls_silent_in_a_write_is_left(
     assert receipt.status == "waiting"
 
 
-@pytest.mark.parametrize("word", ["BEGIN TRAN", "COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("word", ["BEGIN TRAN", "COMMIT TRAN", "ROLLBACK TRAN"])
 def test_a_server_that_falls_silent_where_a_transaction_begins_or_ends_is_left(
     server: Server,
     endpoint: TdsEndpoint,
@@ -248,7 +248,7 @@ def test_a_server_that_falls_silent_where_a_transaction_begins_or_ends_is_left(
     endpoint.handler = silent
     with suppress(RetryLaterError):
         written = [one.status for one in write(endpoint, driver, tmp_path)] == ["applied"]
-        assert word == "ROLLBACK" or not written
+        assert word != "BEGIN TRAN" or not written, "what became of the others is looked at"
     assert endpoint.transactions == [], "the driver's own way has no limit with FreeTDS"
 
 
