@@ -136,6 +136,7 @@ NO_NUMBER = {
     "connectors/synapse_v02/http.py": {"inactive"},
     "connectors/synapse_v02/write.py": {"assets_pkey"},
     "connectors/plant3d/sqlserver_errors.py": {
+        "[FreeTDS]",
         "[SQL Server]",
         "[SQL Server]Cannot open database",
         "Can't open lib",
