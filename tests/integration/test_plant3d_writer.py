@@ -685,6 +685,9 @@ def server_statements() -> dict[str, str]:
         "read cell": write_sqlserver.select_cell("Brass Nº", "Désignation [x", 7, lock=True),
         "write cell": write_sqlserver.update_cell("EngineeringItems", "Description", 7, "old", "new"),
         "write empty cell": write_sqlserver.update_cell("EngineeringItems", "From", 7, None, None),
+        "write long cell": write_sqlserver.update_cell(
+            "EngineeringItems", "Description", 7, "x" * 4001, "y" * 9000
+        ),
         "write base": write_sqlserver.update_base(7, 1, 2, 3),
         "read drawings": write_sqlserver.select_drawings(7, ("PnPID", "Dwg Name")),
         "read relation": write_sqlserver.select_related(
@@ -712,6 +715,21 @@ def test_the_statements_for_sql_server_lock_the_rows_they_compare_and_name_their
     )
     assert "[Description] IS NULL" not in made["write cell"]
     assert "[From] IS NULL" in made["write empty cell"]
+
+
+@pytest.mark.parametrize("text", ["x" * 4001, "🙂" * 4000, "z🙂" * 3000])
+def test_no_parameter_is_longer_than_each_driver_sends_and_the_pieces_are_the_text(text: str) -> None:
+    made = write_sqlserver.update_cell("EngineeringItems", "Description", 7, text, text)
+    sent = [
+        one for one in made.compile(dialect=mssql.dialect(paramstyle="named")).params.values() if one != 7
+    ]
+    assert "".join(sent) == text * 2
+    assert max(len(one.encode("utf-16-le")) for one in sent) <= 8000
+
+
+def test_a_cell_that_is_emptied_needs_no_parameter_whose_type_a_driver_asks_for() -> None:
+    made = write_sqlserver.update_cell("EngineeringItems", "Description", 7, None, None)
+    assert list(made.compile(dialect=mssql.dialect(paramstyle="named")).params.values()) == [7]
 
 
 def test_the_parser_of_transact_sql_does_refuse_what_is_wrong() -> None:

@@ -244,6 +244,39 @@ def test_texts_of_every_kind_are_pushed_and_nothing_else_changes(site: Site) -> 
     assert transact_sql(";\n".join(sorted(parsed)) + ";\n")
 
 
+def test_a_text_longer_than_one_parameter_is_compared_pushed_and_undone_whole(site: Site) -> None:
+    """4,000 units of UTF-16 are one: of a longer text FreeTDS' ODBC driver sends just so many, without a word."""
+    old = ["🙂" * 2500, "x" + "🙂" * 3999, None, ""]
+    new = ["y" * 4000, "🙂" * 4000, "z🙂" * 2000, "it's " + "?" * 3995]
+    items = equipment(site.world, len(old))
+    ends = []
+    for world in (site.world, site.file):
+        world.change("UPDATE PnPProperties SET Length = 9000 WHERE PropertyName = 'Description'")
+        for pnpid, text in zip(items, old, strict=True):
+            world.change("UPDATE EngineeringItems SET Description = ? WHERE PnPID = ?", text, pnpid)
+        world.pulled()
+        for pnpid, text in zip(items, new, strict=True):
+            user_describes(world, pnpid, text)
+        pushed = push(world)
+        assert [cell(world, pnpid) for pnpid in items] == new
+        done = world.apply(undone(world, pushed["run_id"])["plan_id"])
+        assert [cell(world, pnpid) for pnpid in items] == old
+        ends.append((told(pushed)["writes"], done.code, done.json["writes"]))
+    assert ends[0] == ends[1]
+
+
+def test_an_emptied_description_is_written_without_a_question_under_the_lock(site: Site) -> None:
+    """Of a parameter that is NULL, Microsoft's driver asks the server for the type."""
+    site.world.pulled()
+    _, pnpid = equipment(site.world, 2)
+    user_describes(site.world, pnpid, "")
+    assert push(site.world)["writes"]["plant3d"] == 1
+    assert cell(site.world, pnpid) is None
+    begun = [sql for sql, _ in site.endpoint.statements]
+    under = begun[len(begun) - begun[::-1].index("BEGIN TRANSACTION") :]
+    assert not any("sp_describe" in sql for sql in under), under
+
+
 def test_where_transactions_begin_by_themselves_a_push_is_written_for_everybody(site: Site) -> None:
     """`user options` may say so for connections of DB-Library; two have begun then, and one COMMIT ends none."""
     site.server.implicit = True

@@ -575,7 +575,8 @@ def _result(answer: Rows) -> bytes:
     long = {
         place
         for place, (_, kind) in enumerate(answer.columns)
-        if kind is str and any(row[place] is not None and len(row[place]) > _LONGEST for row in answer.rows)
+        if kind is str
+        and any(row[place] is not None and _units(row[place]) > _LONGEST for row in answer.rows)
     }
     out = [b"\x81" + struct.pack("<H", len(answer.columns))]
     for place, (name, kind) in enumerate(answer.columns):
@@ -589,15 +590,21 @@ def _result(answer: Rows) -> bytes:
 
 
 _LONGEST = 4000
-"""Characters of an nvarchar; a column with a longer text is one of nvarchar(max)."""
+"""Units of an nvarchar; a column with a longer text is one of nvarchar(max)."""
+
+
+def _units(text: str) -> int:
+    """Of UTF-16: an emoji is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _long_cell(value: str | None) -> bytes:
-    """In one piece, after its length."""
+    """In one piece, after its length; an empty text has none, for a piece of length 0 is the end."""
     if value is None:
         return b"\xff" * 8
     raw = value.encode("utf-16-le", "surrogatepass")
-    return struct.pack("<QI", len(raw), len(raw)) + raw + bytes(4)
+    piece = struct.pack("<I", len(raw)) + raw if raw else b""
+    return struct.pack("<Q", len(raw)) + piece + bytes(4)
 
 
 def _cell(kind: type, value: Any) -> bytes:

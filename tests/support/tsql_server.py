@@ -34,6 +34,8 @@ from tests.support.tds_endpoint import (
 
 _TOKEN = re.compile(r"(N?'(?:[^']|'')*')|(\[(?:[^\]]|\]\])+\])|((?:(?!N')[^'\[])+|.)", re.DOTALL)
 _HINT = re.compile(r"\bWITH \((?:UPDLOCK|HOLDLOCK|, )+\)")
+_JOINED = re.compile(r"(?<=max\)\)) \+ (?=@P|$)|(?<=@P\d) \+ (?=@P)|(?<=@P\d\d) \+ (?=@P)|^ \+ $")
+"""Between the pieces of a long text, parameters or literals."""
 _AS_BYTES = re.compile(r'CAST\(("(?:[^"]|"")+") AS (varbinary\(max\)|binary\(16\))\)')
 _LENGTH = re.compile(r'DATALENGTH\(("(?:[^"]|"")+")\)')
 _UPDATED = re.compile(r'UPDATE "dbo"\."((?:[^"]|"")+)" SET (.+?)(?: WHERE |$)', re.DOTALL)
@@ -348,7 +350,7 @@ def ticks_of(moment: datetime) -> int:
 
 def translated(sql: str) -> str:
     """The statement as SQLite spells it: names in double quotes, text without N, no lock hints."""
-    made = "".join(_pieces(sql)).replace("QUOTENAME('dbo') + '.' + ", "'[dbo].' || ")
+    made = "".join(_pieces(sql.replace("QUOTENAME('dbo') + '.' + ", "'[dbo].' || ")))
     made = _LENGTH.sub(r"DATALENGTH(CAST(\1 AS BLOB))", made)
     return _AS_BYTES.sub(
         lambda m: f"guid16({m[1]})" if m[2].startswith("bin") else f"utf16(CAST({m[1]} AS BLOB))", made
@@ -362,7 +364,9 @@ def _pieces(sql: str) -> Iterator[str]:
         elif name:
             yield '"' + name[1:-1].replace("]]", "]").replace('"', '""') + '"'
         else:
-            yield _HINT.sub("", other).replace("ISNULL(", "ifnull(")
+            yield _JOINED.sub(" || ", _HINT.sub("", other).replace("ISNULL(", "ifnull(")).replace(
+                "AS NVARCHAR(max))", "AS TEXT)"
+            )
 
 
 def _kind(declared: set[str | None], found: set[type]) -> tuple[type, Callable[[Any], Any] | None]:

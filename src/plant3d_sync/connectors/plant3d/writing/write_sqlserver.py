@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
+    NVARCHAR,
     BigInteger,
     BindParameter,
     ColumnElement,
@@ -21,8 +22,11 @@ from sqlalchemy import (
     Unicode,
     Update,
     bindparam,
+    cast,
     event,
     inspect,
+    literal,
+    null,
     select,
     text,
     update,
@@ -59,6 +63,8 @@ from plant3d_sync.model.moment import TICKS
 SCHEMA: Final = "dbo"
 _BASE_COLUMNS: Final = 4
 """Columns of `PnPBase` that are read before the cells."""
+_LONGEST_SENT: Final = 4000
+"""Units of UTF-16 in one parameter; a longer one is not an nvarchar for each driver."""
 STATEMENT_SECONDS: Final = 10
 """Silence of the server after which one statement of a write is given up."""
 _LOCK_HINT: Final = "WITH (UPDLOCK, HOLDLOCK)"
@@ -149,7 +155,7 @@ def update_cell(name: str, cell: str, pnpid: int, old: object, new: str | None) 
     wanted: BindParameter[int] = bindparam(
         f"{cell}_key", pnpid
     )  # named after the key, it would meet a column PnPID_1
-    return update(target).where(key == wanted, _same(value, old)).values({value: new})
+    return update(target).where(key == wanted, _same(value, old)).values({value: _sent(new)})
 
 
 def update_base(pnpid: int, old_stamp: object, stamp: int, revision: int) -> Update:
@@ -174,7 +180,26 @@ def _base_table() -> TableClause:
 
 
 def _same(value: ColumnElement[Any], wanted: object) -> ColumnElement[bool]:
-    return value.is_(None) if wanted is None else value == wanted
+    return value.is_(None) if wanted is None else value == _sent(wanted)
+
+
+def _sent(value: object) -> Any:
+    """A value as it goes out: NULL as that word, a long text in pieces that the server puts together.
+
+    Of a parameter FreeTDS' ODBC driver sends 4000 units of UTF-16 and not one more, without a word. Of a NULL Microsoft's
+    asks the server for its type, once more under the lock.
+    """
+    if value is None:
+        return null()
+    if not isinstance(value, str) or len(value.encode("utf-16-le", "surrogatepass")) <= 2 * _LONGEST_SENT:
+        return value
+    half = _LONGEST_SENT // 2  # an emoji is two units, and is never cut
+    first, *others = (value[start : start + half] for start in range(0, len(value), half))
+    # without a length it is nvarchar(max), and so is what is joined to it
+    whole: ColumnElement[str] = cast(literal(first, Unicode()), NVARCHAR())
+    for one in others:
+        whole = whole + literal(one, Unicode())
+    return whole
 
 
 class SqlServerReads:
