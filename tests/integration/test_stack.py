@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -69,6 +70,77 @@ with TdsEndpoint(PlantServer(Path("/tmp/mine.dcf"))) as endpoint:
 """
 """A server that speaks SQL Server's protocol and a reader, both in one container."""
 
+PUSH = """
+import json, os, re, subprocess, sys, threading
+import httpx2
+from pathlib import Path
+from plant3d_sync.sample import edits, write_sample
+from plant3d_sync.synapse_dev.main import listen
+from tests.support.tsql_server import Rights, TsqlServer
+
+url, project, designed, typed = json.loads(sys.argv[1])
+dcf, config = Path("/tmp/mine.dcf"), Path("/tmp/plant3d-sync.yml")
+write_sample(dcf, items=50)
+one, other = [found for found in edits.find(dcf, "Equipment") if found.tag and "?" not in found.tag][:2]
+edits.set_value(dcf, one.pnpid, "Description", designed)
+key = os.environ["SYNAPSE_API_KEY"]
+synapse = listen(api_key=key, project=project)
+threading.Thread(target=synapse.serve, daemon=True).start()
+server = TsqlServer(dcf)
+
+
+def said(*words):
+    done = subprocess.run(["plant3d-sync", "--config", str(config), "--json", *words], stdout=subprocess.PIPE)
+    document = json.loads(done.stdout)
+    assert done.returncode == 0, document
+    return document
+
+
+def asked(method, path, body=None):
+    headers = {"X-API-Key": key, "X-Project-ID": project}
+    with httpx2.Client(base_url=synapse.ready.url, headers=headers, verify=False) as client:
+        answer = client.request(method, f"/dev/projects/{project}/assets{path}", json=body)
+    answer.raise_for_status()
+    return answer.json()
+
+
+with server.endpoint() as endpoint:
+    config.write_text(json.dumps({
+        "state_db_url": "sqlite:////tmp/state.db",
+        "synapse": {"url": synapse.ready.url},
+        "projects": {"mine": {
+            "synapse_project_id": project,
+            "source": url.replace("PORT", str(endpoint.port)),
+            "write": "sql",
+            "drawings_unseen": "closed",
+        }},
+    }))
+    granted = re.findall(
+        r"GRANT UPDATE ON OBJECT::\\[dbo\\]\\.\\[(\\w+)\\] \\(([^)]+)\\)", said("grants", "mine", "--role", "writer")["script"]
+    )
+    server.rights.updates = {
+        (table.lower(), column.lower())
+        for table, columns in granted
+        for column in re.findall(r"\\[([^\\]]+)\\]", columns)
+    }
+    said("pull", "mine")
+    assets = {asset["tag"]: asset for asset in asked("GET", "")["items"]}
+    asked("PATCH", "/" + assets[other.tag]["id"], {"description": typed})
+    writes = said("push", "mine")["writes"]
+    now = {found.pnpid: found.description for found in edits.find(dcf, "Equipment")}
+    print(json.dumps({
+        "writes": writes,
+        "read": assets[one.tag]["description"],
+        "written": now[other.pnpid],
+        "designed": now[one.pnpid],
+        "driver": [check["message"] for check in said("doctor", "mine")["checks"] if check["check"] == "driver"],
+        "user": os.getuid(),
+        "logins": sorted({(one.user, one.password, one.database) for one in endpoint.logins}),
+        "unexpected": [str(one) for one in endpoint.unexpected[:3]],
+    }))
+"""
+"""A SYNAPSE, a server that executes the statements, a pull and a push, all in one container."""
+
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
@@ -114,12 +186,23 @@ def test_the_image_runs_as_its_own_user_and_installs_nothing(image: str) -> None
     assert set(other.split("\n")) == {"[]", ""}
 
 
-@pytest.mark.parametrize("driver", ["", "pymssql", "pyodbc", "FreeTDS"])
-def test_the_five_variables_of_the_plan_are_usable_in_the_image(image: str, driver: str) -> None:
+@pytest.mark.parametrize(
+    ("driver", "taken"),
+    [
+        ("", "pyodbc with FreeTDS"),
+        ("pymssql", "pymssql"),
+        ("pyodbc", "pyodbc with FreeTDS"),
+        ("FreeTDS", "pyodbc with FreeTDS"),
+    ],
+)
+def test_the_five_variables_of_the_plan_are_usable_in_the_image(image: str, driver: str, taken: str) -> None:
     given = {**FIVE, **({"PLANT3D_DB_DRIVER": driver} if driver else {})}
     options = [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
     said = json.loads(engine.run_in(image, "plant3d-sync", "check-config", "--json", options=options))
     assert (said["problems"], said["projects"]) == ([], ["default"])
+    told = engine.run_in(image, "plant3d-sync", "doctor", "--json", options=options, check=False)
+    checks = json.JSONDecoder().raw_decode(told)[0]["checks"]  # it fails: nobody is at these addresses
+    assert [one["message"] for one in checks if one["check"] == "driver"] == [taken]
 
 
 def test_a_driver_that_the_image_lacks_is_told_with_those_it_has(image: str) -> None:
@@ -143,6 +226,44 @@ def test_both_drivers_of_the_image_read_a_server(image: str, url: str) -> None:
     server, file = (json.loads(bytes.fromhex(line)) for line in said.split())
     counts = {one["class"]: one["count"] for one in server["classes"]}
     assert counts == {one["class"]: one["count"] for one in file["classes"]} and sum(counts.values()) > 50
+
+
+@pytest.mark.parametrize("locale", [["-u", "LANG"], ["LC_ALL=C"]], ids=["no LANG", "LC_ALL=C"])
+@pytest.mark.parametrize(
+    ("driver", "clear", "taken"),
+    [
+        ("", "Encryption=off", "pyodbc with FreeTDS"),
+        ("pymssql", "encryption=off", "pymssql"),
+    ],
+    ids=["as it comes", "pymssql"],
+)
+def test_both_drivers_of_the_image_carry_accents_and_emoji_there_and_back(
+    image: str, locale: list[str], driver: str, clear: str, taken: str
+) -> None:
+    """Read by a pull, written by a push, and in the login, whatever the container is told of a locale."""
+    login = ["lecteur-é", "mot d'été € 🙂", "Usine_Été_PnId"]
+    user, password, database = map(quote, login)
+    url = f"mssql://{user}:{password}@127.0.0.1:PORT/{database}?{clear}"
+    designed, typed = "Pompe à l’été, n° 1 🙂", "Réfrigéré, 2 × 5 µm 🙂 長さ"
+    given = {
+        "PYTHONPATH": "/checkout",
+        "SYNAPSE_API_KEY": FIVE["SYNAPSE_API_KEY"],
+        "PLANT3D_DB_DRIVER": driver,
+    }
+    options = ["-v", f"{ROOT / 'tests'}:/checkout/tests:ro"]
+    options += [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
+    asked = json.dumps([url, PROJECT, designed, typed])
+    said = json.loads(engine.run_in(image, "env", *locale, "python", "-c", PUSH, asked, options=options))
+    assert said == {
+        "user": 10001,
+        "driver": [taken],
+        "logins": [login],
+        "writes": {"synapse": 0, "plant3d": 1},
+        "read": designed,
+        "designed": designed,
+        "written": typed,
+        "unexpected": [],
+    }
 
 
 def test_the_image_is_built_from_a_companys_index_that_its_own_certificate_proves(
