@@ -419,6 +419,29 @@ def test_freetds_checks_the_certificate_only_with_a_ca_file_that_is_there(
     assert encryption_of(address, choose_driver(address)).level == "verified"
 
 
+def test_freetds_odbc_driver_reads_no_ca_file_so_where_one_is_named_pymssql_is_taken(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    machine.has(pyodbc=["FreeTDS"], pymssql=True, sources={"plant": "FreeTDS"})
+    conf, authorities = tmp_path / "freetds.conf", tmp_path / "ca.pem"
+    authorities.write_text("x", encoding="utf-8")
+    conf.write_text(f"[global]\nca file = {authorities}\n", encoding="utf-8")
+    unsaid = parse_address("mssql://u:p@srv/db")
+    monkeypatch.delenv("FREETDSCONF", raising=False)
+    assert str(choose_driver(unsaid)) == "pyodbc with FreeTDS"
+    monkeypatch.setenv("FREETDSCONF", str(conf))
+    assert encryption_of(unsaid, choose_driver(unsaid)).level == "verified"
+    assert str(choose_driver(unsaid)) == "pymssql"
+    for url in (
+        "mssql+pyodbc://u:p@srv/db",
+        "mssql://u:p@srv/db?driver=FreeTDS",
+        "mssql+pyodbc://u:p@plant",
+    ):
+        named = parse_address(url)
+        found = encryption_of(named, choose_driver(named))
+        assert found.level == "unverified" and "pymssql" in found.hint
+
+
 def test_a_url_object_and_its_text_mean_the_same() -> None:
     url = make_url(sqlserver_url("srv", 1500, "db", "dom\\me", "p@:/ %", "pymssql"))
     assert parse_address(url) == parse_address(url.render_as_string(hide_password=False))

@@ -2,7 +2,8 @@
 
 Chosen by what is installed: Microsoft's ODBC driver through pyodbc first (it checks the certificate), then FreeTDS through
 pyodbc (half the CPU of pymssql for the same rows, values apart from the statement, TLS that the system keeps up to date),
-then pymssql. A driver that the address names is never replaced by another one.
+then pymssql; before FreeTDS where FREETDSCONF names a CA file, which FreeTDS' ODBC driver does not read.
+A driver that the address names is never replaced by another one.
 """
 
 from __future__ import annotations
@@ -199,7 +200,9 @@ def choose_driver(address: ServerAddress) -> Chosen:
     if address.driver == "pyodbc":
         return _pyodbc(address)
     registered = _registered_quietly()
-    if any(_version(name) or FREETDS_NAMES.fullmatch(name) for name in registered):
+    unsaid = address.odbc_driver is None and address.dsn is None
+    checked = unsaid and freetds_authorities() is not None and _why_not("pymssql") is None
+    if any(_version(name) or (FREETDS_NAMES.fullmatch(name) and not checked) for name in registered):
         return _pyodbc(address)
     if _why_not("pymssql") is None:
         return Chosen(module="pymssql")
@@ -398,6 +401,13 @@ def encryption_of(address: ServerAddress, chosen: Chosen) -> Encryption:
                 hint="Install the certificate of the company's CA here and remove TrustServerCertificate.",
             )
         return Encryption(level="verified", message="required, and the server's certificate is checked")
+    if chosen.module == "pyodbc":  # told a server, FreeTDS' ODBC driver reads no freetds.conf
+        return Encryption(
+            level="unverified",
+            message="required, but FreeTDS accepts any certificate",
+            hint="Name the company's CA file in freetds.conf ([global], `ca file = …`) and that file in FREETDSCONF, "
+            "and take pymssql (PLANT3D_DB_DRIVER): FreeTDS' ODBC driver does not read it.",
+        )
     authorities = freetds_authorities()
     if authorities is None:
         return Encryption(
