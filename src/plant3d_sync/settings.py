@@ -95,7 +95,7 @@ class Settings(BaseModel):
         str | None,
         Field(
             description="`pymssql`, `pyodbc`, or the name of an ODBC driver; without it, whichever is installed: "
-            "Microsoft's, then FreeTDS, then pymssql."
+            "Microsoft's, then FreeTDS, then pymssql (before FreeTDS where FREETDSCONF names a CA file)."
         ),
     ] = None
     plant3d_db_url: Annotated[

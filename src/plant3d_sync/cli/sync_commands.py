@@ -97,7 +97,7 @@ def _failures_as_documents(
         if ended is not None and ended.run_id:
             told = (
                 f"Run id: {ended.run_id}. Written before it ended: {ended.writes['synapse']} in SYNAPSE, "
-                f"{ended.writes['plant3d']} in Plant 3D."
+                f"{ended.writes['plant3d']} in Plant 3D. The next run looks at what was under way."
             )
             sys.stderr.write(f"{tr(told)}\n")
         if json:
