@@ -27,8 +27,11 @@ from plant3d_sync.connectors.plant3d.reading import (
     sqlserver_read,
 )
 from plant3d_sync.connectors.plant3d.reading.sqlserver import list_databases
+from plant3d_sync.connectors.plant3d.sqlserver_address import parse_address
 from plant3d_sync.connectors.plant3d.sqlserver_browser import instance_port
+from plant3d_sync.connectors.plant3d.sqlserver_drivers import choose_driver, encryption_of
 from plant3d_sync.errors import ConfigError, RetryLaterError, SyncError
+from tests.support.certificates import certificate, context_of
 from tests.support.dcf import Dcf
 from tests.support.mssql import DRIVERS, error_of, url_for
 from tests.support.plant_server import PlantServer
@@ -228,6 +231,30 @@ def test_by_default_nothing_is_said_in_clear(endpoint: TdsEndpoint, driver: str)
         open_source(url_for(endpoint, driver, clear=False)).snapshot()
     assert endpoint.logins == []
     assert "TLS" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["ours", "a stranger's"])
+def test_a_certificate_is_checked_where_we_say_so(
+    endpoint: TdsEndpoint, driver: str, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CA file of FREETDSCONF (or SSL_CERT_FILE for Microsoft's driver) knows the server, or another one."""
+    made, key = certificate(tmp_path, "localhost")
+    endpoint.tls = context_of(made, key)
+    authorities = made if known else certificate(tmp_path, "stranger")[0]
+    conf = tmp_path / "freetds.conf"
+    conf.write_text(f"[global]\nca file = {authorities}\n", encoding="utf-8")
+    monkeypatch.setenv("FREETDSCONF", str(conf))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    url = url_for(endpoint, driver, clear=False).replace("127.0.0.1", "localhost")
+    address = parse_address(url)
+    level = encryption_of(address, choose_driver(address)).level
+    assert level == ("unverified" if driver == "freetds" else "verified")
+    if known or level == "unverified":
+        open_source(url).snapshot().close()
+        assert endpoint.logins
+    else:
+        error_of(url)
+        assert endpoint.logins == [], "the password went to a server that nobody knows"
 
 
 def test_another_database_is_not_a_plant_3d_project(

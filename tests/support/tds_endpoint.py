@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import uuid
@@ -135,6 +136,8 @@ class TdsEndpoint:
     encryption_asked: list[int] = field(default_factory=list)
     host: str = "127.0.0.1"
     port: int = 0
+    tls: ssl.SSLContext | None = None
+    """Its certificate, where all that follows the handshake is encrypted; without it a driver that insists goes away."""
 
     def __enter__(self) -> TdsEndpoint:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -229,7 +232,7 @@ class _Session:
 
     def __init__(self, endpoint: TdsEndpoint, connection: socket.socket) -> None:
         self.endpoint = endpoint
-        self.connection = connection
+        self.connection: socket.socket | _Encrypted = connection
         self.prepared: dict[int, str] = {}
         self.handler: Any = None
 
@@ -248,6 +251,8 @@ class _Session:
             kind, body = message
             if kind == PRELOGIN:
                 self._send(self._prelogin(body))
+                if self.endpoint.tls is not None:
+                    self._encrypt(self.endpoint.tls)
             elif kind == LOGIN7:
                 tokens, welcome = self._login(body)
                 self._send(tokens)
@@ -309,8 +314,28 @@ class _Session:
 
     # ------------------------------------------------------------ beginning
 
+    def _encrypt(self, context: ssl.SSLContext) -> None:
+        """The handshake, wrapped in packets of the beginning; what follows is encrypted whole, packets and all."""
+        theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
+        channel = context.wrap_bio(theirs, ours, server_side=True)
+        made = False
+        while not made:
+            try:
+                channel.do_handshake()
+                made = True
+            except ssl.SSLWantReadError:
+                pass
+            if told := ours.read():
+                header = _HEADER.pack(PRELOGIN, 1, len(told) + _HEADER.size, 0, 0, 0)
+                self.connection.sendall(header + told)
+            if not made:
+                message = self._receive()
+                assert message is not None
+                theirs.write(message[1])
+        self.connection = _Encrypted(self.connection, channel, theirs, ours)
+
     def _prelogin(self, body: bytes) -> bytes:
-        """Version, encryption "not supported": a driver that insists on encryption goes away here."""
+        """Version, and encryption "not supported" or "on": a driver that insists on it goes away at the first."""
         position = 0
         while position < len(body) and body[position] != 0xFF:
             option, offset, length = struct.unpack_from(">BHH", body, position)
@@ -319,7 +344,7 @@ class _Session:
             position += 5
         options = [
             (0, struct.pack(">BBHH", 15, 0, 2000, 0)),
-            (1, b"\x02"),
+            (1, b"\x02" if self.endpoint.tls is None else b"\x01"),
             (2, b"\x00"),
             (3, b""),
             (4, b"\x00"),
@@ -448,6 +473,29 @@ class _Session:
         if handle is not None:
             tokens += _handle(handle)
         return tokens + _done(0, token=0xFE)
+
+
+class _Encrypted:
+    """A connection behind its handshake."""
+
+    def __init__(
+        self, raw: socket.socket, channel: ssl.SSLObject, theirs: ssl.MemoryBIO, ours: ssl.MemoryBIO
+    ) -> None:
+        self.raw, self.channel, self.theirs, self.ours = raw, channel, theirs, ours
+
+    def recv(self, count: int) -> bytes:
+        while True:
+            try:
+                return self.channel.read(count)
+            except ssl.SSLWantReadError:
+                piece = self.raw.recv(65536)
+                if not piece:
+                    return b""
+                self.theirs.write(piece)
+
+    def sendall(self, data: bytes) -> None:
+        self.channel.write(data)
+        self.raw.sendall(self.ours.read())
 
 
 class _Reader:
